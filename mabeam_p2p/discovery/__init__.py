@@ -1,0 +1,1 @@
+"""Where other peers may be found: hints, never truth."""

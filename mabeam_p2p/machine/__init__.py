@@ -1,0 +1,1 @@
+"""What the committed log means: one deterministic state machine."""

@@ -1,0 +1,1 @@
+"""The cores that speak between peers: pure, and independent of each other."""

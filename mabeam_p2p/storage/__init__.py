@@ -1,0 +1,1 @@
+"""What a peer remembers over a crash."""

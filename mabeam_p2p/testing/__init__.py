@@ -1,0 +1,1 @@
+"""Virtual time, simulated networks and disks, and the checkers that watch them."""

@@ -1,0 +1,1 @@
+"""Frames and their strict, bounded encoding."""
