@@ -1,0 +1,121 @@
+"""What can be set, with every limit of the house. Values only: where they come from is read in
+`mabeam_p2p.api.settings`."""
+
+from msgspec import Struct
+
+PROTOCOL_VERSION = 1
+"""Version of frames between peers. A peer refuses others with another one."""
+
+SERVICE_TYPE = "_mabeam._tcp.local."
+"""DNS-SD type that peers publish (RFC 6763)."""
+
+
+class Timing(Struct, frozen=True, forbid_unknown_fields=True):
+    """Durations in seconds. Raft's condition is broadcast time << election timeout (Raft §5.6)."""
+
+    heartbeat_seconds: float = 0.1
+    """Leader's heartbeat; a third of the election timeout or less."""
+    election_timeout_seconds: float = 0.4
+    """Silence of the leader after which it counts as lost, and, without its quorum, steps down."""
+    candidacy_step_seconds: float = 0.08
+    """What each place in the bully order waits longer than the place before it."""
+    append_timeout_seconds: float = 0.5
+    """Unacknowledged appends are sent again after this long."""
+    forward_timeout_seconds: float = 0.5
+    """A command that was forwarded and did not come back committed is sent again after this."""
+    no_quorum_seconds: float = 1.5
+    """A command that finds no leader for this long fails with NoQuorum."""
+    probe_interval_seconds: float = 0.25
+    """One probe to each member in this time."""
+    suspect_seconds: float = 1.2
+    """A member that answered nothing for this long is suspect."""
+    dead_seconds: float = 3.0
+    """A member that answered nothing for this long is dead."""
+    departure_grace_seconds: float = 2.0
+    """How long after its death the agents of a peer keep what they hold."""
+    greet_interval_seconds: float = 0.3
+    """An address that does not answer is greeted again after this, doubling up to the maximum."""
+    greet_interval_seconds_max: float = 3.0
+    gossip_interval_seconds: float = 1.0
+    """Digests of variables are compared with one random member in this time."""
+    push_timeout_seconds: float = 0.3
+    """A variable update that was not acknowledged is sent again after this, doubling."""
+    request_timeout_seconds: float = 30.0
+    """The deadline of a request that names none."""
+    proposal_timeout_seconds: float = 30.0
+    barrier_timeout_seconds: float = 30.0
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """Every queue, frame, batch, name and table has its bound here."""
+
+    value_bytes_max: int = 65_536
+    """One parameter, variable or journal item, encoded."""
+    rationale_bytes_max: int = 2_048
+    metadata_bytes_max: int = 4_096
+    frame_bytes_max: int = 4 * 1024 * 1024
+    """One frame between peers (also ZMQ MAXMSGSIZE)."""
+    frame_messages_max: int = 4_096
+    batch_bytes_max: int = 1024 * 1024
+    """One batch of the log; a single command may not exceed it either."""
+    batch_commands_max: int = 8_192
+    append_bytes_max: int = 2 * 1024 * 1024
+    """Batches in one AppendEntries, together."""
+    append_batches_max: int = 64
+    """Batches in one AppendEntries."""
+    inflight_appends_max: int = 64
+    """AppendEntries on the way to one follower (Raft thesis §10.2.1)."""
+    uncommitted_bytes_max: int = 64 * 1024 * 1024
+    """What a leader holds uncommitted before it answers Overloaded."""
+    pending_requests_max: int = 65_536
+    """Requests that one peer has under way."""
+    members_max: int = 1_024
+    candidates_max: int = 256
+    """Addresses that discovery suggested and that are not members yet."""
+    agents_per_peer_max: int = 1_024
+    sessions_max: int = 16_384
+    session_window: int = 4_096
+    """Sequence numbers of one session whose outcomes are remembered."""
+    open_proposals_max: int = 1_024
+    closed_proposals_max: int = 1_024
+    open_barriers_max: int = 4_096
+    closed_generations_max: int = 64
+    """Finished generations remembered for each barrier."""
+    closed_barriers_max: int = 4_096
+    barrier_parties_max: int = 4_096
+    journals_max: int = 4_096
+    journal_items_max: int = 4_096
+    """Items kept of one journal; older ones leave at the front."""
+    variables_max: int = 100_000
+    siblings_max: int = 64
+    digest_entries_max: int = 4_096
+    """Digest entries in one message."""
+    pushes_pending_max: int = 4_096
+    events_pending_max: int = 8_192
+    """Events that wait for one slow listener before the oldest are dropped and counted."""
+    voters_max: int = 7
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    """One peer. `listen` is HOST:PORT, port 0 takes a free one; `data_dir` None means the user's
+    state folder, ":memory:" keeps nothing."""
+
+    name: str = ""
+    """Name of the peer and of its own agent; empty means the host's name."""
+    cluster: str = "default"
+    listen: str = "127.0.0.1:0"
+    data_dir: str | None = None
+    seeds: tuple[str, ...] = ()
+    mdns: bool = True
+    expect: int = 3
+    """Peers that must see each other before a new cluster forms."""
+    insecure: bool = False
+    """Listen beyond loopback without keys."""
+    score: int = 50
+    """Fitness for leadership, 0..100, compared in buckets of ten."""
+    eligible: bool = True
+    """Whether this peer may lead."""
+    participates_in_consensus: bool = True
+    """Whether the peer's own agent votes."""
+    timing: Timing = Timing()
+    limits: Limits = Limits()

@@ -1,0 +1,190 @@
+"""Every exception that leaves the package, as one tree.
+
+    MabeamError
+    ├── ConfigError              a setting is wrong: which one, where it came from
+    │   └── InvalidName          a name that cannot be used
+    ├── InvalidValue             a value that cannot travel: not encodable, or too large
+    ├── Rejected                 asked and refused: certainly not done
+    │   ├── NameTaken  UnknownProposal  ProposalClosed  NotEligible  ConflictingVote
+    │   └── BarrierMismatch  NoElectorate
+    ├── NoQuorum                 no majority can be reached: certainly not done
+    ├── OutcomeUnknown           it may have been done, or may still be
+    ├── Overloaded               a queue is full: certainly not done, try again later
+    ├── MabeamTimeout            (also TimeoutError) a wait reached its deadline
+    │   └── BarrierBroken  AckTimeout  ElectionTimeout  ProposalTimeout
+    ├── LeadershipLost           the scope that needed leadership has ended
+    ├── StorageError             the data folder cannot be used
+    │   └── DataFolderHeld  LogCorrupt
+    ├── DaemonNotRunning         (also ConnectionError) nobody answers on the local socket
+    ├── AuthenticationError      the other side could not prove who it is
+    ├── AddressError             an address cannot be listened on
+    ├── PeerRefused              a cluster refused this peer: why
+    └── Closed                   the peer or agent has been closed
+    RemoteProtocolError          bytes from elsewhere that break the protocol; logged, never raised to users
+
+Two families must never be mixed: Rejected, NoQuorum and Overloaded say "certainly not";
+OutcomeUnknown says "maybe".
+"""
+
+
+class MabeamError(Exception):
+    """Root of every error that the package raises."""
+
+
+class ConfigError(MabeamError):
+    """A setting is unknown or wrong. `path`: where it was read; `key`: its dotted name."""
+
+    def __init__(self, message: str, *, path: str | None = None, key: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.key = key
+
+
+class InvalidName(ConfigError, ValueError):
+    """A name that breaks the rules of `ids`."""
+
+
+class InvalidValue(MabeamError, ValueError):
+    """A value that cannot travel: a type outside null, bool, int64, float, text, bytes, list
+    and map with text keys, or more bytes than the limit."""
+
+
+class Rejected(MabeamError):
+    """Asked and refused; nothing has changed. `reason` is a stable word for programs."""
+
+    def __init__(self, message: str, *, reason: str = "rejected") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class NameTaken(Rejected):
+    """Another live peer or agent has the name."""
+
+
+class UnknownProposal(Rejected):
+    """No proposal has this id."""
+
+
+class ProposalClosed(Rejected):
+    """The proposal was decided before this vote came."""
+
+
+class NotEligible(Rejected):
+    """The agent is not in the proposal's electorate."""
+
+
+class ConflictingVote(Rejected):
+    """The agent has voted otherwise already; the first vote binds."""
+
+
+class NoElectorate(Rejected):
+    """Fewer agents than the policy's minimum may vote."""
+
+
+class BarrierMismatch(Rejected):
+    """The running generation was created with other parameters."""
+
+
+class NoQuorum(MabeamError):
+    """No majority of the voters can be reached; the command was certainly not committed."""
+
+
+class OutcomeUnknown(MabeamError):
+    """The command left this peer and no answer came; it may have been committed."""
+
+
+class Overloaded(MabeamError):
+    """A bounded queue is full; nothing was done."""
+
+
+class MabeamTimeout(MabeamError, TimeoutError):
+    """A wait reached its deadline."""
+
+
+class BarrierBroken(MabeamTimeout):
+    """The generation ended without release. `arrived` and `missing_count` say how far it came."""
+
+    def __init__(
+        self, message: str, *, reason: str, arrived: tuple[str, ...] = (), missing_count: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.arrived = arrived
+        self.missing_count = missing_count
+
+
+class AckTimeout(MabeamTimeout):
+    """Not every receiver acknowledged in time. `missing` names the silent ones."""
+
+    def __init__(self, message: str, *, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+class ElectionTimeout(MabeamTimeout):
+    """No seat was filled in time."""
+
+
+class ProposalTimeout(MabeamTimeout):
+    """The caller's own wait ended before the proposal was decided. `proposal` is its id."""
+
+    def __init__(self, message: str, *, proposal: str = "") -> None:
+        super().__init__(message)
+        self.proposal = proposal
+
+
+class LeadershipLost(MabeamError):
+    """Leadership ended while code depended on it."""
+
+
+class StorageError(MabeamError):
+    """The data folder cannot be read or written. `path` names the file."""
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class DataFolderHeld(StorageError):
+    """Another process holds the data folder."""
+
+
+class LogCorrupt(StorageError):
+    """The log is damaged before its tail. The file was left untouched."""
+
+    def __init__(self, message: str, *, path: str = "", offset: int = 0) -> None:
+        super().__init__(message, path=path)
+        self.offset = offset
+
+
+class DaemonNotRunning(MabeamError, ConnectionError):
+    """Nobody answers on the local socket."""
+
+
+class AuthenticationError(MabeamError):
+    """The other side could not prove who it is."""
+
+
+class AddressError(MabeamError):
+    """An address is taken, malformed, or not allowed without keys."""
+
+
+class PeerRefused(MabeamError):
+    """A cluster refused this peer. `reason` is a stable word: cluster, version, name, identity."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Closed(MabeamError):
+    """The peer or agent has been closed."""
+
+
+class RemoteProtocolError(Exception):
+    """Bytes from another peer or client that break the protocol. Counted, logged and dropped."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail

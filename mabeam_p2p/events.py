@@ -1,0 +1,144 @@
+"""Events: what a peer tells whoever listens to it. They inform, they decide nothing."""
+
+from msgspec import Struct
+
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.records import (
+    Agent,
+    Generation,
+    Journal,
+    Member,
+    Parameter,
+    Proposal,
+    Variable,
+    Vote,
+)
+
+
+class MemberChanged(Struct, frozen=True, gc=False, array_like=True, tag=1):
+    member: Member
+
+
+class LeaderChanged(Struct, frozen=True, gc=False, array_like=True, tag=2):
+    """`leader` is None while nobody leads, as far as this peer knows."""
+
+    leader: PeerId | None
+    leader_name: str
+    term: int
+    reason: str
+
+
+class RoleChanged(Struct, frozen=True, gc=False, array_like=True, tag=3):
+    """This peer's own part in the log: leader, follower, candidate, learner, none."""
+
+    role: str
+    term: int
+
+
+class QuorumChanged(Struct, frozen=True, gc=False, array_like=True, tag=4):
+    quorum: bool
+
+
+class ClusterFormed(Struct, frozen=True, gc=False, array_like=True, tag=5):
+    cluster_id: str
+    voters: tuple[PeerId, ...]
+
+
+class Ready(Struct, frozen=True, gc=False, array_like=True, tag=6):
+    """The peer follows the log and has been given all variables: it can serve."""
+
+
+class Refused(Struct, frozen=True, gc=False, array_like=True, tag=7):
+    """Another peer refuses this one. `fatal`: it can never succeed while both run as they are."""
+
+    address: str
+    reason: str
+    detail: str
+    fatal: bool
+
+
+class Dropped(Struct, frozen=True, gc=False, array_like=True, tag=8):
+    """Something from `source` broke the protocol and was dropped. At most one a second for each
+    (source, reason); `count` says how many since the last."""
+
+    source: str
+    reason: str
+    detail: str
+    count: int
+
+
+class AgentJoined(Struct, frozen=True, gc=False, array_like=True, tag=20):
+    agent: Agent
+
+
+class AgentLeft(Struct, frozen=True, gc=False, array_like=True, tag=21):
+    agent: Agent
+    reason: str
+
+
+class ProposalOpened(Struct, frozen=True, gc=False, array_like=True, tag=22):
+    proposal: Proposal
+
+
+class VoteRecorded(Struct, frozen=True, gc=False, array_like=True, tag=23):
+    proposal: str
+    vote: Vote
+
+
+class ProposalDecided(Struct, frozen=True, gc=False, array_like=True, tag=24):
+    proposal: Proposal
+
+
+class ParameterChanged(Struct, frozen=True, gc=False, array_like=True, tag=25):
+    parameter: Parameter
+
+
+class BarrierChanged(Struct, frozen=True, gc=False, array_like=True, tag=26):
+    """An arrival, or the end of a generation."""
+
+    generation: Generation
+
+
+class JournalAppended(Struct, frozen=True, gc=False, array_like=True, tag=27):
+    """`journal.items` holds the new item alone, `journal.first` its position."""
+
+    journal: Journal
+
+
+class VariableChanged(Struct, frozen=True, gc=False, array_like=True, tag=40):
+    """The variables of one batch, as they now are."""
+
+    variables: tuple[Variable, ...]
+    source: PeerId
+
+
+MachineEvent = (
+    AgentJoined
+    | AgentLeft
+    | ProposalOpened
+    | VoteRecorded
+    | ProposalDecided
+    | ParameterChanged
+    | BarrierChanged
+    | JournalAppended
+)
+
+Event = (
+    MemberChanged
+    | LeaderChanged
+    | RoleChanged
+    | QuorumChanged
+    | ClusterFormed
+    | Ready
+    | Refused
+    | Dropped
+    | AgentJoined
+    | AgentLeft
+    | ProposalOpened
+    | VoteRecorded
+    | ProposalDecided
+    | ParameterChanged
+    | BarrierChanged
+    | JournalAppended
+    | VariableChanged
+)

@@ -1,0 +1,262 @@
+"""Messages between peers, and the frame that carries them. Tags are only ever appended.
+
+Every message of the log begins with the log's id: 0 today, so that several logs can come.
+"""
+
+from msgspec import Struct
+
+from mabeam_p2p.ids import ClusterId, PeerId
+from mabeam_p2p.records import Batch, Member, Standing, Variable
+
+# ---- 1..9: acquaintance and membership --------------------------------------------------------
+
+
+class Hello(Struct, frozen=True, gc=False, array_like=True, tag=1):
+    """Who speaks. Sent to an address that was dialled, and in answer; `answer` ends the exchange.
+
+    The only message that may come from an unknown peer or carry no target epoch.
+    """
+
+    cluster: str
+    cluster_id: ClusterId
+    member: Member
+    answer: bool
+
+
+class Refuse(Struct, frozen=True, gc=False, array_like=True, tag=2):
+    """The speaker will not talk to this peer: `reason` is cluster, version, name or identity."""
+
+    reason: str
+    detail: str
+
+
+class Probe(Struct, frozen=True, gc=False, array_like=True, tag=3):
+    """Are you there? (SWIM §3.1). Carries where the speaker stands in the bully order."""
+
+    number: int
+    standing: Standing
+
+
+class ProbeAck(Struct, frozen=True, gc=False, array_like=True, tag=4):
+    number: int
+    standing: Standing
+
+
+class Gossip(Struct, frozen=True, gc=False, array_like=True, tag=5):
+    """Member records, newest of each peer that the speaker knows."""
+
+    members: tuple[Member, ...]
+
+
+# ---- 10..19: bootstrap -----------------------------------------------------------------------
+
+
+class Offer(Struct, frozen=True, gc=False, array_like=True, tag=10):
+    """The lowest id offers to form a cluster of exactly `voters` whose log begins with `first`."""
+
+    cluster_id: ClusterId
+    voters: tuple[PeerId, ...]
+    first: Batch
+
+
+class Promise(Struct, frozen=True, gc=False, array_like=True, tag=11):
+    """Answer to an offer. With `granted`, durable: no other offer is accepted until withdrawn."""
+
+    cluster_id: ClusterId
+    granted: bool
+
+
+class Withdraw(Struct, frozen=True, gc=False, array_like=True, tag=12):
+    """The coordinator gives the offer up, durably, before every voter promised."""
+
+    cluster_id: ClusterId
+
+
+class Form(Struct, frozen=True, gc=False, array_like=True, tag=13):
+    """Every voter has promised: the cluster exists."""
+
+    cluster_id: ClusterId
+
+
+# ---- 20..39: the replicated log (Raft) -------------------------------------------------------
+
+
+class VoteRequest(Struct, frozen=True, gc=False, array_like=True, tag=20):
+    """RequestVote (Raft §5.2), or a pre-vote (Raft thesis §9.6), which is also the bully's
+    ELECTION (Garcia-Molina 1982)."""
+
+    log: int
+    term: int
+    """The candidate's term; for a pre-vote the term it would campaign in."""
+    standing: Standing
+    pre: bool
+    transfer: bool
+    """Asked by the old leader itself: leader stickiness does not apply."""
+
+
+class VoteReply(Struct, frozen=True, gc=False, array_like=True, tag=21):
+    log: int
+    term: int
+    """For a granted pre-vote the asked term, else the voter's own."""
+    granted: bool
+    pre: bool
+    higher: bool
+    """The bully's OK: the voter stands above the candidate and stands for election itself."""
+
+
+class AppendEntries(Struct, frozen=True, gc=False, array_like=True, tag=22):
+    """Raft §5.3. `batches`: contiguous, the first begins at previous_index + 1."""
+
+    log: int
+    term: int
+    previous_index: int
+    previous_term: int
+    commit_index: int
+    batches: tuple[Batch, ...]
+
+
+class AppendReply(Struct, frozen=True, gc=False, array_like=True, tag=23):
+    log: int
+    term: int
+    success: bool
+    match_index: int
+    """On success the last index verified and durable; else the last index where the logs may
+    still agree."""
+    previous_index: int
+    """The previous_index of the request that this answers."""
+
+
+class Heartbeat(Struct, frozen=True, gc=False, array_like=True, tag=24):
+    """Keeps leadership, and confirms it for reads: `round` counts the leader's rounds."""
+
+    log: int
+    term: int
+    commit_index: int
+    round: int
+
+
+class HeartbeatReply(Struct, frozen=True, gc=False, array_like=True, tag=25):
+    log: int
+    term: int
+    round: int
+
+
+class CommitAdvance(Struct, frozen=True, gc=False, array_like=True, tag=26):
+    """A new commit index, announced at once. Wants no answer."""
+
+    log: int
+    term: int
+    commit_index: int
+
+
+class Forward(Struct, frozen=True, gc=False, array_like=True, tag=27):
+    """Commands of a follower's agents, for the leader to append: `count` in `blob`."""
+
+    log: int
+    count: int
+    blob: bytes
+
+
+class ReadIndex(Struct, frozen=True, gc=False, array_like=True, tag=28):
+    """A follower asks for an index that makes a read linearizable (Raft thesis §6.4)."""
+
+    log: int
+    number: int
+
+
+class ReadIndexReply(Struct, frozen=True, gc=False, array_like=True, tag=29):
+    log: int
+    number: int
+    index: int
+    """0: refused, the peer asked does not lead."""
+
+
+class ForwardRefused(Struct, frozen=True, gc=False, array_like=True, tag=30):
+    """Commands were not appended: `reason` is overloaded or not_leader. Certainly not done."""
+
+    log: int
+    reason: str
+    sessions: tuple[tuple[int, int], ...]
+    """(session, sequence) of each."""
+
+
+# ---- 40..49: variables -----------------------------------------------------------------------
+
+
+class VariablePush(Struct, frozen=True, gc=False, array_like=True, tag=40):
+    """Variables as the speaker holds them; they become visible together."""
+
+    number: int
+    """0: wants no acknowledgement."""
+    variables: tuple[Variable, ...]
+
+
+class VariableAck(Struct, frozen=True, gc=False, array_like=True, tag=41):
+    number: int
+    outcomes: tuple[int, ...]
+    """For each variable of the push: 0 applied, 1 superseded, 2 merged."""
+
+
+class Digest(Struct, frozen=True, gc=False, array_like=True, tag=42):
+    """Hash of each bucket of the speaker's variables; a bucket is the hash of a name."""
+
+    buckets: tuple[int, ...]
+    newcomer: bool
+    """The speaker has not yet been given everything once."""
+
+
+class DigestEntries(Struct, frozen=True, gc=False, array_like=True, tag=43):
+    """(name, hash of context) of every variable in the buckets that differ."""
+
+    buckets: tuple[int, ...]
+    entries: tuple[tuple[str, int], ...]
+    last: bool
+    """No more entries follow for this digest."""
+
+
+class VariableWant(Struct, frozen=True, gc=False, array_like=True, tag=44):
+    names: tuple[str, ...]
+
+
+Message = (
+    Hello
+    | Refuse
+    | Probe
+    | ProbeAck
+    | Gossip
+    | Offer
+    | Promise
+    | Withdraw
+    | Form
+    | VoteRequest
+    | VoteReply
+    | AppendEntries
+    | AppendReply
+    | Heartbeat
+    | HeartbeatReply
+    | CommitAdvance
+    | Forward
+    | ReadIndex
+    | ReadIndexReply
+    | ForwardRefused
+    | VariablePush
+    | VariableAck
+    | Digest
+    | DigestEntries
+    | VariableWant
+)
+
+
+class Frame(Struct, frozen=True, gc=False, array_like=True):
+    """What travels in one ZeroMQ message: everything that was due to one peer in one turn."""
+
+    version: int
+    source: PeerId
+    source_epoch: int
+    """Opens of the source's data folder: an older one is a process that is gone."""
+    target_epoch: int
+    """Epoch of the receiver as the source knows it; 0 only in acquaintance. Another one means that
+    the frame was queued for a process that is gone."""
+    sequence: int
+    """Grows within (source, source_epoch, target)."""
+    messages: tuple[Message, ...]

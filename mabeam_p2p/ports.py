@@ -1,0 +1,115 @@
+"""Ports: what the shell needs from the world, as protocols that adapters satisfy."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from mabeam_p2p.commands import AnyCommand
+from mabeam_p2p.events import Event
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.messages import Frame
+from mabeam_p2p.records import Record, Recovered
+from mabeam_p2p.requests import Answer, Request
+
+
+class Codec(Protocol):
+    """Frames and commands to bytes and back. Decoding is total: bytes or RemoteProtocolError."""
+
+    def encode_frame(self, frame: Frame) -> bytes: ...
+
+    def decode_frame(self, data: bytes) -> Frame:
+        """Raises RemoteProtocolError; never anything else, whatever the bytes."""
+        ...
+
+    def encode_commands(self, commands: Sequence[AnyCommand]) -> bytes:
+        """The commands one behind the other: results can be joined by concatenation."""
+        ...
+
+    def decode_commands(self, count: int, blob: bytes) -> tuple[AnyCommand, ...]:
+        """Inverse of encode_commands for exactly `count` commands. Raises RemoteProtocolError."""
+        ...
+
+
+class Storage(Protocol):
+    """One data folder. Used from one thread at a time."""
+
+    path: str
+
+    def recover(self) -> Recovered:
+        """Called once, before any write. Raises StorageError."""
+        ...
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Apply in order, atomically; durable on return. After StorageError nothing may be
+        written again: what is durable is unknown until the folder is opened anew."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Transport(Protocol):
+    """Links to peers. All methods are called from the loop's thread."""
+
+    address: str
+    """Where others reach this peer: HOST:PORT with the real port."""
+
+    def start(self, receive: Callable[[bytes], None]) -> None:
+        """Begin to deliver; `receive` gets each message of the wire, whatever it holds."""
+        ...
+
+    def connect(self, target: str, address: str) -> None:
+        """Open a link, in place of any older one to `target`; nothing of the old one is sent."""
+        ...
+
+    def disconnect(self, target: str) -> None: ...
+
+    def send(self, target: str, data: bytes) -> bool:
+        """Whether the frame was taken. False, and nothing is queued, if the link is not up or
+        full."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Discovery(Protocol):
+    """A source of addresses where peers might be. Hints only, and never a sign of life."""
+
+    async def start(self, suggest: Callable[[tuple[str, ...]], None]) -> None:
+        """Begin to look, and to announce; `suggest` gets addresses as HOST:PORT."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Clock(Protocol):
+    def monotonic(self) -> float:
+        """Seconds; never goes back."""
+        ...
+
+    def wall(self) -> float:
+        """Seconds since 1970, read once at the start: for display and hybrid clocks."""
+        ...
+
+
+class Backend(Protocol):
+    """A peer as its agents see it, near (a thread of this process) or far (a daemon's socket).
+
+    All methods are called from the application's event loop, and answers and events arrive there.
+    """
+
+    peer: PeerId
+    peer_name: str
+    cluster: str
+
+    def ask(self, request: Request) -> Awaitable[Answer]:
+        """Send at once; await the answer. Cancelling it cancels the request. Raises Closed or
+        DaemonNotRunning when the peer goes away meanwhile."""
+        ...
+
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Call `listener` with every event from now on, in order; the result ends that. A listener
+        must return soon and must not raise."""
+        ...
+
+    async def close(self) -> None:
+        """Idempotent. A near peer leaves its cluster gracefully."""
+        ...

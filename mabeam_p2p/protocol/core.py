@@ -1,0 +1,53 @@
+"""The outbox: where every core of one node leaves what it wants from the world.
+
+One outbox belongs to one Node, so that effects of different cores keep their order and Persists
+share one numbering. A core never returns or executes an effect, and never looks back at one.
+
+Rule: an effect that claims something names the Persist that makes it true (`after`).
+"""
+
+from mabeam_p2p.effects import Connect, Effect, Effects, Notify, Persist, Resolve, Send
+from mabeam_p2p.events import Event
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.messages import Message
+from mabeam_p2p.records import Record
+from mabeam_p2p.requests import Answer
+
+
+class Outbox:
+    """An ordered list of effects and the number of the last Persist."""
+
+    __slots__ = ("_effects", "persisted")
+
+    def __init__(self) -> None:
+        self._effects: list[Effect] = []
+        self.persisted = 0
+        """Number of the last Persist that was emitted."""
+
+    def persist(self, record: Record) -> int:
+        """Emit a Persist; return its number."""
+        self.persisted += 1
+        self._effects.append(Persist(self.persisted, record))
+        return self.persisted
+
+    def send(self, target: PeerId, message: Message, after: int = 0) -> None:
+        self._effects.append(Send(target, message, after))
+
+    def notify(self, event: Event, after: int = 0) -> None:
+        self._effects.append(Notify(event, after))
+
+    def resolve(self, token: int, answer: Answer, after: int = 0) -> None:
+        """Answer a request; token 0 has nobody waiting."""
+        if token:
+            self._effects.append(Resolve(token, answer, after))
+
+    def connect(self, target: PeerId, address: str | None) -> None:
+        self._effects.append(Connect(target, address))
+
+    def take(self) -> Effects:
+        """Everything since the last take, in order."""
+        if not self._effects:
+            return ()
+        effects = tuple(self._effects)
+        self._effects.clear()
+        return effects

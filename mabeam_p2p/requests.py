@@ -1,0 +1,238 @@
+"""What an agent asks of its peer, and every answer. The same words cross the thread boundary of an
+embedded peer and the local socket of a daemon. Tags are only ever appended.
+
+A request that waits has a timeout in seconds; without one it gets the configured default. Each
+request gets exactly one answer, unless it is cancelled.
+"""
+
+from msgspec import Struct
+
+from mabeam_p2p.commands import AnyCommand
+from mabeam_p2p.ids import PeerId, ProposalId
+from mabeam_p2p.records import (
+    Agent,
+    Batch,
+    Generation,
+    Journal,
+    Member,
+    Parameter,
+    Proposal,
+    Status,
+    Variable,
+)
+
+# ---- questions about what the log has made ----------------------------------------------------
+
+
+class ParameterQuery(Struct, frozen=True, gc=False, array_like=True, tag=1):
+    """The parameter of this name, or, with an empty name, all of them."""
+
+    name: str
+
+
+class ProposalQuery(Struct, frozen=True, gc=False, array_like=True, tag=2):
+    """The proposal of this id, or, with an empty id, all that are remembered."""
+
+    proposal: ProposalId
+
+
+class GenerationQuery(Struct, frozen=True, gc=False, array_like=True, tag=3):
+    """One generation of a barrier; 0 is the running or last one. Empty name: all running ones."""
+
+    barrier: str
+    generation: int
+
+
+class JournalQuery(Struct, frozen=True, gc=False, array_like=True, tag=4):
+    name: str
+
+
+class AgentQuery(Struct, frozen=True, gc=False, array_like=True, tag=5):
+    """Every live agent."""
+
+
+class LogQuery(Struct, frozen=True, gc=False, array_like=True, tag=6):
+    """Committed batches from the one that holds `first_index`, up to `limit` of them."""
+
+    first_index: int
+    limit: int
+
+
+Query = ParameterQuery | ProposalQuery | GenerationQuery | JournalQuery | AgentQuery | LogQuery
+
+# ---- requests --------------------------------------------------------------------------------
+
+
+class Submit(Struct, frozen=True, gc=False, array_like=True, tag=1):
+    """Commit a command. Answer: Committed, Refused or Failed."""
+
+    command: AnyCommand
+    timeout: float | None = None
+
+
+class Read(Struct, frozen=True, gc=False, array_like=True, tag=2):
+    """Answer: Found, or Failed if `linearizable` and no quorum confirms."""
+
+    query: Query
+    linearizable: bool = False
+    timeout: float | None = None
+
+
+class AwaitProposal(Struct, frozen=True, gc=False, array_like=True, tag=3):
+    """Answer: Found with the closed proposal; Failed with reason timeout."""
+
+    proposal: ProposalId
+    timeout: float | None = None
+
+
+class AwaitGeneration(Struct, frozen=True, gc=False, array_like=True, tag=4):
+    """Answer: Found with the finished generation; Failed with reason timeout."""
+
+    barrier: str
+    generation: int
+    timeout: float | None = None
+
+
+class VariableChange(Struct, frozen=True, gc=False, array_like=True):
+    name: str
+    resolver: str
+    value: bytes | None
+    """None deletes."""
+    context: tuple[tuple[PeerId, int], ...] | None = None
+    """What the writer has seen; None: everything that its peer has."""
+
+
+WAIT_ALL = -1
+WAIT_MAJORITY = -2
+
+
+class SetVariables(Struct, frozen=True, gc=False, array_like=True, tag=5):
+    """Write variables, together. Answer: Acknowledged or Refused."""
+
+    changes: tuple[VariableChange, ...]
+    wait: int = 0
+    """How many other members must acknowledge before the answer; WAIT_ALL, WAIT_MAJORITY."""
+    timeout: float | None = None
+
+
+class ReadVariables(Struct, frozen=True, gc=False, array_like=True, tag=6):
+    """The variable of this name, or, with an empty name, all. Answer: Variables."""
+
+    name: str
+
+
+class ReadStatus(Struct, frozen=True, gc=False, array_like=True, tag=7):
+    """Answer: Status."""
+
+
+class ReadMembers(Struct, frozen=True, gc=False, array_like=True, tag=8):
+    """Answer: Members."""
+
+
+class Suggest(Struct, frozen=True, gc=False, array_like=True, tag=9):
+    """Addresses (HOST:PORT) where members might be. A hint. Answer: Done."""
+
+    addresses: tuple[str, ...]
+
+
+class Leave(Struct, frozen=True, gc=False, array_like=True, tag=10):
+    """Say goodbye. Answer: Done, when every live member was told."""
+
+
+Request = (
+    Submit
+    | Read
+    | AwaitProposal
+    | AwaitGeneration
+    | SetVariables
+    | ReadVariables
+    | ReadStatus
+    | ReadMembers
+    | Suggest
+    | Leave
+)
+
+# ---- answers ---------------------------------------------------------------------------------
+
+
+class Committed(Struct, frozen=True, gc=False, array_like=True, tag=1):
+    """The command is committed and has taken effect at `index`."""
+
+    index: int
+    term: int
+    number: int = 0
+    """Arrive: the generation. AppendJournal: the item's position. Else 0."""
+
+
+class Refused(Struct, frozen=True, gc=False, array_like=True, tag=2):
+    """Certainly not done. `reason` is a stable word:
+
+    name_taken, unknown_session, limit, invalid, unknown_proposal, proposal_closed, not_eligible,
+    conflicting_vote, proposal_exists, no_electorate, barrier_mismatch, unknown_generation,
+    stale_sequence, too_large, resolver_mismatch.
+    """
+
+    reason: str
+    detail: str
+
+
+class Failed(Struct, frozen=True, gc=False, array_like=True, tag=3):
+    """No answer from the cluster. `reason`: no_quorum, overloaded, closed (certainly not done);
+    unknown (maybe done); timeout (a wait that ended; what was waited for goes on)."""
+
+    reason: str
+    detail: str
+
+
+class Found(Struct, frozen=True, gc=False, array_like=True, tag=4):
+    """What the log has made, as of `index`. Only what was asked for is filled."""
+
+    index: int
+    age_seconds: float
+    """Since this peer last knew itself to be up to date with a leader; 0 when linearizable."""
+    linearizable: bool
+    parameters: tuple[Parameter, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
+    generations: tuple[Generation, ...] = ()
+    journals: tuple[Journal, ...] = ()
+    agents: tuple[Agent, ...] = ()
+    batches: tuple[Batch, ...] = ()
+
+
+class Acknowledged(Struct, frozen=True, gc=False, array_like=True, tag=5):
+    """Where a write of variables has come: names of peers."""
+
+    applied: tuple[str, ...]
+    superseded: tuple[str, ...]
+    merged: tuple[str, ...]
+    missing: tuple[str, ...]
+    """Members that did not answer before the deadline."""
+    left: tuple[str, ...]
+    """Members that left or died before they answered."""
+    reached: bool
+    """Whether as many as were waited for have acknowledged."""
+
+
+class Variables(Struct, frozen=True, gc=False, array_like=True, tag=6):
+    variables: tuple[Variable, ...]
+
+
+class StatusAnswer(Struct, frozen=True, gc=False, array_like=True, tag=7):
+    status: Status
+
+
+class Members(Struct, frozen=True, gc=False, array_like=True, tag=8):
+    members: tuple[Member, ...]
+    agents: tuple[Agent, ...]
+
+
+class Done(Struct, frozen=True, gc=False, array_like=True, tag=9):
+    pass
+
+
+Outcome = Committed | Refused
+"""What a command can come to in the log."""
+
+Answer = (
+    Committed | Refused | Failed | Found | Acknowledged | Variables | StatusAnswer | Members | Done
+)
