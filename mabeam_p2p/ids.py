@@ -12,7 +12,7 @@ AgentId = NewType("AgentId", str)
 """Identity of an agent: `name@peer-name`. Unique in the cluster while its session lives."""
 
 SessionId = NewType("SessionId", int)
-"""Identity of one attachment of an agent: a random integer in 1..2^53-1. 0 is the cluster itself."""
+"""Identity of one attachment of an agent: a random integer in 1..2^53-1. 0 is the cluster."""
 
 ProposalId = NewType("ProposalId", str)
 """Identity of a proposal, made by the proposer, so that a retry is the same proposal."""

@@ -81,7 +81,8 @@ class Sibling(Struct, frozen=True, gc=False, array_like=True):
     counter: int
     """The actor's write: (epoch << 32) + n. Grows over restarts."""
     clock: int
-    """Hybrid logical clock of the write: microseconds << 16 | logical. For last-writer-wins only."""
+    """Hybrid logical clock of the write: microseconds since 1970, made to grow past every clock
+    seen. For last-writer-wins only."""
     value: bytes | None
     """Encoded value; None is a tombstone."""
 
