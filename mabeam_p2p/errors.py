@@ -20,7 +20,7 @@
     ├── AddressError             an address cannot be listened on
     ├── PeerRefused              a cluster refused this peer: why
     └── Closed                   the peer or agent has been closed
-    RemoteProtocolError          bytes from elsewhere that break the protocol; logged, never raised to users
+    RemoteProtocolError          bytes from elsewhere that break the protocol; logged only
 
 Two families must never be mixed: Rejected, NoQuorum and Overloaded say "certainly not";
 OutcomeUnknown says "maybe".

@@ -110,6 +110,7 @@ class AppendEntries(Struct, frozen=True, gc=False, array_like=True, tag=22):
     log: int
     term: int
     previous_index: int
+    """The end of a batch, or 0."""
     previous_term: int
     commit_index: int
     batches: tuple[Batch, ...]
@@ -153,6 +154,8 @@ class Forward(Struct, frozen=True, gc=False, array_like=True, tag=27):
     """Commands of a follower's agents, for the leader to append: `count` in `blob`."""
 
     log: int
+    number: int
+    """The sender's own count of its forwards."""
     count: int
     blob: bytes
 
@@ -175,9 +178,9 @@ class ForwardRefused(Struct, frozen=True, gc=False, array_like=True, tag=30):
     """Commands were not appended: `reason` is overloaded or not_leader. Certainly not done."""
 
     log: int
+    number: int
+    """Of the Forward."""
     reason: str
-    sessions: tuple[tuple[int, int], ...]
-    """(session, sequence) of each."""
 
 
 # ---- 40..49: variables -----------------------------------------------------------------------
@@ -259,4 +262,6 @@ class Frame(Struct, frozen=True, gc=False, array_like=True):
     the frame was queued for a process that is gone."""
     sequence: int
     """Grows within (source, source_epoch, target)."""
+    cluster: ClusterId
+    """The cluster that the source belongs to; empty while it belongs to none."""
     messages: tuple[Message, ...]

@@ -28,6 +28,8 @@ class Batch(Struct, frozen=True, gc=False, array_like=True):
     """The log's clock: integer microseconds that never go back along the log."""
     blob: bytes
     """The commands, each encoded by its proposer's peer, one behind the other. Opaque to Raft."""
+    voters: tuple[PeerId, ...] = ()
+    """Sorted: the voters from this batch on (Raft thesis §4.1). Empty: as before."""
 
     @property
     def last_index(self) -> int:
