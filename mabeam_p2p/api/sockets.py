@@ -1,0 +1,165 @@
+"""Where the local socket of each daemon is. Daemons and clients follow the same rules.
+
+1. The socket of a daemon is `<root>/<cluster>/<peer name>.sock`. Roots, in order of preference:
+   `$XDG_RUNTIME_DIR/mabeam`, `<user's state folder>/mabeam/.run`, `/tmp/mabeam-<uid>`.
+2. A daemon takes the first root that it can create and in which the path fits into a socket's
+   address. A client looks into all of them, because it may run in another environment.
+3. Every folder from the root down belongs to this user, has mode 0700 and is no symbolic link.
+   A daemon refuses any other with ConfigError; a client passes it over.
+4. A socket that refuses connections is stale: its daemon is dead. A client passes it over, the
+   next daemon of that name replaces it.
+"""
+
+import os
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from mabeam_p2p.errors import ConfigError, NameTaken
+from mabeam_p2p.ids import check_name
+
+SOCKET_PATH_BYTES_MAX = 103 if sys.platform == "darwin" else 107
+"""What sun_path holds, without the final zero byte."""
+
+BACKLOG = 128
+"""Clients that may wait to be accepted."""
+
+ADDRESS_VARIABLE = "MABEAM_ADDR"
+"""Names the daemon that clients attach to: a socket's path, or a peer's name."""
+
+
+def state_folder() -> Path:
+    """The user's state folder of this package; may not exist."""
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "mabeam"
+
+
+def listen(cluster: str, name: str) -> socket.socket:
+    """A listening, non-blocking socket of mode 0600 for the daemon `name`; replaces a stale one.
+
+    Its path is `getsockname()`. Raises NameTaken if a live daemon has it, ConfigError if no
+    folder will do.
+    """
+    path = socket_path(cluster, name)
+    if path.exists() and not _remove_if_stale(path):
+        raise NameTaken(
+            f"a daemon named {name!r} already runs in cluster {cluster!r} on this host ({path}): "
+            "stop it with `mabeam down`, or take another name",
+            reason="name_taken",
+        )
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # The folder is ours alone already; the mode is a second fence.
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def socket_path(cluster: str, name: str) -> Path:
+    """Where the daemon `name` listens; its folder exists afterwards. Raises ConfigError."""
+    check_name(cluster, "cluster")
+    check_name(name, "peer name")
+    refusals = []
+    for root in roots():
+        path = root / cluster / f"{name}.sock"
+        length = len(os.fsencode(path))
+        if length > SOCKET_PATH_BYTES_MAX:
+            refusals.append(
+                f"{path} has {length} bytes and a socket's path may have {SOCKET_PATH_BYTES_MAX}: "
+                "take a shorter peer or cluster name, or a shorter XDG_RUNTIME_DIR"
+            )
+            continue
+        try:
+            _make_private(root)
+            _make_private(path.parent)
+        except OSError as error:
+            refusals.append(f"{path.parent} cannot be made: {error.strerror}")
+            continue
+        return path
+    raise ConfigError("no place for the local socket: " + "; ".join(refusals), key="name")
+
+
+def candidates(cluster: str, addr: str | None = None) -> tuple[Path, ...]:
+    """Sockets that a client may try, in order. `addr` is a socket's path or a peer's name;
+    None means every daemon of `cluster`, in order of name."""
+    if addr and "/" in addr:
+        return (Path(addr),)
+    check_name(cluster, "cluster")
+    folders = [
+        root / cluster for root in roots() if fault(root) is None and fault(root / cluster) is None
+    ]
+    if addr:
+        check_name(addr, "daemon's name")
+        paths = [folder / f"{addr}.sock" for folder in folders]
+        return tuple(path for path in paths if path.exists())
+    paths = [path for folder in folders for path in folder.glob("*.sock")]
+    return tuple(sorted(paths, key=lambda path: path.name))
+
+
+def roots() -> Iterator[Path]:
+    """The roots of rule 1, the preferred one first; they may not exist."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and Path(runtime).is_dir():
+        yield Path(runtime) / "mabeam"
+    yield state_folder() / ".run"
+    yield Path(f"/tmp/mabeam-{os.getuid()}")
+
+
+def fault(folder: Path) -> str | None:
+    """What is wrong with `folder` as a place for sockets, or None. `missing` if it is not there."""
+    try:
+        facts = folder.lstat()
+    except OSError:
+        return "missing"
+    if not stat.S_ISDIR(facts.st_mode):
+        return "is a symbolic link or no folder"
+    if facts.st_uid != os.getuid():
+        return f"belongs to user {facts.st_uid}"
+    mode = stat.S_IMODE(facts.st_mode)
+    if mode != 0o700:
+        return f"has mode {mode:04o}"
+    return None
+
+
+def _make_private(folder: Path) -> None:
+    """Create `folder` with mode 0700 if it is missing. Raises OSError, or ConfigError if what is
+    there cannot be trusted."""
+    wrong = fault(folder)
+    if wrong == "missing":
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            pass
+        else:
+            # The umask may have taken bits away from the mode that was asked for.
+            folder.chmod(0o700)
+        wrong = fault(folder)
+    if wrong is not None:
+        raise ConfigError(
+            f"{folder} {wrong}, so local sockets in it would not be private: remove it, or make "
+            "it a folder of your own with mode 0700",
+            path=str(folder),
+        )
+
+
+def _remove_if_stale(path: Path) -> bool:
+    """Whether the way is free: nobody answered at `path`, and it is gone now."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return True
+        except OSError:
+            # A full backlog, for one: somebody holds it.
+            return False
+    return False

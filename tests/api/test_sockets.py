@@ -1,0 +1,129 @@
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from mabeam_p2p.api import sockets
+from mabeam_p2p.errors import ConfigError, InvalidName, NameTaken
+
+
+@pytest.fixture
+def runtime(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A runtime folder and a state folder of the test's own, with short paths."""
+    folder = tmp_path_factory.mktemp("r")
+    state = tmp_path_factory.mktemp("s")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    return folder
+
+
+def test_socket_stands_under_the_runtime_folder_by_cluster_and_name(runtime: Path) -> None:
+    path = sockets.socket_path("default", "ant")
+    assert path == runtime / "mabeam" / "default" / "ant.sock"
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_folders_are_private_whatever_the_umask(runtime: Path) -> None:
+    before = os.umask(0o277)
+    try:
+        path = sockets.socket_path("default", "ant")
+    finally:
+        os.umask(before)
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_without_a_runtime_folder_the_state_folder_serves(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    path = sockets.socket_path("default", "ant")
+    assert path.parent == Path(os.environ["XDG_STATE_HOME"]) / "mabeam" / ".run" / "default"
+
+
+def test_socket_is_open_to_its_owner_only(runtime: Path) -> None:
+    with sockets.listen("default", "ant") as listener:
+        assert Path(listener.getsockname()).stat().st_mode & 0o777 == 0o600
+
+
+def test_folder_that_others_may_enter_is_refused(runtime: Path) -> None:
+    (runtime / "mabeam").mkdir(mode=0o755)
+    with pytest.raises(ConfigError, match="mode 0755"):
+        sockets.socket_path("default", "ant")
+
+
+def test_folder_that_is_a_symbolic_link_is_refused(runtime: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    (runtime / "mabeam").symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match="symbolic link"):
+        sockets.socket_path("default", "ant")
+
+
+def test_folder_of_another_user_is_refused(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (runtime / "mabeam").mkdir(mode=0o700)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    with pytest.raises(ConfigError, match="belongs to user"):
+        sockets.socket_path("default", "ant")
+
+
+def test_client_passes_over_a_folder_that_is_not_private(runtime: Path) -> None:
+    sockets.listen("default", "ant").close()
+    assert len(sockets.candidates("default")) == 1
+    (runtime / "mabeam").chmod(0o755)
+    assert sockets.candidates("default") == ()
+
+
+def test_path_too_long_for_the_runtime_folder_goes_to_a_shorter_root(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = runtime / ("d" * 80)
+    deep.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
+    path = sockets.socket_path("default", "ant")
+    assert path.is_relative_to(os.environ["XDG_STATE_HOME"])
+
+
+def test_path_too_long_for_every_root_says_what_to_shorten(runtime: Path) -> None:
+    with pytest.raises(ConfigError, match="shorter peer or cluster name"):
+        sockets.socket_path("c" * 64, "n" * 64)
+
+
+def test_live_daemon_keeps_its_name(runtime: Path) -> None:
+    with (
+        sockets.listen("default", "ant"),
+        pytest.raises(NameTaken, match="already runs"),
+    ):
+        sockets.listen("default", "ant")
+
+
+def test_stale_socket_is_replaced(runtime: Path) -> None:
+    sockets.listen("default", "ant").close()
+    with sockets.listen("default", "ant") as listener, socket.socket(socket.AF_UNIX) as client:
+        client.connect(listener.getsockname())
+
+
+def test_candidates_come_in_order_of_name(runtime: Path) -> None:
+    listeners = [sockets.listen("default", name) for name in ("bee", "ant", "cow")]
+    assert [path.stem for path in sockets.candidates("default")] == ["ant", "bee", "cow"]
+    for listener in listeners:
+        listener.close()
+
+
+def test_candidates_are_those_of_the_cluster(runtime: Path) -> None:
+    sockets.listen("other", "ant").close()
+    assert sockets.candidates("default") == ()
+
+
+def test_address_is_a_name_or_a_path(runtime: Path) -> None:
+    sockets.listen("default", "ant").close()
+    sockets.listen("default", "bee").close()
+    assert [path.stem for path in sockets.candidates("default", "bee")] == ["bee"]
+    assert sockets.candidates("default", "/any/where.sock") == (Path("/any/where.sock"),)
+    assert sockets.candidates("default", "cow") == ()
+
+
+def test_names_cannot_leave_the_folder(runtime: Path) -> None:
+    with pytest.raises(InvalidName):
+        sockets.socket_path("..", "ant")
+    with pytest.raises(InvalidName):
+        sockets.candidates("default", "..")
