@@ -2,7 +2,7 @@
 
 Called by tools/venv. It needs the standard library alone.
 
-1. One process at a time: a lock that the system drops with the process.
+1. One process at a time: a lock that the system drops with the last process of a run.
 2. The stamp is removed before the first change and written after the last one. A run that
    was cut short leaves none, and the next one starts from an empty folder.
 3. Whatever the stamp says is there in the wanted form is not touched.
@@ -62,6 +62,8 @@ def known_extras() -> list[str]:
 def lock() -> Iterator[None]:
     """Waits until no other process prepares this environment."""
     with open(ROOT / ".venv.lock", "w") as file:
+        # Pip inherits the lock: it may outlive a killed parent, and still writes then.
+        os.set_inheritable(file.fileno(), True)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -89,12 +91,21 @@ def write_stamp(extras: dict[str, str]) -> None:
 
 
 def run(*arguments: str | Path) -> int:
-    """Runs the environment's Python; its errors are shown. Returns the exit code."""
+    """Runs the environment's Python, shows what it printed if it failed; returns the exit code."""
     environment = {key: text for key, text in os.environ.items() if key not in MISLEADING}
     environment |= {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
-    return subprocess.run(
-        [PYTHON, *arguments], env=environment, stdin=subprocess.DEVNULL
-    ).returncode
+    done = subprocess.run(
+        [PYTHON, *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        close_fds=False,
+    )
+    if done.returncode != 0:
+        sys.stderr.buffer.write(done.stdout)
+        sys.stderr.flush()
+    return done.returncode
 
 
 def make_environment() -> None:
@@ -132,7 +143,7 @@ def prepare(extras: list[str]) -> int:
         marks |= dict.fromkeys(missing, wanted)
         say(f"ready in {time.monotonic() - started:.0f} s")
     else:
-        say("pip could not install it; its reason stands above")
+        say("pip could not install it, see above; does your package index answer (PIP_INDEX_URL)?")
     # A pip that gave up by itself left everything as it was before.
     write_stamp(marks)
     return code

@@ -1,8 +1,8 @@
 """Fetches pip's wheel with the standard library alone, for a Python that came without pip.
 
 It asks the package index that this machine is configured for, as pip would: environment, then
-pip's configuration files. A machine that names no index but has apt gets Debian's own wheel of
-pip, since only Debian and its children ship a Python without ensurepip. Called by environment.py.
+pip's configuration files. Where none is named, Debian's own wheel of pip is taken, since only
+Debian and its children ship a Python without ensurepip. Called by environment.py.
 
 1. A hash that the index declares is verified; a wrong one ends the run.
 2. Only final releases as pure wheels count; yanked ones and those for a newer Python do not.
@@ -97,10 +97,14 @@ def _configuration_files(environment: Mapping[str, str]) -> list[Path]:
 def pages(options: Mapping[str, str]) -> list[str]:
     """Where pip's files may be listed, as URLs: find-links first, then the indexes."""
     found = [_as_url(place) for place in options.get("find-links", "").split()]
-    if options.get("no-index", "").lower() not in {"1", "true", "yes", "on"}:
+    if not _forbids_indexes(options):
         indexes = [options.get("index-url", ""), *options.get("extra-index-url", "").split()]
         found += [_as_url(index).rstrip("/") + "/pip/" for index in indexes if index]
     return found
+
+
+def _forbids_indexes(options: Mapping[str, str]) -> bool:
+    return options.get("no-index", "").lower() in {"1", "true", "yes", "on"}
 
 
 def _as_url(place: str) -> str:
@@ -246,8 +250,10 @@ def fetch(folder: Path) -> Path:
         for link in candidates
         if link.version and not link.yanked and runs_here(link.requires_python)
     ]
-    if not fitting:
+    if not fitting and not options.get("index-url") and not _forbids_indexes(options):
         return _debian_wheel(folder, failures)
+    if not fitting:
+        raise _nothing_found(failures)
     newest = max(fitting, key=lambda link: link.version)
     try:
         body, _, _ = client.read(newest.url)
@@ -288,8 +294,12 @@ def _debian_wheel(folder: Path, failures: list[str]) -> Path:
             subprocess.run([dpkg, "-x", package, folder / "debian"], check=True)
         for wheel in (folder / "debian").glob("usr/share/python-wheels/pip-*.whl"):
             return wheel
-    asked = "".join(f"\n  {failure}" for failure in failures) or " no index is configured"
-    raise FetchError(
+    raise _nothing_found(failures)
+
+
+def _nothing_found(failures: list[str]) -> FetchError:
+    asked = "".join(f"\n  {failure}" for failure in failures) or " no place offers a wheel of it"
+    return FetchError(
         f"pip is missing and cannot be fetched:{asked}\n"
         "Install python3-venv or pip, or set PIP_INDEX_URL (and PIP_CERT, https_proxy) "
         "to a package index that answers."
