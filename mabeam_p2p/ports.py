@@ -1,6 +1,6 @@
 """Ports: what the shell needs from the world, as protocols that adapters satisfy."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from mabeam_p2p.commands import AnyCommand
@@ -52,6 +52,11 @@ class Transport(Protocol):
     address: str
     """Where others reach this peer: HOST:PORT with the real port."""
 
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What has happened so far, by name."""
+        ...
+
     def start(self, receive: Callable[[bytes], None]) -> None:
         """Begin to deliver; `receive` gets each message of the wire, whatever it holds."""
         ...
@@ -63,8 +68,8 @@ class Transport(Protocol):
     def disconnect(self, target: str) -> None: ...
 
     def send(self, target: str, data: bytes) -> bool:
-        """Whether the frame was taken. False, and nothing is queued, if the link is not up or
-        full."""
+        """Whether the frame was taken. False, and nothing is queued, if the link is down or full.
+        A link that opens for the first time may keep a few frames, for a second at most."""
         ...
 
     def close(self) -> None: ...

@@ -1,0 +1,50 @@
+"""The word HOST:PORT: taken apart, put together and judged here and nowhere else.
+
+A host is a name, an IPv4 address, or an IPv6 address in brackets, with or without a scope.
+"""
+
+from ipaddress import ip_address
+
+from mabeam_p2p.errors import AddressError
+
+ADDRESS_LENGTH_MAX = 255 + 6
+"""A DNS name, a colon and five digits."""
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """HOST:PORT or [V6]:PORT as (host without brackets, port). Raises AddressError."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        is_usable = is_literal(host) and ":" in host
+    else:
+        is_usable = bool(host) and ":" not in host and host.isprintable() and " " not in host
+    is_number = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535
+    if not (colon and is_usable and is_number and len(text) <= ADDRESS_LENGTH_MAX):
+        raise AddressError(f"{text!r} is not an address: write HOST:PORT or [IPV6]:PORT")
+    return host, int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """Inverse of split_address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_literal(host: str) -> bool:
+    """Whether `host` is an IP address, so that no name must be resolved to dial it."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is an IP address that never leaves this machine. A name never is: what it
+    stands for is not known here."""
+    return is_literal(host) and ip_address(host).is_loopback
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether `host` stands for every interface."""
+    return is_literal(host) and ip_address(host).is_unspecified

@@ -1,0 +1,59 @@
+"""Every option of every socket, with its value and its reason. Set before bind and connect.
+
+Left as they are, on purpose: ROUTING_ID (a fixed one can be stolen, and a peer that reconnects
+before its old connection is dropped would be ignored), ROUTER_HANDOVER (needless with random ids),
+TCP_KEEPALIVE and TCP_MAXRT (heartbeats do better), CONFLATE (keeps the last message only).
+"""
+
+from typing import NamedTuple
+
+import zmq
+
+
+class Option(NamedTuple):
+    name: int
+    value: int
+    reason: str
+
+
+def context_options() -> tuple[Option, ...]:
+    return (
+        Option(zmq.IO_THREADS, 1, "one thread moves more than one Python loop can eat"),
+        Option(zmq.MAX_SOCKETS, 4096, "a link per member and candidate, and the closing ones"),
+    )
+
+
+def router_options(frame_bytes_max: int) -> tuple[Option, ...]:
+    """Of the socket that receives."""
+    return (
+        *_common_options(frame_bytes_max),
+        Option(zmq.ROUTER_MANDATORY, 1, "never a silent drop, should it ever send"),
+        Option(zmq.RCVHWM, 1000, "frames of one connection that wait for the loop"),
+        Option(zmq.SNDHWM, 1, "it never sends"),
+        Option(zmq.BACKLOG, 1024, "with 100, bursts of connects lose a second to a dropped SYN"),
+    )
+
+
+def dealer_options(frame_bytes_max: int) -> tuple[Option, ...]:
+    """Of a socket that sends to one target."""
+    return (
+        *_common_options(frame_bytes_max),
+        Option(zmq.IMMEDIATE, 1, "queues nothing for a peer that is down: no stale messages"),
+        Option(zmq.SNDHWM, 1000, "frames that wait for a slow peer; then sending says no"),
+        Option(zmq.RCVHWM, 1, "it never receives; whoever sends into it is not read"),
+        Option(zmq.CONNECT_TIMEOUT, 1000, "ms; the system's SYN back-off would take half a minute"),
+        Option(zmq.RECONNECT_IVL, 100, "ms; a peer that restarts is reached soon"),
+        Option(zmq.RECONNECT_IVL_MAX, 1000, "ms; 2000 and more delay the end of a partition"),
+    )
+
+
+def _common_options(frame_bytes_max: int) -> tuple[Option, ...]:
+    return (
+        Option(zmq.LINGER, 0, "a peer that cannot be reached must not delay the exit"),
+        Option(zmq.HEARTBEAT_IVL, 500, "ms; on both ends, as data stops the other end's TTL timer"),
+        Option(zmq.HEARTBEAT_TIMEOUT, 1500, "ms; a half-open connection ends within two seconds"),
+        Option(zmq.HEARTBEAT_TTL, 2000, "ms; what the other end is asked to wait"),
+        Option(zmq.HANDSHAKE_IVL, 2000, "ms; silent connections do not hold descriptors for 30 s"),
+        Option(zmq.MAXMSGSIZE, frame_bytes_max, "bytes; without it a stranger fills the memory"),
+        Option(zmq.IPV6, 1, "both families on one socket"),
+    )

@@ -1,0 +1,313 @@
+import asyncio
+import logging
+import socket
+from functools import partial
+
+import pytest
+import zmq
+
+from mabeam_p2p.addresses import split_address
+from mabeam_p2p.errors import AddressError
+from mabeam_p2p.transport import zeromq
+from mabeam_p2p.transport.options import context_options, dealer_options, router_options
+from mabeam_p2p.transport.zeromq import ZeroMqTransport
+from tests.eventually import eventually
+
+FRAME_BYTES_MAX = 64 * 1024
+LOOPBACK = "127.0.0.1:0"
+
+
+def make(listen: str = LOOPBACK, insecure: bool = False) -> ZeroMqTransport:
+    return ZeroMqTransport(listen, frame_bytes_max=FRAME_BYTES_MAX, insecure=insecure)
+
+
+def foreign_dealer(
+    transport: ZeroMqTransport,
+) -> tuple[zmq.Context[zmq.Socket[bytes]], zmq.Socket[bytes]]:
+    context = zmq.Context()
+    dealer = context.socket(zmq.DEALER)
+    dealer.linger = 0
+    dealer.connect(f"tcp://{transport.address}")
+    return context, dealer
+
+
+def test_every_option_has_a_reason_and_stands_once() -> None:
+    for options in (context_options(), router_options(1), dealer_options(1)):
+        names = [option.name for option in options]
+        assert len(names) == len(set(names))
+        assert all(option.reason for option in options)
+        assert zmq.ROUTING_ID not in names
+
+
+def test_messages_of_several_parts_are_dropped_and_counted() -> None:
+    async def story() -> None:
+        transport = make()
+        received: list[bytes] = []
+        transport.start(received.append)
+        context, dealer = foreign_dealer(transport)
+        dealer.send_multipart([b"", b"looks like a request"])
+        dealer.send_multipart([b"a", b"b", b"c"])
+        dealer.send(b"one part")
+        await eventually(lambda: received)
+        assert received == [b"one part"]
+        assert transport.counters["multipart"] == 2
+        context.destroy(linger=0)
+        transport.close()
+
+    asyncio.run(story())
+
+
+def test_a_frame_that_is_too_large_is_not_delivered_and_not_sent() -> None:
+    async def story() -> None:
+        source, target = make(), make()
+        received: list[bytes] = []
+        source.start(lambda _: None)
+        target.start(received.append)
+        context, dealer = foreign_dealer(target)
+        dealer.send(b"x" * (FRAME_BYTES_MAX + 1))
+        source.connect("t", target.address)
+        assert not source.send("t", b"x" * (FRAME_BYTES_MAX + 1))
+        assert source.send("t", b"y" * FRAME_BYTES_MAX)
+        await eventually(lambda: received)
+        assert received == [b"y" * FRAME_BYTES_MAX]
+        context.destroy(linger=0)
+        source.close()
+        target.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\x00" * 100, b"GET / HTTP/1.1\r\n\r\n", bytes(range(256)) * 16, b"\xff\x00\x00\x00\x7f"],
+)
+def test_garbage_on_the_port_hurts_nobody_else(garbage: bytes) -> None:
+    async def story() -> None:
+        source, target = make(), make()
+        received: list[bytes] = []
+        source.start(lambda _: None)
+        target.start(received.append)
+        strangers = []
+        for _ in range(5):
+            stranger = socket.create_connection(split_address(target.address))
+            stranger.sendall(garbage)
+            strangers.append(stranger)
+        source.connect("t", target.address)
+        await eventually(lambda: source.send("t", b"hello"))
+        await eventually(lambda: received)
+        assert received == [b"hello"]
+        for stranger in strangers:
+            stranger.close()
+        source.close()
+        target.close()
+
+    asyncio.run(story())
+
+
+def test_a_greeting_sent_with_the_link_arrives() -> None:
+    """Although ZeroMQ takes nothing before the handshake."""
+
+    async def story() -> None:
+        source, target = make(), make()
+        received: list[bytes] = []
+        target.start(received.append)
+        source.start(lambda _: None)
+        source.connect("t", target.address)
+        assert source.send("t", b"hello")
+        assert source.send("t", b"again")
+        await eventually(lambda: len(received) == 2)
+        assert received == [b"hello", b"again"]
+        source.close()
+        target.close()
+
+    asyncio.run(story())
+
+
+def test_what_waits_for_a_handshake_is_bounded() -> None:
+    async def story() -> None:
+        source = make()
+        source.start(lambda _: None)
+        with silent_listener() as address:
+            source.connect("many", address)
+            taken = [source.send("many", b"x") for _ in range(100)]
+            assert taken.count(True) == zeromq.OPENING_MESSAGES_MAX
+            source.connect("large", address)
+            taken = [source.send("large", b"x" * FRAME_BYTES_MAX) for _ in range(60)]
+            assert taken.count(True) == zeromq.OPENING_BYTES_MAX // FRAME_BYTES_MAX
+            source.close()
+
+    asyncio.run(story())
+
+
+def test_a_greeting_that_grew_old_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zeromq, "OPENING_SECONDS_MAX", 0.0)
+
+    async def story() -> None:
+        source, target = make(), make()
+        received: list[bytes] = []
+        target.start(received.append)
+        source.start(lambda _: None)
+        source.connect("t", target.address)
+        assert source.send("t", b"old")
+        await eventually(lambda: source.counters["expired"])
+        await eventually(lambda: source.send("t", b"young") and received)
+        assert b"old" not in received
+        source.close()
+        target.close()
+
+    asyncio.run(story())
+
+
+def test_what_waited_on_the_older_link_is_never_delivered() -> None:
+    async def story() -> None:
+        source, target = make(), make()
+        received: list[bytes] = []
+        target.start(received.append)
+        source.start(lambda _: None)
+        with silent_listener() as address:
+            source.connect("t", address)
+            assert source.send("t", b"for the older link")
+            source.connect("t", target.address)
+            assert source.send("t", b"for the newer link")
+            await eventually(lambda: received)
+        assert received == [b"for the newer link"]
+        source.close()
+        target.close()
+
+    asyncio.run(story())
+
+
+def test_a_flood_longer_than_one_turn_is_drained_to_the_end() -> None:
+    """The descriptor tells of the first arrival only."""
+
+    async def story() -> None:
+        source, target = make(), make()
+        received: list[bytes] = []
+        source.start(lambda _: None)
+        source.connect("t", target.address)
+        count = 3 * zeromq.DRAIN_MESSAGES_MAX // 2
+        for number in range(count):
+            await eventually(partial(source.send, "t", b"%d" % number))
+        target.start(received.append)
+        await eventually(lambda: len(received) == count)
+        source.close()
+        target.close()
+
+    asyncio.run(story())
+
+
+def test_an_error_while_receiving_loses_no_other_message() -> None:
+    async def story() -> None:
+        errors: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, facts: errors.append(facts))
+        source, target = make(), make()
+        received: list[bytes] = []
+
+        def receive(data: bytes) -> None:
+            received.append(data)
+            if data == b"1":
+                raise RuntimeError("planted")
+
+        source.start(lambda _: None)
+        source.connect("t", target.address)
+        for number in range(4):
+            await eventually(partial(source.send, "t", b"%d" % number))
+        target.start(receive)
+        await eventually(lambda: len(received) == 4)
+        assert len(errors) == 1
+        source.close()
+        target.close()
+
+    asyncio.run(story())
+
+
+def test_a_transport_may_be_closed_while_it_delivers() -> None:
+    async def story() -> None:
+        source, target = make(), make()
+        received: list[bytes] = []
+
+        def receive(data: bytes) -> None:
+            received.append(data)
+            target.close()
+
+        source.start(lambda _: None)
+        source.connect("t", target.address)
+        source.send("t", b"1")
+        source.send("t", b"2")
+        target.start(receive)
+        await eventually(lambda: received)
+        assert received == [b"1"]
+        source.close()
+
+    asyncio.run(story())
+
+
+def test_beyond_loopback_needs_an_explicit_word() -> None:
+    with pytest.raises(AddressError, match="--insecure"):
+        make("0.0.0.0:0")
+    with pytest.raises(AddressError, match="--insecure"):
+        make("[::]:0")
+
+
+def test_an_insecure_port_is_announced_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        transport = make("0.0.0.0:0", insecure=True)
+    assert "INSECURE" in caplog.text
+    assert split_address(transport.address)[0] != "0.0.0.0"
+    transport.close()
+
+
+@pytest.mark.parametrize(
+    "address", ["192.0.2.1:7000", "example.org:7000", "localhost:7000", "127.0.0.1:0", "nonsense"]
+)
+def test_a_loopback_peer_dials_loopback_addresses_only(address: str) -> None:
+    async def story() -> None:
+        transport = make()
+        transport.start(lambda _: None)
+        transport.connect("t", address)
+        assert not transport.send("t", b"x")
+        assert transport.counters["refused_address"] == 1
+        transport.close()
+
+    asyncio.run(story())
+
+
+def test_ipv6_is_an_address_like_any_other() -> None:
+    async def story() -> None:
+        try:
+            target = make("[::1]:0")
+        except AddressError:
+            pytest.skip("this machine has no IPv6 loopback")
+        source = make()
+        received: list[bytes] = []
+        target.start(received.append)
+        source.start(lambda _: None)
+        assert target.address.startswith("[::1]:")
+        source.connect("t", target.address)
+        await eventually(lambda: source.send("t", b"x") and received)
+        source.close()
+        target.close()
+
+    asyncio.run(story())
+
+
+def test_localhost_is_bound_and_told_as_an_address() -> None:
+    transport = make("localhost:0")
+    assert split_address(transport.address)[0] in ("127.0.0.1", "::1")
+    transport.close()
+
+
+def test_an_address_of_another_machine_cannot_be_bound() -> None:
+    with pytest.raises(AddressError, match=r"192\.0\.2\.1:7000: this machine has no such address"):
+        make("192.0.2.1:7000", insecure=True)
+
+
+class silent_listener:
+    """A port that accepts connections and never says a word: no handshake ever comes."""
+
+    def __enter__(self) -> str:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        return f"127.0.0.1:{self.socket.getsockname()[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
