@@ -275,25 +275,27 @@ def _debian_wheel(folder: Path, failures: list[str]) -> Path:
     installed = sorted(DEBIAN_WHEELS.glob("pip-*-py3-none-any.whl"))
     if installed:
         return Path(shutil.copy(installed[-1], folder))
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/bin"])
+    # apt and dpkg look for tools of their own, wherever the caller's PATH ends.
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/bin", "/bin"])
     apt, dpkg = shutil.which("apt-get", path=path), shutil.which("dpkg-deb", path=path)
-    if apt and dpkg:
-        # A state and cache of its own: apt's lists may be missing, and may not be ours to write.
-        state = [f"-oDir::State::Lists={folder}/lists", f"-oDir::Cache={folder}/cache"]
-        (folder / "lists" / "partial").mkdir(parents=True)
-        (folder / "cache" / "archives" / "partial").mkdir(parents=True)
-        for arguments in (
-            [apt, *state, "-qq", "update"],
-            [apt, *state, "-qq", "download", DEBIAN_PACKAGE],
-        ):
-            done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True)
-            if done.returncode != 0:
-                failures.append(f"{' '.join(arguments[-2:])}: {done.stderr.strip()}")
-                break
-        for package in folder.glob(f"{DEBIAN_PACKAGE}_*.deb"):
-            subprocess.run([dpkg, "-x", package, folder / "debian"], check=True)
-        for wheel in (folder / "debian").glob("usr/share/python-wheels/pip-*.whl"):
-            return wheel
+    if apt is None or dpkg is None:
+        raise _nothing_found(failures)
+    # A state and cache of its own: apt's lists may be missing, and may not be ours to write.
+    (folder / "lists" / "partial").mkdir(parents=True)
+    (folder / "cache" / "archives" / "partial").mkdir(parents=True)
+    state = [f"-oDir::State::Lists={folder}/lists", f"-oDir::Cache={folder}/cache"]
+    for command in (
+        [apt, *state, "-qq", "update"],
+        [apt, *state, "-qq", "download", DEBIAN_PACKAGE],
+        ["sh", "-c", f"{dpkg} -x {DEBIAN_PACKAGE}_*.deb debian"],
+    ):
+        environment = os.environ | {"PATH": path}
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        if done.returncode != 0:
+            failures.append(f"{' '.join(command[-2:])}: {done.stderr.strip()}")
+            break
+    for wheel in (folder / "debian").glob("usr/share/python-wheels/pip-*.whl"):
+        return wheel
     raise _nothing_found(failures)
 
 
