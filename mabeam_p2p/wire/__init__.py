@@ -1,1 +1,1 @@
-"""Frames and their strict, bounded encoding."""
+"""Bytes and what they mean: strict CBOR, the schema of frames, the local socket's messages."""

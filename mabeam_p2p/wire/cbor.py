@@ -1,0 +1,232 @@
+"""CBOR as spoken here: the one place where bytes become objects, and back.
+
+A subset of RFC 8949. Rules, for whatever the bytes are:
+
+1. Types: null, bool, integers of 64 bits, finite floats, text, bytes, arrays, and maps whose keys
+   are text, each key once. No tag, no undefined, no simple value, no indefinite length.
+2. Exactly the expected items: nothing is missing and nothing follows.
+3. Bounded: bytes by the caller, nesting by DEPTH_MAX, items by ITEM_COUNT_MAX, so that no input
+   makes objects of more than some 20 MB.
+4. Total: decoding returns, or raises RemoteProtocolError. Its reason is `size` or `cbor`.
+
+Messages are decoded to plain data here and get their types, and with them the rest of rule 1, in
+`codec`; values of users keep no other type, so they are walked (`decode_value`).
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
+from typing import NoReturn
+
+import cbor2
+
+from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
+from mabeam_p2p.ids import KEY_BYTES_MAX
+
+Value = None | bool | int | float | str | bytes | list["Value"] | dict[str, "Value"]
+"""What a user's value can be."""
+
+DEPTH_MAX = 16
+"""Containers in each other. The deepest message needs nine."""
+
+ITEM_COUNT_MAX = 262_144
+"""Items in one input. The smallest takes a byte and becomes at most 72 bytes of memory."""
+
+INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
+"""What int64 and uint64 hold together."""
+
+
+class _NoTags(Mapping[int, "NoReturn"]):
+    """Stands where cbor2 looks for the meaning of a tag; refuses before its content is read.
+
+    A tag_hook would not do: cbor2 does not ask it about the tags that it knows itself.
+    """
+
+    def __getitem__(self, tag: int) -> NoReturn:
+        raise ValueError(f"tag {tag} is not allowed")
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+_NO_TAGS = _NoTags()
+
+
+def encode(data: object) -> bytes:
+    """Plain data to bytes. The caller knows that it holds nothing but what rule 1 allows."""
+    return cbor2.dumps(data)
+
+
+def decode(data: bytes, *, size_max: int, item_count_max: int = ITEM_COUNT_MAX) -> object:
+    """Bytes to plain data: tuples and frozen maps. Raises RemoteProtocolError."""
+    _check_size(data, size_max)
+    return _decode(data, immutable=True, item_count_max=item_count_max)
+
+
+def encode_sequence(items: Sequence[object]) -> bytes:
+    """The items one behind the other, without a frame: results can be concatenated."""
+    return cbor2.dumps(items)[len(_array_head(len(items))) :]
+
+
+def decode_sequence(count: int, data: bytes, *, size_max: int, item_count_max: int) -> object:
+    """Exactly `count` items, one behind the other, to a tuple. Raises RemoteProtocolError.
+
+    item_count_max: of each of them, nested ones included.
+    """
+    _check_size(data, size_max)
+    if not 0 <= count < 2**32:
+        raise RemoteProtocolError("size", f"{count} items")
+    item_count_max = count * item_count_max + 1
+    return _decode(_array_head(count) + data, immutable=True, item_count_max=item_count_max)
+
+
+def encode_value(value: object, limit: int) -> bytes:
+    """A user's value to bytes. Raises InvalidValue, which names the element that cannot travel.
+
+    limit: bytes. Equal values of equal types give equal bytes, whatever the order of their maps;
+    a tuple travels as a list.
+    """
+    _check_value(value, "value", 0)
+    data = cbor2.dumps(value, canonical=True)
+    if len(data) > limit:
+        raise InvalidValue(
+            f"value takes {len(data)} bytes, and {limit} are allowed: make it smaller"
+        )
+    return data
+
+
+def decode_value(data: bytes) -> Value:
+    """Inverse of encode_value. Raises RemoteProtocolError. The caller has bounded the size."""
+    value: Value = _decode(data, immutable=False)
+    try:
+        _check_value(value, "value", 0)
+    except InvalidValue as error:
+        raise RemoteProtocolError("cbor", str(error)) from None
+    return value
+
+
+# ---- the strict decoder ----------------------------------------------------------------------
+
+
+def _check_size(data: bytes, size_max: int) -> None:
+    if len(data) > size_max:
+        raise RemoteProtocolError("size", f"{len(data)} bytes, and {size_max} are allowed")
+
+
+def _decode(data: bytes, *, immutable: bool, item_count_max: int = ITEM_COUNT_MAX) -> "Value":
+    # Every item takes a byte or more, so that short inputs need no count.
+    if len(data) > item_count_max and _count_items(data, item_count_max) > item_count_max:
+        raise RemoteProtocolError("size", f"more than {item_count_max} items")
+    stream = BytesIO(data)
+    decoder = cbor2.CBORDecoder(
+        stream,
+        semantic_decoders=_NO_TAGS,
+        max_depth=DEPTH_MAX,
+        allow_indefinite=False,
+        allow_duplicate_keys=False,
+        strict_hashable_types=True,
+    )
+    try:
+        result: Value = decoder.decode(immutable=immutable)
+    # Total by rule 4: whatever the decoder finds wrong, it is the sender who is wrong.
+    except Exception as error:
+        raise RemoteProtocolError("cbor", str(error.__cause__ or error)) from None
+    if stream.tell() != len(data):
+        raise RemoteProtocolError("cbor", f"{len(data) - stream.tell()} bytes too many")
+    return result
+
+
+def _count_items(data: bytes, limit: int) -> int:
+    """Items at all levels, up to just over `limit`; less if the decoder will stop before.
+
+    Walks the heads of RFC 8949 §3 without making objects. Where a head is wrong the count ends:
+    the decoder ends there too.
+    """
+    position = count = 0
+    end = len(data)
+    while position < end and count <= limit:
+        head = data[position]
+        position += 1
+        count += 1
+        argument = head & 31
+        if argument > 27:
+            break
+        if argument > 23:
+            width = 1 << (argument - 24)
+            argument = int.from_bytes(data[position : position + width], "big")
+            position += width
+        if head >> 5 in (2, 3):
+            position += argument
+    return count
+
+
+def _array_head(count: int) -> bytes:
+    if count < 24:
+        return bytes((0x80 | count,))
+    if count < 256:
+        return bytes((0x98, count))
+    if count < 65_536:
+        return b"\x99" + count.to_bytes(2, "big")
+    return b"\x9a" + count.to_bytes(4, "big")
+
+
+# ---- users' values ---------------------------------------------------------------------------
+
+
+def _check_value(value: object, path: str, depth: int) -> None:
+    """Raises InvalidValue if `value` or something in it breaks rule 1 or 3."""
+    # Exact types: a subclass, as of an enum, would come back as something else.
+    kind = type(value)
+    if value is None or kind is bool or kind is bytes:
+        return
+    if isinstance(value, int) and kind is int:
+        if not INTEGER_MIN <= value <= INTEGER_MAX:
+            raise InvalidValue(f"{path} is an integer of more than 64 bits: send it as text")
+    elif isinstance(value, float) and kind is float:
+        if not math.isfinite(value):
+            raise InvalidValue(f"{path} is {value}: only finite numbers can travel")
+    elif isinstance(value, str) and kind is str:
+        if not _is_unicode(value):
+            raise InvalidValue(f"{path} is text with half a surrogate pair, which has no UTF-8")
+    elif depth == DEPTH_MAX:
+        raise InvalidValue(f"{path} is nested deeper than {DEPTH_MAX} levels")
+    elif isinstance(value, list | tuple) and kind in (list, tuple):
+        for position, element in enumerate(value):
+            _check_value(element, f"{path}[{position}]", depth + 1)
+    elif isinstance(value, dict) and kind is dict:
+        for key, element in value.items():
+            _check_key(key, path)
+            _check_value(element, f"{path}[{key!r}]", depth + 1)
+    else:
+        raise InvalidValue(f"{path} is a {kind.__qualname__}: {_hint(kind)}")
+
+
+def _check_key(key: object, path: str) -> None:
+    if type(key) is not str:
+        raise InvalidValue(f"{path} has the key {key!r}: the keys of a map are text")
+    if not _is_unicode(key) or len(key.encode()) > KEY_BYTES_MAX:
+        raise InvalidValue(
+            f"{path} has the key {key[:40]!r}...: a key is text of at most {KEY_BYTES_MAX} bytes"
+        )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _hint(kind: type) -> str:
+    """What to do with a value of a type that cannot travel."""
+    if kind.__module__.partition(".")[0] in ("numpy", "torch"):
+        return "take .item() of a number, .tolist() of an array"
+    if issubclass(kind, set | frozenset):
+        return "take sorted() of it"
+    if issubclass(kind, bytearray | memoryview):
+        return "take bytes() of it"
+    return "null, bool, int, float, text, bytes, list and dict with text keys can travel"

@@ -1,0 +1,77 @@
+"""Frames and commands as bytes: what peers and logs hold (docs/protocol.md).
+
+A struct is an array: its tag, if its class is one of several, then its fields in order. A field
+may be missing at the end if it has a default; fields behind the known ones are ignored, so that a
+later release may append some.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from mabeam_p2p.commands import AnyCommand
+from mabeam_p2p.config import Limits
+from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
+from mabeam_p2p.messages import Frame
+from mabeam_p2p.wire import cbor
+from mabeam_p2p.wire.schema import COMMAND_ITEM_COUNT_MAX, Schema
+
+Decoded = TypeVar("Decoded")
+
+_COMMANDS: Any = tuple[AnyCommand, ...]
+
+
+class CborCodec:
+    """Satisfies ports.Codec. All peers of a cluster need the same `limits`."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._schema = Schema(limits, (Frame, *get_args(AnyCommand)))
+
+    def encode_frame(self, frame: Frame) -> bytes:
+        return cbor.encode(to_plain(frame))
+
+    def decode_frame(self, data: bytes) -> Frame:
+        """Raises RemoteProtocolError: its reason is `size`, `cbor`, `type` or `schema`."""
+        frame = to_typed(cbor.decode(data, size_max=self._limits.frame_bytes_max), Frame)
+        self._schema.check(frame)
+        return frame
+
+    def encode_commands(self, commands: Sequence[AnyCommand]) -> bytes:
+        """Raises InvalidValue for a command that decode_commands would refuse.
+
+        What once stands in the log is read by every peer for ever: none of them may choke on it.
+        """
+        for command in commands:
+            try:
+                self._schema.check(command)
+            except RemoteProtocolError as error:
+                raise InvalidValue(f"{error.detail} of this command cannot travel") from None
+        return cbor.encode_sequence(to_plain(commands))
+
+    def decode_commands(self, count: int, blob: bytes) -> tuple[AnyCommand, ...]:
+        plain = cbor.decode_sequence(
+            count,
+            blob,
+            size_max=self._limits.batch_bytes_max,
+            item_count_max=COMMAND_ITEM_COUNT_MAX,
+        )
+        commands: tuple[AnyCommand, ...] = to_typed(plain, _COMMANDS)
+        for command in commands:
+            self._schema.check(command)
+        return commands
+
+
+def to_plain(data: object) -> Any:
+    """Structs to lists of what CBOR knows; bytes stay bytes."""
+    return msgspec.to_builtins(data, builtin_types=(bytes,))
+
+
+def to_typed(plain: object, kind: type[Decoded]) -> Decoded:
+    """Plain data to structs. Raises RemoteProtocolError with reason `type`."""
+    try:
+        # Without builtin_types text would be taken for bytes in base64.
+        return msgspec.convert(plain, kind, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise RemoteProtocolError("type", str(error)) from None

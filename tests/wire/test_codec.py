@@ -1,0 +1,137 @@
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mabeam_p2p.commands import AnyCommand, AppendJournal, Arrive, CastVote
+from mabeam_p2p.config import Limits
+from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
+from mabeam_p2p.ids import PeerId, ProposalId, SessionId
+from mabeam_p2p.messages import AppendEntries, Frame, Heartbeat, Message
+from mabeam_p2p.records import Batch, Choice, OnDeparture
+from mabeam_p2p.wire import cbor
+from mabeam_p2p.wire.codec import CborCodec
+from tests.wire.samples import COMMANDS, MESSAGES, frame_of, plain_lists
+
+CODEC = CborCodec(Limits())
+
+
+def test_the_specimens_hold_every_message_and_command() -> None:
+    assert [type(message) for message in MESSAGES] == list(get_args(Message))
+    assert [type(command) for command in COMMANDS] == list(get_args(AnyCommand))
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_a_frame_comes_back_as_it_was(message: Message) -> None:
+    frame = frame_of(message)
+    assert CODEC.decode_frame(CODEC.encode_frame(frame)) == frame
+
+
+def test_messages_of_one_frame_keep_their_order() -> None:
+    frame = frame_of(*MESSAGES)
+    assert CODEC.decode_frame(CODEC.encode_frame(frame)).messages == MESSAGES
+
+
+@pytest.mark.parametrize("repeat", [1, 3, 30, 700, 8192 // len(COMMANDS)])
+def test_commands_come_back_by_their_count(repeat: int) -> None:
+    commands = COMMANDS * repeat
+    blob = CODEC.encode_commands(commands)
+    assert CODEC.decode_commands(len(commands), blob) == commands
+
+
+def test_encoded_commands_are_joined_by_concatenation() -> None:
+    one, other = COMMANDS[:4], COMMANDS[4:]
+    joined = CODEC.encode_commands(one) + CODEC.encode_commands(other)
+    assert joined == CODEC.encode_commands(COMMANDS)
+    assert CODEC.encode_commands(()) == b""
+    assert CODEC.decode_commands(0, b"") == ()
+
+
+@pytest.mark.parametrize("count", [-1, 0, 1, len(COMMANDS) - 1, len(COMMANDS) + 1, 2**32, 2**70])
+def test_another_count_of_commands_is_refused(count: int) -> None:
+    blob = CODEC.encode_commands(COMMANDS)
+    with pytest.raises(RemoteProtocolError):
+        CODEC.decode_commands(count, blob)
+
+
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+integers = st.integers(0, 2**53 - 1)
+commands = st.one_of(
+    st.builds(AppendJournal, integers.map(SessionId), integers, names, st.binary(max_size=100)),
+    st.builds(
+        CastVote,
+        integers.map(SessionId),
+        integers,
+        names.map(ProposalId),
+        st.sampled_from(Choice),
+        st.integers(0, 1000),
+        st.text(max_size=50),
+    ),
+    st.builds(
+        Arrive,
+        integers.map(SessionId),
+        integers,
+        names,
+        st.integers(1, 2**53 - 1),
+        integers,
+        st.sampled_from(OnDeparture),
+        integers,
+    ),
+)
+
+
+@given(st.lists(commands, max_size=30))
+def test_any_commands_come_back_as_they_were(listed: list[AnyCommand]) -> None:
+    blob = CODEC.encode_commands(listed)
+    assert CODEC.decode_commands(len(listed), blob) == tuple(listed)
+
+
+@given(st.lists(st.tuples(st.integers(1, 8192), st.binary(max_size=300)), max_size=20), integers)
+def test_any_contiguous_batches_come_back_as_they_were(
+    runs: list[tuple[int, bytes]], term: int
+) -> None:
+    batches: list[Batch] = []
+    index = 1
+    for count, blob in runs:
+        batches.append(Batch(index, count, term, index * 7, blob))
+        index += count
+    frame = frame_of(AppendEntries(0, term, 0, 0, 0, tuple(batches)))
+    assert CODEC.decode_frame(CODEC.encode_frame(frame)) == frame
+
+
+def test_a_command_that_no_peer_would_read_is_not_encoded() -> None:
+    vote = CastVote(SessionId(1), 1, ProposalId("p"), Choice.ACCEPT, 1001, "")
+    with pytest.raises(InvalidValue, match=r"CastVote\.confidence"):
+        CODEC.encode_commands([COMMANDS[0], vote])
+
+
+def test_fields_of_a_later_release_are_ignored() -> None:
+    plain = plain_lists(frame_of(Heartbeat(0, 1, 2, 3)))
+    plain[-1][0] += ["later", [1, 2]]
+    plain += [7]
+    assert CODEC.decode_frame(cbor.encode(plain)) == frame_of(Heartbeat(0, 1, 2, 3))
+
+
+def test_an_unknown_message_is_refused() -> None:
+    plain = plain_lists(frame_of(Heartbeat(0, 1, 2, 3)))
+    plain[-1][0][0] = 9999
+    with pytest.raises(RemoteProtocolError) as caught:
+        CODEC.decode_frame(cbor.encode(plain))
+    assert caught.value.reason == "type"
+
+
+def test_a_frame_over_the_limit_is_refused_by_its_size() -> None:
+    codec = CborCodec(Limits(frame_bytes_max=100))
+    data = codec.encode_frame(frame_of(Heartbeat(0, 1, 2, 3)))
+    padded = codec.encode_frame(frame_of(*(Heartbeat(0, 1, 2, 3),) * 20))
+    assert codec.decode_frame(data) == frame_of(Heartbeat(0, 1, 2, 3))
+    with pytest.raises(RemoteProtocolError) as caught:
+        codec.decode_frame(padded)
+    assert caught.value.reason == "size"
+
+
+def test_an_address_that_stands_for_a_peer_never_travels() -> None:
+    frame = Frame(1, PeerId("?127.0.0.1:7946"), 1, 0, 1, frame_of().cluster, ())
+    with pytest.raises(RemoteProtocolError, match=r"Frame\.source"):
+        CODEC.decode_frame(CODEC.encode_frame(frame))
