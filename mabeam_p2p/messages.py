@@ -197,7 +197,7 @@ class VariablePush(Struct, frozen=True, gc=False, array_like=True, tag=40):
 class VariableAck(Struct, frozen=True, gc=False, array_like=True, tag=41):
     number: int
     outcomes: tuple[int, ...]
-    """For each variable of the push: 0 applied, 1 superseded, 2 merged."""
+    """For each variable of the push: 0 applied, 1 superseded, 2 merged, 3 refused."""
 
 
 class Digest(Struct, frozen=True, gc=False, array_like=True, tag=42):
@@ -221,33 +221,25 @@ class VariableWant(Struct, frozen=True, gc=False, array_like=True, tag=44):
     names: tuple[str, ...]
 
 
-Message = (
-    Hello
-    | Refuse
-    | Probe
-    | ProbeAck
-    | Gossip
-    | Offer
-    | Promise
-    | Withdraw
-    | Form
-    | VoteRequest
+MembershipMessage = Probe | ProbeAck | Gossip
+BootstrapMessage = Offer | Promise | Withdraw | Form
+ReplicationMessage = (
+    VoteRequest
     | VoteReply
     | AppendEntries
     | AppendReply
     | Heartbeat
     | HeartbeatReply
     | CommitAdvance
-    | Forward
     | ReadIndex
     | ReadIndexReply
-    | ForwardRefused
-    | VariablePush
-    | VariableAck
-    | Digest
-    | DigestEntries
-    | VariableWant
 )
+LogMessage = ReplicationMessage | Forward | ForwardRefused
+VariableMessage = VariablePush | VariableAck | Digest | DigestEntries | VariableWant
+Heard = MembershipMessage | BootstrapMessage | LogMessage | VariableMessage
+"""What is heard only from a peer that has been met."""
+
+Message = Hello | Refuse | Heard
 
 
 class Frame(Struct, frozen=True, gc=False, array_like=True):

@@ -1,0 +1,213 @@
+"""How a cluster begins: all of its first voters agree on it, or it does not begin.
+
+The lowest id of the peers that see each other offers a first batch of the log. Each peer promises
+at most one offer at a time, durably. Only when every voter has promised does the coordinator
+declare the cluster formed; that is irrevocable. It is two-phase commit (Gray 1978), chosen because
+two clusters from one boot cannot be mended, and a boot that waits can.
+
+Rules
+1. A peer that belongs to a formed cluster, or has a log, neither offers nor promises.
+2. A promise is durable before it is sent, and is given up only at the coordinator's word.
+3. A coordinator gives an offer up, durably, before it may promise another or make a new one.
+4. Of two coordinators the higher id gives way.
+5. Whoever hears a peer of the cluster that it has promised knows that the cluster has formed.
+"""
+
+from math import inf
+from random import Random
+
+from mabeam_p2p.config import Timing
+from mabeam_p2p.ids import ClusterId, PeerId
+from mabeam_p2p.messages import Form, Offer, Promise, Withdraw
+from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.records import Batch, BootstrapState
+
+NOBODY = PeerId("")
+NO_CLUSTER = ClusterId("")
+OFFER_SECONDS = 5.0
+"""An offer that not everybody has promised in this time is withdrawn."""
+
+
+class Bootstrap:
+    """One peer's part in the forming of its cluster."""
+
+    def __init__(
+        self,
+        peer: PeerId,
+        expect: int,
+        state: BootstrapState | None,
+        *,
+        timing: Timing,
+        random: Random,
+        outbox: Outbox,
+        now: float,
+    ) -> None:
+        self.state = state or BootstrapState(NO_CLUSTER, NOBODY, (), (), False)
+        self._peer = peer
+        self._expect = expect
+        self._timing = timing
+        self._random = random
+        self._outbox = outbox
+        self._promised: list[PeerId] = [peer]
+        self._persist = 0
+        self._resend_due = now
+        self._withdraw_due = now + OFFER_SECONDS
+        self._not_before = now
+
+    # ---- facts -------------------------------------------------------------------------------
+
+    @property
+    def cluster_id(self) -> ClusterId:
+        """The formed cluster that this peer belongs to, or empty."""
+        return self.state.cluster_id if self.state.formed else NO_CLUSTER
+
+    @property
+    def is_coordinator(self) -> bool:
+        return self._is_bound and self.state.coordinator == self._peer
+
+    @property
+    def _is_bound(self) -> bool:
+        """Whether an offer, possibly its own, holds this peer."""
+        return bool(self.state.cluster_id) and not self.state.formed
+
+    def electorate(self, unformed: tuple[PeerId, ...]) -> tuple[PeerId, ...]:
+        """The voters to offer a cluster to, if it is for this peer to do so now; else nothing.
+
+        `unformed`: the peers that are here and belong to no cluster, this one included.
+        """
+        if self.state.cluster_id or len(unformed) < self._expect:
+            return ()
+        voters = tuple(sorted(unformed)[: self._expect])
+        return voters if voters[0] == self._peer else ()
+
+    def is_open(self, now: float) -> bool:
+        """Whether this peer may make an offer now."""
+        return not self.state.cluster_id and now >= self._not_before
+
+    def next_deadline(self) -> float:
+        if self._is_bound:
+            return self._resend_due
+        return self._not_before if not self.state.formed else inf
+
+    # ---- verbs -------------------------------------------------------------------------------
+
+    def offer(self, cluster_id: ClusterId, first: Batch, now: float) -> None:
+        """Offer a cluster to `first.voters`, of which this peer is the lowest."""
+        assert not self.state.cluster_id, "one offer at a time"
+        assert first.voters[0] == self._peer, "only the lowest id offers"
+        self._store(BootstrapState(cluster_id, self._peer, first.voters, (first,), False))
+        self._promised = [self._peer]
+        self._withdraw_due = now + OFFER_SECONDS
+        self._resend_due = now
+
+    def adopt(self, cluster_id: ClusterId) -> bool:
+        """A peer of the formed cluster `cluster_id` speaks to us. Whether we may listen."""
+        if self.state.formed:
+            return cluster_id == self.state.cluster_id
+        if self._is_bound:
+            if cluster_id != self.state.cluster_id:
+                return False
+            self._form()
+            return True
+        self._store(BootstrapState(cluster_id, NOBODY, (), (), True))
+        return True
+
+    def tick(self, now: float) -> None:
+        """Send again what was not answered; give up an offer that not everybody promises."""
+        if not self._is_bound or now < self._resend_due:
+            return
+        self._resend_due = now + self._timing.greet_interval_seconds
+        state = self.state
+        if not self.is_coordinator:
+            promise = Promise(state.cluster_id, granted=True)
+            self._outbox.send(state.coordinator, promise, self._persist)
+        elif len(self._promised) == len(state.voters):
+            self._form()
+        elif now >= self._withdraw_due:
+            self._withdraw(now)
+        else:
+            for voter in state.voters:
+                if voter not in self._promised:
+                    offer = Offer(state.cluster_id, state.voters, state.first[0])
+                    self._outbox.send(voter, offer, self._persist)
+
+    def receive(
+        self, source: PeerId, message: Offer | Promise | Withdraw | Form, now: float
+    ) -> None:
+        match message:
+            case Offer():
+                self._on_offer(source, message, now)
+            case Promise():
+                self._on_promise(source, message, now)
+            case Withdraw():
+                bound_to_it = self._is_bound and self.state.coordinator == source
+                if bound_to_it and self.state.cluster_id == message.cluster_id:
+                    self._clear(now)
+            case Form():
+                if self._is_bound and self.state.cluster_id == message.cluster_id:
+                    self._form()
+
+    # ---- reactions ---------------------------------------------------------------------------
+
+    def _on_offer(self, source: PeerId, offer: Offer, now: float) -> None:
+        if (
+            self._peer not in offer.voters
+            or source != min(offer.voters)
+            or offer.first.voters != offer.voters
+            or offer.first.index != 1
+        ):
+            return
+        if self.is_coordinator and source < self._peer:
+            self._withdraw(now)
+        mine = self.state
+        free = not mine.cluster_id or (not mine.formed and mine.coordinator == source)
+        if free and mine.cluster_id != offer.cluster_id:
+            self._store(
+                BootstrapState(offer.cluster_id, source, offer.voters, (offer.first,), False)
+            )
+            self._resend_due = now + self._timing.greet_interval_seconds
+        granted = self.state.cluster_id == offer.cluster_id
+        self._outbox.send(source, Promise(offer.cluster_id, granted), self._persist)
+
+    def _on_promise(self, source: PeerId, promise: Promise, now: float) -> None:
+        state = self.state
+        if promise.cluster_id != state.cluster_id or state.coordinator != self._peer:
+            if promise.granted:
+                self._outbox.send(source, Withdraw(promise.cluster_id), self._persist)
+        elif state.formed:
+            self._outbox.send(source, Form(state.cluster_id), self._persist)
+        elif not promise.granted:
+            self._withdraw(now)
+        elif source in state.voters and source not in self._promised:
+            self._promised.append(source)
+            if len(self._promised) == len(state.voters):
+                self._form()
+
+    # ---- transitions -------------------------------------------------------------------------
+
+    def _form(self) -> None:
+        state = self.state
+        self._store(
+            BootstrapState(state.cluster_id, state.coordinator, state.voters, state.first, True)
+        )
+        if state.coordinator == self._peer:
+            for voter in state.voters:
+                if voter != self._peer:
+                    self._outbox.send(voter, Form(state.cluster_id), self._persist)
+
+    def _withdraw(self, now: float) -> None:
+        state = self.state
+        self._clear(now)
+        for voter in state.voters:
+            if voter != self._peer:
+                self._outbox.send(voter, Withdraw(state.cluster_id), self._persist)
+
+    def _clear(self, now: float) -> None:
+        self._store(BootstrapState(NO_CLUSTER, NOBODY, (), (), False))
+        self._promised = [self._peer]
+        pause = self._timing.greet_interval_seconds * (1 + self._random.random())
+        self._not_before = now + pause
+
+    def _store(self, state: BootstrapState) -> None:
+        self.state = state
+        self._persist = self._outbox.persist(state)

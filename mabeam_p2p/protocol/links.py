@@ -1,0 +1,273 @@
+"""Who is at the other end: addresses, epochs, greetings. It turns addresses into peers and frames
+into messages from known peers, and drops what comes from a process that is gone.
+
+It never judges whether a peer is alive: `membership` does.
+
+Rules
+1. Only Hello and Refuse are heard from a peer that has not been met in its present epoch.
+2. A frame from an older epoch of its source, or meant for an older epoch of ours, is dropped.
+3. Peers of another cluster name, another protocol version, another formed cluster, or with the name
+   of somebody else, are refused, and told why. Two clusters never merge.
+4. An address that was suggested is greeted until a peer answers there, ever more slowly. The
+   address of a member that has gone silent is greeted too: an outage of any length can heal.
+"""
+
+from math import inf
+
+from mabeam_p2p.config import PROTOCOL_VERSION, Limits, Timing
+from mabeam_p2p.events import Dropped, Refused
+from mabeam_p2p.ids import ClusterId, PeerId
+from mabeam_p2p.messages import Frame, Hello, Message, Refuse
+from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.records import Member
+
+UNMET = "?"
+"""Prefix of a target whose peer is not known yet; its address follows."""
+
+DROP_REPORT_SECONDS = 1.0
+REFUSAL_SECONDS = 2.0
+"""How long the link over which a peer was refused stays open, so that it gets the word."""
+REFUSALS_MAX = 32
+
+
+class Link:
+    """A peer that has been met: where, and in which epoch."""
+
+    __slots__ = ("address", "epoch", "greeted_at", "sequence")
+
+    def __init__(self, address: str, epoch: int) -> None:
+        self.address = address
+        self.epoch = epoch
+        self.sequence = 0
+        self.greeted_at = -inf
+
+
+class Greeting:
+    """An address that is being greeted."""
+
+    __slots__ = ("due", "interval", "target")
+
+    def __init__(self, target: PeerId, due: float, interval: float) -> None:
+        self.target = target
+        self.due = due
+        self.interval = interval
+
+
+class Links:
+    """The acquaintances of one peer."""
+
+    def __init__(
+        self,
+        peer: PeerId,
+        epoch: int,
+        cluster: str,
+        address: str,
+        *,
+        timing: Timing,
+        limits: Limits,
+        outbox: Outbox,
+    ) -> None:
+        self.cluster_id = ClusterId("")
+        """Set by the owner when this peer belongs to a formed cluster."""
+        self.dropped_count = 0
+        self._peer = peer
+        self._epoch = epoch
+        self._cluster = cluster
+        self._address = address
+        self._timing = timing
+        self._limits = limits
+        self._outbox = outbox
+        self._links: dict[PeerId, Link] = {}
+        self._greetings: dict[str, Greeting] = {}
+        self._refusals: dict[str, float] = {}
+        self._reports: dict[tuple[str, str], tuple[float, int]] = {}
+
+    # ---- frames ------------------------------------------------------------------------------
+
+    def seal(self, target: PeerId, messages: tuple[Message, ...]) -> Frame:
+        """The frame in which `messages` travel to `target`."""
+        link = self._links.get(target)
+        epoch = sequence = 0
+        if link is not None:
+            epoch = link.epoch
+            link.sequence += 1
+            sequence = link.sequence
+        return Frame(
+            PROTOCOL_VERSION, self._peer, self._epoch, epoch, sequence, self.cluster_id, messages
+        )
+
+    def opens(self, frame: Frame, mine: Member, now: float) -> bool:
+        """Whether the frame's messages beyond acquaintance may be heard (rules 1 to 3)."""
+        if frame.source == self._peer or frame.version != PROTOCOL_VERSION:
+            return False
+        link = self._links.get(frame.source)
+        if link is None:
+            self.drop(frame.source, "stranger", "not met in this epoch", now)
+            return False
+        if frame.source_epoch != link.epoch:
+            if frame.source_epoch > link.epoch:
+                self._greet_again(frame.source, link, mine, now)
+            self.drop(frame.source, "stale_source", "from a process that is gone", now)
+            return False
+        if frame.target_epoch != self._epoch:
+            self._greet_again(frame.source, link, mine, now)
+            self.drop(frame.source, "stale_target", "for a process that is gone", now)
+            return False
+        if frame.cluster and self.cluster_id and frame.cluster != self.cluster_id:
+            self.drop(frame.source, "cluster", "of another cluster", now)
+            return False
+        return True
+
+    def _greet_again(self, peer: PeerId, link: Link, mine: Member, now: float) -> None:
+        """Either side has restarted and the other does not know: introduce ourselves."""
+        if now - link.greeted_at >= self._timing.greet_interval_seconds:
+            link.greeted_at = now
+            self._outbox.send(peer, Hello(self._cluster, self.cluster_id, mine, answer=False))
+
+    def drop(self, source: str, reason: str, detail: str, now: float) -> None:
+        """Count what broke the protocol; report it at most once a second for each reason."""
+        self.dropped_count += 1
+        reported_at, count = self._reports.get((source, reason), (-inf, 0))
+        if now - reported_at >= DROP_REPORT_SECONDS:
+            self._outbox.notify(Dropped(source, reason, detail, count + 1))
+            if len(self._reports) >= self._limits.candidates_max:
+                self._reports.clear()
+            self._reports[source, reason] = now, 0
+        else:
+            self._reports[source, reason] = reported_at, count + 1
+
+    # ---- greetings ---------------------------------------------------------------------------
+
+    def suggest(self, address: str, now: float) -> None:
+        """A hint that a peer might be at `address`."""
+        known = address in self._greetings or any(
+            link.address == address for link in self._links.values()
+        )
+        if (
+            known
+            or address == self._address
+            or len(self._greetings) >= (self._limits.candidates_max)
+        ):
+            return
+        self._greet_from(PeerId(UNMET + address), address, now)
+
+    def silent(self, member: Member, now: float) -> None:
+        """A member has gone silent: greet its address until it answers (rule 4)."""
+        if member.address not in self._greetings:
+            self._greet_from(member.peer, member.address, now)
+
+    def _greet_from(self, target: PeerId, address: str, now: float) -> None:
+        interval = self._timing.greet_interval_seconds
+        self._greetings[address] = Greeting(target, now, interval)
+        self._outbox.connect(target, address)
+
+    def tick(self, mine: Member, now: float) -> None:
+        for greeting in self._greetings.values():
+            if now >= greeting.due:
+                greeting.due = now + greeting.interval
+                greeting.interval = min(
+                    greeting.interval * 2, self._timing.greet_interval_seconds_max
+                )
+                hello = Hello(self._cluster, self.cluster_id, mine, answer=False)
+                self._outbox.send(greeting.target, hello)
+        for address in [a for a, due in self._refusals.items() if now >= due]:
+            del self._refusals[address]
+            if address not in self._greetings:
+                self._outbox.connect(PeerId(UNMET + address), None)
+
+    def next_deadline(self) -> float:
+        greeting = min((greeting.due for greeting in self._greetings.values()), default=inf)
+        return min(greeting, min(self._refusals.values(), default=inf))
+
+    def _greeting_ends(self, address: str) -> None:
+        greeting = self._greetings.pop(address, None)
+        if greeting is not None and greeting.target.startswith(UNMET):
+            self._outbox.connect(greeting.target, None)
+
+    # ---- acquaintance ------------------------------------------------------------------------
+
+    def receive_hello(
+        self, frame: Frame, hello: Hello, mine: Member, name_holder: PeerId | None, now: float
+    ) -> bool:
+        """Meet a peer, or meet it again. Whether it is now linked in a new epoch or address.
+
+        `name_holder`: the live member, other than the speaker, that has the speaker's name.
+        """
+        them = hello.member
+        if them.peer == self._peer and them.address == self._address:
+            return False  # our own words, come back by another name of our address
+        if them.peer != frame.source or them.epoch != frame.source_epoch:
+            self.drop(frame.source, "hello", "speaks for another peer", now)
+            return False
+        reason, detail = self._objection(frame, hello, name_holder)
+        if reason:
+            self._refuse(them, reason, detail, now)
+            return False
+        link = self._links.get(them.peer)
+        if link is not None and link.epoch > them.epoch:
+            self.drop(frame.source, "stale_source", "from a process that is gone", now)
+            return False
+        new = link is None or link.epoch < them.epoch or link.address != them.address
+        self._greeting_ends(them.address)
+        if new:
+            if link is not None and link.address != them.address:
+                self._greeting_ends(link.address)
+            self._links[them.peer] = link = Link(them.address, them.epoch)
+            self._outbox.connect(them.peer, them.address)
+        if not hello.answer or new:
+            answer = Hello(self._cluster, self.cluster_id, mine, answer=True)
+            self._outbox.send(them.peer, answer)
+        return new
+
+    def _objection(self, frame: Frame, hello: Hello, name_holder: PeerId | None) -> tuple[str, str]:
+        them = hello.member
+        if frame.version != PROTOCOL_VERSION:
+            return "version", f"speaks protocol {frame.version}, this peer {PROTOCOL_VERSION}"
+        if hello.cluster != self._cluster:
+            return (
+                "cluster",
+                f"belongs to cluster {hello.cluster!r}, this peer to {self._cluster!r}",
+            )
+        if hello.cluster_id and self.cluster_id and hello.cluster_id != self.cluster_id:
+            return "cluster", "belongs to another cluster of the same name"
+        if them.peer == self._peer:
+            return "identity", "has the identity of this peer: a copied data folder?"
+        if name_holder is not None:
+            return "name", f"the name {them.name!r} is taken by peer {name_holder}"
+        return "", ""
+
+    def _refuse(self, them: Member, reason: str, detail: str, now: float) -> None:
+        """Say why, over a link that is opened for that alone."""
+        self.drop(them.peer, f"refused_{reason}", detail, now)
+        address = them.address
+        if len(self._refusals) >= REFUSALS_MAX and address not in self._refusals:
+            return
+        target = PeerId(UNMET + address)
+        if address not in self._greetings and address not in self._refusals:
+            self._outbox.connect(target, address)
+        self._refusals[address] = now + REFUSAL_SECONDS
+        self._outbox.send(target, Refuse(reason, detail))
+
+    def receive_refuse(self, frame: Frame, refuse: Refuse) -> None:
+        """Another peer will not talk to this one.
+
+        A name belongs to the member of a formed cluster, and before that to the smaller id, so that
+        of two peers exactly one gives way.
+        """
+        gives_way = not self.cluster_id and (bool(frame.cluster) or frame.source < self._peer)
+        fatal = refuse.reason in ("identity", "version") or (refuse.reason == "name" and gives_way)
+        self._outbox.notify(Refused(frame.source, refuse.reason, refuse.detail, fatal))
+
+    def forget(self, peer: PeerId) -> None:
+        """The peer has left: close the link, and wait to be greeted."""
+        link = self._links.pop(peer, None)
+        if link is not None:
+            self._greeting_ends(link.address)
+            self._outbox.connect(peer, None)
+
+    def is_linked(self, peer: PeerId) -> bool:
+        return peer in self._links
+
+    def close(self) -> None:
+        for peer in list(self._links):
+            self.forget(peer)

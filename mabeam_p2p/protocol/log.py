@@ -1,0 +1,120 @@
+"""The log as one peer holds it: batches in order of index, without a gap.
+
+It knows what stands where and nothing of leaders or commitment. The whole log is in memory;
+what is durable is the business of whoever emits the Persist.
+
+Rules
+1. A batch is atomic: it is appended, compared and dropped whole. The leader that made it never
+   splits it, so two logs that hold a batch with the same last index and term hold the same batch
+   (Log Matching, Raft §5.3, by batches).
+2. Therefore only the end of a batch (or 0) is ever a position between two peers.
+3. Terms and clocks never go down along the log.
+"""
+
+from bisect import bisect_left, bisect_right
+
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.records import Batch
+
+
+class Log:
+    """Batches, found by index in logarithmic time."""
+
+    __slots__ = ("_batches", "_configurations", "_ends", "byte_count")
+
+    def __init__(self, batches: tuple[Batch, ...] = ()) -> None:
+        self._batches: list[Batch] = []
+        self._ends: list[int] = []
+        self._configurations: list[tuple[int, tuple[PeerId, ...]]] = []
+        self.byte_count = 0
+        self.append(batches)
+
+    @property
+    def last_index(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @property
+    def last_term(self) -> int:
+        return self._batches[-1].term if self._batches else 0
+
+    @property
+    def last_clock(self) -> int:
+        return self._batches[-1].clock if self._batches else 0
+
+    @property
+    def voters(self) -> tuple[PeerId, ...]:
+        """The latest configuration in the log, committed or not (Raft thesis §4.1)."""
+        return self._configurations[-1][1] if self._configurations else ()
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def term_at(self, index: int) -> int | None:
+        """Term of the batch that ends at `index`; 0 at index 0; None if no batch ends there."""
+        if index == 0:
+            return 0
+        position = bisect_left(self._ends, index)
+        if position < len(self._ends) and self._ends[position] == index:
+            return self._batches[position].term
+        return None
+
+    def end_at_or_before(self, index: int) -> int:
+        """The last index of the newest batch that ends at `index` or before; 0 if there is none."""
+        position = bisect_right(self._ends, index)
+        return self._ends[position - 1] if position else 0
+
+    def agreement_before(self, index: int, term: int) -> int:
+        """The newest end of a batch at or before `index` whose term is at most `term`: where
+        another log, whose batch at `index` has `term`, may agree with this one."""
+        position = bisect_right(self._ends, index)
+        while position and self._batches[position - 1].term > term:
+            position -= 1
+        return self._ends[position - 1] if position else 0
+
+    def since(self, index: int, batch_count: int, byte_count: int) -> tuple[Batch, ...]:
+        """Batches behind `index`, the end of a batch: at most `batch_count` of them, and as many as
+        `byte_count` bytes hold, but at least one if there is any."""
+        position = bisect_right(self._ends, index)
+        chosen: list[Batch] = []
+        room = byte_count
+        for batch in self._batches[position : position + batch_count]:
+            room -= len(batch.blob)
+            if room < 0 and chosen:
+                break
+            chosen.append(batch)
+        return tuple(chosen)
+
+    def between(self, index: int, last_index: int) -> list[Batch]:
+        """Batches behind `index` up to the one that ends at `last_index`; both ends of batches."""
+        first = bisect_right(self._ends, index)
+        behind = bisect_right(self._ends, last_index)
+        return self._batches[first:behind]
+
+    def holding(self, index: int, batch_count: int) -> tuple[Batch, ...]:
+        """The batch that holds `index` and those behind it, at most `batch_count`."""
+        position = bisect_left(self._ends, index)
+        return tuple(self._batches[position : position + batch_count])
+
+    def append(self, batches: tuple[Batch, ...]) -> None:
+        for batch in batches:
+            assert batch.index == self.last_index + 1, "a gap in the log"
+            assert batch.count >= 1, "an empty batch"
+            assert batch.term >= self.last_term, "terms go down along the log"
+            assert batch.clock >= self.last_clock, "the clock goes back along the log"
+            self._batches.append(batch)
+            self._ends.append(batch.last_index)
+            if batch.voters:
+                self._configurations.append((batch.index, batch.voters))
+            self.byte_count += len(batch.blob)
+
+    def truncate(self, keep_index: int, commit_index: int) -> None:
+        """Drop every batch behind `keep_index`, which is the end of a batch or 0."""
+        assert keep_index >= commit_index, "a committed batch would be dropped"
+        position = bisect_right(self._ends, keep_index)
+        assert (self._ends[position - 1] if position else 0) == keep_index, "a batch would be split"
+        for batch in self._batches[position:]:
+            self.byte_count -= len(batch.blob)
+        del self._batches[position:]
+        del self._ends[position:]
+        while self._configurations and self._configurations[-1][0] > keep_index:
+            self._configurations.pop()

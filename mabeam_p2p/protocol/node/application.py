@@ -1,0 +1,80 @@
+"""Where the log meets the machine: what is committed is applied, once, in order; who asked for it
+here is answered; questions are answered from what has been applied.
+"""
+
+from msgspec.structs import replace
+
+from mabeam_p2p.commands import AnyCommand
+from mabeam_p2p.errors import RemoteProtocolError
+from mabeam_p2p.events import BarrierChanged, MachineEvent, ProposalDecided
+from mabeam_p2p.machine.machine import Machine
+from mabeam_p2p.ports import Codec
+from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.pending import Pending
+from mabeam_p2p.protocol.replication import Replication
+from mabeam_p2p.protocol.waits import Waits
+from mabeam_p2p.records import Batch
+from mabeam_p2p.requests import Found, LogQuery, Query
+
+
+class Application:
+    """The applied state of one peer."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        replication: Replication,
+        pending: Pending,
+        waits: Waits,
+        codec: Codec,
+        outbox: Outbox,
+    ) -> None:
+        self._machine = machine
+        self._replication = replication
+        self._pending = pending
+        self._waits = waits
+        self._codec = codec
+        self._outbox = outbox
+
+    def advance(self) -> None:
+        """Apply everything that is committed and not yet applied."""
+        machine, pending = self._machine, self._pending
+        commit_index = self._replication.commit_index
+        if machine.applied_index == commit_index:
+            return
+        for batch in self._replication.log.between(machine.applied_index, commit_index):
+            commands = self._decode(batch)
+            outcomes = machine.apply(batch, commands)
+            if len(pending):
+                for command, outcome in zip(commands, outcomes, strict=True):
+                    if command.session:
+                        pending.committed((command.session, command.sequence), outcome)
+            for event in machine.take_events():
+                self._outbox.notify(event)
+                self._end_waits(event)
+
+    def find(self, query: Query, linearizable: bool, now: float) -> Found:
+        """The answer to `query`, labelled with its index and its age."""
+        replication, machine = self._replication, self._machine
+        leads = replication.leadership is not None and replication.has_quorum(now)
+        age = 0.0 if linearizable or leads else now - replication.heard_at
+        if isinstance(query, LogQuery):
+            applied = machine.applied_index
+            batches = replication.log.holding(query.first_index, query.limit)
+            visible = tuple(batch for batch in batches if batch.index <= applied)
+            return Found(applied, age, linearizable, batches=visible)
+        return replace(machine.find(query), age_seconds=age, linearizable=linearizable)
+
+    def _decode(self, batch: Batch) -> tuple[AnyCommand, ...]:
+        """The batch's commands. Frames are checked at the door, so that what was appended can be
+        read; a batch that cannot is a fault of ours, and the peer stops."""
+        try:
+            return self._codec.decode_commands(batch.count, batch.blob)
+        except RemoteProtocolError as error:
+            raise AssertionError(f"batch {batch.index} cannot be read: {error}") from error
+
+    def _end_waits(self, event: MachineEvent) -> None:
+        if isinstance(event, ProposalDecided):
+            self._waits.ended(event.proposal.id)
+        elif isinstance(event, BarrierChanged) and event.generation.status:
+            self._waits.ended(event.generation.barrier, event.generation.generation)

@@ -1,0 +1,113 @@
+"""The single table that says which core hears which message."""
+
+from typing import assert_never
+
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.messages import (
+    AppendEntries,
+    AppendReply,
+    CommitAdvance,
+    Digest,
+    DigestEntries,
+    Form,
+    Forward,
+    ForwardRefused,
+    Gossip,
+    Heard,
+    Heartbeat,
+    HeartbeatReply,
+    Offer,
+    Probe,
+    ProbeAck,
+    Promise,
+    ReadIndex,
+    ReadIndexReply,
+    VariableAck,
+    VariablePush,
+    VariableWant,
+    VoteReply,
+    VoteRequest,
+    Withdraw,
+)
+from mabeam_p2p.protocol.bootstrap import Bootstrap
+from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.election import Election
+from mabeam_p2p.protocol.membership import Membership
+from mabeam_p2p.protocol.pending import Pending
+from mabeam_p2p.protocol.replication import Replication, Role
+from mabeam_p2p.protocol.variables import Variables
+from mabeam_p2p.records import Standing
+
+
+class Dispatch:
+    """Carries each message to its core. All come from a peer that has been met; messages of the log
+    only from a peer of the same formed cluster."""
+
+    def __init__(
+        self,
+        membership: Membership,
+        bootstrap: Bootstrap,
+        election: Election,
+        replication: Replication,
+        pending: Pending,
+        variables: Variables,
+        outbox: Outbox,
+    ) -> None:
+        self._membership = membership
+        self._bootstrap = bootstrap
+        self._election = election
+        self._replication = replication
+        self._pending = pending
+        self._variables = variables
+        self._outbox = outbox
+
+    def hear(self, source: PeerId, message: Heard, mine: Standing, now: float) -> None:
+        """`mine`: where this peer stands in the bully order."""
+        match message:
+            case (
+                AppendEntries()
+                | AppendReply()
+                | Heartbeat()
+                | HeartbeatReply()
+                | CommitAdvance()
+                | VoteReply()
+                | ReadIndex()
+                | ReadIndexReply()
+            ):
+                self._replication.receive(source, message, mine, False, now)
+            case Forward():
+                self._on_forward(source, message)
+            case Probe() | ProbeAck() | Gossip():
+                self._membership.receive(source, message, mine, now)
+            case VariablePush() | VariableAck() | Digest() | DigestEntries() | VariableWant():
+                self._variables.receive(source, message, now)
+            case VoteRequest():
+                takes_over = self._takes_over(source, message, mine, now)
+                self._replication.receive(source, message, mine, takes_over, now)
+                if takes_over and self._replication.role is not Role.PRE_CANDIDATE:
+                    self._replication.stand(mine)
+            case ForwardRefused():
+                self._pending.receive_refused(source, message)
+            case Offer() | Promise() | Withdraw() | Form():
+                self._bootstrap.receive(source, message, now)
+            case _:
+                assert_never(message)
+
+    def _takes_over(self, source: PeerId, message: VoteRequest, mine: Standing, now: float) -> bool:
+        """Whether to answer a lower candidate's election with OK, and stand instead."""
+        replication = self._replication
+        return (
+            message.pre
+            and message.term > replication.term
+            and replication.peer in replication.voters
+            and not replication.is_leader_heard(now)
+            and self._election.answers_ok(mine, source, message.standing, now)
+        )
+
+    def _on_forward(self, source: PeerId, message: Forward) -> None:
+        """Commands for the leader: append them, or say that it is certain they were not."""
+        if self._replication.propose(message.count, message.blob):
+            return
+        leads = self._replication.leadership is not None
+        reason = "overloaded" if leads else "not_leader"
+        self._outbox.send(source, ForwardRefused(message.log, message.number, reason))

@@ -1,0 +1,493 @@
+"""One peer: the only place where the cores meet. Everything that enters or leaves a peer passes
+here, in the simulator as in a process.
+
+Notices go downward only: links -> membership -> bootstrap, election -> replication -> machine,
+and membership -> variables. Which core hears which message stands in `dispatch`.
+
+A turn is any number of `receive`, `request`, `stored` and `tick`, and then one `flush`: what was
+gathered becomes one batch, one acknowledgement, one round of heartbeats.
+"""
+
+from math import inf
+from random import Random
+
+from mabeam_p2p.commands import Configure, Noop
+from mabeam_p2p.config import PROTOCOL_VERSION, Config
+from mabeam_p2p.effects import Effects
+from mabeam_p2p.events import (
+    ClusterFormed,
+    MemberChanged,
+)
+from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId, PeerId
+from mabeam_p2p.machine.machine import Machine
+from mabeam_p2p.messages import Frame, Heard, Hello, LogMessage, Message, Refuse
+from mabeam_p2p.ports import Codec
+from mabeam_p2p.protocol.bootstrap import Bootstrap
+from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.duties import Duties
+from mabeam_p2p.protocol.election import Election
+from mabeam_p2p.protocol.links import Links
+from mabeam_p2p.protocol.membership import Membership
+from mabeam_p2p.protocol.node.application import Application
+from mabeam_p2p.protocol.node.dispatch import Dispatch
+from mabeam_p2p.protocol.node.report import Report
+from mabeam_p2p.protocol.pending import Pending
+from mabeam_p2p.protocol.replication import Replication
+from mabeam_p2p.protocol.variables import Variables
+from mabeam_p2p.protocol.waits import Waits
+from mabeam_p2p.records import (
+    Batch,
+    HardState,
+    KnownAddresses,
+    Member,
+    MemberState,
+    Recovered,
+    Standing,
+    Status,
+)
+from mabeam_p2p.requests import (
+    AgentQuery,
+    AwaitGeneration,
+    AwaitProposal,
+    Done,
+    Found,
+    Leave,
+    Members,
+    Query,
+    Read,
+    ReadMembers,
+    ReadStatus,
+    ReadVariables,
+    Request,
+    SetVariables,
+    StatusAnswer,
+    Submit,
+    Suggest,
+)
+from mabeam_p2p.requests import Variables as VariablesAnswer
+
+LOG_ID = 0
+SCORE_BUCKET = 10
+TENURE_SECONDS = 60.0
+
+
+class Node:
+    """One peer's protocol object. Verbs return what the world has to do, in order."""
+
+    def __init__(
+        self,
+        config: Config,
+        recovered: Recovered,
+        address: str,
+        codec: Codec,
+        random: Random,
+        wall: float,
+        now: float,
+    ) -> None:
+        """`address`: where others reach this peer. `wall`: seconds since 1970 at `now`, for display
+        and for hybrid clocks only."""
+        self.peer = recovered.peer
+        self.config = config
+        self.started_at = now
+        self.outbox = Outbox()
+        self._codec = codec
+        self._random = random
+        timing, limits, outbox = config.timing, config.limits, self.outbox
+        mine = Member(
+            self.peer,
+            config.name,
+            address,
+            recovered.epoch,
+            recovered.epoch << 16,
+            MemberState.ALIVE,
+            config.eligible,
+            config.score,
+            PROTOCOL_VERSION,
+        )
+        self.links = Links(
+            self.peer,
+            recovered.epoch,
+            config.cluster,
+            address,
+            timing=timing,
+            limits=limits,
+            outbox=outbox,
+        )
+        self.membership = Membership(
+            mine, timing=timing, limits=limits, random=random, outbox=outbox, now=now
+        )
+        self.bootstrap = Bootstrap(
+            self.peer,
+            config.expect,
+            recovered.bootstrap,
+            timing=timing,
+            random=random,
+            outbox=outbox,
+            now=now,
+        )
+        self.election = Election(self.peer, timing, random, now)
+        self.replication = Replication(
+            self.peer,
+            hard_state=_hard_state(recovered),
+            batches=recovered.batches,
+            timing=timing,
+            limits=limits,
+            outbox=outbox,
+            now=now,
+        )
+        self.variables = Variables(
+            self.peer,
+            recovered.epoch,
+            recovered.variables,
+            timing,
+            limits,
+            random,
+            wall,
+            now,
+            outbox,
+        )
+        self.machine = Machine(limits)
+        self.pending = Pending(
+            self.peer,
+            encode=codec.encode_commands,
+            propose=self.replication.propose,
+            timing=timing,
+            limits=limits,
+            outbox=outbox,
+        )
+        self.waits = Waits(find=self._find, timing=timing, outbox=outbox)
+        self._application = Application(
+            self.machine, self.replication, self.pending, self.waits, codec, outbox
+        )
+        self._dispatch = Dispatch(
+            self.membership,
+            self.bootstrap,
+            self.election,
+            self.replication,
+            self.pending,
+            self.variables,
+            outbox,
+        )
+        self._report = Report(
+            config,
+            self.links,
+            self.membership,
+            self.bootstrap,
+            self.replication,
+            self.machine,
+            self.variables,
+            outbox,
+        )
+        self._now = now
+        self._hints = recovered.addresses
+        self._duties: Duties | None = None
+        self._clusters: dict[PeerId, ClusterId] = {}
+        self._remembered = recovered.addresses
+        self._was_leading = False
+        self._left = False
+        self.links.cluster_id = self.bootstrap.cluster_id
+
+    # ---- verbs -------------------------------------------------------------------------------
+
+    def start(self, now: float) -> Effects:
+        self._now = now
+        self._begin_log()
+        for address in self._hints:
+            self.links.suggest(address, now)
+        return self.flush(now)
+
+    def receive(self, frame: Frame, now: float) -> Effects:
+        """A frame from the network, decoded and within its limits."""
+        self._now = now
+        opened: bool | None = None
+        for message in frame.messages:
+            if isinstance(message, Hello):
+                self._on_hello(frame, message, now)
+                opened = None
+            elif isinstance(message, Refuse):
+                self.links.receive_refuse(frame, message)
+            else:
+                if opened is None:
+                    opened = self.links.opens(frame, self.membership.mine, now)
+                if opened:
+                    self._hear(frame, message, now)
+        return self.outbox.take()
+
+    def request(self, token: int, request: Request, now: float) -> Effects:
+        """A wish of an agent or a program; exactly one Resolve of `token` follows, unless it is
+        cancelled. Token 0 has nobody waiting."""
+        self._now = now
+        match request:
+            case Submit():
+                deadline = self._deadline(request.timeout, now)
+                self.pending.submit(token, request.command, deadline)
+            case Read():
+                if request.linearizable:
+                    self.waits.read(token, request, self._deadline(request.timeout, now))
+                else:
+                    self.outbox.resolve(token, self._find(request.query, False))
+            case AwaitProposal() | AwaitGeneration():
+                self.waits.wait(token, request, self._deadline(request.timeout, now))
+            case SetVariables():
+                self.variables.write(token, request, now)
+            case ReadVariables():
+                found = self.variables.read(request.name)
+                self.outbox.resolve(token, VariablesAnswer(found))
+            case ReadStatus():
+                self.outbox.resolve(token, StatusAnswer(self.status(now)))
+            case ReadMembers():
+                agents = self._find(AgentQuery(), False).agents
+                self.outbox.resolve(token, Members(self.membership.view(), agents))
+            case Suggest():
+                for address in request.addresses:
+                    self.links.suggest(address, now)
+                self.outbox.resolve(token, Done())
+            case Leave():
+                self._leave()
+                self.outbox.resolve(token, Done())
+        return self.outbox.take()
+
+    def cancel(self, token: int, now: float) -> Effects:
+        """Nobody waits for this token any more."""
+        self._now = now
+        self.pending.cancel(token)
+        self.waits.cancel(token)
+        self.variables.cancel(token)
+        return self.outbox.take()
+
+    def stored(self, number: int, now: float) -> Effects:
+        """Persist `number`, and every one before it, is durable."""
+        self._now = now
+        self.replication.stored(number)
+        return self.outbox.take()
+
+    def tick(self, now: float) -> Effects:
+        """Time has passed."""
+        self._now = now
+        if self._left:
+            return self.outbox.take()
+        mine = self._standing(now)
+        self.membership.tick(mine, now)
+        self.links.tick(self.membership.mine, now)
+        self.bootstrap.tick(now)
+        self.replication.tick(now)
+        if self.replication.voters and self.peer in self.replication.voters:
+            others = tuple(
+                (peer, standing)
+                for peer, standing in self.membership.standings()
+                if peer in self.replication.voters and peer != self.replication.leader
+            )
+            if self.election.is_due(mine, others, now):
+                self.replication.stand(mine)
+        self.variables.tick(now)
+        self.pending.tick(now)
+        self.waits.tick(now)
+        return self.outbox.take()
+
+    def flush(self, now: float) -> Effects:
+        """The end of a turn."""
+        self._now = now
+        self._carry_membership(now)
+        self._carry_bootstrap(now)
+        replication = self.replication
+        if replication.leadership is None:
+            replication.lead_if_elected(self._noop(), now)
+        else:
+            self._do_duties(now)
+        leader = self._usable_leader(now)
+        self.pending.flush(leader, now)
+        self.waits.flush(leader[0] if leader else None, replication.read, now)
+        replication.flush(now)
+        self._carry_election(now)
+        self._application.advance()
+        for number, index in replication.granted_reads:
+            self.waits.granted(number, index)
+        replication.granted_reads.clear()
+        self.waits.applied(self.machine.applied_index)
+        self._report.tell(now)
+        return self.outbox.take()
+
+    def frame(self, target: PeerId, messages: tuple[Message, ...]) -> Frame:
+        """The frame in which `messages` travel to `target` now."""
+        return self.links.seal(target, messages)
+
+    def next_deadline(self) -> float:
+        """When `tick` has something to do, in monotonic seconds."""
+        if self._left:
+            return inf
+        voting = self.peer in self.replication.voters
+        due = min(
+            self.membership.next_deadline(),
+            self.links.next_deadline(),
+            self.bootstrap.next_deadline(),
+            self.replication.next_deadline(),
+            self.election.next_deadline() if voting else inf,
+            self.variables.next_deadline(),
+            self.pending.next_deadline(),
+            self.waits.next_deadline(),
+        )
+        if self._duties is not None and self.replication.leadership is not None:
+            clock = self.replication.leadership.clock(self._now)
+            deadline = self.machine.next_deadline()
+            due = min(due, self._duties.next_deadline(deadline, clock, self._now))
+        return due
+
+    # ---- notices between the cores -----------------------------------------------------------
+
+    def _hear(self, frame: Frame, message: Heard, now: float) -> None:
+        """A message beyond acquaintance, from a peer that has been met."""
+        self._clusters[frame.source] = frame.cluster
+        if isinstance(message, LogMessage):
+            if not frame.cluster or not self.bootstrap.adopt(frame.cluster):
+                self.links.drop(frame.source, "cluster", "a log of another cluster", now)
+                return
+            self._begin_log()
+        self._dispatch.hear(frame.source, message, self._standing(now), now)
+
+    def _on_hello(self, frame: Frame, hello: Hello, now: float) -> None:
+        mine = self.membership.mine
+        them = hello.member
+        holder = self.membership.holder_of(them.name, them.peer)
+        if self._left or not self.links.receive_hello(frame, hello, mine, holder, now):
+            return
+        self._clusters[them.peer] = hello.cluster_id
+        if self.membership.met(them, now):
+            self.replication.restarted(them.peer)
+
+    def _carry_membership(self, now: float) -> None:
+        membership = self.membership
+        for address in membership.hints[: self.config.limits.candidates_max]:
+            self.links.suggest(address, now)
+        membership.hints.clear()
+        if not membership.changes:
+            return
+        changes = tuple(membership.changes)
+        membership.changes.clear()
+        for member in changes:
+            self.outbox.notify(MemberChanged(member))
+            if member.state is MemberState.LEFT:
+                self.links.forget(member.peer)
+            elif member.state is MemberState.SUSPECT:
+                self.links.silent(member, now)
+        view = membership.view()
+        self.variables.members(view, now)
+        self._set_learners(view, now)
+        self._remember(view)
+
+    def _set_learners(self, view: tuple[Member, ...], now: float) -> None:
+        learners = tuple(
+            member.peer
+            for member in view
+            if member.state <= MemberState.SUSPECT and member.peer not in self.replication.voters
+        )
+        self.replication.set_learners(learners, now)
+
+    def _remember(self, view: tuple[Member, ...]) -> None:
+        """Keep the addresses of members for the next start."""
+        addresses = tuple(m.address for m in view if m.peer != self.peer)
+        if addresses != self._remembered:
+            self._remembered = addresses
+            self.outbox.persist(KnownAddresses(addresses))
+
+    def _carry_bootstrap(self, now: float) -> None:
+        bootstrap = self.bootstrap
+        if bootstrap.is_open(now) and self.replication.log.last_index == 0 and not self._left:
+            here = [m.peer for m in self.membership.view() if m.state is MemberState.ALIVE]
+            if not any(self._clusters.get(peer) for peer in here):
+                voters = bootstrap.electorate(tuple(here))
+                if voters:
+                    self._offer(voters, now)
+        bootstrap.tick(now)
+        self._begin_log()
+
+    def _offer(self, voters: tuple[PeerId, ...], now: float) -> None:
+        cluster_id = ClusterId(f"{self._random.getrandbits(128):032x}")
+        command = Configure(CLUSTER_SESSION, 0, cluster_id, voters)
+        blob = self._codec.encode_commands([command])
+        self.bootstrap.offer(cluster_id, Batch(1, 1, 1, 0, blob, voters), now)
+
+    def _begin_log(self) -> None:
+        """Once the cluster has formed: its name goes into every frame, its first batch into an
+        empty log."""
+        state = self.bootstrap.state
+        if not state.formed:
+            return
+        if not self.links.cluster_id:
+            self.links.cluster_id = state.cluster_id
+            self.outbox.notify(ClusterFormed(state.cluster_id, state.voters))
+        if state.first and self.replication.log.last_index == 0:
+            self.replication.bootstrap(state.first[0])
+            self._set_learners(self.membership.view(), self._now)
+
+    def _carry_election(self, now: float) -> None:
+        """What replication has heard moves the time at which this peer stands."""
+        replication, election = self.replication, self.election
+        was_leading, self._was_leading = self._was_leading, replication.leadership is not None
+        if replication.leadership is not None:
+            if self._duties is None:
+                self._duties = Duties(self.config.timing, now)
+            election.leading()
+            return
+        self._duties = None
+        if was_leading:
+            election.leader_lost(now)
+        if replication.answered_ok:
+            replication.answered_ok = False
+            election.was_answered_ok(now)
+        if replication.vote_given:
+            replication.vote_given = False
+            election.vote_given(now)
+        if replication.leader is not None and replication.heard_at == now:
+            election.leader_heard(now)
+
+    def _do_duties(self, now: float) -> None:
+        leadership = self.replication.leadership
+        if leadership is None or self._duties is None:
+            return
+        deadline = self.machine.next_deadline()
+        commands = self._duties.tick_command(deadline, leadership.clock(now))
+        agents = self._find(AgentQuery(), False).agents
+        commands += self._duties.departures(agents, self.membership.view(), now)
+        if commands:
+            self.replication.propose(len(commands), self._codec.encode_commands(commands))
+
+    def _find(self, query: Query, linearizable: bool) -> Found:
+        return self._application.find(query, linearizable, self._now)
+
+    def _noop(self) -> tuple[int, bytes]:
+        return 1, self._codec.encode_commands([Noop(CLUSTER_SESSION, 0)])
+
+    def _usable_leader(self, now: float) -> tuple[PeerId, int] | None:
+        replication = self.replication
+        if replication.leader is None or not replication.is_leader_heard(now):
+            return None
+        return replication.leader, replication.term
+
+    # ---- facts -------------------------------------------------------------------------------
+
+    def status(self, now: float) -> Status:
+        return self._report.status(now)
+
+    def _standing(self, now: float) -> Standing:
+        log = self.replication.log
+        return Standing(
+            log.last_term,
+            log.last_index,
+            self.config.score // SCORE_BUCKET,
+            int((now - self.started_at) // TENURE_SECONDS),
+            self.config.eligible,
+        )
+
+    def _deadline(self, timeout: float | None, now: float) -> float:
+        if timeout is None:
+            timeout = self.config.timing.request_timeout_seconds
+        return now + timeout
+
+    def _leave(self) -> None:
+        self._left = True
+        self.membership.leave()
+
+
+def _hard_state(recovered: Recovered) -> HardState | None:
+    states = [state for state in recovered.hard_states if state.log == LOG_ID]
+    return states[-1] if states else None

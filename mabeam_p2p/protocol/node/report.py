@@ -1,0 +1,100 @@
+"""What a node tells of itself: its status, and an event for each change of it."""
+
+from mabeam_p2p.config import Config
+from mabeam_p2p.events import LeaderChanged, QuorumChanged, Ready, RoleChanged
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.machine.machine import Machine
+from mabeam_p2p.protocol.bootstrap import Bootstrap
+from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.links import Links
+from mabeam_p2p.protocol.membership import Membership
+from mabeam_p2p.protocol.replication import Replication, Role
+from mabeam_p2p.protocol.variables import Variables
+from mabeam_p2p.records import MemberState, Status
+
+
+class Report:
+    """Compares what is with what was told."""
+
+    def __init__(
+        self,
+        config: Config,
+        links: Links,
+        membership: Membership,
+        bootstrap: Bootstrap,
+        replication: Replication,
+        machine: Machine,
+        variables: Variables,
+        outbox: Outbox,
+    ) -> None:
+        self._config = config
+        self._links = links
+        self._membership = membership
+        self._bootstrap = bootstrap
+        self._replication = replication
+        self._machine = machine
+        self._variables = variables
+        self._outbox = outbox
+        self._leader: PeerId | None = None
+        self._role = Role.NONE
+        self._quorum = False
+        self._ready = False
+
+    def tell(self, now: float) -> None:
+        """Events for what has changed since the last turn."""
+        replication, outbox = self._replication, self._outbox
+        quorum, leader, role = replication.has_quorum(now), self._heard_leader(now), self._shown()
+        if role is not self._role:
+            self._role = role
+            outbox.notify(RoleChanged(role.value, replication.term))
+        if leader != self._leader:
+            self._leader = leader
+            reason = "elected" if leader else "not heard"
+            outbox.notify(LeaderChanged(leader, self._name_of(leader), replication.term, reason))
+        if quorum is not self._quorum:
+            self._quorum = quorum
+            outbox.notify(QuorumChanged(quorum))
+        if not self._ready and quorum and self._machine.applied_index and self._variables.ready:
+            self._ready = True
+            outbox.notify(Ready())
+
+    def status(self, now: float) -> Status:
+        replication, membership = self._replication, self._membership
+        leader = self._heard_leader(now)
+        here = [m for m in membership.view() if m.state <= MemberState.SUSPECT]
+        return Status(
+            replication.peer,
+            self._config.name,
+            self._config.cluster,
+            self._bootstrap.cluster_id,
+            self._shown().value,
+            leader,
+            self._name_of(leader),
+            replication.term,
+            replication.commit_index,
+            self._machine.applied_index,
+            replication.log.last_index,
+            replication.has_quorum(now),
+            replication.voters,
+            replication.learners,
+            membership.mine.epoch,
+            membership.mine.address,
+            self._config.expect,
+            len(here),
+            (
+                ("dropped", self._links.dropped_count),
+                ("log_bytes", replication.log.byte_count),
+            ),
+        )
+
+    def _heard_leader(self, now: float) -> PeerId | None:
+        return self._replication.leader if self._replication.is_leader_heard(now) else None
+
+    def _shown(self) -> Role:
+        """A pre-candidate is shown as a candidate: the difference is not the reader's."""
+        role = self._replication.role
+        return Role.CANDIDATE if role is Role.PRE_CANDIDATE else role
+
+    def _name_of(self, peer: PeerId | None) -> str:
+        member = self._membership.find(peer) if peer else None
+        return member.name if member else ""

@@ -1,0 +1,225 @@
+"""Commands of this peer's own agents, from the asking to the outcome.
+
+Every peer applies the log, so the outcome of a command is found where it was asked: by applying
+it. Until then the command is sent again to whoever leads; sessions make that harmless.
+
+Rules
+1. A command is encoded once, with all that are sent in the same turn.
+2. It is sent again when the leader changes, and, to another peer, when it stays unanswered.
+3. It fails with `no_quorum` or `overloaded` only if it was never given to a leader: certainly not
+   done. Otherwise with `unknown`: maybe done.
+"""
+
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from math import inf
+
+from mabeam_p2p.commands import AnyCommand
+from mabeam_p2p.config import Limits, Timing
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.messages import Forward, ForwardRefused
+from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.requests import Failed, Outcome, Refused
+
+Key = tuple[int, int]
+Leader = tuple[PeerId, int]
+"""Who leads, in which term."""
+
+CHUNK_COMMANDS = 1024
+FORWARDS_REMEMBERED = 256
+INTERVAL_GROWTH_MAX = 8
+"""How far the time between two sendings of a command grows, in forward timeouts."""
+
+
+class Entry:
+    """One command under way."""
+
+    __slots__ = ("command", "deadline", "interval", "sent_at", "sent_to", "token")
+
+    def __init__(self, token: int, command: AnyCommand, deadline: float) -> None:
+        self.token = token
+        self.command = command
+        self.deadline = deadline
+        self.sent_to: Leader | None = None
+        self.sent_at = inf
+        self.interval = 0.0
+
+
+class Pending:
+    """The commands that this peer has asked for and whose outcome it does not know yet."""
+
+    def __init__(
+        self,
+        peer: PeerId,
+        *,
+        encode: Callable[[Sequence[AnyCommand]], bytes],
+        propose: Callable[[int, bytes], bool],
+        timing: Timing,
+        limits: Limits,
+        outbox: Outbox,
+        log_id: int = 0,
+    ) -> None:
+        self._peer = peer
+        self._encode = encode
+        self._propose = propose
+        self._timing = timing
+        self._limits = limits
+        self._outbox = outbox
+        self._log_id = log_id
+        self._entries: dict[Key, Entry] = {}
+        self._unsent: list[Key] = []
+        self._forwarded: dict[Key, float] = {}
+        """When each forwarded command is to be sent again, soonest first but for longer waits."""
+        self._deadlines: list[tuple[float, Key]] = []
+        self._leader: Leader | None = None
+        self._leaderless_since: float | None = None
+        self._forward_number = 0
+        self._forwards: dict[int, list[Key]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    # ---- verbs -------------------------------------------------------------------------------
+
+    def submit(self, token: int, command: AnyCommand, deadline: float) -> None:
+        """A command to commit. Asked again under the same numbers, the newer asker is answered."""
+        key = (command.session, command.sequence)
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._outbox.resolve(entry.token, Failed("closed", "the same command was asked again"))
+            entry.token = token
+            entry.deadline = deadline
+        elif len(self._entries) >= self._limits.pending_requests_max:
+            text = f"{len(self._entries)} commands are under way on this peer: wait for some"
+            self._outbox.resolve(token, Failed("overloaded", text))
+            return
+        else:
+            self._entries[key] = Entry(token, command, deadline)
+            self._unsent.append(key)
+        heappush(self._deadlines, (deadline, key))
+
+    def committed(self, key: Key, outcome: Outcome) -> None:
+        """The command of `key` has been applied."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._forwarded.pop(key, None)
+            self._outbox.resolve(entry.token, outcome)
+
+    def cancel(self, token: int) -> None:
+        """Nobody waits any more. What was sent may still be committed."""
+        for key, entry in self._entries.items():
+            if entry.token == token:
+                self._drop(key)
+                return
+
+    def flush(self, leader: Leader | None, now: float) -> None:
+        """Send what is to be sent, to `leader`; None while nobody leads."""
+        if leader is None:
+            if self._leaderless_since is None:
+                self._leaderless_since = now
+        else:
+            self._leaderless_since = None
+            if leader != self._leader:
+                self._unsent = list(self._entries)
+                self._forwarded.clear()
+        self._leader = leader
+        if leader is None or not self._unsent:
+            return
+        keys = [key for key in self._unsent if key in self._entries]
+        self._unsent.clear()
+        for start in range(0, len(keys), CHUNK_COMMANDS):
+            self._send(keys[start : start + CHUNK_COMMANDS], leader, now)
+
+    def tick(self, now: float) -> None:
+        """Send again what stays unanswered; fail what has reached its deadline."""
+        while self._forwarded:
+            key = next(iter(self._forwarded))
+            if self._forwarded[key] > now:
+                break
+            del self._forwarded[key]
+            self._unsent.append(key)
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, key = heappop(self._deadlines)
+            entry = self._entries.get(key)
+            if entry is not None and entry.deadline <= now:
+                self._fail(key, "no answer before the deadline")
+        since = self._leaderless_since
+        if since is not None and now - since >= self._timing.no_quorum_seconds:
+            for key in list(self._entries):
+                self._fail(key, f"nobody has led for {now - since:.1f} s")
+
+    def next_deadline(self) -> float:
+        due = self._deadlines[0][0] if self._deadlines else inf
+        if self._forwarded:
+            due = min(due, next(iter(self._forwarded.values())))
+        if self._leaderless_since is not None and self._entries:
+            due = min(due, self._leaderless_since + self._timing.no_quorum_seconds)
+        return due
+
+    def receive_refused(self, source: PeerId, message: ForwardRefused) -> None:
+        """The leader did not take a forward: certainly not done, unless it was sent before."""
+        for key in self._forwards.pop(message.number, []):
+            entry = self._entries.get(key)
+            if entry is None or self._leader is None or self._leader[0] != source:
+                continue
+            if message.reason == "overloaded" and entry.interval <= (
+                self._timing.forward_timeout_seconds
+            ):
+                self._outbox.resolve(entry.token, Failed("overloaded", _OVERLOADED))
+                self._drop(key)
+
+    # ---- sending -----------------------------------------------------------------------------
+
+    def _send(self, keys: list[Key], leader: Leader, now: float) -> None:
+        blob = self._encode([self._entries[key].command for key in keys])
+        if len(blob) > self._limits.batch_bytes_max:
+            if len(keys) == 1:
+                text = f"{len(blob)} bytes encoded; at most {self._limits.batch_bytes_max}"
+                self._outbox.resolve(self._entries[keys[0]].token, Refused("too_large", text))
+                self._drop(keys[0])
+                return
+            middle = len(keys) // 2
+            self._send(keys[:middle], leader, now)
+            self._send(keys[middle:], leader, now)
+        elif leader[0] == self._peer:
+            self._propose_here(keys, blob, leader, now)
+        else:
+            self._forward(keys, blob, leader, now)
+
+    def _propose_here(self, keys: list[Key], blob: bytes, leader: Leader, now: float) -> None:
+        if self._propose(len(keys), blob):
+            for key in keys:
+                self._entries[key].sent_to = leader
+            return
+        for key in keys:
+            entry = self._entries[key]
+            if entry.sent_to is None:
+                self._outbox.resolve(entry.token, Failed("overloaded", _OVERLOADED))
+                self._drop(key)
+            else:
+                self._forwarded[key] = now + self._timing.forward_timeout_seconds
+
+    def _forward(self, keys: list[Key], blob: bytes, leader: Leader, now: float) -> None:
+        self._forward_number += 1
+        self._forwards[self._forward_number] = keys
+        self._forwards.pop(self._forward_number - FORWARDS_REMEMBERED, None)
+        self._outbox.send(leader[0], Forward(self._log_id, self._forward_number, len(keys), blob))
+        first = self._timing.forward_timeout_seconds
+        for key in keys:
+            entry = self._entries[key]
+            entry.interval = min(entry.interval * 2, INTERVAL_GROWTH_MAX * first) or first
+            entry.sent_to = leader
+            self._forwarded[key] = now + entry.interval
+
+    def _fail(self, key: Key, why: str) -> None:
+        entry = self._entries[key]
+        reason = "no_quorum" if entry.sent_to is None else "unknown"
+        self._outbox.resolve(entry.token, Failed(reason, why))
+        self._drop(key)
+
+    def _drop(self, key: Key) -> None:
+        self._entries.pop(key, None)
+        self._forwarded.pop(key, None)
+
+
+_OVERLOADED = "the leader holds as much uncommitted as it may: try again later"

@@ -1,0 +1,9 @@
+"""Raft: votes, terms, the replication of the log, commitment. Pure; called by `node` alone.
+
+`replication.Replication` is one peer's part in every role; `leadership.Leadership` is what exists
+only while it leads, and ends with its term.
+"""
+
+from mabeam_p2p.protocol.replication.replication import Replication, Role
+
+__all__ = ["Replication", "Role"]

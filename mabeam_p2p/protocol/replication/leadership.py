@@ -1,0 +1,317 @@
+"""What a leader knows for the length of its term: how far each follower is, who was heard when,
+which reads wait. Made at election, thrown away at step-down.
+
+Rules
+1. AppendEntries leave before the leader's own disk has the batch (Raft thesis §10.2.1), but never
+   before its term is durable.
+2. Only a batch of its own term, held durably by a majority of the voters, moves the commit index
+   (Raft §5.4.2, figure 8). The leader counts itself when its own disk has the batch.
+3. A follower is *probing* until an append succeeds: one AppendEntries at a time. Then they are
+   pipelined, up to a limit; an append that stays unanswered brings it back to probing.
+4. Contact counts from the moment at which the answered heartbeat was sent, so that leadership ends
+   no later than a successor's election timeout begins (Raft §6).
+5. A read is confirmed by a round of heartbeats that began after it was asked, and only after an
+   entry of this term was committed (Raft thesis §6.4).
+"""
+
+from collections import deque
+
+from mabeam_p2p.config import Limits, Timing
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.messages import (
+    AppendEntries,
+    AppendReply,
+    CommitAdvance,
+    Heartbeat,
+    HeartbeatReply,
+    ReadIndexReply,
+)
+from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.log import Log
+from mabeam_p2p.protocol.quorum import held_by_majority, held_by_majority_since
+from mabeam_p2p.records import Batch, LogAppend
+
+ROUNDS_REMEMBERED = 64
+
+
+class Progress:
+    """How far one follower is, as the leader knows it."""
+
+    __slots__ = ("contact", "inflight", "match_index", "probing", "round", "sent_index")
+
+    def __init__(self, sent_index: int, now: float) -> None:
+        self.match_index = 0
+        """Last index known to be durable there and equal to ours."""
+        self.sent_index = sent_index
+        """Last index that was sent; what it holds beyond match_index is a guess."""
+        self.probing = True
+        self.inflight: deque[tuple[int, float]] = deque()
+        """(last index, time sent) of each AppendEntries under way."""
+        self.round = 0
+        self.contact = now
+
+    def probe_from(self, index: int) -> None:
+        self.probing = True
+        self.sent_index = max(index, self.match_index)
+        self.inflight.clear()
+
+
+class Leadership:
+    """The leader's side of one term of one log."""
+
+    def __init__(
+        self,
+        peer: PeerId,
+        term: int,
+        log: Log,
+        voters: tuple[PeerId, ...],
+        *,
+        log_id: int,
+        term_persist: int,
+        durable_index: int,
+        timing: Timing,
+        limits: Limits,
+        outbox: Outbox,
+        now: float,
+    ) -> None:
+        self.first_index = log.last_index + 1
+        """Index of this term's first entry: the no-op."""
+        self.progress: dict[PeerId, Progress] = {}
+        self.durable_index = durable_index
+        self.uncommitted_bytes = 0
+        self._peer = peer
+        self._term = term
+        self._log = log
+        self._voters = voters
+        self._log_id = log_id
+        self._term_persist = term_persist
+        self._timing = timing
+        self._limits = limits
+        self._outbox = outbox
+        self._elected_at = now
+        self._clock_base = log.last_clock
+        self._waiting: list[tuple[int, bytes]] = []
+        self._waiting_bytes = 0
+        self._persists: deque[tuple[int, int]] = deque()
+        self._heartbeat_due = now
+        self._round = 0
+        self._round_times: dict[int, float] = {}
+        self._asked_reads: list[tuple[PeerId, int]] = []
+        self._reads: deque[tuple[int, PeerId, int]] = deque()
+        self.confirmed_reads: list[tuple[int, int]] = []
+        """(number, index) of this peer's own reads that are confirmed; the owner takes them."""
+        for voter in voters:
+            self._follow(voter, now)
+
+    # ---- followers ---------------------------------------------------------------------------
+
+    def set_learners(self, learners: tuple[PeerId, ...], now: float) -> None:
+        """Replicate to these members too; they never count."""
+        for learner in learners:
+            self._follow(learner, now)
+        for peer in [p for p in self.progress if p not in self._voters and p not in learners]:
+            del self.progress[peer]
+
+    def _follow(self, peer: PeerId, now: float) -> None:
+        if peer != self._peer and peer not in self.progress:
+            self.progress[peer] = Progress(self._log.last_index, now)
+
+    def restarted(self, peer: PeerId) -> None:
+        """A follower runs anew: what was under way to it is gone."""
+        progress = self.progress.get(peer)
+        if progress is not None:
+            progress.probe_from(progress.match_index)
+
+    # ---- appending ---------------------------------------------------------------------------
+
+    def clock(self, now: float) -> int:
+        """The log's clock: goes on from where the log ends, at the pace of this peer's own."""
+        elapsed = int((now - self._elected_at) * 1_000_000)
+        return max(self._clock_base + elapsed, self._log.last_clock)
+
+    def append(self, count: int, blob: bytes) -> bool:
+        """Take commands for the next batch. False, and nothing is taken, when too much is
+        uncommitted."""
+        if self.uncommitted_bytes + self._waiting_bytes + len(blob) > (
+            self._limits.uncommitted_bytes_max
+        ):
+            return False
+        self._waiting.append((count, blob))
+        self._waiting_bytes += len(blob)
+        return True
+
+    def append_waiting(self, commit_index: int, now: float) -> None:
+        """Make batches of what has been taken; send them, then persist them."""
+        if not self._waiting:
+            return
+        batches: list[Batch] = []
+        index = self._log.last_index + 1
+        clock = self.clock(now)
+        runs: list[bytes] = []
+        count = byte_count = 0
+        for run_count, blob in self._waiting:
+            if runs and (
+                byte_count + len(blob) > self._limits.batch_bytes_max
+                or count + run_count > self._limits.batch_commands_max
+            ):
+                batches.append(Batch(index, count, self._term, clock, b"".join(runs)))
+                index += count
+                runs, count, byte_count = [], 0, 0
+            runs.append(blob)
+            count += run_count
+            byte_count += len(blob)
+        batches.append(Batch(index, count, self._term, clock, b"".join(runs)))
+        keep_index = self._log.last_index
+        self.uncommitted_bytes += self._waiting_bytes
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        appended = tuple(batches)
+        self._log.append(appended)
+        for peer, progress in self.progress.items():
+            self._replicate(peer, progress, commit_index, now)
+        number = self._outbox.persist(LogAppend(self._log_id, keep_index, appended))
+        self._persists.append((number, self._log.last_index))
+
+    def stored(self, number: int) -> None:
+        """Persist `number` is durable, and so is every one before."""
+        while self._persists and self._persists[0][0] <= number:
+            self.durable_index = max(self.durable_index, self._persists.popleft()[1])
+
+    def _replicate(self, peer: PeerId, progress: Progress, commit_index: int, now: float) -> None:
+        """Send what is due to one follower, as far as the window allows."""
+        limits = self._limits
+        window = 1 if progress.probing else limits.inflight_appends_max
+        while progress.sent_index < self._log.last_index and len(progress.inflight) < window:
+            previous = progress.sent_index
+            previous_term = self._log.term_at(previous)
+            assert previous_term is not None, "the leader's own log lost a position"
+            batches = self._log.since(previous, limits.append_batches_max, limits.append_bytes_max)
+            message = AppendEntries(
+                self._log_id, self._term, previous, previous_term, commit_index, batches
+            )
+            self._outbox.send(peer, message, self._term_persist)
+            progress.sent_index = batches[-1].last_index
+            progress.inflight.append((progress.sent_index, now))
+
+    # ---- answers -----------------------------------------------------------------------------
+
+    def receive_append_reply(
+        self, source: PeerId, reply: AppendReply, commit_index: int, now: float
+    ) -> None:
+        progress = self.progress.get(source)
+        if progress is None or reply.match_index > self._log.last_index:
+            return
+        if reply.success:
+            if self._log.term_at(reply.match_index) is None:
+                return
+            progress.match_index = max(progress.match_index, reply.match_index)
+            progress.sent_index = max(progress.sent_index, progress.match_index)
+            progress.probing = False
+            while progress.inflight and progress.inflight[0][0] <= progress.match_index:
+                progress.inflight.popleft()
+        elif reply.previous_index > progress.match_index and any(
+            last_index > reply.previous_index for last_index, _ in progress.inflight
+        ):
+            progress.probe_from(self._log.end_at_or_before(reply.match_index))
+        self._replicate(source, progress, commit_index, now)
+
+    def receive_heartbeat_reply(
+        self, source: PeerId, reply: HeartbeatReply, commit_index: int, now: float
+    ) -> None:
+        progress = self.progress.get(source)
+        if progress is None or reply.round > self._round:
+            return
+        progress.round = max(progress.round, reply.round)
+        progress.contact = max(progress.contact, self._round_times.get(reply.round, 0.0))
+        self._resend_unanswered(progress, now)
+        self._replicate(source, progress, commit_index, now)
+
+    def _resend_unanswered(self, progress: Progress, now: float) -> None:
+        if not progress.inflight:
+            return
+        if now - progress.inflight[0][1] >= self._timing.append_timeout_seconds:
+            progress.probe_from(progress.match_index)
+
+    # ---- commitment --------------------------------------------------------------------------
+
+    def committable(self, commit_index: int) -> int:
+        """The commit index that rule 2 allows: `commit_index`, or a later end of a batch."""
+        positions = [
+            self.durable_index if voter == self._peer else self.progress[voter].match_index
+            for voter in self._voters
+        ]
+        held = self._log.end_at_or_before(held_by_majority(positions))
+        if held <= commit_index or self._log.term_at(held) != self._term:
+            return commit_index
+        for batch in self._log.between(commit_index, held):
+            if batch.term == self._term:
+                self.uncommitted_bytes -= len(batch.blob)
+        return held
+
+    def announce(self, commit_index: int) -> None:
+        """Tell every follower at once what is committed."""
+        message = CommitAdvance(self._log_id, self._term, commit_index)
+        for peer in self.progress:
+            self._outbox.send(peer, message, self._term_persist)
+
+    # ---- time --------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float:
+        return self._heartbeat_due
+
+    def has_quorum(self, now: float) -> bool:
+        """Whether a majority, this peer included, was in contact within the election timeout."""
+        contacts = [
+            now if voter == self._peer else self.progress[voter].contact for voter in self._voters
+        ]
+        return now - held_by_majority_since(contacts) < self._timing.election_timeout_seconds
+
+    def beat_if_due(self, commit_index: int, now: float) -> None:
+        """A round of heartbeats, if it is time or a read waits for one."""
+        for asker, number in self._asked_reads:
+            self._reads.append((self._round + 1, asker, number))
+        if now < self._heartbeat_due and not self._asked_reads:
+            return
+        self._asked_reads.clear()
+        self._heartbeat_due = now + self._timing.heartbeat_seconds
+        self._round += 1
+        self._round_times[self._round] = now
+        self._round_times.pop(self._round - ROUNDS_REMEMBERED, None)
+        message = Heartbeat(self._log_id, self._term, commit_index, self._round)
+        for peer, progress in self.progress.items():
+            self._outbox.send(peer, message, self._term_persist)
+            self._resend_unanswered(progress, now)
+            self._replicate(peer, progress, commit_index, now)
+
+    # ---- reads -------------------------------------------------------------------------------
+
+    def ask_read(self, asker: PeerId, number: int) -> None:
+        """A linearizable read by `asker`, under its own number; confirmed in a later turn."""
+        self._asked_reads.append((asker, number))
+
+    def confirm_reads(self, commit_index: int) -> None:
+        if not self._reads or commit_index < self.first_index:
+            return
+        rounds = [
+            self._round if voter == self._peer else self.progress[voter].round
+            for voter in self._voters
+        ]
+        confirmed = held_by_majority(rounds)
+        while self._reads and self._reads[0][0] <= confirmed:
+            _, asker, number = self._reads.popleft()
+            if asker == self._peer:
+                self.confirmed_reads.append((number, commit_index))
+            else:
+                answer = ReadIndexReply(self._log_id, number, commit_index)
+                self._outbox.send(asker, answer, self._term_persist)
+
+    def refuse_reads(self) -> None:
+        """Leadership ends: every read that waits is answered with index 0."""
+        waiting = [*self._asked_reads, *((asker, number) for _, asker, number in self._reads)]
+        for asker, number in waiting:
+            if asker == self._peer:
+                self.confirmed_reads.append((number, 0))
+            else:
+                self._outbox.send(asker, ReadIndexReply(self._log_id, number, 0))
+        self._asked_reads.clear()
+        self._reads.clear()

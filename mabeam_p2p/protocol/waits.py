@@ -1,0 +1,177 @@
+"""Requests that wait for the log to come to something: a read to be confirmed, a proposal to be
+decided, a generation of a barrier to end. They wait on state, not on events, so that a wait that
+begins too late ends at once.
+"""
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from math import inf
+
+from mabeam_p2p.config import Timing
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.requests import (
+    AwaitGeneration,
+    AwaitProposal,
+    Failed,
+    Found,
+    GenerationQuery,
+    ProposalQuery,
+    Query,
+    Read,
+)
+
+Subject = tuple[str, int]
+"""What is waited for: (proposal id, 0) or (barrier, generation)."""
+
+
+class Wait:
+    """One request that waits."""
+
+    __slots__ = ("deadline", "query", "subject")
+
+    def __init__(self, query: Query, subject: Subject | None, deadline: float) -> None:
+        self.query = query
+        self.subject = subject
+        self.deadline = deadline
+
+
+class Waits:
+    """The waiting requests of one peer. `find` answers a query from the applied state."""
+
+    def __init__(
+        self, *, find: Callable[[Query, bool], Found], timing: Timing, outbox: Outbox
+    ) -> None:
+        self._find = find
+        self._timing = timing
+        self._outbox = outbox
+        self._waits: dict[int, Wait] = {}
+        self._subjects: dict[Subject, list[int]] = {}
+        self._deadlines: list[tuple[float, int]] = []
+        self._unasked: list[int] = []
+        self._asked: dict[int, list[int]] = {}
+        self._granted: list[tuple[int, list[int]]] = []
+        self._number = 0
+        self._asked_at = 0.0
+        self._asked_of: PeerId | None = None
+        self._leaderless_since: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._waits)
+
+    # ---- proposals and generations -----------------------------------------------------------
+
+    def wait(self, token: int, request: AwaitProposal | AwaitGeneration, deadline: float) -> None:
+        """Answer now if what is waited for has ended; else when it does."""
+        query: Query
+        subject: Subject
+        if isinstance(request, AwaitProposal):
+            query, subject = ProposalQuery(request.proposal), (request.proposal, 0)
+        else:
+            query = GenerationQuery(request.barrier, request.generation)
+            subject = request.barrier, request.generation
+        found = self._find(query, False)
+        if any(p.status for p in found.proposals) or any(g.status for g in found.generations):
+            self._outbox.resolve(token, found)
+            return
+        self._add(token, Wait(query, subject, deadline))
+        self._subjects.setdefault(subject, []).append(token)
+
+    def ended(self, name: str, generation: int = 0) -> None:
+        """A proposal was decided, or a generation of a barrier ended."""
+        for token in self._subjects.pop((name, generation), []):
+            wait = self._waits.pop(token, None)
+            if wait is not None:
+                self._outbox.resolve(token, self._find(wait.query, False))
+
+    # ---- linearizable reads ------------------------------------------------------------------
+
+    def read(self, token: int, request: Read, deadline: float) -> None:
+        self._add(token, Wait(request.query, None, deadline))
+        self._unasked.append(token)
+
+    def flush(self, leader: PeerId | None, ask: Callable[[int], bool], now: float) -> None:
+        """Ask `leader` for one read index for all reads that were gathered, and again if the
+        answer does not come (Raft thesis §6.4)."""
+        self._leaderless_since = None if leader else (self._leaderless_since or now)
+        if self._asked and (
+            leader != self._asked_of or now - self._asked_at >= self._timing.forward_timeout_seconds
+        ):
+            for tokens in self._asked.values():
+                self._unasked.extend(tokens)
+            self._asked.clear()
+        if not self._unasked or leader is None:
+            return
+        self._number += 1
+        if ask(self._number):
+            self._asked[self._number] = [t for t in self._unasked if t in self._waits]
+            self._unasked.clear()
+            self._asked_at = now
+            self._asked_of = leader
+
+    def granted(self, number: int, index: int) -> None:
+        """The leader's answer: reads of `number` may see the state at `index`; 0: refused."""
+        tokens = self._asked.pop(number, None)
+        if tokens is None:
+            return
+        if index:
+            self._granted.append((index, tokens))
+        else:
+            self._unasked.extend(tokens)
+
+    def applied(self, applied_index: int) -> None:
+        """Answer the reads that are confirmed and whose index has been applied."""
+        later: list[tuple[int, list[int]]] = []
+        for index, tokens in self._granted:
+            if index > applied_index:
+                later.append((index, tokens))
+                continue
+            for token in tokens:
+                wait = self._waits.pop(token, None)
+                if wait is not None:
+                    self._outbox.resolve(token, self._find(wait.query, True))
+        self._granted = later
+
+    # ---- ends --------------------------------------------------------------------------------
+
+    def cancel(self, token: int) -> None:
+        wait = self._waits.pop(token, None)
+        if wait is not None:
+            self._forget(token, wait)
+
+    def tick(self, now: float) -> None:
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, token = heappop(self._deadlines)
+            self._fail(token, "timeout", "not ended before the deadline")
+        since = self._leaderless_since
+        if since is not None and now - since >= self._timing.no_quorum_seconds:
+            for token in [t for t, wait in self._waits.items() if wait.subject is None]:
+                self._fail(token, "no_quorum", f"nobody has led for {now - since:.1f} s")
+
+    def next_deadline(self) -> float:
+        due = self._deadlines[0][0] if self._deadlines else inf
+        if self._asked:
+            due = min(due, self._asked_at + self._timing.forward_timeout_seconds)
+        if self._leaderless_since is not None and self._unasked:
+            due = min(due, self._leaderless_since + self._timing.no_quorum_seconds)
+        return due
+
+    def _add(self, token: int, wait: Wait) -> None:
+        self._waits[token] = wait
+        heappush(self._deadlines, (wait.deadline, token))
+
+    def _fail(self, token: int, reason: str, detail: str) -> None:
+        wait = self._waits.pop(token, None)
+        if wait is not None:
+            self._forget(token, wait)
+            if wait.subject is None and reason == "timeout":
+                reason = "no_quorum"
+            self._outbox.resolve(token, Failed(reason, detail))
+
+    def _forget(self, token: int, wait: Wait) -> None:
+        if wait.subject is not None:
+            tokens = self._subjects.get(wait.subject, [])
+            if token in tokens:
+                tokens.remove(token)
+            if not tokens:
+                self._subjects.pop(wait.subject, None)
