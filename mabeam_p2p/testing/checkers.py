@@ -1,0 +1,319 @@
+"""Ghost-state checkers: invariants I1 to I8, I10 and I11, tested after every step.
+
+They judge what left a peer, against what is durable at that moment, and never ask a core what it
+believes, but for the few figures of `stepped`. Ghost state lives outside the peers and survives
+their crashes. I9, I12 and I13 judge outcomes and stand in `outcomes`; I14 at the end of a run.
+
+    I1  election safety        one leader a term
+    I2  vote once              one vote for each (term, peer)
+    I3  durable before send    terms, votes, candidacies and acknowledgements are on disk
+    I4  monotone               term, vote in its term, commit, applied, epoch
+    I5  log matching           equal (index, term) determine equal logs up to there
+    I6  commit provenance      own-term batches on a majority's disks; followers follow a leader
+    I7  leader completeness    a new leader holds all that lower terms committed
+    I8  state machine safety   what is applied is what was committed
+    I10 match truth            a leader's match index is on that follower's disk
+    I11 configuration          at birth: one cluster, promised by every voter
+
+The names are those of the Raft paper's figure 3 and of Ongaro's thesis, so that the figures can be
+laid beside the code.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.messages import (
+    AppendEntries,
+    AppendReply,
+    CommitAdvance,
+    Heartbeat,
+    HeartbeatReply,
+    Message,
+    VoteReply,
+    VoteRequest,
+)
+from mabeam_p2p.records import Batch, HardState, LogAppend, Record
+from mabeam_p2p.testing.disk import Disk, LogView
+
+
+class Violation(Exception):
+    """An invariant does not hold. `rule`: its name, as in I6 or liveness."""
+
+    def __init__(self, rule: str, detail: str) -> None:
+        super().__init__(f"{rule}: {detail}")
+        self.rule = rule
+        self.detail = detail
+
+
+class Ghost:
+    """What one peer has let out, and its disk."""
+
+    __slots__ = (
+        "announced",
+        "applied_index",
+        "commit_index",
+        "disk",
+        "log",
+        "peer",
+        "term",
+        "vote",
+    )
+
+    def __init__(self, peer: PeerId, disk: Disk) -> None:
+        self.peer = peer
+        self.disk = disk
+        self.log = LogView()
+        """As its Persists say, durable or not."""
+        self.term = 0
+        self.vote = PeerId("")
+        self.announced = 0
+        """The last commit index that it sent and that was found true."""
+        self.commit_index = 0
+        self.applied_index = 0
+
+
+class Committed:
+    """The one committed log, as the claims that left the peers have proved it."""
+
+    __slots__ = ("by_term", "log")
+
+    def __init__(self) -> None:
+        self.log = LogView()
+        self.by_term: dict[int, int] = {}
+        """The last index that the leader of each term committed."""
+
+    @property
+    def index(self) -> int:
+        return self.log.ends[-1] if self.log.ends else 0
+
+
+class CommitListener(Protocol):
+    """Hears every committed batch once, in order."""
+
+    def committed(self, batch: Batch) -> None: ...
+
+
+class Checkers:
+    """All peers' ghosts and the rules over them. Raises Violation."""
+
+    def __init__(self, listeners: Iterable[CommitListener] = ()) -> None:
+        self.ghosts: dict[PeerId, Ghost] = {}
+        self.committed = Committed()
+        self.leaders: dict[int, PeerId] = {}
+        self.votes: dict[tuple[int, PeerId], PeerId] = {}
+        """(term, voter) to candidate."""
+        self._chain: dict[tuple[int, int], int] = {}
+        """(last index, term) of every batch ever persisted to the hash of the log up to it."""
+        self._listeners = tuple(listeners)
+        self._checks: dict[type[Any], Callable[[Ghost, PeerId, Any], None]] = {
+            VoteRequest: self._vote_request,
+            VoteReply: self._vote_reply,
+            AppendEntries: self._append_entries,
+            AppendReply: self._append_reply,
+            Heartbeat: self._leader_claim,
+            CommitAdvance: self._leader_claim,
+            HeartbeatReply: self._term_claim,
+        }
+
+    # ---- inputs ------------------------------------------------------------------------------
+
+    def started(self, peer: PeerId, disk: Disk) -> Ghost:
+        """A process begins with what its disk holds."""
+        ghost = Ghost(peer, disk)
+        ghost.log = disk.log.copy()
+        ghost.term = disk.hard_state.term
+        ghost.vote = disk.hard_state.vote
+        self.ghosts[peer] = ghost
+        return ghost
+
+    def persisted(self, ghost: Ghost, record: Record) -> None:
+        """A Persist was emitted: the write order is fixed, the record not yet durable."""
+        if isinstance(record, LogAppend):
+            self._log_append(ghost, record)
+        elif isinstance(record, HardState):
+            if record.term < ghost.term:
+                raise Violation("I4", f"{ghost.peer} goes back from term {ghost.term}: {record}")
+            if record.term == ghost.term and ghost.vote and record.vote != ghost.vote:
+                raise Violation("I4", f"{ghost.peer} voted for {ghost.vote} already: {record}")
+            ghost.term = record.term
+            ghost.vote = record.vote
+
+    def sent(self, ghost: Ghost, target: PeerId, message: Message) -> None:
+        """A message leaves the peer now."""
+        check = self._checks.get(type(message))
+        if check is not None:
+            check(ghost, target, message)
+
+    def stepped(self, ghost: Ghost, is_leader: bool, commit_index: int, applied_index: int) -> None:
+        """After an input: the figures that the core shows. I4, I6 and I8."""
+        if commit_index != ghost.commit_index:
+            if commit_index < ghost.commit_index:
+                raise Violation("I4", f"{ghost.peer} commit {ghost.commit_index}->{commit_index}")
+            ghost.commit_index = commit_index
+            if commit_index > self.committed.index:
+                if not is_leader:
+                    raise Violation("I6", f"{ghost.peer} commits {commit_index}, led by nobody")
+                self._commit(ghost, ghost.term, commit_index, "its commit index")
+        if applied_index != ghost.applied_index:
+            if not ghost.applied_index < applied_index <= commit_index:
+                raise Violation("I8", f"{ghost.peer} applied to {applied_index} of {commit_index}")
+            ghost.applied_index = applied_index
+            expected = self.committed.log.hash_at(applied_index)
+            if expected is None or ghost.log.hash_at(applied_index) != expected:
+                raise Violation("I8", f"{ghost.peer} applied another log to {applied_index}")
+
+    def matched(self, leader: Ghost, follower: PeerId, match_index: int) -> None:
+        """The leader counts `follower` as holding the log up to `match_index`. I10."""
+        ghost = self.ghosts.get(follower)
+        durable = None if ghost is None else ghost.disk.log.hash_at(match_index)
+        if durable is None or durable != leader.log.hash_at(match_index):
+            raise Violation("I10", f"{leader.peer} counts {follower} to {match_index}: not on disk")
+
+    # ---- rules of messages -------------------------------------------------------------------
+
+    def _vote_request(self, ghost: Ghost, target: PeerId, message: VoteRequest) -> None:
+        if not message.pre:
+            self._vote(ghost, message.term, ghost.peer, message)
+
+    def _vote_reply(self, ghost: Ghost, target: PeerId, message: VoteReply) -> None:
+        if not message.granted:
+            self._term_claim(ghost, target, message)
+        elif not message.pre:
+            self._vote(ghost, message.term, target, message)
+
+    def _vote(self, ghost: Ghost, term: int, candidate: PeerId, message: Message) -> None:
+        first = self.votes.setdefault((term, ghost.peer), candidate)
+        if first != candidate:
+            raise Violation("I2", f"{ghost.peer} voted for {first} in {term}, now: {message}")
+        state = ghost.disk.hard_state
+        if state.term < term or (state.term == term and state.vote != candidate):
+            raise Violation("I3", f"{ghost.peer} has only {state} on disk: {message}")
+
+    def _term_claim(
+        self, ghost: Ghost, target: PeerId, message: VoteReply | AppendReply | HeartbeatReply
+    ) -> None:
+        if ghost.disk.hard_state.term < message.term:
+            raise Violation("I3", f"{ghost.peer} has only {ghost.disk.hard_state}: {message}")
+
+    def _append_reply(self, ghost: Ghost, target: PeerId, message: AppendReply) -> None:
+        self._term_claim(ghost, target, message)
+        if not message.success:
+            return
+        durable = ghost.disk.log.hash_at(message.match_index)
+        if durable is None:
+            raise Violation("I3", f"{ghost.peer} has no such log on disk: {message}")
+        leader = self.ghosts.get(target)
+        if (
+            leader is not None
+            and leader.term == message.term
+            and self.leaders.get(message.term) == target
+            and leader.log.hash_at(message.match_index) != durable
+        ):
+            raise Violation("I10", f"{ghost.peer} acknowledges another log: {message}")
+
+    def _append_entries(self, ghost: Ghost, target: PeerId, message: AppendEntries) -> None:
+        self._leader_claim(ghost, target, message)
+        if message.batches and ghost.term == message.term:
+            last = message.batches[-1]
+            place = ghost.log.count_until(last.last_index) - 1
+            if place < 0 or ghost.log.batches[place] != last:
+                raise Violation("I5", f"{ghost.peer} sends what is not in its log: {message}")
+
+    def _leader_claim(
+        self, ghost: Ghost, target: PeerId, message: AppendEntries | Heartbeat | CommitAdvance
+    ) -> None:
+        term = message.term
+        leader = self.leaders.get(term)
+        if leader is None:
+            self._elected(ghost, term)
+        elif leader != ghost.peer:
+            raise Violation("I1", f"{leader} and {ghost.peer} lead in term {term}")
+        if message.commit_index > ghost.announced:
+            self._commit(ghost, term, message.commit_index, message)
+
+    def _elected(self, ghost: Ghost, term: int) -> None:
+        self.leaders[term] = ghost.peer
+        state = ghost.disk.hard_state
+        if state.term < term or (state.term == term and state.vote != ghost.peer):
+            raise Violation("I3", f"{ghost.peer} leads in {term} with {state} on disk")
+        if ghost.term != term:
+            return  # It has stepped down already; its log is no longer that of the election.
+        # Lower terms only: a paused peer may lawfully win an old term late.
+        index = max((i for t, i in self.committed.by_term.items() if t < term), default=0)
+        if ghost.log.hash_at(index) != self.committed.log.hash_at(index):
+            raise Violation("I7", f"{ghost.peer} won term {term} without all up to {index}")
+
+    # ---- the log -----------------------------------------------------------------------------
+
+    def _log_append(self, ghost: Ghost, record: LogAppend) -> None:
+        log = ghost.log
+        if record.keep_index < log.last_index:
+            if record.keep_index < ghost.commit_index:
+                raise Violation("I8", f"{ghost.peer} truncates what it committed: {record}")
+            if self.leaders.get(ghost.term) == ghost.peer:
+                raise Violation("I5", f"{ghost.peer} leads and truncates its log: {record}")
+            if log.hash_at(record.keep_index) is None:
+                raise Violation("I5", f"{ghost.peer} splits a batch: {record}")
+            log.keep(record.keep_index)
+            ghost.announced = min(ghost.announced, record.keep_index)
+        for batch in record.batches:
+            if batch.index == 1 and batch.voters:
+                self._formed(ghost, batch)
+            if batch.index != log.last_index + 1 or batch.count < 1:
+                raise Violation("I5", f"{ghost.peer} has a gap behind {log.last_index}: {batch}")
+            if log.batches and (
+                batch.term < log.batches[-1].term or batch.clock < log.batches[-1].clock
+            ):
+                raise Violation("I4", f"{ghost.peer}: term or clock go back: {batch}")
+            value = log.append(batch)
+            if self._chain.setdefault((batch.last_index, batch.term), value) != value:
+                raise Violation("I5", f"{ghost.peer} has another log behind {batch}")
+
+    def _formed(self, ghost: Ghost, first: Batch) -> None:
+        """I11 at birth: one first batch for all, which every voter has promised on its disk."""
+        committed = self.committed.log
+        if committed.batches:
+            if committed.batches[0] != first:
+                raise Violation("I11", f"{ghost.peer} begins a second cluster: {first}")
+            return
+        for voter in first.voters:
+            disk = self.ghosts[voter].disk
+            promised = disk.bootstrap is not None and first in disk.bootstrap.first
+            if voter != ghost.peer and not promised and first not in disk.log.batches:
+                raise Violation("I11", f"{ghost.peer} begins without a promise of {voter}")
+        self._extend(first)
+        self.committed.by_term[0] = first.last_index
+
+    def _extend(self, batch: Batch) -> None:
+        self.committed.log.append(batch)
+        for listener in self._listeners:
+            listener.committed(batch)
+
+    def _commit(self, ghost: Ghost, term: int, index: int, claim: object) -> None:
+        """I6 for a claim of `ghost` that `index` is committed."""
+        log, committed = ghost.log, self.committed
+        value = log.hash_at(index)
+        if index <= committed.index:
+            if value is None or value != committed.log.hash_at(index):
+                raise Violation("I6", f"{ghost.peer} commits another log: {claim}")
+            ghost.announced = index
+            return
+        if value is None:
+            raise Violation("I6", f"{ghost.peer} commits what is not in its log: {claim}")
+        if log.term_at(index) != term:
+            raise Violation("I6", f"{ghost.peer} commits by counting an older term: {claim}")
+        voters = log.voters
+        holding = [
+            voter
+            for voter in voters
+            if voter in self.ghosts and self.ghosts[voter].disk.log.hash_at(index) == value
+        ]
+        if len(holding) <= len(voters) // 2:
+            raise Violation("I6", f"only {holding} of {voters} hold {index} on disk: {claim}")
+        if log.hash_at(committed.index) != committed.log.hash_at(committed.index):
+            raise Violation("I7", f"{ghost.peer} lacks what was committed before: {claim}")
+        for batch in log.batches[len(committed.log.batches) : log.count_until(index)]:
+            self._extend(batch)
+        committed.by_term[term] = index
+        ghost.announced = index

@@ -1,0 +1,152 @@
+"""The simulated disk: what is durable, what a crash can lose, and what a start finds.
+
+It means the same by each record as a real storage: the contract is written at the records. Records
+become durable in order; a crash keeps a prefix of what was not yet synced.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from random import Random
+
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.records import (
+    Batch,
+    BootstrapState,
+    HardState,
+    KnownAddresses,
+    LogAppend,
+    Record,
+    Recovered,
+    Variable,
+)
+
+_NO_STATE = HardState(0, 0, PeerId(""))
+
+
+class LogView:
+    """One copy of the log with the hash chain over it: entry (index, term) determines every entry
+    before it exactly when equal (index, term) always have equal hashes (Raft §5.3)."""
+
+    __slots__ = ("batches", "configurations", "ends", "hashes")
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.configurations: list[Batch] = []
+        """Batches that name voters."""
+        self.ends: list[int] = []
+        """Last index of each batch."""
+        self.hashes: list[int] = []
+
+    @property
+    def last_index(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    @property
+    def voters(self) -> tuple[PeerId, ...]:
+        """The latest configuration, committed or not."""
+        return self.configurations[-1].voters if self.configurations else ()
+
+    def count_until(self, index: int) -> int:
+        """How many batches end at `index` or before."""
+        return bisect_right(self.ends, index)
+
+    def hash_at(self, index: int) -> int | None:
+        """Of the log up to `index`; None unless a batch ends there."""
+        if index == 0:
+            return 0
+        place = self.count_until(index) - 1
+        if place < 0 or self.ends[place] != index:
+            return None
+        return self.hashes[place]
+
+    def term_at(self, index: int) -> int:
+        """Of the batch that holds `index`; 0 if none does."""
+        place = bisect_right(self.ends, index - 1)
+        return self.batches[place].term if index and place < len(self.batches) else 0
+
+    def keep(self, index: int) -> None:
+        """Drop every batch that begins behind `index`."""
+        count = self.count_until(index)
+        if count < len(self.ends) and self.batches[count].index <= index:
+            count += 1
+        del self.batches[count:], self.ends[count:], self.hashes[count:]
+        while self.configurations and self.configurations[-1].index > self.last_index:
+            self.configurations.pop()
+
+    def append(self, batch: Batch) -> int:
+        """Returns the hash of the log that ends with `batch`."""
+        parent = self.hashes[-1] if self.hashes else 0
+        value = hash((parent, batch))
+        self.batches.append(batch)
+        if batch.voters:
+            self.configurations.append(batch)
+        self.ends.append(batch.index + batch.count - 1)
+        self.hashes.append(value)
+        return value
+
+    def copy(self) -> "LogView":
+        other = LogView()
+        other.batches = list(self.batches)
+        other.configurations = list(self.configurations)
+        other.ends = list(self.ends)
+        other.hashes = list(self.hashes)
+        return other
+
+
+class Disk:
+    """One data folder."""
+
+    __slots__ = ("addresses", "bootstrap", "epoch", "hard_state", "log", "pending", "variables")
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.hard_state = _NO_STATE
+        self.log = LogView()
+        self.bootstrap: BootstrapState | None = None
+        self.variables: dict[str, Variable] = {}
+        self.addresses: tuple[str, ...] = ()
+        self.pending: deque[Record] = deque()
+        """Written, not yet durable, oldest first."""
+
+    def write(self, record: Record) -> None:
+        self.pending.append(record)
+
+    def sync(self, count: int) -> None:
+        """The oldest `count` pending records are durable now."""
+        for _ in range(count):
+            self._apply(self.pending.popleft())
+
+    def crash(self, random: Random) -> int:
+        """Keep a random prefix of what was pending; returns how many records survived."""
+        survivors = random.randint(0, len(self.pending))
+        self.sync(survivors)
+        self.pending.clear()
+        return survivors
+
+    def recover(self, peer: PeerId) -> Recovered:
+        """Open the folder once more."""
+        self.epoch += 1
+        return Recovered(
+            peer=peer,
+            epoch=self.epoch,
+            hard_states=(self.hard_state,) if self.hard_state != _NO_STATE else (),
+            batches=tuple(self.log.batches),
+            bootstrap=self.bootstrap,
+            variables=tuple(self.variables.values()),
+            addresses=self.addresses,
+        )
+
+    def _apply(self, record: Record) -> None:
+        match record:
+            case LogAppend():
+                self.log.keep(record.keep_index)
+                for batch in record.batches:
+                    self.log.append(batch)
+            case HardState():
+                self.hard_state = record
+            case Variable():
+                self.variables[record.name] = record
+            case BootstrapState():
+                self.bootstrap = record
+            case KnownAddresses():
+                self.addresses = record.addresses

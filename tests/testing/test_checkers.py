@@ -1,0 +1,364 @@
+"""Every invariant is broken by hand once, and seen; and what is lawful is let pass."""
+
+import pytest
+
+from mabeam_p2p.ids import ClusterId, PeerId
+from mabeam_p2p.messages import (
+    AppendEntries,
+    AppendReply,
+    CommitAdvance,
+    Heartbeat,
+    HeartbeatReply,
+    Message,
+    VoteReply,
+    VoteRequest,
+)
+from mabeam_p2p.records import Batch, BootstrapState, HardState, LogAppend, Record, Standing
+from mabeam_p2p.testing.checkers import Checkers, Ghost, Violation
+from mabeam_p2p.testing.disk import Disk
+
+A, B, C = PeerId("a"), PeerId("b"), PeerId("c")
+VOTERS = (A, B, C)
+FIRST = Batch(1, 1, 1, 0, b"configure", VOTERS)
+STANDING = Standing(1, 1, 5, 0)
+PROMISED = BootstrapState(ClusterId("x"), A, VOTERS, (FIRST,), True)
+
+
+def entry(index: int, term: int, blob: bytes = b"", count: int = 1) -> Batch:
+    return Batch(index, count, term, 0, blob)
+
+
+class World:
+    """Three peers of one formed cluster; nothing is synced but by `sync`."""
+
+    def __init__(self) -> None:
+        self.checkers = Checkers()
+        self.disks = {peer: Disk() for peer in VOTERS}
+        for disk in self.disks.values():
+            disk.bootstrap = PROMISED
+        self.ghosts = {peer: self.checkers.started(peer, self.disks[peer]) for peer in VOTERS}
+        for peer in VOTERS:
+            self.write(peer, LogAppend(0, 0, (FIRST,)))
+            self.sync(peer)
+
+    def __getitem__(self, peer: PeerId) -> Ghost:
+        return self.ghosts[peer]
+
+    def write(self, peer: PeerId, *records: Record) -> None:
+        for record in records:
+            self.checkers.persisted(self.ghosts[peer], record)
+            self.disks[peer].write(record)
+
+    def sync(self, *peers: PeerId) -> None:
+        for peer in peers or VOTERS:
+            self.disks[peer].sync(len(self.disks[peer].pending))
+
+    def send(self, peer: PeerId, target: PeerId, message: Message) -> None:
+        self.checkers.sent(self.ghosts[peer], target, message)
+
+    def elect(self, peer: PeerId, term: int) -> None:
+        """With everybody's vote, lawfully."""
+        for voter in VOTERS:
+            self.write(voter, HardState(0, term, peer))
+            self.sync(voter)
+            if voter != peer:
+                self.send(voter, peer, VoteReply(0, term, granted=True, pre=False, higher=False))
+        self.send(peer, B if peer == A else A, Heartbeat(0, term, 0, 1))
+
+    def append(self, leader: PeerId, batch: Batch, *holders: PeerId) -> None:
+        """`batch` behind the log of each holder, on its disk."""
+        for peer in (leader, *holders):
+            self.write(peer, LogAppend(0, batch.index - 1, (batch,)))
+            self.sync(peer)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def broken(rule: str) -> "pytest.RaisesExc[Violation]":
+    return pytest.raises(Violation, match=rf"^{rule}:")
+
+
+def heartbeat(term: int, commit_index: int = 0) -> Heartbeat:
+    return Heartbeat(0, term, commit_index, 1)
+
+
+def granted(term: int) -> VoteReply:
+    return VoteReply(0, term, granted=True, pre=False, higher=False)
+
+
+def acknowledged(term: int, match_index: int) -> AppendReply:
+    return AppendReply(0, term, True, match_index, 0)
+
+
+def test_lawful_election_replication_and_commitment_pass(world: World) -> None:
+    world.elect(A, 2)
+    world.append(A, entry(2, 2), B)
+    world.send(B, A, acknowledged(2, 2))
+    world.checkers.matched(world[A], B, 2)
+    world.send(A, B, CommitAdvance(0, 2, 2))
+    world.checkers.stepped(world[B], False, 2, 2)
+    world.elect(B, 3)
+    assert world.checkers.committed.index == 2
+    assert world.checkers.leaders == {2: A, 3: B}
+
+
+def test_i1_two_leaders_in_one_term_are_seen(world: World) -> None:
+    world.elect(A, 2)
+    with broken("I1"):
+        world.send(B, C, heartbeat(2))
+
+
+def test_i2_second_vote_in_one_term_is_seen(world: World) -> None:
+    world.elect(A, 2)
+    with broken("I2"):
+        world.send(C, B, granted(2))
+
+
+def test_i2_candidacy_after_a_vote_in_the_same_term_is_seen(world: World) -> None:
+    world.elect(A, 2)
+    with broken("I2"):
+        world.send(C, B, VoteRequest(0, 2, STANDING, pre=False, transfer=False))
+
+
+def test_i2_votes_are_remembered_over_a_crash(world: World) -> None:
+    world.elect(A, 2)
+    disk = world.disks[C]
+    disk.hard_state = HardState(0, 0, PeerId(""))
+    world.ghosts[C] = world.checkers.started(C, disk)
+    world.write(C, HardState(0, 2, B))
+    world.sync(C)
+    with broken("I2"):
+        world.send(C, B, granted(2))
+
+
+def test_i3_vote_that_is_not_on_disk_is_seen(world: World) -> None:
+    world.write(B, HardState(0, 2, A))
+    with broken("I3"):
+        world.send(B, A, granted(2))
+
+
+def test_i3_vote_on_disk_for_somebody_else_is_seen(world: World) -> None:
+    world.write(B, HardState(0, 2, C))
+    world.sync(B)
+    with broken("I3"):
+        world.send(B, A, granted(2))
+
+
+def test_i3_candidacy_that_is_not_on_disk_is_seen(world: World) -> None:
+    world.write(A, HardState(0, 2, A))
+    with broken("I3"):
+        world.send(A, B, VoteRequest(0, 2, STANDING, pre=False, transfer=False))
+
+
+def test_i3_pre_vote_needs_nothing_on_disk(world: World) -> None:
+    world.send(A, B, VoteRequest(0, 9, STANDING, pre=True, transfer=False))
+    world.send(B, A, VoteReply(0, 9, granted=True, pre=True, higher=False))
+    assert world.checkers.votes == {}
+
+
+def test_i3_term_that_is_not_on_disk_is_seen(world: World) -> None:
+    world.write(B, HardState(0, 2, PeerId("")))
+    for message in (
+        HeartbeatReply(0, 2, 1),
+        acknowledged(2, 1),
+        VoteReply(0, 2, granted=False, pre=False, higher=False),
+    ):
+        with broken("I3"):
+            world.send(B, A, message)
+
+
+def test_i3_acknowledged_batch_that_is_not_on_disk_is_seen(world: World) -> None:
+    world.elect(A, 2)
+    world.append(A, entry(2, 2))
+    world.write(B, LogAppend(0, 1, (entry(2, 2),)))
+    with broken("I3"):
+        world.send(B, A, acknowledged(2, 2))
+
+
+def test_i3_leader_without_its_term_on_disk_is_seen(world: World) -> None:
+    world.write(A, HardState(0, 2, A))
+    with broken("I3"):
+        world.send(A, B, heartbeat(2))
+
+
+def test_i4_term_that_goes_back_is_seen(world: World) -> None:
+    world.write(A, HardState(0, 5, A))
+    with broken("I4"):
+        world.write(A, HardState(0, 4, A))
+
+
+def test_i4_vote_that_is_cleared_in_its_term_is_seen(world: World) -> None:
+    world.write(A, HardState(0, 5, B))
+    with broken("I4"):
+        world.write(A, HardState(0, 5, PeerId("")))
+
+
+def test_i4_commit_index_that_goes_back_is_seen(world: World) -> None:
+    world.checkers.stepped(world[A], False, 1, 0)
+    with broken("I4"):
+        world.checkers.stepped(world[A], False, 0, 0)
+
+
+def test_i5_equal_position_with_another_content_is_seen(world: World) -> None:
+    world.append(A, entry(2, 2, b"one"))
+    with broken("I5"):
+        world.append(B, entry(2, 2, b"other"))
+
+
+def test_i5_equal_position_behind_another_log_is_seen(world: World) -> None:
+    world.append(A, entry(2, 2))
+    world.append(A, entry(3, 4))
+    world.append(B, entry(2, 3))
+    with broken("I5"):
+        world.append(B, entry(3, 4))
+
+
+def test_i5_gap_and_split_batch_are_seen(world: World) -> None:
+    with broken("I5"):
+        world.write(A, LogAppend(0, 1, (entry(3, 2),)))
+    world.write(B, LogAppend(0, 1, (entry(2, 2, count=3),)))
+    with broken("I5"):
+        world.write(B, LogAppend(0, 3, ()))
+
+
+def test_i5_leader_that_truncates_is_seen(world: World) -> None:
+    world.elect(A, 2)
+    world.append(A, entry(2, 2))
+    with broken("I5"):
+        world.write(A, LogAppend(0, 1, (entry(2, 2, b"again"),)))
+
+
+def test_i5_append_that_is_not_of_the_leaders_log_is_seen(world: World) -> None:
+    world.elect(A, 2)
+    with broken("I5"):
+        world.send(A, B, AppendEntries(0, 2, 1, 1, 0, (entry(2, 2),)))
+
+
+def test_i6_commit_without_a_majority_on_disk_is_seen(world: World) -> None:
+    world.elect(A, 2)
+    world.append(A, entry(2, 2))
+    world.write(B, LogAppend(0, 1, (entry(2, 2),)))
+    with broken("I6"):
+        world.send(A, B, heartbeat(2, commit_index=2))
+    world.sync(B)
+    world.send(A, B, heartbeat(2, commit_index=2))
+
+
+def test_i6_commit_of_an_older_term_by_counting_is_seen(world: World) -> None:
+    """Figure 8 of the Raft paper."""
+    world.elect(A, 2)
+    world.append(A, entry(2, 2))
+    world.elect(B, 3)
+    world.elect(A, 4)
+    world.append(B, entry(2, 2))
+    with broken("I6"):
+        world.send(A, B, CommitAdvance(0, 4, 2))
+
+
+def test_i6_follower_that_commits_what_no_leader_did_is_seen(world: World) -> None:
+    world.elect(A, 2)
+    world.append(A, entry(2, 2), B, C)
+    with broken("I6"):
+        world.checkers.stepped(world[B], False, 2, 0)
+
+
+def test_i6_commit_of_another_log_is_seen(world: World) -> None:
+    world.elect(A, 2)
+    world.append(A, entry(2, 2, b"one"), B)
+    world.send(A, B, CommitAdvance(0, 2, 2))
+    world.append(C, entry(2, 3, b"other"))
+    world.checkers.leaders[3] = C
+    with broken("I6"):
+        world.send(C, A, CommitAdvance(0, 3, 2))
+
+
+def test_i7_leader_without_what_lower_terms_committed_is_seen(world: World) -> None:
+    world.elect(A, 2)
+    world.append(A, entry(2, 2), B)
+    world.send(A, B, CommitAdvance(0, 2, 2))
+    with broken("I7"):
+        world.elect(C, 3)
+
+
+def test_i7_leader_of_an_older_term_need_not_hold_what_came_later(world: World) -> None:
+    world.write(C, HardState(0, 2, C))
+    world.sync(C)
+    for peer in (A, B):
+        world.write(peer, HardState(0, 3, A))
+        world.sync(peer)
+    world.send(A, B, heartbeat(3))
+    world.append(A, entry(2, 3), B)
+    world.send(A, B, CommitAdvance(0, 3, 2))
+    world.send(C, A, heartbeat(2))
+    assert world.checkers.leaders == {2: C, 3: A}
+
+
+def test_i8_truncation_of_what_is_committed_is_seen(world: World) -> None:
+    world.elect(A, 2)
+    world.append(A, entry(2, 2), B)
+    world.send(A, B, CommitAdvance(0, 2, 2))
+    world.checkers.stepped(world[B], False, 2, 2)
+    with broken("I8"):
+        world.write(B, LogAppend(0, 1, (entry(2, 3),)))
+
+
+def test_i8_applying_beyond_the_commit_index_is_seen(world: World) -> None:
+    with broken("I8"):
+        world.checkers.stepped(world[A], False, 1, 2)
+
+
+def test_i8_applying_another_log_is_seen(world: World) -> None:
+    world.elect(A, 2)
+    world.append(A, entry(2, 2, b"one"), B)
+    world.send(A, B, CommitAdvance(0, 2, 2))
+    world.append(C, entry(2, 3, b"other"))
+    with broken("I8"):
+        world.checkers.stepped(world[C], False, 2, 2)
+
+
+def test_i10_match_index_beyond_the_followers_disk_is_seen(world: World) -> None:
+    world.elect(A, 2)
+    world.append(A, entry(2, 2))
+    world.write(B, LogAppend(0, 1, (entry(2, 2),)))
+    with broken("I10"):
+        world.checkers.matched(world[A], B, 2)
+
+
+def test_i10_match_index_over_another_log_is_seen(world: World) -> None:
+    world.append(B, entry(2, 2))
+    world.elect(A, 3)
+    world.append(A, entry(2, 3))
+    with broken("I10"):
+        world.checkers.matched(world[A], B, 2)
+
+
+def test_i10_acknowledgement_of_another_log_is_seen(world: World) -> None:
+    world.append(B, entry(2, 2))
+    world.elect(A, 3)
+    world.append(A, entry(2, 3))
+    with broken("I10"):
+        world.send(B, A, acknowledged(3, 2))
+
+
+def test_i11_second_cluster_is_seen(world: World) -> None:
+    stranger = PeerId("d")
+    disk = Disk()
+    ghost = world.checkers.started(stranger, disk)
+    other = Batch(1, 1, 1, 0, b"another", (stranger,))
+    with broken("I11"):
+        world.checkers.persisted(ghost, LogAppend(0, 0, (other,)))
+
+
+def test_i11_cluster_that_not_every_voter_has_promised_is_seen() -> None:
+    checkers = Checkers()
+    disks = {peer: Disk() for peer in VOTERS}
+    ghosts = {peer: checkers.started(peer, disks[peer]) for peer in VOTERS}
+    disks[B].bootstrap = PROMISED
+    with broken("I11"):
+        checkers.persisted(ghosts[A], LogAppend(0, 0, (FIRST,)))
+    disks[C].bootstrap = PROMISED
+    checkers.persisted(ghosts[A], LogAppend(0, 0, (FIRST,)))
+    assert checkers.committed.index == 1
