@@ -184,6 +184,7 @@ class Node:
         self._clusters: dict[PeerId, ClusterId] = {}
         self._remembered = recovered.addresses
         self._was_leading = False
+        self._heard_at = -inf
         self._left = False
         self.links.cluster_id = self.bootstrap.cluster_id
 
@@ -418,6 +419,8 @@ class Node:
         if state.first and self.replication.log.last_index == 0:
             self.replication.bootstrap(state.first[0])
             self._set_learners(self.membership.view(), self._now)
+            if state.coordinator == self.peer:
+                self.election.stand_now(self._now)
 
     def _carry_election(self, now: float) -> None:
         """What replication has heard moves the time at which this peer stands."""
@@ -437,8 +440,9 @@ class Node:
         if replication.vote_given:
             replication.vote_given = False
             election.vote_given(now)
-        if replication.leader is not None and replication.heard_at == now:
-            election.leader_heard(now)
+        if replication.leader is not None and replication.heard_at != self._heard_at:
+            self._heard_at = replication.heard_at
+            election.leader_heard(replication.heard_at)
 
     def _do_duties(self, now: float) -> None:
         leadership = self.replication.leadership
