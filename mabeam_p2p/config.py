@@ -90,10 +90,16 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     siblings_max: int = 64
     digest_entries_max: int = 4_096
     """Digest entries in one message."""
+    push_bytes_max: int = 262_144
+    """Variables in one message; a single variable with all its siblings may not exceed it."""
     pushes_pending_max: int = 4_096
+    """Writes of variables that members have yet to acknowledge."""
     events_pending_max: int = 8_192
     """Events that wait for one slow listener before the oldest are dropped and counted."""
     voters_max: int = 7
+    parameters_max: int = 65_536
+    groups_per_agent_max: int = 64
+    capabilities_per_agent_max: int = 64
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):

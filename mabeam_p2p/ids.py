@@ -23,6 +23,9 @@ ClusterId = NewType("ClusterId", str)
 CLUSTER_SESSION = SessionId(0)
 """The session of commands that the leader itself writes; they are not deduplicated."""
 
+GROUP_ALL = "all"
+"""The group that holds every agent, whatever groups it names itself."""
+
 INTEGER_MAX = 2**53 - 1
 """Largest term, index, epoch or session on the wire: what a double and JSON hold exactly."""
 

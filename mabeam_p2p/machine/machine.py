@@ -1,0 +1,316 @@
+"""The replicated state machine: what the committed log means.
+
+It decides what every command comes to, and nothing else: it reads no clock but the log's and
+tells no one anything but through outcomes and events. The Node applies every committed batch to
+it, in order, on every peer; equal logs make equal machines (Schneider 1990, §2).
+
+The rule of deadlines: a deadline d is past for the first command whose batch is stamped d or
+later, and is processed before that command, at that command's index. Several that are past are
+processed in order of (deadline, kind, name). A Tick only gives the occasion.
+
+Session 0 is the cluster's: Noop, Tick, Configure and DepartPeer stand in it, and nothing else.
+Everything else stands in an agent's session and takes effect once (sessions.py).
+"""
+
+import hashlib
+from functools import partial
+from typing import assert_never
+
+import msgspec
+from msgspec import Struct
+
+from mabeam_p2p.commands import (
+    AnyCommand,
+    AppendJournal,
+    Arrive,
+    CastVote,
+    CloseSession,
+    Configure,
+    DepartPeer,
+    Noop,
+    OpenProposal,
+    OpenSession,
+    Tick,
+)
+from mabeam_p2p.config import Limits
+from mabeam_p2p.events import MachineEvent
+from mabeam_p2p.ids import (
+    CLUSTER_SESSION,
+    INTEGER_MAX,
+    KEY_BYTES_MAX,
+    ClusterId,
+    PeerId,
+    ProposalId,
+    is_name,
+    is_peer_id,
+)
+from mabeam_p2p.machine.barriers import Barriers, BarriersState
+from mabeam_p2p.machine.core import DeadlineKind, Deadlines, Entry
+from mabeam_p2p.machine.journals import Journals
+from mabeam_p2p.machine.proposals import Proposals, ProposalsState
+from mabeam_p2p.machine.sessions import Session, Sessions, SessionsState
+from mabeam_p2p.records import Agent, Batch, Journal
+from mabeam_p2p.requests import (
+    AgentQuery,
+    Found,
+    GenerationQuery,
+    JournalQuery,
+    Outcome,
+    ParameterQuery,
+    ProposalQuery,
+    Refused,
+)
+
+MachineQuery = ParameterQuery | ProposalQuery | GenerationQuery | JournalQuery | AgentQuery
+"""Every question but the one about the log itself."""
+
+SessionCommand = CloseSession | OpenProposal | CastVote | Arrive | AppendJournal
+"""What an agent says in its session."""
+
+ClusterCommand = Noop | Tick | Configure | DepartPeer
+"""What the leader writes for the cluster."""
+
+
+class MachineState(Struct, frozen=True, array_like=True):
+    """A snapshot, typed."""
+
+    applied_index: int
+    applied_term: int
+    clock: int
+    cluster_id: ClusterId
+    voters: tuple[PeerId, ...]
+    ignored_count: int
+    sessions: SessionsState
+    proposals: ProposalsState
+    barriers: BarriersState
+    journals: tuple[Journal, ...]
+
+
+class Machine:
+    """All that the log has made. Equal on all peers at equal `applied_index`."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._events: list[MachineEvent] = []
+        self._deadlines = Deadlines()
+        self._sessions = Sessions(limits, self._events)
+        self._proposals = Proposals(limits, self._deadlines, self._events)
+        self._barriers = Barriers(limits, self._deadlines, self._events)
+        self._journals = Journals(limits, self._events)
+        self.applied_index = 0
+        self.applied_term = 0
+        self.clock = 0
+        """The greatest stamp of an applied batch, microseconds."""
+        self.cluster_id = ClusterId("")
+        self.voters: tuple[PeerId, ...] = ()
+        """Sorted."""
+        self.ignored_count = 0
+        """Configure commands that were refused."""
+
+    # ---- applying --------------------------------------------------------------------------
+
+    def apply(self, batch: Batch, commands: tuple[AnyCommand, ...]) -> list[Outcome]:
+        """Apply the batch behind the last one; commands: what its blob holds.
+
+        One outcome for each command, in order. Events are left for `take_events`.
+        """
+        assert batch.index == self.applied_index + 1, (batch.index, self.applied_index)
+        assert batch.count == len(commands) > 0, (batch.count, len(commands))
+        term = batch.term
+        # Leaders keep stamps from going back; the machine does not depend on it.
+        clock = self.clock = max(self.clock, batch.clock)
+        self._close_due(Entry(batch.index, term, clock))
+        outcomes = [
+            self._outcome(Entry(index, term, clock), command)
+            for index, command in enumerate(commands, batch.index)
+        ]
+        self.applied_index = batch.last_index
+        self.applied_term = term
+        return outcomes
+
+    def take_events(self) -> tuple[MachineEvent, ...]:
+        """What has happened since the last call, in order of the log."""
+        events = tuple(self._events)
+        self._events.clear()
+        return events
+
+    def next_deadline(self) -> int | None:
+        """The least open deadline by the log's clock: when a Tick is wanted."""
+        first = self._deadlines.first()
+        return None if first is None else first[0]
+
+    def _close_due(self, entry: Entry) -> None:
+        while (first := self._deadlines.first()) is not None and first[0] <= entry.clock:
+            _, kind, name = first
+            match kind:
+                case DeadlineKind.PROPOSAL:
+                    self._proposals.expire(entry, ProposalId(name))
+                case DeadlineKind.BARRIER:
+                    self._barriers.expire(entry, name)
+                case _:
+                    assert_never(kind)
+            assert self._deadlines.first() != first
+
+    def _outcome(self, entry: Entry, command: AnyCommand) -> Outcome:
+        match command:
+            case AppendJournal() | CastVote() | Arrive() | OpenProposal() | CloseSession():
+                session = self._sessions.get(command.session)
+                if session is None:
+                    return self._sessions.answer_missing(command)
+                recorded = session.recorded(command.sequence)
+                if recorded is not None:
+                    return recorded
+                outcome = self._apply_in_session(entry, session, command)
+                session.record(command.sequence, outcome)
+                return outcome
+            case OpenSession():
+                return self._open_session(entry, command)
+            case Noop() | Tick() | Configure() | DepartPeer():
+                return self._apply_for_cluster(entry, command)
+            case _:
+                assert_never(command)
+
+    def _apply_in_session(self, entry: Entry, session: Session, command: SessionCommand) -> Outcome:
+        agent = session.agent.id
+        match command:
+            case AppendJournal():
+                return self._journals.append(entry, command)
+            case CastVote():
+                return self._proposals.vote(entry, agent, command)
+            case Arrive():
+                return self._barriers.arrive(entry, agent, command)
+            case OpenProposal():
+                group = self._sessions.in_group(command.group)
+                return self._proposals.open(entry, agent, command, group)
+            case CloseSession():
+                if not _is_reason(command.reason):
+                    return Refused("too_large", f"a reason has at most {KEY_BYTES_MAX} bytes")
+                self._end_session(entry, session, command.reason)
+                return entry.committed()
+            case _:
+                assert_never(command)
+
+    def _open_session(self, entry: Entry, command: OpenSession) -> Outcome:
+        answer = self._sessions.answer_open(command)
+        if answer is not None:
+            return answer
+        older = self._sessions.of_agent(command.agent)
+        if older is not None:
+            self._end_session(entry, older, "replaced")
+        return self._sessions.open(entry, command)
+
+    def _end_session(self, entry: Entry, session: Session, reason: str) -> None:
+        """Release what the session held, at this index. Votes stay."""
+        self._sessions.end(entry, session, reason)
+        self._barriers.depart(entry, session.agent.id)
+
+    # ---- the cluster's own commands --------------------------------------------------------
+
+    def _apply_for_cluster(self, entry: Entry, command: ClusterCommand) -> Outcome:
+        if command.session != CLUSTER_SESSION:
+            return Refused("invalid", "a command of the cluster stands in session 0")
+        match command:
+            case Noop() | Tick():
+                return entry.committed()
+            case Configure():
+                return self._configure(entry, command)
+            case DepartPeer():
+                return self._depart_peer(entry, command)
+            case _:
+                assert_never(command)
+
+    def _configure(self, entry: Entry, command: Configure) -> Outcome:
+        """The first one names the cluster, for good; the voters are those of the last one."""
+        voters = tuple(sorted(command.voters))
+        usable = (
+            is_name(command.cluster_id)
+            and bool(voters)
+            and all(map(is_peer_id, voters))
+            and len(dict.fromkeys(voters)) == len(voters)
+        )
+        if not usable or (self.cluster_id and command.cluster_id != self.cluster_id):
+            self.ignored_count += 1
+            return Refused("invalid", f"this is cluster {self.cluster_id or 'none'}")
+        self.cluster_id = command.cluster_id
+        self.voters = voters
+        return entry.committed()
+
+    def _depart_peer(self, entry: Entry, command: DepartPeer) -> Outcome:
+        if not is_peer_id(command.peer) or not 0 <= command.epoch <= INTEGER_MAX:
+            return Refused("invalid", "the peer or its epoch is malformed")
+        if not _is_reason(command.reason):
+            return Refused("too_large", f"a reason has at most {KEY_BYTES_MAX} bytes")
+        for session in self._sessions.of_peer(command.peer):
+            if session.agent.epoch <= command.epoch:
+                self._end_session(entry, session, command.reason)
+        return entry.committed()
+
+    # ---- queries ---------------------------------------------------------------------------
+
+    def find(self, query: MachineQuery) -> Found:
+        """The answer as of `applied_index`. How fresh that is, only the asker can know."""
+        found = partial(Found, self.applied_index, 0.0, False)
+        match query:
+            case ParameterQuery(name):
+                return found(parameters=self._proposals.parameters(name))
+            case ProposalQuery(proposal):
+                return found(proposals=self._proposals.proposals(proposal))
+            case GenerationQuery(barrier, generation):
+                return found(generations=self._barriers.generations(barrier, generation))
+            case JournalQuery(name):
+                return found(journals=self._journals.journals(name))
+            case AgentQuery():
+                return found(agents=self._sessions.agents())
+            case _:
+                assert_never(query)
+
+    def agents_of(self, peer: PeerId) -> tuple[Agent, ...]:
+        """The live agents that `peer` hosts, in order of their sessions' opening."""
+        return tuple(session.agent for session in self._sessions.of_peer(peer))
+
+    # ---- snapshots -------------------------------------------------------------------------
+
+    def snapshot(self) -> object:
+        """Everything that later outcomes depend on, as sequences, integers, text, bytes and None.
+        Equal machines give equal snapshots. Untaken events are not in it."""
+        return msgspec.to_builtins(self._state(), builtin_types=(bytes,))
+
+    def restore(self, snapshot: object) -> None:
+        """Become the machine that gave `snapshot`; untaken events are gone. Raises
+        msgspec.ValidationError, a ValueError, and changes nothing, if it has another shape."""
+        state = msgspec.convert(snapshot, MachineState)
+        self._events.clear()
+        self._deadlines.clear()
+        self.applied_index = state.applied_index
+        self.applied_term = state.applied_term
+        self.clock = state.clock
+        self.cluster_id = state.cluster_id
+        self.voters = state.voters
+        self.ignored_count = state.ignored_count
+        self._sessions.load(state.sessions)
+        self._proposals.load(state.proposals)
+        self._barriers.load(state.barriers)
+        self._journals.load(state.journals)
+
+    def digest(self) -> int:
+        """64 bits of a hash over the snapshot: equal on every peer, process and machine at equal
+        `applied_index`. Costs time in proportion to the state."""
+        encoded = msgspec.msgpack.encode(self._state())
+        return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest())
+
+    def _state(self) -> MachineState:
+        return MachineState(
+            applied_index=self.applied_index,
+            applied_term=self.applied_term,
+            clock=self.clock,
+            cluster_id=self.cluster_id,
+            voters=self.voters,
+            ignored_count=self.ignored_count,
+            sessions=self._sessions.state(),
+            proposals=self._proposals.state(),
+            barriers=self._barriers.state(),
+            journals=self._journals.state(),
+        )
+
+
+def _is_reason(text: str) -> bool:
+    return len(text.encode()) <= KEY_BYTES_MAX
