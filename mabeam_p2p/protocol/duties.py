@@ -20,6 +20,12 @@ class Duties:
         self._look_due = now
         self._ticked_for = -1
 
+    def is_due(self, deadline: int | None, clock: int, now: float) -> bool:
+        """Whether there may be something to do; cheap enough for every turn."""
+        return now >= self._look_due or (
+            deadline is not None and clock >= deadline and deadline != self._ticked_for
+        )
+
     def tick_command(self, deadline: int | None, clock: int) -> tuple[AnyCommand, ...]:
         """A Tick, once for each deadline that `clock` has reached. Both by the log's clock."""
         if deadline is None or clock < deadline or deadline == self._ticked_for:

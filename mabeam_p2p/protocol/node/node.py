@@ -448,8 +448,10 @@ class Node:
         leadership = self.replication.leadership
         if leadership is None or self._duties is None:
             return
-        deadline = self.machine.next_deadline()
-        commands = self._duties.tick_command(deadline, leadership.clock(now))
+        deadline, clock = self.machine.next_deadline(), leadership.clock(now)
+        if not self._duties.is_due(deadline, clock, now):
+            return
+        commands = self._duties.tick_command(deadline, clock)
         agents = self._find(AgentQuery(), False).agents
         commands += self._duties.departures(agents, self.membership.view(), now)
         if commands:
