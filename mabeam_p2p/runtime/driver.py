@@ -1,0 +1,341 @@
+"""The shell of one peer: it feeds the node one input at a time and runs the effects.
+
+A turn is all that arrives in one iteration of the loop. Each input goes to the node at once; at
+the end of the turn the node is flushed, once, and the lane runs everything that the turn left.
+It decides nothing about the protocol. The daemon and the embedded peer both run it.
+
+An exception out of the node is a broken invariant of our own: the peer stops, and says why.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from math import inf
+from typing import Protocol, TypeVar
+
+from msgspec.structs import replace
+
+from mabeam_p2p.config import Limits
+from mabeam_p2p.effects import Effect, Effects
+from mabeam_p2p.errors import Closed, MabeamError, RemoteProtocolError
+from mabeam_p2p.events import Event
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.messages import Frame, Message
+from mabeam_p2p.ports import Clock, Codec, Discovery, Storage, Transport
+from mabeam_p2p.requests import Answer, Leave, Request, StatusAnswer, Suggest
+from mabeam_p2p.runtime.lane import Lane
+from mabeam_p2p.runtime.trace import DropReports, log_event
+
+LEAVE_SECONDS_MAX = 1.0
+"""How long closing waits until the other members were told."""
+CLOSE_SECONDS_MAX = 1.0
+"""How long closing waits for the disk, and for discovery."""
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Reply = Answer | MabeamError
+"""What becomes of a request: an answer, or the error that ended the waiting."""
+
+
+class NodeVerbs(Protocol):
+    """What the driver needs of `protocol.node.Node`. `now`: monotonic seconds."""
+
+    def start(self, now: float) -> Effects: ...
+    def receive(self, frame: Frame, now: float) -> Effects: ...
+    def request(self, token: int, request: Request, now: float) -> Effects: ...
+    def cancel(self, token: int, now: float) -> Effects: ...
+    def tick(self, now: float) -> Effects: ...
+    def flush(self, now: float) -> Effects: ...
+    def next_deadline(self) -> float: ...
+    def frame(self, target: PeerId, messages: tuple[Message, ...]) -> Frame: ...
+
+
+class Driver:
+    """One peer on the running loop. Owns the adapters from `start` on, and closes them."""
+
+    def __init__(
+        self,
+        *,
+        peer: PeerId,
+        name: str,
+        cluster: str,
+        node: NodeVerbs,
+        codec: Codec,
+        storage: Storage,
+        transport: Transport,
+        discoveries: Sequence[Discovery],
+        limits: Limits,
+        clock: Clock,
+    ) -> None:
+        self.peer = peer
+        self.name = name
+        self.cluster = cluster
+        self.address = transport.address
+        self.limits = limits
+        self.failure: BaseException | None = None
+        """What stopped the peer against its will."""
+        self.is_running = False
+        """From `start` until the peer is closed or has failed."""
+        self._node = node
+        self._codec = codec
+        self._storage = storage
+        self._transport = transport
+        self._discoveries = discoveries
+        self._clock = clock
+        self._lane: Lane | None = None
+        self._effects: list[Effect] = []
+        self._is_turn_open = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_deadline = inf
+        self._tokens = itertools.count(1)
+        self._replies: dict[int, Callable[[Reply], None]] = {}
+        self._listeners: dict[int, Callable[[Event], None]] = {}
+        self._reports = DropReports()
+        self._frames_undecodable = 0
+        self._searches: list[asyncio.Task[None]] = []
+        self._closing: asyncio.Task[None] | None = None
+        self._stopped = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin to take part. To be called once."""
+        assert self._lane is None, "started twice"
+        self._loop = asyncio.get_running_loop()
+        self._lane = Lane(
+            seal=self._node.frame,
+            codec=self._codec,
+            storage=self._storage,
+            transport=self._transport,
+            limits=self.limits,
+            resolve=self._resolve,
+            notify=self._notify,
+            fail=self._fail,
+        )
+        self.is_running = True
+        self._transport.start(self._receive)
+        self._feed(lambda now: self._node.start(now))
+        self._searches = [
+            asyncio.create_task(self._search(discovery), name=type(discovery).__name__)
+            for discovery in self._discoveries
+        ]
+
+    def ask(self, request: Request, reply: Callable[[Reply], None]) -> int:
+        """Give the request to the node; return its token. `reply` is called once, in a later turn:
+        with the answer, or with Closed. Not at all after `cancel`."""
+        token = next(self._tokens)
+        if not self.is_running:
+            self._loop.call_soon(reply, self._closed())
+            return token
+        self._replies[token] = reply
+        self._feed(lambda now: self._node.request(token, request, now))
+        return token
+
+    def cancel(self, token: int) -> None:
+        """Nobody waits for the answer any more."""
+        if self._replies.pop(token, None) is not None:
+            self._feed(lambda now: self._node.cancel(token, now))
+
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """As Backend.listen, on this loop."""
+        key = next(self._tokens)
+        self._listeners[key] = listener
+
+        def end() -> None:
+            self._listeners.pop(key, None)
+
+        return end
+
+    def counters(self) -> dict[str, int]:
+        """What has happened so far, by name."""
+        counts = {"frames_undecodable": self._frames_undecodable}
+        parts = {"transport": self._transport.counters}
+        if self._lane is not None:
+            parts["lane"] = self._lane.counters
+        for part, numbers in parts.items():
+            counts.update({f"{part}_{name}": number for name, number in numbers.items()})
+        return counts
+
+    async def close(self) -> None:
+        """Leave the cluster, then stop. Bounded in time; idempotent."""
+        # A caller that loses its patience must not leave a half-closed peer behind.
+        await asyncio.shield(self.begin_close())
+
+    def begin_close(self) -> asyncio.Task[None]:
+        """As close, without waiting for it."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._leave_and_stop(), name="close")
+        return self._closing
+
+    async def wait_stopped(self) -> None:
+        """Return once the peer was closed; raise what stopped it if it failed."""
+        await self._stopped.wait()
+        if self.failure is not None:
+            raise self.failure
+
+    # ---- inputs ------------------------------------------------------------------------------
+
+    def _feed(self, verb: Callable[[float], Effects]) -> None:
+        if not self.is_running:
+            return
+        try:
+            self._effects.extend(verb(self._clock.monotonic()))
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._open_turn()
+
+    def _receive(self, data: bytes) -> None:
+        try:
+            frame = self._codec.decode_frame(data)
+        except RemoteProtocolError as error:
+            self._frames_undecodable += 1
+            now = self._clock.monotonic()
+            report = self._reports.drop("", error.reason, error.detail, now)
+            if report is not None:
+                self._notify(report)
+        else:
+            self._feed(lambda now: self._node.receive(frame, now))
+
+    def _suggest(self, addresses: tuple[str, ...]) -> None:
+        self._feed(lambda now: self._node.request(0, Suggest(addresses), now))
+
+    async def _search(self, discovery: Discovery) -> None:
+        try:
+            await discovery.start(self._suggest)
+        except Exception:
+            # Discovery only hints: without it, others may still find this peer.
+            _log.exception("%s failed; other ways to find peers go on", type(discovery).__name__)
+
+    # ---- turns -------------------------------------------------------------------------------
+
+    def _open_turn(self) -> None:
+        if not self._is_turn_open:
+            self._is_turn_open = True
+            self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._is_turn_open = False
+        if not self.is_running:
+            return
+        assert self._lane is not None
+        try:
+            self._effects.extend(self._node.flush(self._clock.monotonic()))
+            effects, self._effects = self._effects, []
+            self._lane.run(effects)
+            self._set_timer()
+        except Exception as error:
+            self._fail(error)
+
+    def _set_timer(self) -> None:
+        """Have the node ticked at its deadline. A timer that is too early is left to ring: most
+        deadlines move into the future with every message, and looking again costs less."""
+        deadline = self._node.next_deadline()
+        if deadline >= self._timer_deadline:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_deadline = deadline
+        delay = max(0.0, deadline - self._clock.monotonic())
+        self._timer = self._loop.call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_deadline = None, inf
+        if not self.is_running:
+            return
+        try:
+            is_due = self._node.next_deadline() <= self._clock.monotonic()
+        except Exception as error:
+            self._fail(error)
+            return
+        if is_due:
+            self._feed(self._node.tick)
+        else:
+            self._set_timer()
+
+    # ---- outputs -----------------------------------------------------------------------------
+
+    def _resolve(self, token: int, answer: Answer) -> None:
+        reply = self._replies.pop(token, None)
+        if reply is None:  # Cancelled while the answer was held.
+            return
+        if type(answer) is StatusAnswer:
+            counts = (*answer.status.counters, *sorted(self.counters().items()))
+            answer = StatusAnswer(replace(answer.status, counters=counts))
+        self._call(reply, answer)
+
+    def _notify(self, event: Event) -> None:
+        log_event(self.peer, event)
+        for listener in tuple(self._listeners.values()):
+            self._call(listener, event)
+
+    def _call(self, receiver: Callable[[T], None], fact: T) -> None:
+        try:
+            receiver(fact)
+        except Exception:
+            # Not the peer's fault, so not the peer's end.
+            _log.exception("whoever was told %s raised", type(fact).__name__)
+
+    # ---- the end -----------------------------------------------------------------------------
+
+    def _closed(self) -> Closed:
+        if self.failure is None:
+            return Closed(f"peer {self.name} has been closed")
+        return Closed(f"peer {self.name} has stopped: {self.failure}; its log says more")
+
+    def _fail(self, error: BaseException) -> None:
+        """Stop at once: what this peer would say from now on could be wrong."""
+        if self.failure is not None or not self.is_running:
+            return
+        self.failure = error
+        _log.critical("peer %s stops: %s", self.name, error, exc_info=error)
+        assert self._lane is not None
+        self._lane.halt()
+        self._halt()
+        if self._closing is None:
+            self._closing = self._loop.create_task(self._stop(), name="close")
+
+    def _halt(self) -> None:
+        """Take no more input, let no more effect happen, and tell everybody who waits."""
+        self.is_running = False
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport.close()
+        replies, self._replies = self._replies, {}
+        for reply in replies.values():
+            self._call(reply, self._closed())
+
+    async def _leave_and_stop(self) -> None:
+        if self.is_running:
+            told = asyncio.Event()
+            self.ask(Leave(), lambda _: told.set())
+            await _bounded(told.wait(), LEAVE_SECONDS_MAX)
+        await self._stop()
+
+    async def _stop(self) -> None:
+        if self.is_running:
+            self._halt()
+        for search in self._searches:
+            search.cancel()
+        await _bounded(
+            asyncio.gather(
+                *self._searches,
+                *(discovery.close() for discovery in self._discoveries),
+                return_exceptions=True,
+            ),
+            CLOSE_SECONDS_MAX,
+        )
+        if self._lane is None:
+            self._transport.close()
+            self._storage.close()
+        else:
+            await _bounded(self._lane.close(), CLOSE_SECONDS_MAX)
+        self._stopped.set()
+
+
+async def _bounded(awaitable: Awaitable[object], seconds: float) -> None:
+    """Wait for it, but no longer."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(awaitable, seconds)

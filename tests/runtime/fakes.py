@@ -1,0 +1,156 @@
+"""A node, a codec and a disk that do what a test tells them, behind the real ports."""
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from math import inf
+
+from mabeam_p2p.commands import AnyCommand
+from mabeam_p2p.config import Limits
+from mabeam_p2p.effects import Effect, Effects, Resolve
+from mabeam_p2p.errors import RemoteProtocolError, StorageError
+from mabeam_p2p.ids import ClusterId, PeerId
+from mabeam_p2p.messages import Frame, Message, Probe
+from mabeam_p2p.ports import Codec, Storage
+from mabeam_p2p.records import HardState, Record, Recovered, Standing
+from mabeam_p2p.requests import Done, Leave, Request
+from mabeam_p2p.runtime.clock import SystemClock
+from mabeam_p2p.runtime.driver import Driver, NodeVerbs
+from tests.transport.memory import MemoryTransport, Wire
+
+PEER = PeerId("00000000000000aa")
+OTHER = PeerId("00000000000000bb")
+STANDING = Standing(0, 0, 0, 0)
+
+
+def probe(number: int) -> Probe:
+    return Probe(number, STANDING)
+
+
+def record(term: int) -> HardState:
+    return HardState(0, term, PEER)
+
+
+class FakeNode:
+    """Keeps what it was told, and leaves in each turn what `on_request` and others return."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, object]] = []
+        self.deadline = inf
+        self.flush_count = 0
+        self.sequence = 0
+        self.on_start: Callable[[], Effects] = tuple
+        self.on_receive: Callable[[Frame], Effects] = lambda frame: ()
+        self.on_request: Callable[[int, Request], Effects] = lambda token, request: ()
+        self.on_tick: Callable[[], Effects] = tuple
+        self.on_flush: Callable[[], Effects] = tuple
+
+    def start(self, now: float) -> Effects:
+        self.told.append(("start", None))
+        return self.on_start()
+
+    def receive(self, frame: Frame, now: float) -> Effects:
+        self.told.append(("receive", frame))
+        return self.on_receive(frame)
+
+    def request(self, token: int, request: Request, now: float) -> Effects:
+        self.told.append(("request", request))
+        if isinstance(request, Leave):
+            return (Resolve(token, Done()),)
+        return self.on_request(token, request)
+
+    def cancel(self, token: int, now: float) -> Effects:
+        self.told.append(("cancel", token))
+        return ()
+
+    def tick(self, now: float) -> Effects:
+        self.told.append(("tick", None))
+        self.deadline = inf
+        return self.on_tick()
+
+    def flush(self, now: float) -> Effects:
+        self.flush_count += 1
+        return self.on_flush()
+
+    def next_deadline(self) -> float:
+        return self.deadline
+
+    def frame(self, target: PeerId, messages: tuple[Message, ...]) -> Frame:
+        self.sequence += 1
+        return Frame(1, PEER, 1, 1, self.sequence, ClusterId(""), messages)
+
+
+class FakeCodec:
+    """Knows probes only, as JSON of their numbers."""
+
+    def encode_frame(self, frame: Frame) -> bytes:
+        numbers = [message.number for message in frame.messages if isinstance(message, Probe)]
+        assert len(numbers) == len(frame.messages)
+        return json.dumps(numbers).encode()
+
+    def decode_frame(self, data: bytes) -> Frame:
+        try:
+            numbers = [int(number) for number in json.loads(data)]
+        except (ValueError, TypeError) as error:
+            raise RemoteProtocolError("garbage", str(error)) from error
+        return Frame(1, OTHER, 1, 1, 1, ClusterId(""), tuple(map(probe, numbers)))
+
+    def encode_commands(self, commands: Sequence[AnyCommand]) -> bytes:
+        raise NotImplementedError
+
+    def decode_commands(self, count: int, blob: bytes) -> tuple[AnyCommand, ...]:
+        raise NotImplementedError
+
+
+class FakeDisk:
+    """Writes when `gate` is open; fails at the write of number `fails_at`, counted from 1."""
+
+    path = ":memory:"
+
+    def __init__(self, fails_at: int = 0) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.writes: list[tuple[Record, ...]] = []
+        self.started_count = 0
+        self.fails_at = fails_at
+        self.is_closed = False
+
+    def recover(self) -> Recovered:
+        return Recovered(PEER, 1)
+
+    def write(self, records: Sequence[Record]) -> None:
+        assert not self.is_closed
+        self.started_count += 1
+        assert self.gate.wait(30)
+        if self.started_count == self.fails_at:
+            raise StorageError("planted failure", path=self.path)
+        self.writes.append(tuple(records))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def make_driver(
+    node: NodeVerbs,
+    *,
+    storage: Storage | None = None,
+    transport: MemoryTransport | None = None,
+    codec: Codec | None = None,
+    limits: Limits | None = None,
+) -> Driver:
+    return Driver(
+        peer=PEER,
+        name="alpha",
+        cluster="tests",
+        node=node,
+        codec=codec or FakeCodec(),
+        storage=storage or FakeDisk(),
+        transport=transport or MemoryTransport(Wire()),
+        discoveries=(),
+        limits=limits or Limits(),
+        clock=SystemClock(),
+    )
+
+
+def effects(*items: Effect) -> Effects:
+    return items
