@@ -89,11 +89,17 @@ class Sibling(Struct, frozen=True, gc=False, array_like=True):
     """Encoded value; None is a tombstone."""
 
 
+RESOLVERS = ("lww", "max", "min", "counter", "set", "map", "multi_value", "function")
+"""What can make one value of concurrent ones. Where two words meet in one variable, the earlier
+one stands; only ever appended."""
+
+
 class Variable(Struct, frozen=True, gc=False, array_like=True, tag=4):
     """A variable as a dotted version vector set: `context` dominates every sibling's dot."""
 
     name: str
     resolver: str
+    """One of RESOLVERS."""
     context: tuple[tuple[PeerId, int], ...]
     """Version vector, sorted by actor."""
     siblings: tuple[Sibling, ...]
