@@ -53,6 +53,8 @@ class Bootstrap:
         self._resend_due = now
         self._withdraw_due = now + OFFER_SECONDS
         self._not_before = now
+        self._wake_due = inf
+        """When an offer may be made again that could not be made before."""
 
     # ---- facts -------------------------------------------------------------------------------
 
@@ -87,7 +89,7 @@ class Bootstrap:
     def next_deadline(self) -> float:
         if self._is_bound:
             return self._resend_due
-        return self._not_before if not self.state.formed else inf
+        return self._wake_due
 
     # ---- verbs -------------------------------------------------------------------------------
 
@@ -114,6 +116,8 @@ class Bootstrap:
 
     def tick(self, now: float) -> None:
         """Send again what was not answered; give up an offer that not everybody promises."""
+        if now >= self._wake_due:
+            self._wake_due = inf
         if not self._is_bound or now < self._resend_due:
             return
         self._resend_due = now + self._timing.greet_interval_seconds
@@ -206,7 +210,7 @@ class Bootstrap:
         self._store(BootstrapState(NO_CLUSTER, NOBODY, (), (), False))
         self._promised = [self._peer]
         pause = self._timing.greet_interval_seconds * (1 + self._random.random())
-        self._not_before = now + pause
+        self._not_before = self._wake_due = now + pause
 
     def _store(self, state: BootstrapState) -> None:
         self.state = state
