@@ -48,6 +48,7 @@ class NodeVerbs(Protocol):
     def receive(self, frame: Frame, now: float) -> Effects: ...
     def request(self, token: int, request: Request, now: float) -> Effects: ...
     def cancel(self, token: int, now: float) -> Effects: ...
+    def stored(self, number: int, now: float) -> Effects: ...
     def tick(self, now: float) -> Effects: ...
     def flush(self, now: float) -> Effects: ...
     def next_deadline(self) -> float: ...
@@ -112,11 +113,12 @@ class Driver:
             limits=self.limits,
             resolve=self._resolve,
             notify=self._notify,
+            stored=self._stored,
             fail=self._fail,
         )
         self.is_running = True
         self._transport.start(self._receive)
-        self._feed(lambda now: self._node.start(now))
+        self._feed(self._node.start)
         self._searches = [
             asyncio.create_task(self._search(discovery), name=type(discovery).__name__)
             for discovery in self._discoveries
@@ -198,6 +200,9 @@ class Driver:
                 self._notify(report)
         else:
             self._feed(lambda now: self._node.receive(frame, now))
+
+    def _stored(self, number: int) -> None:
+        self._feed(lambda now: self._node.stored(number, now))
 
     def _suggest(self, addresses: tuple[str, ...]) -> None:
         self._feed(lambda now: self._node.request(0, Suggest(addresses), now))

@@ -32,6 +32,7 @@ class Lane:
     """Runs effects on the loop's thread. Made and used within a running loop.
 
     seal: makes the frame of messages to a peer. resolve, notify: where answers and events go.
+    stored: told the number of each Persist that has become durable, the last of a write only.
     fail: told once of what ended the lane.
     """
 
@@ -45,6 +46,7 @@ class Lane:
         limits: Limits,
         resolve: Callable[[int, Answer], None],
         notify: Callable[[Event], None],
+        stored: Callable[[int], None],
         fail: Callable[[BaseException], None],
     ) -> None:
         self.counters = dict.fromkeys(
@@ -56,6 +58,7 @@ class Lane:
         self._limits = limits
         self._resolve = resolve
         self._notify = notify
+        self._stored = stored
         self._fail = fail
         self._writer = _Writer(storage, asyncio.get_running_loop(), self._on_written)
         self._durable = 0
@@ -161,6 +164,7 @@ class Lane:
             # The next write starts first: the disk works while the answers leave.
             self._write()
             self.run(self._release())
+            self._stored(self._durable)
         except Exception as failure:
             self.halt()
             self._fail(failure)

@@ -63,6 +63,10 @@ class FakeNode:
         self.told.append(("cancel", token))
         return ()
 
+    def stored(self, number: int, now: float) -> Effects:
+        self.told.append(("stored", number))
+        return ()
+
     def tick(self, now: float) -> Effects:
         self.told.append(("tick", None))
         self.deadline = inf

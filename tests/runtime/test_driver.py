@@ -146,6 +146,19 @@ def test_an_error_in_any_verb_stops_the_peer(verb: str) -> None:
     asyncio.run(run())
 
 
+def test_the_node_is_told_what_has_become_durable() -> None:
+    node = FakeNode()
+    node.on_request = lambda token, request: (
+        Persist(1, record(1)), Resolve(token, Done(), after=1)
+    )  # fmt: skip
+
+    async def story(driver: Driver) -> None:
+        assert await LoopBackend(driver).ask(ReadMembers()) == Done()
+        await eventually(lambda: ("stored", 1) in node.told)
+
+    with_driver(node, story)
+
+
 def test_a_disk_that_fails_stops_the_peer() -> None:
     node = FakeNode()
     node.on_request = lambda token, request: (

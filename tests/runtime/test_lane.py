@@ -23,6 +23,7 @@ class Bench:
 
     def __init__(self, disk: FakeDisk, limits: Limits) -> None:
         self.deeds: list[object] = []
+        self.stored: list[int] = []
         self.failures: list[BaseException] = []
         self.disk = disk
         self.transport = RecordingTransport(self.deeds)
@@ -34,6 +35,7 @@ class Bench:
             limits=limits,
             resolve=self.resolve,
             notify=self.notify,
+            stored=self.stored.append,
             fail=self.failures.append,
         )
 
@@ -141,8 +143,10 @@ def test_persists_that_come_during_a_write_share_the_next() -> None:
             bench.lane.run((Persist(number, record(number)),))
         bench.lane.run((Resolve(7, Done(), after=49),))
         bench.disk.gate.set()
-        await eventually(lambda: bench.deeds)
+        await eventually(lambda: len(bench.stored) == 2)
+        assert bench.deeds == [("resolve", 7)]
         assert [len(write) for write in bench.disk.writes] == [1, 48]
+        assert bench.stored == [1, 49]
         assert [r for write in bench.disk.writes for r in write] == [
             record(number) for number in range(1, 50)
         ]
