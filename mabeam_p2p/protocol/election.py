@@ -66,7 +66,15 @@ class Election:
         self._stood = False
         self._due = now + self._timing.election_timeout_seconds + self._jitter()
 
+    def stand_in_turn(self, now: float) -> None:
+        """The leader is known to be gone: the bully order decides from now on."""
+        self._vacant = False
+        self._stood = False
+        self._due = now
+
     def stand_now(self, now: float) -> None:
+        """Out of turn: nobody else is likely to."""
+        self._vacant = True
         self._due = now
 
     def is_due(

@@ -189,7 +189,7 @@ class Links:
     def receive_hello(
         self, frame: Frame, hello: Hello, mine: Member, name_holder: PeerId | None, now: float
     ) -> bool:
-        """Meet a peer, or meet it again. Whether it is now linked in a new epoch or address.
+        """Meet a peer, or meet it again. Whether it is accepted, and linked.
 
         `name_holder`: the live member, other than the speaker, that has the speaker's name.
         """
@@ -217,7 +217,7 @@ class Links:
         if not hello.answer or new:
             answer = Hello(self._cluster, self.cluster_id, mine, answer=True)
             self._outbox.send(them.peer, answer)
-        return new
+        return True
 
     def _objection(self, frame: Frame, hello: Hello, name_holder: PeerId | None) -> tuple[str, str]:
         them = hello.member

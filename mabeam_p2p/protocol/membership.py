@@ -108,13 +108,15 @@ class Membership:
     # ---- verbs -------------------------------------------------------------------------------
 
     def met(self, member: Member, now: float) -> bool:
-        """A peer has introduced itself and is linked. False if there is no room for it."""
+        """A peer has introduced itself and is linked. Whether this changes what is known of it."""
         known = self._table.get(member.peer)
         if known is None:
             if len(self._table) >= self._limits.members_max:
                 return False
             self._table[member.peer] = Acquaintance(member, now)
             self._probe_due = min(self._probe_due, now)
+        elif known.member.state <= MemberState.SUSPECT and known.member.epoch == member.epoch:
+            return False
         else:
             known.answered_at = now
             known.member = member

@@ -53,6 +53,7 @@ class Waits:
         self._granted: list[tuple[int, list[int]]] = []
         self._number = 0
         self._asked_at = 0.0
+        self._ask_not_before = 0.0
         self._asked_of: PeerId | None = None
         self._leaderless_since: float | None = None
 
@@ -93,14 +94,17 @@ class Waits:
     def flush(self, leader: PeerId | None, ask: Callable[[int], bool], now: float) -> None:
         """Ask `leader` for one read index for all reads that were gathered, and again if the
         answer does not come (Raft thesis §6.4)."""
-        self._leaderless_since = None if leader else (self._leaderless_since or now)
+        if leader is not None:
+            self._leaderless_since = None
+        elif self._leaderless_since is None:
+            self._leaderless_since = now
         if self._asked and (
             leader != self._asked_of or now - self._asked_at >= self._timing.forward_timeout_seconds
         ):
             for tokens in self._asked.values():
                 self._unasked.extend(tokens)
             self._asked.clear()
-        if not self._unasked or leader is None:
+        if not self._unasked or leader is None or now < self._ask_not_before:
             return
         self._number += 1
         if ask(self._number):
@@ -109,7 +113,7 @@ class Waits:
             self._asked_at = now
             self._asked_of = leader
 
-    def granted(self, number: int, index: int) -> None:
+    def granted(self, number: int, index: int, now: float) -> None:
         """The leader's answer: reads of `number` may see the state at `index`; 0: refused."""
         tokens = self._asked.pop(number, None)
         if tokens is None:
@@ -118,6 +122,7 @@ class Waits:
             self._granted.append((index, tokens))
         else:
             self._unasked.extend(tokens)
+            self._ask_not_before = now + self._timing.heartbeat_seconds
 
     def applied(self, applied_index: int) -> None:
         """Answer the reads that are confirmed and whose index has been applied."""
@@ -152,6 +157,8 @@ class Waits:
         due = self._deadlines[0][0] if self._deadlines else inf
         if self._asked:
             due = min(due, self._asked_at + self._timing.forward_timeout_seconds)
+        if self._unasked and self._leaderless_since is None:
+            due = min(due, self._ask_not_before)
         if self._leaderless_since is not None and self._unasked:
             due = min(due, self._leaderless_since + self._timing.no_quorum_seconds)
         return due

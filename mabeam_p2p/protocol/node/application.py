@@ -16,6 +16,9 @@ from mabeam_p2p.protocol.waits import Waits
 from mabeam_p2p.records import Batch
 from mabeam_p2p.requests import Found, LogQuery, Query
 
+COMMANDS_PER_TURN = 20_000
+"""What is applied in one turn, so that a long log does not keep heartbeats waiting."""
+
 
 class Application:
     """The applied state of one peer."""
@@ -35,14 +38,20 @@ class Application:
         self._waits = waits
         self._codec = codec
         self._outbox = outbox
+        self._recovered_index = replication.log.last_index
+        """What came from the disk is applied without a word: it is no news."""
 
     def advance(self) -> None:
-        """Apply everything that is committed and not yet applied."""
-        machine, pending = self._machine, self._pending
-        commit_index = self._replication.commit_index
-        if machine.applied_index == commit_index:
+        """Apply what is committed and not yet applied; of a long log, a part in each turn."""
+        machine, pending, log = self._machine, self._pending, self._replication.log
+        applied_index, commit_index = machine.applied_index, self._replication.commit_index
+        if applied_index == commit_index:
             return
-        for batch in self._replication.log.between(machine.applied_index, commit_index):
+        last_index = min(commit_index, applied_index + COMMANDS_PER_TURN)
+        last_index = log.end_at_or_before(last_index)
+        if last_index <= applied_index:
+            last_index = log.holding(applied_index + 1, 1)[0].last_index
+        for batch in log.between(applied_index, last_index):
             commands = self._decode(batch)
             outcomes = machine.apply(batch, commands)
             if len(pending):
@@ -50,8 +59,9 @@ class Application:
                     if command.session:
                         pending.committed((command.session, command.sequence), outcome)
             for event in machine.take_events():
-                self._outbox.notify(event)
                 self._end_waits(event)
+                if batch.index > self._recovered_index:
+                    self._outbox.notify(event)
 
     def find(self, query: Query, linearizable: bool, now: float) -> Found:
         """The answer to `query`, labelled with its index and its age."""

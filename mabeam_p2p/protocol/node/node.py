@@ -43,7 +43,6 @@ from mabeam_p2p.records import (
     MemberState,
     Recovered,
     Standing,
-    Status,
 )
 from mabeam_p2p.requests import (
     AgentQuery,
@@ -235,7 +234,7 @@ class Node:
                 found = self.variables.read(request.name)
                 self.outbox.resolve(token, VariablesAnswer(found))
             case ReadStatus():
-                self.outbox.resolve(token, StatusAnswer(self.status(now)))
+                self.outbox.resolve(token, StatusAnswer(self._report.status(now)))
             case ReadMembers():
                 agents = self._find(AgentQuery(), False).agents
                 self.outbox.resolve(token, Members(self.membership.view(), agents))
@@ -302,7 +301,7 @@ class Node:
         self._carry_election(now)
         self._application.advance()
         for number, index in replication.granted_reads:
-            self.waits.granted(number, index)
+            self.waits.granted(number, index, now)
         replication.granted_reads.clear()
         self.waits.applied(self.machine.applied_index)
         self._report.tell(now)
@@ -316,6 +315,8 @@ class Node:
         """When `tick` has something to do, in monotonic seconds."""
         if self._left:
             return inf
+        if self.machine.applied_index < self.replication.commit_index:
+            return self._now  # there is more to apply than one turn may take
         voting = self.peer in self.replication.voters
         due = min(
             self.membership.next_deadline(),
@@ -368,6 +369,8 @@ class Node:
             self.outbox.notify(MemberChanged(member))
             if member.state is MemberState.LEFT:
                 self.links.forget(member.peer)
+                if self.replication.leader_left(member.peer):
+                    self.election.stand_in_turn(now)
             elif member.state is MemberState.SUSPECT:
                 self.links.silent(member, now)
         view = membership.view()
@@ -471,9 +474,6 @@ class Node:
 
     # ---- facts -------------------------------------------------------------------------------
 
-    def status(self, now: float) -> Status:
-        return self._report.status(now)
-
     def _standing(self, now: float) -> Standing:
         log = self.replication.log
         return Standing(
@@ -491,6 +491,7 @@ class Node:
 
     def _leave(self) -> None:
         self._left = True
+        self.replication.resign()
         self.membership.leave()
 
 

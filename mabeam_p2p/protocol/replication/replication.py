@@ -149,6 +149,19 @@ class Replication:
         if self.leadership is not None:
             self.leadership.restarted(peer)
 
+    def resign(self) -> None:
+        """This peer leaves: it leads no more, and stands no more in this term."""
+        self._candidacy = None
+        if self.leadership is not None:
+            self._stop_leading()
+
+    def leader_left(self, peer: PeerId) -> bool:
+        """Whether it was the leader that has left, by its own word."""
+        if peer != self.leader:
+            return False
+        self.leader = None
+        return True
+
     def propose(self, count: int, blob: bytes) -> bool:
         """Take commands for the next batch; False if this peer does not lead, or is full."""
         return self.leadership is not None and self.leadership.append(count, blob)
