@@ -381,10 +381,10 @@ class Variables:
 
     def _gossip_pause(self) -> float:
         """A newcomer is in more of a hurry."""
+        pause = self._timing.gossip_interval_seconds
         if not self._anti_entropy.is_given:
-            return self._timing.push_timeout_seconds
-        spread = 1 + GOSSIP_SPREAD * (2 * self._random.random() - 1)
-        return self._timing.gossip_interval_seconds * spread
+            pause = min(pause, self._timing.push_timeout_seconds)
+        return pause * (1 + GOSSIP_SPREAD * (2 * self._random.random() - 1))
 
     def next_deadline(self) -> float:
         return min(self._pushes.next_deadline(), self._next_gossip)

@@ -1,0 +1,328 @@
+"""A few peers' Variables in virtual time, with disks that forget and a network that does worse.
+
+Ghosts outside the peers remember every write, and judge what the peers hold after each step.
+"""
+
+from random import Random
+
+from mabeam_p2p.config import Limits, Timing
+from mabeam_p2p.effects import Effect, Notify, Persist, Resolve, Send
+from mabeam_p2p.events import Dropped, VariableChanged
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.messages import Message
+from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.variables import Variables
+from mabeam_p2p.protocol.variables.variables import VariableMessage
+from mabeam_p2p.protocol.vector_clock import Vector, covers, dominates, meet
+from mabeam_p2p.records import Member, MemberState, Variable
+from mabeam_p2p.requests import Acknowledged, Answer, SetVariables, VariableChange
+
+WALL = 1_700_000_000.0
+LATENCY = 0.001
+"""Seconds that each message takes when the network runs by itself."""
+
+
+def peer_id(number: int) -> PeerId:
+    return PeerId(f"{number:016x}")
+
+
+def change(name: str, value: bytes | None, resolver: str = "lww") -> VariableChange:
+    return VariableChange(name, resolver, value)
+
+
+class Write:
+    """The ghost of one write of one variable."""
+
+    def __init__(self, name: str, seen: Vector, value: bytes | None, clock: int) -> None:
+        self.name = name
+        self.seen = seen
+        self.value = value
+        self.clock = clock
+
+
+class Site:
+    """One peer: the core, its disk, and the effects that wait for the disk."""
+
+    def __init__(self, number: int, network: "Network") -> None:
+        self.peer = peer_id(number)
+        self.name = f"peer-{number}"
+        self.network = network
+        self.epoch = 0
+        self.disk: dict[str, Variable] = {}
+        self.state = MemberState.ALIVE
+        self.answers: dict[int, Answer] = {}
+        self.changes: list[VariableChanged] = []
+        self.drops: list[Dropped] = []
+        self.is_disk_slow = False
+        self.start()
+
+    def start(self) -> None:
+        """A new process on the same disk."""
+        self.epoch += 1
+        self.outbox = Outbox()
+        self.unsynced: list[Persist] = []
+        self.durable = 0
+        self.held: list[Send | Notify | Resolve] = []
+        now = self.network.now
+        self.core = Variables(
+            self.peer,
+            self.epoch,
+            tuple(self.disk.values()),
+            self.network.timing,
+            self.network.limits,
+            Random(f"{self.peer} {self.epoch} {self.network.seed}"),
+            WALL + now,
+            now,
+            self.outbox,
+        )
+        self.settle()
+
+    def settle(self) -> None:
+        """Run what the core wants, as far as the disk allows."""
+        self.core.check()
+        for effect in self.outbox.take():
+            self._take(effect)
+        if not self.is_disk_slow:
+            self.sync_disk()
+
+    def _take(self, effect: Effect) -> None:
+        match effect:
+            case Persist():
+                self.unsynced.append(effect)
+            case Send() | Notify() | Resolve() if effect.after > self.durable:
+                self.held.append(effect)
+            case Send() | Notify() | Resolve():
+                self._run(effect)
+            case _:
+                raise AssertionError(f"variables never want {effect}")
+
+    def sync_disk(self) -> None:
+        for persist in self.unsynced:
+            assert isinstance(persist.record, Variable)
+            self.disk[persist.record.name] = persist.record
+            self.durable = persist.number
+        self.unsynced = []
+        held, self.held = self.held, []
+        for effect in held:
+            self._take(effect)
+
+    def _run(self, effect: Send | Notify | Resolve) -> None:
+        match effect:
+            case Send(target, message, _):
+                self.network.send(self, target, message)
+            case Notify(VariableChanged() as event, _):
+                self.changes.append(event)
+            case Notify(Dropped() as event, _):
+                self.drops.append(event)
+            case Resolve(token, answer, _):
+                assert token not in self.answers, "a request was answered twice"
+                self.answers[token] = answer
+            case _:
+                raise AssertionError(f"variables never tell of {effect}")
+
+    def hear(self, source: PeerId, message: Message) -> None:
+        assert isinstance(message, VariableMessage)
+        self.core.receive(source, message, self.network.now)
+        self.settle()
+
+    def held_here(self, name: str) -> Variable | None:
+        found = self.core.read(name)
+        return found[0] if found else None
+
+    def values(self, name: str) -> list[bytes | None]:
+        found = self.held_here(name)
+        return [] if found is None else [sibling.value for sibling in found.siblings]
+
+    def acknowledged(self, token: int) -> Acknowledged:
+        answer = self.answers[token]
+        assert isinstance(answer, Acknowledged), answer
+        return answer
+
+
+class Network:
+    """`count` sites that know each other. Messages move only when asked to."""
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        timing: Timing | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.now = 100.0
+        self.seed = seed
+        self.timing = timing or Timing()
+        self.limits = limits or Limits()
+        self.queue: list[tuple[Site, int, Site, int, VariableMessage, float]] = []
+        self.sent: list[tuple[PeerId, PeerId, VariableMessage]] = []
+        self.cut: dict[tuple[PeerId, PeerId], None] = {}
+        self.writes: dict[tuple[str, PeerId, int], Write] = {}
+        self.promised: list[tuple[str, PeerId, int]] = []
+        """Writes whose writer was told that they are done."""
+        self.tokens = 0
+        self.sites: list[Site] = []
+        for number in range(1, count + 1):
+            self.sites.append(Site(number, self))
+        self.tell_members()
+
+    def tell_members(self) -> None:
+        for site in self.sites:
+            self.tell(site, self.members())
+
+    def tell(self, site: Site, members: tuple[Member, ...]) -> None:
+        site.core.members(members, self.now)
+        site.settle()
+
+    def members(self) -> tuple[Member, ...]:
+        return tuple(Member(s.peer, s.name, "127.0.0.1:1", s.epoch, 1, s.state) for s in self.sites)
+
+    # ---- what sites do -----------------------------------------------------------------------
+
+    def write(
+        self,
+        site: Site,
+        *changes: VariableChange,
+        wait: int = 0,
+        timeout: float | None = None,
+    ) -> int:
+        """Write; return the request's token."""
+        self.tokens += 1
+        before = {c.name: site.held_here(c.name) for c in changes}
+        site.core.write(self.tokens, SetVariables(changes, wait, timeout), self.now)
+        for wanted in changes:
+            after = site.held_here(wanted.name)
+            if after is not None and after is not before[wanted.name]:
+                self._remember(site, wanted, before[wanted.name], after)
+        is_written = any(site.held_here(c.name) is not before[c.name] for c in changes)
+        site.settle()
+        if is_written and self.tokens in site.answers:
+            self.promised += [self._last_dot(site, c.name) for c in changes]
+        return self.tokens
+
+    def _last_dot(self, site: Site, name: str) -> tuple[str, PeerId, int]:
+        held = site.held_here(name)
+        assert held is not None
+        return name, site.peer, dict(held.context)[site.peer]
+
+    def _remember(
+        self, site: Site, wanted: VariableChange, before: Variable | None, after: Variable
+    ) -> None:
+        known = before.context if before is not None else ()
+        seen = known if wanted.context is None else meet(wanted.context, known)
+        dot = self._last_dot(site, wanted.name)
+        sibling = next(s for s in after.siblings if (s.actor, s.counter) == dot[1:])
+        assert dot not in self.writes, "a dot was used twice"
+        self.writes[dot] = Write(wanted.name, seen, wanted.value, sibling.clock)
+
+    def crash(self, site: Site) -> None:
+        """Lose what was not durable, and start again."""
+        for dot in [dot for dot in self.writes if dot[1] == site.peer]:
+            durable = site.disk.get(dot[0])
+            if durable is None or not covers(durable.context, dot[1], dot[2]):
+                assert dot not in self.promised, "a write that was acknowledged is lost"
+                del self.writes[dot]
+        site.start()
+        self.tell(site, self.members())
+
+    # ---- the network -------------------------------------------------------------------------
+
+    def send(self, source: Site, target: PeerId, message: Message) -> None:
+        assert isinstance(message, VariableMessage)
+        site = next(site for site in self.sites if site.peer == target)
+        assert site is not source, "a peer sends to itself"
+        self.sent.append((source.peer, target, message))
+        due = self.now + LATENCY
+        self.queue.append((source, source.epoch, site, site.epoch, message, due))
+
+    def deliver(self, position: int = 0, *, keep: bool = False) -> None:
+        """Let a message arrive; `keep` lets it come again later."""
+        source, source_epoch, target, target_epoch, message, _ = self.queue[position]
+        if not keep:
+            del self.queue[position]
+        is_current = (source_epoch, target_epoch) == (source.epoch, target.epoch)
+        if is_current and (source.peer, target.peer) not in self.cut:
+            target.hear(source.peer, message)
+            self.check()
+
+    def deliver_all(self) -> None:
+        """Until nothing is under way."""
+        while self.queue:
+            self.deliver()
+
+    def lose_all(self) -> None:
+        self.queue.clear()
+
+    def part(self, left: list[Site], right: list[Site]) -> None:
+        for one in left:
+            for other in right:
+                self.cut[one.peer, other.peer] = None
+                self.cut[other.peer, one.peer] = None
+
+    def heal(self) -> None:
+        self.cut.clear()
+
+    def tick(self, seconds: float) -> None:
+        """Time passes; nothing is delivered."""
+        self.now += seconds
+        for site in self.sites:
+            site.core.tick(self.now)
+            site.settle()
+
+    def run(self, seconds: float) -> None:
+        """Let everything happen when it is due."""
+        end = self.now + seconds
+        while True:
+            arrival = self.queue[0][5] if self.queue else end
+            due = min([arrival, *(site.core.next_deadline() for site in self.sites)])
+            if due >= end:
+                self.now = end
+                return
+            self.now = max(self.now, due)
+            if self.queue and self.queue[0][5] <= self.now:
+                self.deliver()
+            for site in self.sites:
+                if site.core.next_deadline() <= self.now:
+                    site.core.tick(self.now)
+                    site.settle()
+
+    # ---- what must hold ----------------------------------------------------------------------
+
+    def is_even(self) -> bool:
+        """Whether all hold the same."""
+        first = self.sites[0].core.read("")
+        return all(site.core.read("") == first for site in self.sites)
+
+    def check(self) -> None:
+        """Nobody holds what was never written; equal clocks imply equal values."""
+        by_context: dict[tuple[str, Vector], Variable] = {}
+        for site in self.sites:
+            for variable in site.core.read(""):
+                same = by_context.setdefault((variable.name, variable.context), variable)
+                assert same.siblings == variable.siblings, "equal clocks, other values"
+                self._check_variable(variable)
+                durable = site.disk.get(variable.name)
+                assert durable is None or dominates(variable.context, durable.context)
+
+    def _check_variable(self, variable: Variable) -> None:
+        """The siblings are exactly the writes of the context that no other one of it had seen."""
+        known = {
+            dot: write
+            for dot, write in self.writes.items()
+            if dot[0] == variable.name and covers(variable.context, dot[1], dot[2])
+        }
+        standing = {
+            dot[1:]: write
+            for dot, write in known.items()
+            if not any(covers(later.seen, dot[1], dot[2]) for later in known.values())
+        }
+        held = {(s.actor, s.counter): (s.clock, s.value) for s in variable.siblings}
+        assert held == {dot: (write.clock, write.value) for dot, write in standing.items()}
+
+    def check_promises(self) -> None:
+        """Every write that was told to be done is known everywhere."""
+        for name, actor, counter in self.promised:
+            for site in self.sites:
+                held = site.held_here(name)
+                assert held is not None
+                assert covers(held.context, actor, counter)
