@@ -1,0 +1,215 @@
+"""One connection of the local socket, from its greeting to its farewell.
+
+1. Its first message is a Greet. What breaks the protocol ends the connection, with a Goodbye that
+   says why.
+2. At most PENDING_MAX questions are under way; one more is answered `overloaded` at once. While as
+   many answers wait to be read, nothing more is read.
+3. At its end its questions are cancelled, except the opening of its session: whether the log has
+   that one decides what there is to close.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable
+from typing import Protocol, assert_never
+
+from mabeam_p2p.commands import OpenSession
+from mabeam_p2p.config import Limits
+from mabeam_p2p.daemon.admission import Admission, OwnCommand
+from mabeam_p2p.daemon.outgoing import Outgoing
+from mabeam_p2p.errors import Closed, InvalidValue, MabeamError, RemoteProtocolError
+from mabeam_p2p.events import Dropped
+from mabeam_p2p.requests import Answer, Failed, Refused, Request, Submit
+from mabeam_p2p.wire.local import (
+    Answered,
+    Ask,
+    Cancel,
+    ClientMessage,
+    DaemonMessage,
+    Goodbye,
+    Greet,
+    Subscribe,
+    Told,
+    Welcome,
+    client_messages,
+    encode,
+)
+
+PENDING_MAX = 1_024
+GREETING_SECONDS = 10.0
+FAREWELL_SECONDS = 1.0
+"""How long the last words may take to write."""
+READ_BYTES = 256 * 1024
+
+SLOW_LISTENER = "slow_listener"
+"""Reason of a Dropped event that tells a client of events that it did not get."""
+
+
+class Host(Protocol):
+    """What a client needs of the server."""
+
+    limits: Limits
+
+    def admit(self, client: "Client", greet: Greet) -> Welcome | Goodbye:
+        """Welcome the client, whose `admission` is set then, or say why not."""
+        ...
+
+    def ask(self, request: Request) -> Awaitable[Answer]: ...
+
+    def say(self, command: OwnCommand, timeout: float | None) -> Awaitable[Answer]:
+        """Commit a command of the daemon's own agent."""
+        ...
+
+
+class Client:
+    """One connection. `run` returns when it has ended."""
+
+    def __init__(
+        self, host: Host, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.admission: Admission | None = None
+        """None until it has greeted."""
+        self.is_listening = False
+        self._host = host
+        self._reader = reader
+        self._writer = writer
+        self._outgoing = Outgoing(host.limits.events_pending_max, _dropped)
+        self._messages = client_messages(host.limits)
+        self._asks: dict[int, asyncio.Future[Answer]] = {}
+        self._opening: asyncio.Future[Answer] | None = None
+
+    async def run(self) -> None:
+        """Serve the client until either side ends the connection."""
+        writing = asyncio.create_task(self._write(), name="client writer")
+        reading = asyncio.create_task(self._read(), name="client reader")
+        try:
+            # Either may end first: the reader when the client has gone, the writer at a farewell.
+            await asyncio.wait((writing, reading), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            reading.cancel()
+            for question in tuple(self._asks.values()):
+                if question is not self._opening:
+                    question.cancel()
+            self._outgoing.close()
+            await asyncio.wait((writing,), timeout=FAREWELL_SECONDS)
+            writing.cancel()
+            self._writer.transport.abort()
+            ends = await asyncio.gather(reading, writing, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    async def opened(self) -> None:
+        """Wait until the opening of the session, if it is under way, has come to something."""
+        if self._opening is not None:
+            with contextlib.suppress(MabeamError, asyncio.CancelledError):
+                await self._opening
+
+    def tell(self, encoded: bytes) -> None:
+        """Queue an event, if the client listens."""
+        if self.is_listening:
+            self._outgoing.put_event(encoded)
+
+    def dismiss(self, goodbye: Goodbye) -> None:
+        """Say the last word; `run` ends when it was written."""
+        self._outgoing.put_answer(encode(goodbye))
+        self._outgoing.close()
+
+    # ---- what the client says ----------------------------------------------------------------
+
+    async def _read(self) -> None:
+        try:
+            async with asyncio.timeout(GREETING_SECONDS) as greeting:
+                while data := await self._reader.read(READ_BYTES):
+                    for message in self._messages.feed(data):
+                        self._receive(message)
+                    if self.admission is not None:
+                        greeting.reschedule(None)
+                    await self._outgoing.wait_below(PENDING_MAX)
+        except RemoteProtocolError as error:
+            self.dismiss(Goodbye("protocol", str(error)))
+        except TimeoutError:
+            self.dismiss(Goodbye("protocol", f"no greeting within {GREETING_SECONDS:g} s"))
+        except OSError:
+            pass  # The client has gone; so have its questions.
+
+    def _receive(self, message: ClientMessage) -> None:
+        if self.admission is None:
+            if not isinstance(message, Greet):
+                raise RemoteProtocolError("greeting", "the first message is a Greet")
+            self._greet(message)
+            return
+        match message:
+            case Greet():
+                raise RemoteProtocolError("greeting", "a connection greets once")
+            case Ask(number=number, request=request):
+                self._ask(number, request, self.admission)
+            case Cancel(number=number):
+                if (question := self._asks.pop(number, None)) is not None:
+                    question.cancel()
+            case Subscribe(on=on):
+                self.is_listening = on
+            case _:
+                assert_never(message)
+
+    def _greet(self, greet: Greet) -> None:
+        reply = self._host.admit(self, greet)
+        if isinstance(reply, Goodbye):
+            self.dismiss(reply)
+        else:
+            self._put(reply)
+
+    def _ask(self, number: int, request: Request, admission: Admission) -> None:
+        if number in self._asks:
+            raise RemoteProtocolError("number", f"question {number} is under way")
+        if len(self._asks) >= PENDING_MAX:
+            detail = f"{PENDING_MAX} questions of this client are under way"
+            self._put(Answered(number, Failed("overloaded", detail)))
+            return
+        admitted = admission.admit(request)
+        if isinstance(admitted, Refused):
+            self._put(Answered(number, admitted))
+            return
+        if isinstance(admitted, OwnCommand):
+            timeout = request.timeout if isinstance(request, Submit) else None
+            question = asyncio.ensure_future(self._host.say(admitted, timeout))
+        else:
+            question = asyncio.ensure_future(self._host.ask(admitted))
+        if isinstance(request, Submit) and isinstance(request.command, OpenSession):
+            self._opening = question
+        self._asks[number] = question
+        question.add_done_callback(lambda done: self._answer(number, done))
+
+    # ---- what the client is told ---------------------------------------------------------------
+
+    def _answer(self, number: int, question: asyncio.Future[Answer]) -> None:
+        if question.cancelled():
+            return
+        error = question.exception()
+        if self._asks.get(number) is not question:
+            return
+        del self._asks[number]
+        if error is None:
+            self._put(Answered(number, question.result()))
+        else:
+            reason = "closed" if isinstance(error, Closed) else "unknown"
+            self._put(Answered(number, Failed(reason, str(error))))
+
+    def _put(self, message: DaemonMessage) -> None:
+        try:
+            self._outgoing.put_answer(encode(message))
+        except InvalidValue as error:
+            assert isinstance(message, Answered)
+            refusal = Refused("too_large", str(error))
+            self._outgoing.put_answer(encode(Answered(message.number, refusal)))
+
+    async def _write(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := await self._outgoing.take():
+                self._writer.write(data)
+                await self._writer.drain()
+
+
+def _dropped(count: int) -> bytes:
+    detail = "this client reads more slowly than things happen"
+    return encode(Told(Dropped("daemon", SLOW_LISTENER, detail, count)))

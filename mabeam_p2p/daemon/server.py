@@ -1,0 +1,178 @@
+"""The local socket of a running peer: one client or many, each an agent of its own.
+
+The socket's folder is this user's alone, and the kernel names the user behind each connection:
+nobody else is served. What a client may ask is decided in `admission`, what waits for it is
+bounded in `outgoing`; no client can slow another.
+
+1. A name belongs to one connection at a time; a second one that greets with it is refused.
+2. The session of a connection that has ended is closed in the log. That is tried until the cluster
+   says yes or no; then the agent can open another one.
+3. `Leave` ends the daemon, after the peer has said goodbye to its cluster.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import struct
+import sys
+from collections.abc import Awaitable, Callable
+
+from mabeam_p2p.config import Limits
+from mabeam_p2p.daemon.admission import Admission, OwnCommand
+from mabeam_p2p.daemon.client import Client
+from mabeam_p2p.errors import Closed
+from mabeam_p2p.events import Event
+from mabeam_p2p.ids import CLUSTER_SESSION, agent_id
+from mabeam_p2p.ports import Backend
+from mabeam_p2p.requests import Answer, Failed, Leave, Request, Submit
+from mabeam_p2p.wire.local import LOCAL_VERSION, Goodbye, Greet, Told, Welcome, encode
+
+CLIENTS_MAX = 1_024
+CLOSE_RETRY_SECONDS = 1.0
+"""Pause between two attempts to close a session while the cluster does not answer."""
+CLOSE_TIMEOUT_SECONDS = 10.0
+"""One such attempt."""
+
+_log = logging.getLogger(__name__)
+
+Say = Callable[[OwnCommand, float | None], Awaitable[Answer]]
+
+
+class Server:
+    """Serves the agents of this host from `start` until `close`.
+
+    backend: the running peer. epoch: the peer's. say: commits a command of the daemon's own agent.
+    on_leave: called when a client has made the peer leave.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        epoch: int,
+        limits: Limits,
+        own_name: str,
+        say: Say,
+        on_leave: Callable[[], None],
+    ) -> None:
+        self.limits = limits
+        self.say = say
+        self._backend = backend
+        self._epoch = epoch
+        self._own_name = own_name
+        self._on_leave = on_leave
+        self._clients: dict[Client, asyncio.Task[None]] = {}
+        self._closings: dict[int, asyncio.Task[None]] = {}
+        self._server: asyncio.Server | None = None
+        self._path = ""
+        self._stop_listening: Callable[[], None] | None = None
+
+    async def start(self, listener: socket.socket) -> None:
+        """Serve on a listening Unix socket, which belongs to the server from now on."""
+        self._path = listener.getsockname()
+        self._stop_listening = self._backend.listen(self._tell)
+        self._server = await asyncio.start_unix_server(self._accept, sock=listener)
+
+    async def close(self) -> None:
+        """Say goodbye to every client and remove the socket. Idempotent."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        server.close()
+        # Before the clients hear of it: who comes now shall find no daemon, not a dying one.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+        if self._stop_listening is not None:
+            self._stop_listening()
+        clients = list(self._clients.values())
+        for client in list(self._clients):
+            client.dismiss(Goodbye("closed", f"peer {self._backend.peer_name} stops"))
+        for closing in self._closings.values():
+            closing.cancel()
+        await asyncio.gather(*clients, *self._closings.values(), return_exceptions=True)
+
+    # ---- what clients need -------------------------------------------------------------------
+
+    def admit(self, client: Client, greet: Greet) -> Welcome | Goodbye:
+        """Welcome the client, whose `admission` is set then, or say why not."""
+        backend = self._backend
+        if greet.version != LOCAL_VERSION:
+            return Goodbye("version", f"the daemon speaks version {LOCAL_VERSION}")
+        if bool(greet.name) != (greet.session != CLUSTER_SESSION):
+            return Goodbye("protocol", "an agent greets with a session, and only an agent does")
+        agent = agent_id(greet.name, backend.peer_name) if greet.name else None
+        if agent is not None and (
+            greet.name == self._own_name or any(self._holds(c, agent) for c in self._clients)
+        ):
+            return Goodbye(
+                "name",
+                f"an agent named {greet.name!r} is attached to peer {backend.peer_name} already: "
+                "take another name",
+            )
+        client.admission = Admission(agent, greet.session, backend.peer, self._epoch)
+        return Welcome(LOCAL_VERSION, backend.peer, backend.peer_name, backend.cluster, self._epoch)
+
+    async def ask(self, request: Request) -> Answer:
+        answer = await self._backend.ask(request)
+        if isinstance(request, Leave):
+            # In the next turn: the answer is on its way to the client before the daemon ends.
+            asyncio.get_running_loop().call_soon(self._on_leave)
+        return answer
+
+    # ---- connections -------------------------------------------------------------------------
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        user = peer_user(writer.get_extra_info("socket"))
+        if user not in (None, os.getuid()) or len(self._clients) >= CLIENTS_MAX:
+            _log.warning("connection refused: user=%s clients=%d", user, len(self._clients))
+            writer.transport.abort()
+            return
+        client = Client(self, reader, writer)
+        self._clients[client] = asyncio.create_task(self._serve(client), name="client")
+
+    async def _serve(self, client: Client) -> None:
+        try:
+            await client.run()
+        except Exception:
+            _log.exception("a client's connection broke an invariant")
+        finally:
+            del self._clients[client]
+        admission = client.admission
+        if admission is not None and (closing := admission.closing()) is not None:
+            task = asyncio.create_task(self._close_session(client, closing), name="close session")
+            self._closings[admission.session] = task
+            task.add_done_callback(lambda _: self._closings.pop(admission.session, None))
+
+    async def _close_session(self, client: Client, closing: Submit) -> None:
+        """Close what the client left open, until the cluster says yes or no."""
+        await client.opened()
+        request = Submit(closing.command, CLOSE_TIMEOUT_SECONDS)
+        with contextlib.suppress(Closed):
+            while True:
+                if not isinstance(await self._backend.ask(request), Failed):
+                    return
+                await asyncio.sleep(CLOSE_RETRY_SECONDS)
+
+    def _tell(self, event: Event) -> None:
+        listening = [client for client in self._clients if client.is_listening]
+        if listening:
+            encoded = encode(Told(event))
+            for client in listening:
+                client.tell(encoded)
+
+    def _holds(self, client: Client, agent: str) -> bool:
+        return client.admission is not None and client.admission.agent == agent
+
+
+def peer_user(connection: socket.socket) -> int | None:
+    """User id of the process at the other end of a Unix socket, as the kernel knows it; None where
+    the system does not tell, and the folder's mode alone keeps others out."""
+    if not sys.platform.startswith("linux"):
+        return None
+    credentials = connection.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
+    )
+    _, user, _ = struct.unpack("3i", credentials)
+    return int(user)

@@ -1,0 +1,120 @@
+import pytest
+
+from mabeam_p2p.commands import (
+    AnyCommand,
+    AppendJournal,
+    Arrive,
+    CastVote,
+    CloseSession,
+    Configure,
+    DepartPeer,
+    Noop,
+    OpenSession,
+    Tick,
+)
+from mabeam_p2p.daemon.admission import CLOSING_SEQUENCE, Admission
+from mabeam_p2p.ids import AgentId, ClusterId, PeerId, ProposalId, SessionId
+from mabeam_p2p.records import Choice, OnDeparture
+from mabeam_p2p.requests import ReadStatus, Refused, Submit
+
+MINE = SessionId(7)
+OTHER = SessionId(8)
+NOBODY = SessionId(0)
+PEER = PeerId("00000000000000aa")
+
+
+def named() -> Admission:
+    return Admission(AgentId("ant@hill"), MINE, PEER, 3)
+
+
+def nameless() -> Admission:
+    return Admission(None, NOBODY, PEER, 3)
+
+
+def opening(agent: str = "ant@hill", session: SessionId = MINE) -> OpenSession:
+    return OpenSession(session, 1, AgentId(agent), PeerId("ff" * 8), 99, (), True, True)
+
+
+def vote(session: SessionId) -> CastVote:
+    return CastVote(session, 2, ProposalId("p"), Choice.ACCEPT, 1000, "")
+
+
+def arrival(session: SessionId) -> Arrive:
+    return Arrive(session, 2, "gate", 2, 1, OnDeparture.BREAK)
+
+
+def reason(admission: Admission, command: AnyCommand) -> str:
+    refused = admission.admit(Submit(command))
+    assert isinstance(refused, Refused)
+    return refused.reason
+
+
+def test_questions_pass() -> None:
+    assert named().admit(ReadStatus()) == ReadStatus()
+    assert nameless().admit(ReadStatus()) == ReadStatus()
+
+
+def test_daemon_says_where_an_agent_lives() -> None:
+    admitted = named().admit(Submit(opening(), 5.0))
+    assert isinstance(admitted, Submit)
+    assert isinstance(admitted.command, OpenSession)
+    assert (admitted.command.peer, admitted.command.epoch) == (PEER, 3)
+    assert admitted.timeout == 5.0
+
+
+def test_session_is_opened_under_the_greeted_name_only() -> None:
+    assert reason(named(), opening("bee@hill")) == "name_taken"
+    assert reason(named(), opening("ant@elsewhere")) == "name_taken"
+
+
+def test_session_is_opened_under_the_greeted_id_only() -> None:
+    assert reason(named(), opening(session=OTHER)) == "unknown_session"
+
+
+def test_client_without_a_name_opens_no_session() -> None:
+    assert reason(nameless(), opening(session=NOBODY)) == "unknown_session"
+
+
+@pytest.mark.parametrize("make", [vote, arrival, lambda s: CloseSession(s, 9, "bye")])
+def test_commands_of_another_session_are_refused(make) -> None:  # type: ignore[no-untyped-def]
+    assert named().admit(Submit(make(MINE))) == Submit(make(MINE))
+    assert reason(named(), make(OTHER)) == "unknown_session"
+    assert reason(named(), make(NOBODY)) == "unknown_session"
+
+
+def test_client_without_a_name_speaks_for_the_daemons_own_agent() -> None:
+    assert nameless().admit(Submit(vote(NOBODY))) == vote(NOBODY)
+    item = AppendJournal(NOBODY, 0, "notes", b"\x01")
+    assert nameless().admit(Submit(item)) == item
+
+
+def test_client_without_a_name_cannot_arrive_or_close() -> None:
+    # Two such clients would be one and the same party.
+    assert reason(nameless(), arrival(NOBODY)) == "unknown_session"
+    assert reason(nameless(), CloseSession(NOBODY, 0, "bye")) == "unknown_session"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Noop(MINE, 1),
+        Tick(MINE, 1),
+        Configure(MINE, 1, ClusterId(""), ()),
+        DepartPeer(MINE, 1, PEER, 1, "gone"),
+    ],
+    ids=lambda command: type(command).__name__,
+)
+def test_what_leaders_write_is_refused(command: AnyCommand) -> None:
+    assert reason(named(), command) == "invalid"
+    assert reason(nameless(), command) == "invalid"
+
+
+def test_session_that_was_never_opened_needs_no_closing() -> None:
+    assert named().closing() is None
+    assert nameless().closing() is None
+
+
+def test_host_closes_an_open_session_behind_everything_that_was_under_way() -> None:
+    admission = named()
+    admission.admit(Submit(opening()))
+    assert admission.closing() == Submit(CloseSession(MINE, CLOSING_SEQUENCE, "disconnected"))

@@ -1,0 +1,466 @@
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from mabeam_p2p.commands import CastVote, CloseSession, OpenSession
+from mabeam_p2p.config import Limits
+from mabeam_p2p.daemon import client as client_module
+from mabeam_p2p.daemon.admission import CLOSING_SEQUENCE, OwnCommand
+from mabeam_p2p.daemon.server import Server, peer_user
+from mabeam_p2p.events import Dropped, Event, QuorumChanged
+from mabeam_p2p.ids import AgentId, PeerId, ProposalId, SessionId
+from mabeam_p2p.records import Choice
+from mabeam_p2p.requests import (
+    Answer,
+    Committed,
+    Done,
+    Failed,
+    Leave,
+    ReadMembers,
+    ReadStatus,
+    Refused,
+    Request,
+    Submit,
+)
+from mabeam_p2p.wire.local import (
+    LOCAL_VERSION,
+    Answered,
+    Ask,
+    Cancel,
+    ClientMessage,
+    DaemonMessage,
+    Goodbye,
+    Greet,
+    Subscribe,
+    Told,
+    Welcome,
+    daemon_messages,
+    encode,
+)
+from tests.eventually import eventually
+from tests.in_loop import in_loop
+
+PEER = PeerId("00000000000000aa")
+SESSION = SessionId(7)
+
+
+class FakePeer:
+    """A Backend whose answers the test gives."""
+
+    peer = PEER
+    peer_name = "hill"
+    cluster = "default"
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Request, asyncio.Future[Answer]]] = []
+        self.listeners: list[Callable[[Event], None]] = []
+
+    def ask(self, request: Request) -> Awaitable[Answer]:
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.asked.append((request, answer))
+        return answer
+
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    async def close(self) -> None:
+        pass
+
+    def tell(self, event: Event) -> None:
+        for listener in self.listeners:
+            listener(event)
+
+    def requests(self) -> list[Request]:
+        return [request for request, _ in self.asked]
+
+
+class Connection:
+    """A client of the local socket that says exactly what the test wants."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self._frames = daemon_messages()
+        self._heard: list[DaemonMessage] = []
+
+    def say(self, *messages: ClientMessage) -> None:
+        for message in messages:
+            self.writer.write(encode(message))
+
+    async def hear(self) -> DaemonMessage | None:
+        """The next message; None at the end of the connection."""
+        async with asyncio.timeout(10):
+            while not self._heard:
+                try:
+                    data = await self.reader.read(65536)
+                except ConnectionResetError:
+                    return None
+                if not data:
+                    return None
+                self._heard += self._frames.feed(data)
+        return self._heard.pop(0)
+
+    async def greet(self, name: str = "", session: int = 0) -> DaemonMessage | None:
+        self.say(Greet(LOCAL_VERSION, name, SessionId(session)))
+        return await self.hear()
+
+    async def close(self) -> None:
+        self.writer.close()
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()
+
+
+class Daemon:
+    """A server over a fake peer, and its clients."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.peer = FakePeer()
+        self.said: list[OwnCommand] = []
+        self.leaves = 0
+        self.server = Server(
+            self.peer,
+            epoch=3,
+            limits=Limits(events_pending_max=4),
+            own_name="hill",
+            say=self._say,
+            on_leave=self._on_leave,
+        )
+        self._connections: list[Connection] = []
+
+    async def _say(self, command: OwnCommand, seconds: float | None) -> Answer:
+        self.said.append(command)
+        return Committed(9, 1)
+
+    def _on_leave(self) -> None:
+        self.leaves += 1
+
+    async def connect(self) -> Connection:
+        connection = Connection(*await asyncio.open_unix_connection(self.path))
+        self._connections.append(connection)
+        return connection
+
+    async def attach(self, name: str, session: SessionId = SESSION) -> Connection:
+        """A client with a name whose session is being opened."""
+        connection = await self.connect()
+        assert isinstance(await connection.greet(name, session), Welcome)
+        agent = AgentId(f"{name}@hill")
+        opening = OpenSession(session, 1, agent, PeerId("ff" * 8), 0, (), True, True)
+        known = len(self.peer.asked)
+        connection.say(Ask(1, Submit(opening)))
+        await eventually(lambda: len(self.peer.asked) > known)
+        return connection
+
+    async def close(self) -> None:
+        for connection in self._connections:
+            await connection.close()
+        await self.server.close()
+
+
+@contextlib.asynccontextmanager
+async def daemon(folder: Path) -> AsyncIterator[Daemon]:
+    path = str(folder / "d.sock")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    running = Daemon(path)
+    await running.server.start(listener)
+    try:
+        yield running
+    finally:
+        await running.close()
+
+
+@in_loop
+async def test_client_is_told_whose_daemon_it_is(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.connect()
+        assert await connection.greet() == Welcome(LOCAL_VERSION, PEER, "hill", "default", 3)
+
+
+@in_loop
+async def test_questions_are_answered_by_number_in_any_order(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.connect()
+        await connection.greet()
+        connection.say(Ask(1, ReadStatus()), Ask(2, ReadMembers()))
+        await eventually(lambda: len(d.peer.asked) == 2)
+        d.peer.asked[1][1].set_result(Done())
+        assert await connection.hear() == Answered(2, Done())
+        d.peer.asked[0][1].set_result(Failed("no_quorum", ""))
+        assert await connection.hear() == Answered(1, Failed("no_quorum", ""))
+
+
+@in_loop
+async def test_second_connection_with_a_name_is_refused_until_the_first_has_ended(
+    tmp_path: Path,
+) -> None:
+    async with daemon(tmp_path) as d:
+        first, second = await d.connect(), await d.connect()
+        assert isinstance(await first.greet("ant", 7), Welcome)
+        goodbye = await second.greet("ant", 8)
+        assert isinstance(goodbye, Goodbye)
+        assert goodbye.reason == "name"
+        assert "'ant'" in goodbye.detail
+        assert await second.hear() is None
+        await first.close()
+        third = await d.connect()
+        while isinstance(await third.greet("ant", 9), Goodbye):
+            third = await d.connect()
+
+
+@in_loop
+async def test_name_of_the_daemons_own_agent_is_taken(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.connect()
+        goodbye = await connection.greet("hill", 7)
+        assert isinstance(goodbye, Goodbye)
+        assert goodbye.reason == "name"
+
+
+@in_loop
+async def test_client_of_another_version_is_refused(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.connect()
+        connection.say(Greet(LOCAL_VERSION + 1, ""))
+        goodbye = await connection.hear()
+        assert isinstance(goodbye, Goodbye)
+        assert goodbye.reason == "version"
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"\xff" * 64,
+        b"\x00\x00\x00\x01\xff",
+        encode(Ask(1, ReadStatus())),
+        encode(Greet(LOCAL_VERSION, "ant")),
+        encode(Greet(LOCAL_VERSION, "", SESSION)),
+        encode(Greet(LOCAL_VERSION, "")) * 2,
+        encode(Greet(LOCAL_VERSION, "")) + encode(Ask(1, ReadStatus())) * 2,
+    ],
+    ids=["size", "cbor", "no greeting", "no session", "no name", "greets twice", "same number"],
+)
+@in_loop
+async def test_nonsense_ends_the_connection_and_nothing_else(
+    tmp_path: Path, nonsense: bytes
+) -> None:
+    async with daemon(tmp_path) as d:
+        other, connection = await d.connect(), await d.connect()
+        await other.greet("bee", 5)
+        connection.writer.write(nonsense)
+        heard = await connection.hear()
+        if isinstance(heard, Welcome):
+            heard = await connection.hear()
+        assert isinstance(heard, Goodbye)
+        assert heard.reason == "protocol"
+        assert await connection.hear() is None
+        other.say(Ask(1, ReadMembers()))
+        await eventually(lambda: ReadMembers() in d.peer.requests())
+
+
+@in_loop
+async def test_silent_connection_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "GREETING_SECONDS", 0.02)
+    async with daemon(tmp_path) as d:
+        connection = await d.connect()
+        goodbye = await connection.hear()
+        assert isinstance(goodbye, Goodbye)
+        assert "no greeting" in goodbye.detail
+
+
+@in_loop
+async def test_cancelled_question_is_cancelled_at_the_peer(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.connect()
+        await connection.greet()
+        connection.say(Ask(1, ReadStatus()))
+        await eventually(lambda: len(d.peer.asked) == 1)
+        connection.say(Cancel(1), Cancel(99))
+        await eventually(lambda: d.peer.asked[0][1].cancelled())
+
+
+@in_loop
+async def test_questions_beyond_the_bound_are_overloaded_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "PENDING_MAX", 2)
+    async with daemon(tmp_path) as d:
+        connection = await d.connect()
+        await connection.greet()
+        connection.say(*(Ask(number, ReadStatus()) for number in (1, 2, 3)))
+        answered = await connection.hear()
+        assert isinstance(answered, Answered)
+        assert answered.number == 3
+        assert isinstance(answered.answer, Failed)
+        assert answered.answer.reason == "overloaded"
+        assert len(d.peer.asked) == 2
+
+
+@in_loop
+async def test_refused_command_does_not_reach_the_peer(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.connect()
+        await connection.greet("ant", SESSION)
+        connection.say(Ask(1, Submit(CloseSession(SessionId(8), 1, "not mine"))))
+        answered = await connection.hear()
+        assert isinstance(answered, Answered)
+        assert isinstance(answered.answer, Refused)
+        assert d.peer.asked == []
+
+
+@in_loop
+async def test_client_without_a_name_votes_as_the_daemons_own_agent(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.connect()
+        await connection.greet()
+        vote = CastVote(SessionId(0), 0, ProposalId("p"), Choice.REJECT, 900, "too hot")
+        connection.say(Ask(4, Submit(vote)))
+        assert await connection.hear() == Answered(4, Committed(9, 1))
+        assert d.said == [vote]
+        assert d.peer.asked == []
+
+
+@in_loop
+async def test_events_reach_those_who_listen(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        listening, silent = await d.connect(), await d.connect()
+        await listening.greet()
+        await silent.greet()
+        listening.say(Subscribe(True), Ask(1, ReadStatus()))
+        await eventually(lambda: len(d.peer.asked) == 1)
+        d.peer.tell(QuorumChanged(True))
+        assert await listening.hear() == Told(QuorumChanged(True))
+        silent.say(Ask(1, ReadMembers()))
+        await eventually(lambda: len(d.peer.asked) == 2)
+        d.peer.asked[1][1].set_result(Done())
+        assert await silent.hear() == Answered(1, Done())
+
+
+@in_loop
+async def test_slow_client_loses_its_oldest_events_and_is_told_how_many(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        slow = await d.connect()
+        await slow.greet()
+        slow.say(Subscribe(True), Ask(1, ReadStatus()))
+        await eventually(lambda: len(d.peer.asked) == 1)
+        # All in one turn of the loop: nobody can have read in between.
+        for number in range(10):
+            d.peer.tell(QuorumChanged(number % 2 == 0))
+        told = await slow.hear()
+        assert isinstance(told, Told)
+        assert isinstance(told.event, Dropped)
+        assert (told.event.reason, told.event.count) == ("slow_listener", 6)
+        assert [await slow.hear() for _ in range(4)] == [
+            Told(QuorumChanged(number % 2 == 0)) for number in range(6, 10)
+        ]
+
+
+@in_loop
+async def test_session_of_a_client_that_has_gone_is_closed(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.attach("ant")
+        d.peer.asked[0][1].set_result(Committed(5, 1))
+        assert await connection.hear() == Answered(1, Committed(5, 1))
+        connection.say(Ask(2, ReadMembers()))
+        await eventually(lambda: len(d.peer.asked) == 2)
+        await connection.close()
+        await eventually(lambda: len(d.peer.asked) == 3)
+        assert d.peer.asked[1][1].cancelled()
+        closing = d.peer.asked[2][0]
+        assert isinstance(closing, Submit)
+        assert closing.command == CloseSession(SESSION, CLOSING_SEQUENCE, "disconnected")
+
+
+@in_loop
+async def test_closing_waits_for_the_opening_that_is_under_way(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.attach("ant")
+        other = await d.connect()
+        await connection.close()
+        # A whole conversation with somebody else: the server has seen the end by then.
+        await other.greet("bee", 8)
+        assert len(d.peer.asked) == 1
+        assert not d.peer.asked[0][1].cancelled()
+        d.peer.asked[0][1].set_result(Committed(5, 1))
+        await eventually(lambda: len(d.peer.asked) == 2)
+        closing = d.peer.asked[1][0]
+        assert isinstance(closing, Submit)
+        assert isinstance(closing.command, CloseSession)
+
+
+@in_loop
+async def test_closing_is_tried_until_the_cluster_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mabeam_p2p.daemon.server.CLOSE_RETRY_SECONDS", 0.001)
+    async with daemon(tmp_path) as d:
+        connection = await d.attach("ant")
+        d.peer.asked[0][1].set_result(Committed(5, 1))
+        await connection.close()
+        await eventually(lambda: len(d.peer.asked) == 2)
+        d.peer.asked[1][1].set_result(Failed("no_quorum", ""))
+        await eventually(lambda: len(d.peer.asked) == 3)
+        assert d.peer.asked[2][0] == d.peer.asked[1][0]
+        d.peer.asked[2][1].set_result(Committed(6, 1))
+
+
+@in_loop
+async def test_client_that_greeted_and_opened_nothing_leaves_no_trace(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        connection, other = await d.connect(), await d.connect()
+        await connection.greet("ant", SESSION)
+        await connection.close()
+        while isinstance(await other.greet("ant", 8), Goodbye):
+            other = await d.connect()
+        assert d.peer.asked == []
+
+
+@in_loop
+async def test_leave_is_answered_before_the_daemon_ends(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.connect()
+        await connection.greet()
+        connection.say(Ask(1, Leave()))
+        await eventually(lambda: len(d.peer.asked) == 1)
+        assert d.leaves == 0
+        d.peer.asked[0][1].set_result(Done())
+        assert await connection.hear() == Answered(1, Done())
+        await eventually(lambda: d.leaves == 1)
+
+
+@in_loop
+async def test_closing_the_server_says_goodbye_and_removes_the_socket(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.connect()
+        await connection.greet()
+        await d.server.close()
+        goodbye = await connection.hear()
+        assert isinstance(goodbye, Goodbye)
+        assert goodbye.reason == "closed"
+        assert await connection.hear() is None
+        with pytest.raises(FileNotFoundError):
+            await d.connect()
+
+
+@in_loop
+async def test_connections_of_other_users_are_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mabeam_p2p.daemon.server.peer_user", lambda _: os.getuid() + 1)
+    async with daemon(tmp_path) as d:
+        connection = await d.connect()
+        connection.say(Greet(LOCAL_VERSION, ""))
+        assert await connection.hear() is None
+
+
+def test_kernel_names_the_user_at_the_other_end() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        assert peer_user(ours) in (None, os.getuid())
