@@ -1,1 +1,1 @@
-"""What a peer remembers over a crash."""
+"""Data folders: what a peer must not forget, durable before anybody is told."""

@@ -1,0 +1,103 @@
+"""Data folders: where they are, that they are ours, and that one process alone uses each.
+
+Rules:
+
+1. By default `<user's state folder>/mabeam/<cluster>/<peer name>`; nothing else is in it than what
+   `sqlite` writes and the file `lock`.
+2. A folder made here has mode 0700, a file 0600. An existing folder keeps the mode its owner gave.
+3. The lock, not the process id in it, is the truth: it ends with the process, however that ends.
+"""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+from mabeam_p2p.errors import DataFolderHeld, StorageError
+
+LOCK_NAME = "lock"
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+
+
+def default_path(cluster: str, name: str) -> Path:
+    """The data folder of the peer `name`. Does not look whether it exists."""
+    home = os.environ.get("XDG_STATE_HOME")
+    state_folder = Path(home) if home else Path.home() / ".local" / "state"
+    return state_folder / "mabeam" / cluster / name
+
+
+class FolderLock:
+    """A data folder held by this process until `release`. Made with `hold`."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def hold(path: str) -> FolderLock:
+    """Make the folder if it is missing, and lock it. Raises DataFolderHeld, StorageError."""
+    try:
+        _make_folders(Path(path))
+        lock_path = os.path.join(path, LOCK_NAME)
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    except OSError as error:
+        raise unusable(path, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        holder = f"{os.getpid()}\n".encode()
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holder, 0)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 32, 0).strip()
+        os.close(descriptor)
+        who = f"process {holder.decode()}" if holder.isdigit() else "another process"
+        raise DataFolderHeld(
+            f"the data folder {path} is in use by {who}: stop it, or give this peer another "
+            "name or data folder",
+            path=path,
+        ) from None
+    except OSError as error:
+        os.close(descriptor)
+        raise unusable(path, error) from error
+    return FolderLock(path, descriptor)
+
+
+def unusable(path: str, error: OSError) -> StorageError:
+    """The error that says what is wrong with `path` and what to do."""
+    match error.errno:
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            advice = "make it writable for this user, or take another data folder"
+        case errno.ENOTDIR | errno.EEXIST:
+            advice = "a file is in the way: move it, or take another data folder"
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            advice = "free some space, then start the peer again"
+        case _:
+            advice = "check the disk, then start the peer again"
+    reason = error.strerror or str(error)
+    return StorageError(f"the data folder {path} cannot be used ({reason}): {advice}", path=path)
+
+
+def sync(path: str) -> None:
+    """Make the names in a folder durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_folders(path: Path) -> None:
+    """Make `path` and what is missing above it, all private, each name durable."""
+    if path.is_dir():
+        return
+    if path.parent != path:
+        _make_folders(path.parent)
+    path.mkdir(FOLDER_MODE, exist_ok=True)
+    sync(str(path.parent))

@@ -1,0 +1,128 @@
+"""What stands in a data folder's database: tables, rows, checksums.
+
+Wanted from a row: that a person can read it with `sqlite3`, and that damage to any bit of it shows.
+"""
+
+import zlib
+from typing import Any, assert_never
+
+import msgspec
+from msgspec import Struct
+
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.records import (
+    Batch,
+    BootstrapState,
+    HardState,
+    KnownAddresses,
+    Variable,
+)
+
+FORMAT = 1
+"""Of the tables and of what stands in them. A folder of a later format is refused."""
+
+PAGE_BYTES = 4_096
+
+SCHEMA = (
+    "CREATE TABLE batches (first_index INTEGER PRIMARY KEY, count INTEGER NOT NULL, "
+    "term INTEGER NOT NULL, clock INTEGER NOT NULL, voters BLOB NOT NULL, blob BLOB NOT NULL, "
+    "checksum INTEGER NOT NULL)",
+    "CREATE TABLE records (name TEXT PRIMARY KEY, record BLOB NOT NULL, "
+    "checksum INTEGER NOT NULL) WITHOUT ROWID",
+)
+"""The batches of log 0, and every other record under the name that `name_of` gives it."""
+
+INSERT_BATCH = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?)"
+DELETE_BATCHES = "DELETE FROM batches WHERE first_index > ?"
+SELECT_BATCHES = "SELECT * FROM batches ORDER BY first_index"
+REPLACE_RECORD = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"
+SELECT_LAST_INDEX = "SELECT first_index + count - 1 FROM batches ORDER BY first_index DESC LIMIT 1"
+SELECT_RECORDS = "SELECT * FROM records ORDER BY name"
+SELECT_IDENTITY = "SELECT * FROM records WHERE name = 'identity'"
+SELECT_SCHEMA = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
+
+BatchRow = tuple[int, int, int, int, bytes, bytes, int]
+RecordRow = tuple[str, bytes, int]
+
+
+class Identity(Struct, frozen=True, array_like=True, tag=0):
+    """Whose folder this is. Its tag is no Record's."""
+
+    format: int
+    peer: PeerId
+    epoch: int
+    created: int
+    """Unix seconds, for people."""
+
+
+Stored = Identity | HardState | BootstrapState | KnownAddresses | Variable
+"""What a row of the table `records` holds."""
+
+_stored: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Stored)
+_voters = msgspec.msgpack.Decoder(tuple[PeerId, ...])
+_encode = msgspec.msgpack.encode
+
+
+class DamagedRow(Exception):
+    """A row that is not what was written. `content`: a part of it to find its place by."""
+
+    def __init__(self, what: str, content: bytes) -> None:
+        super().__init__(what)
+        self.content = content
+
+
+def name_of(record: Stored) -> str:
+    """The one row that a record replaces."""
+    match record:
+        case Identity():
+            return "identity"
+        case HardState():
+            return f"hard state {record.log}"
+        case BootstrapState():
+            return "bootstrap"
+        case KnownAddresses():
+            return "addresses"
+        case Variable():
+            return f"variable {record.name}"
+        case _:
+            assert_never(record)
+
+
+def record_row(record: Stored) -> RecordRow:
+    name, encoded = name_of(record), _encode(record)
+    return name, encoded, _record_checksum(name, encoded)
+
+
+def record_from(row: tuple[Any, ...]) -> Stored:
+    """Raises DamagedRow."""
+    name, encoded, checksum = row
+    if not (isinstance(name, str) and isinstance(encoded, bytes)):
+        raise DamagedRow("a record has columns of other types", b"")
+    if _record_checksum(name, encoded) != checksum:
+        raise DamagedRow(f"the record {name!r} has a wrong checksum", encoded)
+    record: Stored = _stored.decode(encoded)
+    return record
+
+
+def batch_row(batch: Batch) -> BatchRow:
+    voters = _encode(batch.voters)
+    numbers = (batch.index, batch.count, batch.term, batch.clock)
+    return *numbers, voters, batch.blob, _batch_checksum(numbers, voters, batch.blob)
+
+
+def batch_from(row: tuple[Any, ...]) -> Batch:
+    """Raises DamagedRow."""
+    index, count, term, clock, voters, blob, checksum = row
+    if not (isinstance(voters, bytes) and isinstance(blob, bytes)):
+        raise DamagedRow(f"the batch at index {index} has columns of other types", b"")
+    if _batch_checksum((index, count, term, clock), voters, blob) != checksum:
+        raise DamagedRow(f"the batch at index {index} has a wrong checksum", blob or voters)
+    return Batch(index, count, term, clock, blob, _voters.decode(voters))
+
+
+def _batch_checksum(numbers: tuple[int, ...], voters: bytes, blob: bytes) -> int:
+    return zlib.crc32(blob, zlib.crc32(voters, zlib.crc32(_encode(numbers))))
+
+
+def _record_checksum(name: str, encoded: bytes) -> int:
+    return zlib.crc32(encoded, zlib.crc32(name.encode(errors="surrogatepass")))

@@ -1,0 +1,79 @@
+"""A data folder without a disk: the same promises until the object is gone."""
+
+import secrets
+from collections.abc import Sequence
+from typing import assert_never
+
+from mabeam_p2p.errors import StorageError
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.records import (
+    Batch,
+    BootstrapState,
+    HardState,
+    KnownAddresses,
+    LogAppend,
+    Record,
+    Recovered,
+    Variable,
+)
+
+
+class MemoryStorage:
+    """Satisfies ports.Storage. After `close`, `recover` opens it again, as the next epoch."""
+
+    def __init__(self) -> None:
+        self.path = ":memory:"
+        self._peer = PeerId(secrets.token_hex(8))
+        self._epoch = 0
+        self._is_open = False
+        self._hard_states: dict[int, HardState] = {}
+        self._batches: list[Batch] = []
+        self._bootstrap: BootstrapState | None = None
+        self._variables: dict[str, Variable] = {}
+        self._addresses: tuple[str, ...] = ()
+
+    def recover(self) -> Recovered:
+        self._epoch += 1
+        self._is_open = True
+        return Recovered(
+            self._peer,
+            self._epoch,
+            tuple(self._hard_states[log] for log in sorted(self._hard_states)),
+            tuple(self._batches),
+            self._bootstrap,
+            tuple(self._variables[name] for name in sorted(self._variables)),
+            self._addresses,
+        )
+
+    def write(self, records: Sequence[Record]) -> None:
+        if not self._is_open:
+            raise StorageError("the storage in memory is not open", path=self.path)
+        for record in records:
+            match record:
+                case HardState():
+                    self._hard_states[record.log] = record
+                case LogAppend():
+                    self._append(record)
+                case BootstrapState():
+                    self._bootstrap = record
+                case KnownAddresses():
+                    self._addresses = record.addresses
+                case Variable():
+                    self._variables[record.name] = record
+                case _:
+                    assert_never(record)
+
+    def close(self) -> None:
+        self._is_open = False
+
+    def _append(self, record: LogAppend) -> None:
+        while self._batches and self._batches[-1].index > record.keep_index:
+            self._batches.pop()
+        assert self._last_index == record.keep_index, "what stays ends with a batch"
+        for batch in record.batches:
+            assert batch.index == self._last_index + 1, "batches are contiguous"
+            self._batches.append(batch)
+
+    @property
+    def _last_index(self) -> int:
+        return self._batches[-1].last_index if self._batches else 0

@@ -1,0 +1,160 @@
+"""Reading a data folder without touching it: all that it holds, or where it is damaged.
+
+Four checks, each for what the one before cannot see:
+
+1. the head of the database and its write-ahead log (`wal`), before SQLite looks at either: what
+   SQLite takes for the end of a log may be damage;
+2. SQLite's own check of its pages, and that the tables are those that were made;
+3. the checksum of every row (`layout`);
+4. that the batches make one log: no gap, terms and clocks that never fall.
+
+What damage leaves as it was, as in free space, is none.
+"""
+
+import re
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from mabeam_p2p.errors import LogCorrupt, StorageError
+from mabeam_p2p.records import Batch
+from mabeam_p2p.storage import layout, wal
+from mabeam_p2p.storage.layout import DamagedRow, Identity, Stored
+
+WAL_SUFFIX = "-wal"
+
+_MAGIC = b"SQLite format 3\x00"
+_PAGE_BYTES_OFFSET, _VERSIONS_OFFSET = 16, 18
+_WAL_VERSIONS = b"\x02\x02"
+_DAMAGE = (
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_FORMAT,
+    sqlite3.SQLITE_ERROR,
+)
+ERROR_FAMILY = 0xFF
+_FIND_BYTES = 64
+
+Connect = Callable[[str], sqlite3.Connection]
+"""Opens a database by its URI."""
+
+
+class Contents(Struct, frozen=True):
+    identity: Identity
+    stored: tuple[Stored, ...]
+    batches: tuple[Batch, ...]
+
+
+def read(database: Path, connect: Connect) -> Contents:
+    """All of it. Raises LogCorrupt, StorageError for a later format, OSError, sqlite3.Error."""
+    _check_head(database)
+    _check_wal(database)
+    with closing(connect(uri(database, "ro"))) as connection:
+        try:
+            _check_pages(connection, database)
+            identity = _identity(connection, database)
+            stored = tuple(map(layout.record_from, connection.execute(layout.SELECT_RECORDS)))
+            batches = tuple(map(layout.batch_from, connection.execute(layout.SELECT_BATCHES)))
+        except DamagedRow as error:
+            _refuse(database, _find(database, error.content), str(error))
+        except sqlite3.Error as error:
+            if _is_damage(error):
+                _refuse(database, 0, str(error))
+            raise
+    _check_log(database, batches)
+    return Contents(identity, stored, batches)
+
+
+def uri(database: Path, mode: str) -> str:
+    """mode: `ro` or `rw`; neither makes a database that is missing."""
+    return f"file:{quote(str(database))}?mode={mode}"
+
+
+# ---- the four checks -------------------------------------------------------------------------
+
+
+def _check_head(database: Path) -> None:
+    with database.open("rb") as file:
+        head = file.read(100)
+    if not head.startswith(_MAGIC) or len(head) < 100:
+        _refuse(database, 0, "it is not a database")
+    if head[_PAGE_BYTES_OFFSET:_VERSIONS_OFFSET] != layout.PAGE_BYTES.to_bytes(2, "big"):
+        _refuse(database, _PAGE_BYTES_OFFSET, "it has another page size")
+    # With another version SQLite would pass over the write-ahead log and all that is in it.
+    if head[_VERSIONS_OFFSET : _VERSIONS_OFFSET + 2] != _WAL_VERSIONS:
+        _refuse(database, _VERSIONS_OFFSET, "it has no write-ahead log")
+
+
+def _check_wal(database: Path) -> None:
+    path = Path(f"{database}{WAL_SUFFIX}")
+    offset = wal.find_damage(path.read_bytes(), layout.PAGE_BYTES) if path.exists() else None
+    if offset is not None:
+        _refuse(path, offset, "committed transactions stand behind a damaged one")
+
+
+def _check_pages(connection: sqlite3.Connection, database: Path) -> None:
+    (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if finding != "ok":
+        page = re.search(r"page (\d+)", finding, re.IGNORECASE)
+        offset = (int(page[1]) - 1) * layout.PAGE_BYTES if page else 0
+        _refuse(database, offset, finding.replace("\n", " "))
+    schema = tuple(sql for (sql,) in connection.execute(layout.SELECT_SCHEMA))
+    if schema != layout.SCHEMA:
+        _refuse(database, 0, "its tables are not those that were made")
+
+
+def _identity(connection: sqlite3.Connection, database: Path) -> Identity:
+    row = connection.execute(layout.SELECT_IDENTITY).fetchone()
+    if row is None:
+        _refuse(database, 0, "it does not say whose it is")
+    identity = layout.record_from(row)
+    assert isinstance(identity, Identity), "the row of this name holds nothing else"
+    if identity.format > layout.FORMAT:
+        raise StorageError(
+            f"{database} has format {identity.format}, and this release knows {layout.FORMAT}: "
+            "upgrade mabeam_p2p, or take another data folder",
+            path=str(database),
+        )
+    return identity
+
+
+def _check_log(database: Path, batches: tuple[Batch, ...]) -> None:
+    next_index, term, clock = 1, 0, 0
+    for batch in batches:
+        if batch.index != next_index:
+            what = f"the log goes on at index {batch.index} where {next_index} is next"
+        elif batch.term < term or batch.clock < clock:
+            what = f"term or clock falls at index {batch.index}"
+        else:
+            next_index, term, clock = batch.last_index + 1, batch.term, batch.clock
+            continue
+        _refuse(database, _find(database, batch.blob), what)
+
+
+# ---- refusing --------------------------------------------------------------------------------
+
+
+def _refuse(path: Path, offset: int, what: str) -> NoReturn:
+    raise LogCorrupt(
+        f"{path} is damaged at byte {offset}: {what}. It was left as it is: restore the folder "
+        "from a copy, or move it away to start as a new peer",
+        path=str(path),
+        offset=offset,
+    )
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the content is wrong, and not the disk or the rights."""
+    # Errors that the module makes itself, as for text that is not UTF-8, have no code.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return code & ERROR_FAMILY in _DAMAGE
+
+
+def _find(database: Path, content: bytes) -> int:
+    """Offset of a row's content in the database; 0 if it is not there in one piece."""
+    return max(0, database.read_bytes().find(content[:_FIND_BYTES])) if content else 0

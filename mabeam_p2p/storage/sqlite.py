@@ -1,0 +1,206 @@
+"""The durable data folder: one SQLite database in write-ahead mode, one row per batch.
+
+Rules:
+
+1. One write is one transaction and one fsync (`synchronous=FULL`): all its records or none.
+2. Before anything is written, everything is read (`recovery`). Damage is refused with its place,
+   and the files stay as they were found.
+3. After a failed write nothing is written again: what the disk holds is unknown until the folder is
+   opened anew (Rebello et al. 2020, on fsync).
+4. A folder has one identity, made with it, and counts its opens: an epoch is durable before anybody
+   hears it. A new folder is made under another name and renamed when it is whole.
+"""
+
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+import msgspec
+
+from mabeam_p2p.errors import StorageError
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.records import (
+    BootstrapState,
+    HardState,
+    KnownAddresses,
+    LogAppend,
+    Record,
+    Recovered,
+    Variable,
+)
+from mabeam_p2p.storage import folder, layout, recovery
+from mabeam_p2p.storage.layout import Identity
+from mabeam_p2p.storage.recovery import Connect
+
+DATABASE_NAME = "peer.db"
+UNFINISHED_NAME = "peer.db.new"
+
+WAL_PAGES = 1_000
+"""Pages in the write-ahead log after which a commit also copies them into the database."""
+WAL_BYTES_MAX = 16 * 1024 * 1024
+"""What a log that one large transaction made longer shrinks to."""
+
+
+def connect(uri: str) -> sqlite3.Connection:
+    """Used from one thread at a time, which need not be the one that opened it."""
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+
+class SqliteStorage:
+    """Satisfies ports.Storage. `recover` makes the folder if it is missing, and holds it until
+    `close`. Raises DataFolderHeld, LogCorrupt or another StorageError."""
+
+    def __init__(self, path: str, connect: Connect = connect) -> None:
+        self.path = os.path.abspath(path)
+        self._database = Path(self.path) / DATABASE_NAME
+        self._connect = connect
+        self._lock: folder.FolderLock | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._last_index = 0
+        self._failure = "it is not open"
+
+    def recover(self) -> Recovered:
+        self._lock = folder.hold(self.path)
+        try:
+            if not self._database.exists():
+                self._make()
+            contents = recovery.read(self._database, self._connect)
+            self._connection = self._open()
+            identity = msgspec.structs.replace(contents.identity, epoch=contents.identity.epoch + 1)
+            self._connection.execute(layout.REPLACE_RECORD, layout.record_row(identity))
+        except (OSError, sqlite3.Error) as error:
+            self.close()
+            raise self._translated(error) from error
+        except BaseException:
+            self.close()
+            raise
+        self._failure = ""
+        self._last_index = contents.batches[-1].last_index if contents.batches else 0
+        return _recovered(identity, contents)
+
+    def write(self, records: Sequence[Record]) -> None:
+        if self._connection is None or self._failure:
+            raise StorageError(f"cannot write to {self.path}: {self._failure}", path=self.path)
+        last_index = self._last_index
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for record in records:
+                if isinstance(record, LogAppend):
+                    last_index = _append(self._connection, record, last_index)
+                else:
+                    self._connection.execute(layout.REPLACE_RECORD, layout.record_row(record))
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            self._failure = f"an earlier write failed ({error}); start the peer again"
+            if isinstance(error, sqlite3.Error):
+                raise self._translated(error) from error
+            raise
+        self._last_index = last_index
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._connection is not None:
+            # Closing copies the log into the database; where that fails, the next start does it.
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+            self._failure = self._failure or "it is closed"
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    # ---- making and opening ------------------------------------------------------------------
+
+    def _make(self) -> None:
+        """Make the database of a new folder: whole under its name, or not there at all."""
+        unfinished = Path(self.path) / UNFINISHED_NAME
+        for suffix in ("", recovery.WAL_SUFFIX, "-shm", "-journal"):
+            Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
+        # SQLite gives its other files the mode of this one.
+        os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, folder.FILE_MODE))
+        identity = Identity(
+            layout.FORMAT, PeerId(secrets.token_hex(8)), epoch=0, created=int(time.time())
+        )
+        with closing(self._connect(recovery.uri(unfinished, "rw"))) as connection:
+            connection.execute(f"PRAGMA page_size = {layout.PAGE_BYTES}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            for statement in layout.SCHEMA:
+                connection.execute(statement)
+            connection.execute(layout.REPLACE_RECORD, layout.record_row(identity))
+        unfinished.rename(self._database)
+        folder.sync(self.path)
+
+    def _open(self) -> sqlite3.Connection:
+        connection = self._connect(recovery.uri(self._database, "rw"))
+        connection.execute("PRAGMA synchronous = FULL")
+        # Where fsync leaves data in the disk's own cache (macOS), ask for more.
+        connection.execute("PRAGMA fullfsync = ON")
+        connection.execute("PRAGMA checkpoint_fullfsync = ON")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_MAX}")
+        return connection
+
+    # ---- errors ------------------------------------------------------------------------------
+
+    def _translated(self, error: OSError | sqlite3.Error) -> StorageError:
+        """What callers of a Storage get for what SQLite and the system raise."""
+        if isinstance(error, OSError):
+            return folder.unusable(self.path, error)
+        match getattr(error, "sqlite_errorcode", 0) & recovery.ERROR_FAMILY:
+            case sqlite3.SQLITE_FULL:
+                advice = "free some space, then start the peer again"
+            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+                advice = "make the folder and its files writable for this user"
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                advice = "another program has it open: close that, then start the peer again"
+            case _:
+                advice = "check the disk, then start the peer again"
+        return StorageError(f"{self._database}: {error}: {advice}", path=str(self._database))
+
+
+def _append(connection: sqlite3.Connection, record: LogAppend, last_index: int) -> int:
+    """Carry out a LogAppend; return the log's new last index."""
+    assert record.log == 0, "there is one log"
+    if record.keep_index != last_index:
+        connection.execute(layout.DELETE_BATCHES, (record.keep_index,))
+        row = connection.execute(layout.SELECT_LAST_INDEX).fetchone()
+        last_index = row[0] if row else 0
+    assert last_index == record.keep_index, "what stays ends with a batch"
+    for batch in record.batches:
+        assert batch.index == last_index + 1, "batches are contiguous"
+        connection.execute(layout.INSERT_BATCH, layout.batch_row(batch))
+        last_index = batch.last_index
+    return last_index
+
+
+def _recovered(identity: Identity, contents: recovery.Contents) -> Recovered:
+    bootstrap: BootstrapState | None = None
+    addresses: tuple[str, ...] = ()
+    hard_states: list[HardState] = []
+    variables: list[Variable] = []
+    for record in contents.stored:
+        match record:
+            case HardState():
+                hard_states.append(record)
+            case BootstrapState():
+                bootstrap = record
+            case KnownAddresses():
+                addresses = record.addresses
+            case Variable():
+                variables.append(record)
+            case Identity():
+                pass
+    return Recovered(
+        peer=identity.peer,
+        epoch=identity.epoch,
+        hard_states=tuple(hard_states),
+        batches=contents.batches,
+        bootstrap=bootstrap,
+        variables=tuple(variables),
+        addresses=addresses,
+    )
