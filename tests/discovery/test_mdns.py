@@ -1,0 +1,174 @@
+import asyncio
+import logging
+import sys
+
+import pytest
+
+from mabeam_p2p.config import SERVICE_TYPE
+from mabeam_p2p.discovery import mdns
+from mabeam_p2p.discovery.mdns import TXT_BYTES_MAX, MdnsDiscovery, cluster_hash
+from mabeam_p2p.ids import PeerId
+from tests.eventually import eventually
+
+
+def unique_peer(number: int) -> PeerId:
+    """Ids that no peer outside this test has."""
+    return PeerId(f"feed{number:012x}")
+
+
+class Finder:
+    """One discovery on loopback and what it suggested."""
+
+    def __init__(
+        self, number: int, cluster: str, *, epoch: int = 1, candidates_max: int = 256
+    ) -> None:
+        self.suggested: list[str] = []
+        self.discovery = MdnsDiscovery(
+            peer=unique_peer(number),
+            cluster=cluster,
+            epoch=epoch,
+            address=f"127.0.0.1:{7000 + number}",
+            expect=3,
+            candidates_max=candidates_max,
+        )
+
+    async def __aenter__(self) -> "Finder":
+        await self.discovery.start(self.suggested.extend)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.discovery.close()
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest) -> str:
+    """A name of its own for each test and run: multicast on loopback reaches every process."""
+    return f"{request.node.name}-{id(request)}"
+
+
+@pytest.mark.slow
+def test_peers_of_one_cluster_find_each_other_on_loopback(cluster: str) -> None:
+    async def story() -> None:
+        async with (
+            Finder(1, cluster) as one,
+            Finder(2, cluster) as two,
+            Finder(3, cluster) as three,
+        ):
+            await eventually(lambda: {"127.0.0.1:7002", "127.0.0.1:7003"} <= {*one.suggested})
+            await eventually(lambda: {"127.0.0.1:7001", "127.0.0.1:7003"} <= {*two.suggested})
+            await eventually(lambda: {"127.0.0.1:7001", "127.0.0.1:7002"} <= {*three.suggested})
+            assert "127.0.0.1:7001" not in one.suggested, "found itself"
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_other_clusters_are_passed_over(cluster: str) -> None:
+    async def story() -> None:
+        async with (
+            Finder(1, cluster) as one,
+            Finder(2, cluster + "-other"),
+            Finder(3, cluster),
+        ):
+            await eventually(lambda: "127.0.0.1:7003" in one.suggested)
+            assert "127.0.0.1:7002" not in one.suggested
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_a_peer_that_restarts_is_suggested_again(cluster: str) -> None:
+    async def story() -> None:
+        async with Finder(1, cluster) as one:
+            async with Finder(2, cluster, epoch=1):
+                await eventually(lambda: "127.0.0.1:7002" in one.suggested)
+            one.suggested.clear()
+            async with Finder(2, cluster, epoch=2):
+                await eventually(lambda: "127.0.0.1:7002" in one.suggested)
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_no_more_candidates_are_followed_than_the_limit(cluster: str) -> None:
+    async def story() -> None:
+        async with Finder(1, cluster, candidates_max=2) as one:
+            finders = [Finder(number, cluster) for number in range(2, 8)]
+            for finder in finders:
+                await finder.__aenter__()
+            last = finders[-1]
+            await eventually(lambda: len({*last.suggested}) == 6)
+            assert len({*one.suggested}) <= 2
+            for finder in finders:
+                await finder.__aexit__()
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_the_question_is_repeated_while_peers_are_missing(
+    cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mdns, "BROWSE_SECONDS", 0.01)
+    monkeypatch.setattr(mdns, "ANNOUNCE_SECONDS", 0.0)
+    rounds = 0
+
+    async def count_round(discovery: MdnsDiscovery, info: object) -> None:
+        nonlocal rounds
+        rounds += 1
+
+    async def story() -> None:
+        async with Finder(1, cluster) as one:
+            first = one.discovery._browser
+            await eventually(lambda: one.discovery._browser is not first)
+            async with Finder(2, cluster), Finder(3, cluster):
+                await eventually(lambda: len({*one.suggested}) == 2)
+                settled = one.discovery._browser
+                monkeypatch.setattr(MdnsDiscovery, "_announce", count_round)
+                await eventually(lambda: rounds >= 20)
+                assert one.discovery._browser is settled
+
+    asyncio.run(story())
+
+
+def test_announcements_are_small_and_hold_no_names(cluster: str) -> None:
+    info = Finder(1, cluster).discovery._announcement()
+    assert len(info.text) <= TXT_BYTES_MAX
+    assert cluster.encode() not in info.text
+    assert cluster_hash(cluster).encode() in info.text
+    assert info.name == f"{unique_peer(1)}.{SERVICE_TYPE}"
+
+
+def test_without_zeroconf_there_is_one_warning_and_no_error(
+    cluster: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "zeroconf.asyncio", None)
+
+    async def story() -> None:
+        async with Finder(1, cluster):
+            pass
+
+    with caplog.at_level(logging.WARNING, logger="mabeam_p2p"):
+        asyncio.run(story())
+    assert len(caplog.records) == 1
+    assert "seeds" in caplog.text
+
+
+def test_without_an_interface_there_is_one_warning_and_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story() -> None:
+        discovery = MdnsDiscovery(
+            peer=unique_peer(1),
+            cluster="c",
+            epoch=1,
+            address="192.0.2.1:7000",
+            expect=3,
+            candidates_max=4,
+        )
+        await discovery.start(lambda addresses: None)
+        await discovery.close()
+
+    with caplog.at_level(logging.WARNING, logger="mabeam_p2p"):
+        asyncio.run(story())
+    assert len(caplog.records) == 1
