@@ -43,7 +43,6 @@ def stated_result(
     return ProposalStatus.NO_CLEAR_MAJORITY
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_ballot_closes_early_exactly_when_all_completions_agree(policy: Policy) -> None:
     states = 0
