@@ -104,12 +104,13 @@ class Waits:
             for tokens in self._asked.values():
                 self._unasked.extend(tokens)
             self._asked.clear()
+        self._unasked = [token for token in self._unasked if token in self._waits]
         if not self._unasked or leader is None or now < self._ask_not_before:
             return
         self._number += 1
         if ask(self._number):
-            self._asked[self._number] = [t for t in self._unasked if t in self._waits]
-            self._unasked.clear()
+            self._asked[self._number] = self._unasked
+            self._unasked = []
             self._asked_at = now
             self._asked_of = leader
 
