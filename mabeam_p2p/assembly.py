@@ -1,0 +1,89 @@
+"""From a configuration to a peer: the only place that names concrete adapters."""
+
+import random
+from contextlib import ExitStack
+
+from mabeam_p2p.config import Config
+from mabeam_p2p.discovery.mdns import MdnsDiscovery
+from mabeam_p2p.discovery.seeds import SeedDiscovery
+from mabeam_p2p.ids import check_name
+from mabeam_p2p.ports import Discovery, Storage
+from mabeam_p2p.protocol.node import Node
+from mabeam_p2p.records import Recovered
+from mabeam_p2p.runtime.clock import SystemClock
+from mabeam_p2p.runtime.driver import Driver
+from mabeam_p2p.storage.folder import default_path
+from mabeam_p2p.storage.memory import MemoryStorage
+from mabeam_p2p.storage.sqlite import SqliteStorage
+from mabeam_p2p.transport.zeromq import ZeroMqTransport
+from mabeam_p2p.wire.codec import CborCodec
+
+IN_MEMORY = ":memory:"
+"""The data folder that keeps nothing."""
+
+
+def build(config: Config) -> Driver:
+    """A peer that is ready to start: its folder is held and its port is bound. `config.name` must
+    be set. Raises ConfigError, StorageError, AddressError, and then holds nothing."""
+    check_name(config.name, "peer name")
+    check_name(config.cluster, "cluster name")
+    with ExitStack() as undo:
+        # The folder first: two processes with one identity must not meet on the network.
+        storage = _storage(config)
+        recovered = storage.recover()
+        undo.callback(storage.close)
+        transport = ZeroMqTransport(
+            config.listen,
+            frame_bytes_max=config.limits.frame_bytes_max,
+            insecure=config.insecure,
+        )
+        undo.callback(transport.close)
+        clock = SystemClock()
+        codec = CborCodec(config.limits)
+        node = Node(
+            config,
+            recovered,
+            transport.address,
+            codec,
+            random.Random(random.SystemRandom().getrandbits(128)),
+            clock.wall(),
+            clock.monotonic(),
+        )
+        driver = Driver(
+            peer=recovered.peer,
+            name=config.name,
+            cluster=config.cluster,
+            node=node,
+            codec=codec,
+            storage=storage,
+            transport=transport,
+            discoveries=_discoveries(config, recovered, transport.address),
+            limits=config.limits,
+            clock=clock,
+        )
+        undo.pop_all()
+    return driver
+
+
+def _storage(config: Config) -> Storage:
+    if config.data_dir == IN_MEMORY:
+        return MemoryStorage()
+    return SqliteStorage(config.data_dir or str(default_path(config.cluster, config.name)))
+
+
+def _discoveries(config: Config, recovered: Recovered, address: str) -> tuple[Discovery, ...]:
+    found: list[Discovery] = []
+    if config.seeds:
+        found.append(SeedDiscovery(config.seeds))
+    if config.mdns:
+        found.append(
+            MdnsDiscovery(
+                peer=recovered.peer,
+                cluster=config.cluster,
+                epoch=recovered.epoch,
+                address=address,
+                expect=config.expect,
+                candidates_max=config.limits.candidates_max,
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,266 @@
+"""Real peers in one process: real sockets, real disks, the real node."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from mabeam_p2p.addresses import split_address
+from mabeam_p2p.assembly import IN_MEMORY, build
+from mabeam_p2p.commands import AppendJournal, OpenSession
+from mabeam_p2p.config import Config
+from mabeam_p2p.errors import AddressError, ConfigError, DataFolderHeld
+from mabeam_p2p.ids import AgentId, PeerId, SessionId
+from mabeam_p2p.records import Status
+from mabeam_p2p.requests import (
+    Answer,
+    Committed,
+    Found,
+    JournalQuery,
+    Read,
+    ReadStatus,
+    StatusAnswer,
+    Submit,
+)
+from mabeam_p2p.runtime.backend import LoopBackend
+from mabeam_p2p.runtime.driver import Driver
+from mabeam_p2p.runtime.thread import PeerThread
+
+SESSION = SessionId(4711)
+
+
+def config(name: str, folder: Path, **settings: object) -> Config:
+    chosen: dict[str, object] = {
+        "name": name,
+        "cluster": "assembly",
+        "data_dir": str(folder / name),
+        "mdns": False,
+        **settings,
+    }
+    return Config(**chosen)  # type: ignore[arg-type]  # The test's own words.
+
+
+async def ask_status(driver: Driver) -> Status:
+    answer = await LoopBackend(driver).ask(ReadStatus())
+    assert isinstance(answer, StatusAnswer)
+    return answer.status
+
+
+async def leader_of(drivers: Sequence[Driver]) -> Driver:
+    """The peer that all of them follow, once there is one."""
+    async with asyncio.timeout(20):
+        while True:
+            statuses = [await ask_status(driver) for driver in drivers]
+            leaders = {status.leader for status in statuses}
+            found = [driver for driver in drivers if leaders == {driver.peer}]
+            if found and all(status.quorum for status in statuses):
+                return found[0]
+            await asyncio.sleep(0.005)
+
+
+async def commit(driver: Driver, sequence: int) -> Answer:
+    return await LoopBackend(driver).ask(
+        Submit(AppendJournal(SESSION, sequence, "trials", b"%d" % sequence), timeout=20.0)
+    )
+
+
+async def open_session(driver: Driver, owner: PeerId) -> Answer:
+    return await LoopBackend(driver).ask(
+        Submit(OpenSession(SESSION, 1, AgentId("a@p0"), owner, 1, (), True, True), timeout=20.0)
+    )
+
+
+async def journal(driver: Driver) -> tuple[bytes, ...]:
+    answer = await LoopBackend(driver).ask(Read(JournalQuery("trials"), linearizable=True))
+    assert isinstance(answer, Found)
+    return answer.journals[0].items if answer.journals else ()
+
+
+@asynccontextmanager
+async def three_peers(folder: Path, **settings: object) -> AsyncIterator[list[Driver]]:
+    drivers: list[Driver] = []
+    try:
+        for number in range(3):
+            seeds = tuple(driver.address for driver in drivers)
+            drivers.append(build(config(f"p{number}", folder, seeds=seeds, **settings)))
+            await drivers[-1].start()
+        yield drivers
+    finally:
+        await asyncio.gather(*(driver.close() for driver in drivers))
+
+
+def crash(driver: Driver) -> None:
+    """What an invariant that breaks does: no goodbye, nothing more is said."""
+    driver._fail(RuntimeError("planted crash"))
+
+
+@pytest.mark.slow
+def test_three_peers_form_a_cluster_commit_and_survive_the_loss_of_their_leader(
+    tmp_path: Path,
+) -> None:
+    async def story() -> None:
+        async with three_peers(tmp_path) as drivers:
+            leader = await leader_of(drivers)
+            owner = drivers[0].peer
+            assert isinstance(await open_session(leader, owner), Committed)
+            for sequence in range(2, 6):
+                follower_or_leader = drivers[sequence % 3]
+                assert isinstance(await commit(follower_or_leader, sequence), Committed)
+            crash(leader)
+            rest = [driver for driver in drivers if driver is not leader]
+            await leader_of(rest)
+            assert isinstance(await commit(rest[0], 6), Committed)
+            assert await journal(rest[1]) == (b"2", b"3", b"4", b"5", b"6")
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_a_crashed_peer_comes_back_with_its_identity_and_its_log(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with three_peers(tmp_path) as drivers:
+            await leader_of(drivers)
+            assert isinstance(await open_session(drivers[0], drivers[0].peer), Committed)
+            crashed = drivers[2]
+            crash(crashed)
+            await drivers[2].close()
+            rest = drivers[:2]
+            await leader_of(rest)
+            assert isinstance(await commit(rest[0], 2), Committed)
+            drivers[2] = build(config("p2", tmp_path, listen=crashed.address))
+            assert drivers[2].peer == crashed.peer
+            await drivers[2].start()
+            await leader_of(drivers)
+            assert await journal(drivers[2]) == (b"2",)
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_peers_find_each_other_by_multicast_alone(tmp_path: Path) -> None:
+    async def story() -> None:
+        cluster = f"assembly-{time.monotonic_ns()}"
+        drivers = [
+            build(config(f"p{number}", tmp_path, mdns=True, cluster=cluster)) for number in range(3)
+        ]
+        for driver in drivers:
+            await driver.start()
+        await leader_of(drivers)
+        await asyncio.gather(*(driver.close() for driver in drivers))
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_garbage_on_the_port_deposes_nobody(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with three_peers(tmp_path) as drivers:
+            leader = await leader_of(drivers)
+            term = (await ask_status(leader)).term
+            with socket.create_connection(split_address(leader.address)) as stranger:
+                stranger.sendall(bytes(range(256)) * 256)
+            assert isinstance(await open_session(drivers[0], drivers[0].peer), Committed)
+            assert await leader_of(drivers) is leader
+            assert (await ask_status(leader)).term == term
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_an_application_that_blocks_does_not_depose_its_leader(tmp_path: Path) -> None:
+    """The step lasts five election timeouts; the peer's thread keeps the leadership."""
+
+    async def story() -> None:
+        threads: list[PeerThread] = []
+        backends = []
+        seeds: tuple[str, ...] = ()
+        for number in range(3):
+            built: list[Driver] = []
+            settings = config(f"p{number}", tmp_path, seeds=seeds)
+
+            def make(settings: Config = settings, built: list[Driver] = built) -> Driver:
+                built.append(build(settings))
+                return built[0]
+
+            thread = PeerThread(make)
+            await thread.start()
+            threads.append(thread)
+            backends.append(thread.backend())
+            seeds = (*seeds, built[0].address)
+
+        async def terms() -> dict[str | None, set[int]]:
+            found: dict[str | None, set[int]] = {}
+            for backend in backends:
+                answer = await backend.ask(ReadStatus())
+                assert isinstance(answer, StatusAnswer)
+                found.setdefault(answer.status.leader, set()).add(answer.status.term)
+            return found
+
+        async with asyncio.timeout(20):
+            before = await terms()
+            while len(before) > 1 or None in before:
+                before = await terms()
+        time.sleep(5 * Config().timing.election_timeout_seconds)  # noqa: ASYNC251
+        assert await terms() == before
+        for thread in threads:
+            await thread.close()
+
+    asyncio.run(story())
+
+
+def test_a_peer_in_memory_holds_no_folder(tmp_path: Path) -> None:
+    async def story() -> None:
+        driver = build(config("p", tmp_path, data_dir=IN_MEMORY))
+        await driver.start()
+        await driver.close()
+
+    asyncio.run(story())
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_taken_port_leaves_the_folder_free(tmp_path: Path) -> None:
+    async def story() -> None:
+        holder = build(config("holder", tmp_path))
+        with pytest.raises(AddressError, match="another program has the port"):
+            build(config("other", tmp_path, listen=holder.address))
+        other = build(config("other", tmp_path))
+        await other.close()
+        await holder.close()
+
+    asyncio.run(story())
+
+
+def test_a_held_folder_is_refused_before_the_port_is_bound(tmp_path: Path) -> None:
+    async def story() -> None:
+        holder = build(config("p", tmp_path))
+        with pytest.raises(DataFolderHeld):
+            build(config("p", tmp_path, listen=holder.address))
+        await holder.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"name": ""}, ConfigError),
+        ({"cluster": "a b"}, ConfigError),
+        ({"listen": "0.0.0.0:0"}, AddressError),
+        ({"seeds": ("nonsense",)}, AddressError),
+    ],
+)
+def test_what_cannot_work_is_refused_and_holds_nothing(
+    tmp_path: Path, settings: dict[str, object], error: type[Exception]
+) -> None:
+    async def story() -> None:
+        with pytest.raises(error):
+            build(structs.replace(config("p", tmp_path), **settings))
+        driver = build(config("p", tmp_path))
+        await driver.close()
+
+    asyncio.run(story())
