@@ -25,9 +25,9 @@ from mabeam_p2p.config import Limits
 from mabeam_p2p.events import BarrierChanged, ProposalDecided
 from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, ClusterId, PeerId, ProposalId, SessionId
 from mabeam_p2p.machine.machine import Machine
-from mabeam_p2p.records import Batch, Choice, OnDeparture, Policy
+from mabeam_p2p.records import Batch, Choice, Journal, OnDeparture, Policy
 from mabeam_p2p.requests import Committed, JournalQuery, Refused
-from tests.machine.written_log import SECOND, START, WrittenLog, peer_id, reason
+from tests.machine.written_log import START, WrittenLog, peer_id, reason
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ClusterId("0" * 32)
@@ -211,6 +211,19 @@ def test_a_malformed_departure_ends_nothing(command: DepartPeer, why: str) -> No
     log.attached(1)
     assert reason(log.apply(command)) == why
     assert len(log.machine.agents_of(peer_id(1))) == 1
+
+
+# ---- questions -------------------------------------------------------------------------------
+
+
+def test_an_answer_names_the_index_that_it_is_as_of() -> None:
+    log = WrittenLog()
+    log.attached(1)
+    before = log.machine.find(JournalQuery("j"))
+    log.write(SessionId(1), b"x")
+    after = log.machine.find(JournalQuery("j"))
+    assert (before.index, after.index) == (1, 2)
+    assert (before.journals, after.journals) == ((), (Journal("j", 1, (b"x",)),))
 
 
 # ---- snapshots -------------------------------------------------------------------------------
@@ -412,12 +425,3 @@ def test_any_log_makes_one_machine_with_an_outcome_for_every_command(
         for command in batch:
             split.apply(Batch(split.applied_index + 1, 1, 1, clock, b""), (command,))
     assert split.digest() == log.machine.digest()
-
-
-def test_the_last_known_items_of_a_busy_log_can_be_read() -> None:
-    log = busy_log()
-    assert log.machine.find(JournalQuery("j")).index == log.machine.applied_index
-    assert log.machine.find(JournalQuery("j")).journals[0].items == (b"\x00\xff",)
-    assert log.parameter() is not None
-    assert log.machine.next_deadline() == log.proposal("open").deadline
-    assert log.clock < START + SECOND
