@@ -9,12 +9,12 @@ from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.effects import Effect, Notify, Persist, Resolve, Send
 from mabeam_p2p.events import Dropped, VariableChanged
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.messages import Message
+from mabeam_p2p.messages import Message, VariableAck, VariablePush
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.variables import Variables
 from mabeam_p2p.protocol.variables.variables import VariableMessage
 from mabeam_p2p.protocol.vector_clock import Vector, covers, dominates, meet
-from mabeam_p2p.records import Member, MemberState, Variable
+from mabeam_p2p.records import Member, MemberState, Sibling, Variable
 from mabeam_p2p.requests import Acknowledged, Answer, SetVariables, VariableChange
 
 WALL = 1_700_000_000.0
@@ -326,3 +326,37 @@ class Network:
                 held = site.held_here(name)
                 assert held is not None
                 assert covers(held.context, actor, counter)
+
+
+# ---- what tests ask of it ----------------------------------------------------------------------
+
+X = change("x", b"1")
+
+
+def settled(count: int, limits: Limits | None = None, timing: Timing | None = None) -> Network:
+    network = Network(count, limits=limits, timing=timing)
+    network.run(5.0)
+    network.deliver_all()
+    network.sent.clear()
+    return network
+
+
+def pushes(network: Network) -> list[VariablePush]:
+    return [message for _, _, message in network.sent if isinstance(message, VariablePush)]
+
+
+def acks(network: Network) -> list[VariableAck]:
+    return [message for _, _, message in network.sent if isinstance(message, VariableAck)]
+
+
+def compare(network: Network, asker: Site, other: Site) -> None:
+    """One whole exchange with `other`, by hand."""
+    asker.core._anti_entropy.begin(other.peer, network.now)
+    asker.settle()
+    network.deliver_all()
+
+
+def foreign(name: str = "x", value: bytes | None = b"v", clock: int = 5) -> Variable:
+    """A variable as a stranger has written it."""
+    actor = peer_id(99)
+    return Variable(name, "lww", ((actor, 1),), (Sibling(actor, 1, clock, value),))

@@ -1,0 +1,193 @@
+"""Writes, merges and who hears of them, input by input."""
+
+import pytest
+from msgspec.structs import replace
+
+from mabeam_p2p.config import Limits
+from mabeam_p2p.messages import (
+    VariablePush,
+)
+from mabeam_p2p.records import Variable
+from mabeam_p2p.requests import (
+    Refused,
+    SetVariables,
+)
+from tests.protocol.variables_network import (
+    Network,
+    Site,
+    X,
+    acks,
+    change,
+    foreign,
+    peer_id,
+    pushes,
+    settled,
+)
+
+
+def test_a_write_is_visible_at_once_and_elsewhere_when_it_arrives() -> None:
+    network = settled(3)
+    first, second, third = network.sites
+    network.write(first, X)
+    assert first.values("x") == [b"1"]
+    assert second.values("x") == []
+    network.deliver_all()
+    assert second.values("x") == third.values("x") == [b"1"]
+    assert [event.source for event in second.changes] == [first.peer]
+
+
+def test_the_writes_of_one_request_travel_and_appear_together() -> None:
+    network = settled(2)
+    first, second = network.sites
+    network.write(first, X, change("y", b"2"))
+    assert [[v.name for v in push.variables] for push in pushes(network)] == [["x", "y"]]
+    network.deliver_all()
+    for site in (first, second):
+        assert [[v.name for v in event.variables] for event in site.changes] == [["x", "y"]]
+
+
+def test_two_writes_of_one_name_in_a_request_come_to_the_later_one() -> None:
+    network = Network(1)
+    (site,) = network.sites
+    site.core.write(1, SetVariables((X, change("x", b"2"))), network.now)
+    site.settle()
+    assert site.values("x") == [b"2"]
+
+
+def test_nothing_leaves_before_it_is_durable_at_the_writer() -> None:
+    network = settled(2)
+    first, _ = network.sites
+    first.is_disk_slow = True
+    token = network.write(first, X)
+    assert first.values("x") == [b"1"]
+    assert (network.sent, first.changes, token in first.answers) == ([], [], False)
+    first.is_disk_slow = False
+    first.settle()
+    assert len(pushes(network)) == 1
+    assert first.acknowledged(token).reached
+
+
+def test_an_acknowledgement_waits_for_the_receivers_disk_also_when_it_repeats() -> None:
+    network = settled(2)
+    first, second = network.sites
+    second.is_disk_slow = True
+    network.write(first, X)
+    network.deliver(keep=True)
+    network.deliver()
+    assert acks(network) == []
+    second.sync_disk()
+    assert [ack.outcomes for ack in acks(network)] == [(0,), (0,)]
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (SetVariables(()), "invalid"),
+        (SetVariables((X,), wait=-3), "invalid"),
+        (SetVariables((X,), timeout=-1.0), "invalid"),
+        (SetVariables((X,), timeout=float("nan")), "invalid"),
+        (SetVariables((X,), timeout=float("inf")), "invalid"),
+        (SetVariables((change("", b"1"),)), "invalid"),
+        (SetVariables((change("x", b"1", "newest"),)), "invalid"),
+        (SetVariables((replace(X, context=((peer_id(1), 0),)),)), "invalid"),
+        (SetVariables((change("x", b"1" * 65_537),)), "too_large"),
+        (SetVariables(tuple(change(f"x{n}", b"1" * 60_000) for n in range(5))), "too_large"),
+        (SetVariables((X, change("x", b"2", "max"))), "resolver_mismatch"),
+        (SetVariables(tuple(change(f"x{n}", b"1") for n in range(11))), "limit"),
+    ],
+)
+def test_a_request_that_cannot_be_kept_is_refused_whole(
+    request_: SetVariables, reason: str
+) -> None:
+    network = settled(2, Limits(variables_max=10))
+    site = network.sites[0]
+    site.core.write(7, request_, network.now)
+    site.settle()
+    answer = site.answers[7]
+    assert isinstance(answer, Refused)
+    assert answer.reason == reason
+    assert site.core.read("") == ()
+    assert (network.sent, site.disk, site.changes) == ([], {}, [])
+
+
+def test_too_many_concurrent_values_are_refused_to_their_writer() -> None:
+    network = Network(1, limits=Limits(siblings_max=2))
+    (site,) = network.sites
+    unseen = replace(X, context=())
+    for _ in range(2):
+        network.write(site, unseen)
+    answer = site.answers[network.write(site, unseen)]
+    assert isinstance(answer, Refused)
+    assert answer.reason == "limit"
+    network.write(site, X)
+    assert site.values("x") == [b"1"]
+
+
+def test_every_name_can_be_read_and_an_empty_one_means_all_sorted() -> None:
+    network = Network(1)
+    (site,) = network.sites
+    network.write(site, change("b", b"2"))
+    network.write(site, change("a", b"1"))
+    assert [variable.name for variable in site.core.read("")] == ["a", "b"]
+    assert [variable.name for variable in site.core.read("b")] == ["b"]
+    assert site.core.read("c") == ()
+
+
+def outcome_of(site: Site, network: Network, variable: Variable) -> int:
+    """What `site` acknowledges when a stranger pushes `variable`."""
+    network.sent.clear()
+    site.core.receive(network.sites[1].peer, VariablePush(5, (variable,)), network.now)
+    site.settle()
+    (ack,) = acks(network)
+    return ack.outcomes[0]
+
+
+def test_an_acknowledgement_tells_applied_merged_superseded_and_refused() -> None:
+    network = settled(2)
+    first = network.sites[0]
+    assert outcome_of(first, network, foreign()) == 0
+    assert outcome_of(first, network, foreign()) == 0
+    network.write(first, replace(X, context=()))
+    assert outcome_of(first, network, foreign()) == 2
+    network.write(first, X)
+    assert outcome_of(first, network, foreign()) == 1
+    assert outcome_of(first, network, replace(foreign(), resolver="newest")) == 3
+
+
+def test_concurrent_writes_stand_side_by_side_until_one_has_seen_both() -> None:
+    network = settled(2)
+    first, second = network.sites
+    network.write(first, change("x", b"1"))
+    network.write(second, change("x", b"2"))
+    network.deliver_all()
+    assert first.values("x") == second.values("x") == [b"1", b"2"]
+    network.write(second, change("x", b"3"))
+    network.deliver_all()
+    assert first.values("x") == second.values("x") == [b"3"]
+
+
+def test_what_brings_no_new_value_is_no_event() -> None:
+    network = settled(2)
+    first, second = network.sites
+    network.write(first, X)
+    network.deliver(keep=True)
+    network.deliver_all()
+    assert len(second.changes) == 1
+
+
+def test_two_words_for_the_resolver_come_to_the_same_one_everywhere() -> None:
+    network = settled(2)
+    first, second = network.sites
+    network.write(first, change("x", b"1", "set"))
+    network.write(second, change("x", b"2", "max"))
+    network.deliver_all()
+    assert [v.resolver for site in network.sites for v in site.core.read("x")] == ["max", "max"]
+
+
+def test_a_clock_far_ahead_wins_no_write_that_has_seen_it() -> None:
+    network = settled(2)
+    first = network.sites[0]
+    outcome_of(first, network, foreign(clock=2**62 - 1))
+    network.write(first, X)
+    assert first.values("x") == [b"1"]
+    assert first.core.read("x")[0].siblings[0].clock < 2**52
