@@ -34,14 +34,16 @@ INTERVAL_GROWTH_MAX = 8
 class Entry:
     """One command under way."""
 
-    __slots__ = ("command", "deadline", "interval", "sent_at", "sent_to", "token")
+    __slots__ = ("command", "deadline", "forward_number", "given_count", "interval", "token")
 
     def __init__(self, token: int, command: AnyCommand, deadline: float) -> None:
         self.token = token
         self.command = command
         self.deadline = deadline
-        self.sent_to: Leader | None = None
-        self.sent_at = inf
+        self.given_count = 0
+        """How often it was given to a leader, this peer included."""
+        self.forward_number = 0
+        """Of the Forward that carried it last."""
         self.interval = 0.0
 
 
@@ -86,7 +88,7 @@ class Pending:
         key = (command.session, command.sequence)
         entry = self._entries.get(key)
         if entry is not None:
-            self._outbox.resolve(entry.token, Failed("closed", "the same command was asked again"))
+            self._outbox.resolve(entry.token, Failed("unknown", "the same command was asked again"))
             entry.token = token
             entry.deadline = deadline
         elif len(self._entries) >= self._limits.pending_requests_max:
@@ -127,8 +129,9 @@ class Pending:
             return
         keys = [key for key in self._unsent if key in self._entries]
         self._unsent.clear()
-        for start in range(0, len(keys), CHUNK_COMMANDS):
-            self._send(keys[start : start + CHUNK_COMMANDS], leader, now)
+        size = min(CHUNK_COMMANDS, self._limits.batch_commands_max)
+        for start in range(0, len(keys), size):
+            self._send(keys[start : start + size], leader, now)
 
     def tick(self, now: float) -> None:
         """Send again what stays unanswered; fail what has reached its deadline."""
@@ -162,9 +165,8 @@ class Pending:
             entry = self._entries.get(key)
             if entry is None or self._leader is None or self._leader[0] != source:
                 continue
-            if message.reason == "overloaded" and entry.interval <= (
-                self._timing.forward_timeout_seconds
-            ):
+            only_once = entry.given_count == 1 and entry.forward_number == message.number
+            if message.reason == "overloaded" and only_once:
                 self._outbox.resolve(entry.token, Failed("overloaded", _OVERLOADED))
                 self._drop(key)
 
@@ -189,11 +191,11 @@ class Pending:
     def _propose_here(self, keys: list[Key], blob: bytes, leader: Leader, now: float) -> None:
         if self._propose(len(keys), blob):
             for key in keys:
-                self._entries[key].sent_to = leader
+                self._entries[key].given_count += 1
             return
         for key in keys:
             entry = self._entries[key]
-            if entry.sent_to is None:
+            if not entry.given_count:
                 self._outbox.resolve(entry.token, Failed("overloaded", _OVERLOADED))
                 self._drop(key)
             else:
@@ -208,12 +210,13 @@ class Pending:
         for key in keys:
             entry = self._entries[key]
             entry.interval = min(entry.interval * 2, INTERVAL_GROWTH_MAX * first) or first
-            entry.sent_to = leader
+            entry.given_count += 1
+            entry.forward_number = self._forward_number
             self._forwarded[key] = now + entry.interval
 
     def _fail(self, key: Key, why: str) -> None:
         entry = self._entries[key]
-        reason = "no_quorum" if entry.sent_to is None else "unknown"
+        reason = "unknown" if entry.given_count else "no_quorum"
         self._outbox.resolve(entry.token, Failed(reason, why))
         self._drop(key)
 

@@ -60,6 +60,12 @@ class Dispatch:
         self._pending = pending
         self._variables = variables
         self._outbox = outbox
+        self._forward_numbers: dict[PeerId, int] = {}
+        """The last forward heard of each peer, in its present epoch."""
+
+    def restarted(self, peer: PeerId) -> None:
+        """The peer counts anew."""
+        self._forward_numbers.pop(peer, None)
 
     def hear(self, source: PeerId, message: Heard, mine: Standing, now: float) -> None:
         """`mine`: where this peer stands in the bully order."""
@@ -105,7 +111,11 @@ class Dispatch:
         )
 
     def _on_forward(self, source: PeerId, message: Forward) -> None:
-        """Commands for the leader: append them, or say that it is certain they were not."""
+        """Commands for the leader: append them, or say that it is certain they were not. For that
+        a forward is heard once: no copy of it may be taken before or after it was refused."""
+        if message.number <= self._forward_numbers.get(source, 0):
+            return
+        self._forward_numbers[source] = message.number
         if self._replication.propose(message.count, message.blob):
             return
         leads = self._replication.leadership is not None

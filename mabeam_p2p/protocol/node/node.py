@@ -355,6 +355,7 @@ class Node:
         self._clusters[them.peer] = hello.cluster_id
         if self.membership.met(them, now):
             self.replication.restarted(them.peer)
+            self._dispatch.restarted(them.peer)
 
     def _carry_membership(self, now: float) -> None:
         membership = self.membership
@@ -457,8 +458,8 @@ class Node:
         commands = self._duties.tick_command(deadline, clock)
         agents = self._find(AgentQuery(), False).agents
         commands += self._duties.departures(agents, self.membership.view(), now)
-        if commands:
-            self.replication.propose(len(commands), self._codec.encode_commands(commands))
+        for command in commands:
+            self.replication.propose(1, self._codec.encode_commands([command]))
 
     def _find(self, query: Query, linearizable: bool) -> Found:
         return self._application.find(query, linearizable, self._now)
