@@ -193,8 +193,10 @@ class Checkers:
     def _term_claim(
         self, ghost: Ghost, target: PeerId, message: VoteReply | AppendReply | HeartbeatReply
     ) -> None:
-        if ghost.disk.hard_state.term < message.term:
-            raise Violation("I3", f"{ghost.peer} has only {ghost.disk.hard_state}: {message}")
+        disk = ghost.disk
+        # A log of some term is as good a memory of it: no peer starts below its log's term.
+        if max(disk.hard_state.term, disk.log.last_term) < message.term:
+            raise Violation("I3", f"{ghost.peer} has only {disk.hard_state} on disk: {message}")
 
     def _append_reply(self, ghost: Ghost, target: PeerId, message: AppendReply) -> None:
         self._term_claim(ghost, target, message)

@@ -42,6 +42,10 @@ class LogView:
         return self.ends[-1] if self.ends else 0
 
     @property
+    def last_term(self) -> int:
+        return self.batches[-1].term if self.batches else 0
+
+    @property
     def voters(self) -> tuple[PeerId, ...]:
         """The latest configuration, committed or not."""
         return self.configurations[-1].voters if self.configurations else ()

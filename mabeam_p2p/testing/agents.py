@@ -1,0 +1,395 @@
+"""Simulated agents: what clients do to a cluster, and what they remember of it.
+
+An agent lives on one host and uses whatever process runs there. It retries what is unknown with the
+same (session, sequence), and after its process was gone begins a new session; what was unknown then
+stays unknown.
+"""
+
+from collections.abc import Callable
+from random import Random
+
+from mabeam_p2p.commands import (
+    AnyCommand,
+    AppendJournal,
+    Arrive,
+    CastVote,
+    OpenProposal,
+    OpenSession,
+)
+from mabeam_p2p.ids import INTEGER_MAX, AgentId, ProposalId, SessionId
+from mabeam_p2p.records import Choice, OnDeparture, Policy
+from mabeam_p2p.requests import (
+    Answer,
+    AwaitGeneration,
+    AwaitProposal,
+    Committed,
+    Failed,
+    Found,
+    JournalQuery,
+    Query,
+    Refused,
+    SetVariables,
+    Submit,
+    VariableChange,
+)
+from mabeam_p2p.requests import Read as ReadRequest
+from mabeam_p2p.testing.checkers import Violation
+from mabeam_p2p.testing.linearizability import Append, Operation, Read, Result
+from mabeam_p2p.testing.outcomes import DONE_NOT, Outcomes
+from mabeam_p2p.testing.simulator import Host, Simulator
+from mabeam_p2p.testing.weather import SECOND, Weather
+
+POLICY = Policy(min_voters=1)
+RESOLVERS = ("lww", "max", "counter", "multi_value")
+
+
+class Workload:
+    """What all agents of a run share: the history, and what they have told each other."""
+
+    def __init__(self, simulator: Simulator, outcomes: Outcomes) -> None:
+        self.simulator = simulator
+        self.outcomes = outcomes
+        self.weather: Weather = simulator.weather
+        self.random: Random = simulator.stream("client")
+        self.history: list[Operation] = []
+        self.proposals: list[ProposalId] = []
+        self.acknowledged = 0
+        self.writing = True
+        """Whether agents begin new operations."""
+        self._items = 0
+        self.agents = [
+            SimulatedAgent(self, host, number)
+            for host in simulator.hosts
+            for number in range(self.weather.agents.per_peer)
+        ]
+
+    def item(self) -> bytes:
+        self._items += 1
+        return b"\x1a" + self._items.to_bytes(4, "big")
+
+    def host_started(self, host: Host) -> None:
+        for agent in self.agents:
+            if agent.host is host:
+                agent.begin()
+
+    def is_idle(self) -> bool:
+        return not any(agent.pending for agent in self.agents)
+
+    def read_all(self, host: Host) -> None:
+        """Read every key once more, through `host`, until each was read."""
+        agent = next(agent for agent in self.agents if agent.host is host)
+        for key in range(self.weather.agents.keys):
+            agent.read_until_found(f"key-{key}")
+
+
+class SimulatedAgent:
+    """One client."""
+
+    def __init__(self, workload: Workload, host: Host, number: int) -> None:
+        self.host = host
+        self.pending = 0
+        """Operations whose end this agent waits for."""
+        self._workload = workload
+        self._simulator = workload.simulator
+        self._random = workload.random
+        self._name = AgentId(f"agent-{number}@peer-{host.letter.lower()}")
+        self._session = SessionId(0)
+        self._sequence = 0
+        self._is_open = False
+        self._life = -1
+
+    # ---- sessions ----------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """The host runs a new process: what waited for the old one never ends."""
+        self.pending = 0
+        self._life = self.host.life
+        self._open()
+
+    def _open(self) -> None:
+        self._session = SessionId(self._random.randint(1, INTEGER_MAX))
+        self._sequence = 0
+        self._is_open = False
+        self._submit(
+            OpenSession(
+                self._session,
+                self._number(),
+                agent=self._name,
+                peer=self.host.peer,
+                epoch=self.host.disk.epoch,
+                groups=(),
+                participates=True,
+                eligible=True,
+            ),
+            self._opened,
+        )
+
+    def _opened(self, answer: Answer) -> None:
+        if isinstance(answer, Committed):
+            self._is_open = True
+            for _ in range(self._workload.weather.agents.outstanding):
+                self._think()
+        else:
+            self._later(self._open)
+
+    def _number(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+    # ---- operations --------------------------------------------------------------------------
+
+    def _think(self) -> None:
+        session = self._session
+        self._later(lambda: self._next(session))
+
+    def _later(self, action: Callable[[], None]) -> None:
+        pause = int(self._random.expovariate(1.0) * self._workload.weather.agents.think)
+        self._simulator.after(pause, self._if_alive, self._life, action)
+
+    def _if_alive(self, life: int, action: Callable[[], None]) -> None:
+        if life == self.host.life and self.host.node is not None and self._workload.writing:
+            action()
+
+    def _next(self, session: SessionId) -> None:
+        if not self._is_open or session != self._session:
+            return
+        draw = self._random.random()
+        if draw < 0.5:
+            self.append()
+        elif draw < 0.65:
+            self.read(self._key(), linearizable=True, done=self._think)
+        elif draw < 0.7:
+            self.read(self._key(), linearizable=False, done=self._think)
+        elif draw < 0.8:
+            self._arrive()
+        elif draw < 0.84:
+            self._propose()
+        elif draw < 0.92:
+            self._vote()
+        else:
+            self._set_variable()
+
+    def _key(self) -> str:
+        return f"key-{self._random.randrange(self._workload.weather.agents.keys)}"
+
+    def append(self) -> None:
+        """Append a new item to one list."""
+        key, item = self._key(), self._workload.item()
+        operation = Append(self._name, key, item, self._simulator.now)
+        self._workload.history.append(operation)
+        command = AppendJournal(self._session, self._number(), journal=key, item=item)
+
+        def done(answer: Answer) -> None:
+            if isinstance(answer, Committed):
+                self._workload.acknowledged += 1
+                operation.result = Result.DONE
+                operation.returned = self._simulator.now
+                operation.position = answer.number
+            elif isinstance(answer, Refused):
+                operation.result = Result.NOT_DONE
+            self._think()
+
+        self._submit(command, done, operation)
+
+    def read(self, key: str, linearizable: bool, done: Callable[[], None]) -> None:
+        """Read one list whole."""
+        invoked = self._simulator.now
+        committed = self._simulator.checkers.committed.index
+
+        def answered(answer: Answer) -> None:
+            if isinstance(answer, Found):
+                if linearizable and answer.index < committed:
+                    raise Violation(
+                        "stale read", f"{self._name} sees {answer.index}, {committed} was committed"
+                    )
+                items = answer.journals[0].items if answer.journals else ()
+                self._workload.history.append(
+                    Read(self._name, key, items, invoked, self._simulator.now, linearizable)
+                )
+            elif not isinstance(answer, Failed):
+                raise Violation("answers", f"a read is answered {answer}")
+            done()
+
+        self._ask_read(JournalQuery(key), linearizable, answered)
+
+    def read_until_found(self, key: str) -> None:
+        """Read one list whole, as often as it takes."""
+        count = len(self._workload.history)
+
+        def again() -> None:
+            last = self._workload.history[count:]
+            if not any(isinstance(seen, Read) and seen.key == key for seen in last):
+                self.read_until_found(key)
+
+        self.read(key, linearizable=True, done=again)
+
+    def _ask_read(
+        self, query: Query, linearizable: bool, answered: Callable[[Answer], None]
+    ) -> None:
+        request = ReadRequest(query, linearizable, self._timeout())
+        self._ask(request, answered)
+
+    def _arrive(self) -> None:
+        size = min(len(self._workload.agents), 2 + self._random.randrange(2))
+        name = f"barrier-{size}-{self._random.randrange(2)}"
+        command = Arrive(
+            self._session,
+            self._number(),
+            barrier=name,
+            parties=size,
+            timeout=2 * SECOND,
+            on_departure=OnDeparture.BREAK,
+        )
+
+        def arrived(answer: Answer) -> None:
+            if isinstance(answer, Committed):
+                request = AwaitGeneration(name, answer.number, self._timeout())
+                self._ask(request, ended)
+            else:
+                self._think()
+
+        def ended(answer: Answer) -> None:
+            if isinstance(answer, Found):
+                for generation in answer.generations:
+                    place = generation.barrier, generation.generation
+                    if self._workload.outcomes.generations.get(place) != generation:
+                        raise Violation("I12", f"{self._name} is told {generation}")
+            self._think()
+
+        self._submit(command, arrived)
+
+    def _propose(self) -> None:
+        proposal = ProposalId(f"p{self._random.getrandbits(60):x}")
+        command = OpenProposal(
+            self._session,
+            self._number(),
+            proposal=proposal,
+            parameter=f"parameter-{self._random.randrange(3)}",
+            value=self._workload.item(),
+            rationale="",
+            metadata=b"",
+            group="all",
+            timeout=self._random.choice((SECOND // 5, 10 * SECOND)),
+            base_version=None,
+            policy=POLICY,
+        )
+
+        def opened(answer: Answer) -> None:
+            if isinstance(answer, Committed):
+                self._workload.proposals.append(proposal)
+                self._ask(AwaitProposal(proposal, self._timeout()), decided)
+            else:
+                self._think()
+
+        def decided(answer: Answer) -> None:
+            if isinstance(answer, Found):
+                for told in answer.proposals:
+                    if self._workload.outcomes.decided.get(told.id) != told:
+                        raise Violation("I13", f"{self._name} is told {told}")
+            self._think()
+
+        self._submit(command, opened)
+
+    def _vote(self) -> None:
+        if not self._workload.proposals:
+            self._think()
+            return
+        command = CastVote(
+            self._session,
+            self._number(),
+            proposal=self._random.choice(self._workload.proposals[-4:]),
+            choice=self._random.choice(tuple(Choice)),
+            confidence=self._random.randint(0, 1000),
+            rationale="",
+        )
+        self._submit(command, lambda answer: self._think())
+
+    def _set_variable(self) -> None:
+        number = self._random.randrange(self._workload.weather.agents.variables)
+        change = VariableChange(
+            name=f"variable-{number}",
+            resolver=RESOLVERS[number % len(RESOLVERS)],
+            value=self._random.randrange(24).to_bytes(1, "big"),
+        )
+        wait = self._random.choice((0, 0, 1))
+        request = SetVariables((change,), wait=wait, timeout=self._timeout())
+        self._ask(request, lambda answer: self._think())
+
+    # ---- asking ------------------------------------------------------------------------------
+
+    def _timeout(self) -> float:
+        election = self._workload.weather.timing.election_timeout_seconds
+        return election * self._random.choice((1, 5, 20))
+
+    def _ask(
+        self,
+        request: ReadRequest | AwaitGeneration | AwaitProposal | SetVariables,
+        answered: Callable[[Answer], None],
+    ) -> None:
+        self.pending += 1
+
+        def reply(answer: Answer) -> None:
+            self.pending -= 1
+            # Not within the node's own turn: an answer may lead to the next request.
+            self._simulator.after(0, self._if_runs, self._life, answered, answer)
+
+        self._simulator.ask(self.host, request, reply)
+
+    def _submit(
+        self,
+        command: AnyCommand,
+        done: Callable[[Answer], None],
+        operation: Append | None = None,
+        retried: bool = False,
+    ) -> None:
+        """Submit until the outcome is known, or given up as certainly not done."""
+        outcomes = self._workload.outcomes
+        outcomes.asked(command)
+        self.pending += 1
+
+        def reply(answer: Answer) -> None:
+            self.pending -= 1
+            outcomes.answered(self.host.peer, command, answer, retried)
+            self._simulator.after(0, self._if_runs, self._life, go_on, answer)
+
+        def go_on(answer: Answer) -> None:
+            if isinstance(answer, Failed):
+                unknown = retried or answer.reason not in DONE_NOT
+                if unknown or self._random.random() < 0.5:
+                    self.pending += 1
+                    self._simulator.after(
+                        1_000 + int(self._random.random() * 50_000),
+                        self._again,
+                        self._life,
+                        lambda: self._submit(command, done, operation, unknown),
+                    )
+                    return
+                if operation is not None:
+                    operation.result = Result.NOT_DONE
+                done(answer)
+            elif isinstance(answer, Committed | Refused):
+                if self._is_open and is_session_end(answer):
+                    self._is_open = False
+                    self._later(self._open)
+                if isinstance(answer, Refused) and retried:
+                    # Of this attempt alone: what an earlier one came to stays unknown.
+                    self._think()
+                else:
+                    done(answer)
+            else:
+                raise Violation("answers", f"{command} is answered {answer}")
+
+        self._simulator.ask(self.host, Submit(command, self._timeout()), reply)
+
+    def _again(self, life: int, action: Callable[[], None]) -> None:
+        if life == self.host.life and self.host.node is not None:
+            self.pending -= 1
+            action()
+
+    def _if_runs(self, life: int, action: Callable[[Answer], None], answer: Answer) -> None:
+        if life == self.host.life and self.host.node is not None:
+            action(answer)
+
+
+def is_session_end(answer: Answer) -> bool:
+    return isinstance(answer, Refused) and answer.reason == "unknown_session"

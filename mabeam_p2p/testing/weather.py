@@ -1,0 +1,307 @@
+"""The weather of one run: what network, disks and processes do to the peers.
+
+Swarm testing (Groce et al. 2012): each run draws which faults it has and how large they are, and
+small values for limits, for a fault that is always on hides others, and large limits hide the
+paths beyond them. Faults are data; the simulator carries them out. Times are microseconds.
+"""
+
+from random import Random
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from mabeam_p2p.config import Limits, Timing
+
+SECOND = 1_000_000
+
+
+class Network(Struct, frozen=True):
+    """Of every directed link."""
+
+    delay: int
+    jitter: int
+    """Mean of what is added, exponentially distributed."""
+    slow_chance: float = 0.0
+    slow: int = 0
+    """Greatest extra delay of a slow frame: the heavy tail."""
+    loss: float = 0.0
+    duplicate: float = 0.0
+    late: int = 0
+    """Greatest extra delay of the second copy."""
+    ordered: bool = False
+    """Frames of one link arrive in the order in which they were sent, as on one connection."""
+
+
+class Storage(Struct, frozen=True):
+    sync: int
+    """Least duration of one fsync."""
+    jitter: int
+    slow_chance: float = 0.0
+    slow: int = 0
+
+
+class Processes(Struct, frozen=True):
+    turn_inputs: int = 1
+    """Inputs that share a turn, at most."""
+    turn: int = 0
+    """How long a turn waits for more inputs."""
+    clock_spread: float = 0.0
+    """Clocks run at rates within 1 - spread .. 1 + spread."""
+    moves: bool = False
+    """A restarted peer listens at another address."""
+
+
+class Agents(Struct, frozen=True):
+    """The clients of one run."""
+
+    per_peer: int = 1
+    think: int = 20_000
+    """Mean pause before the next operation."""
+    outstanding: int = 1
+    keys: int = 2
+    variables: int = 2
+
+
+class Faults(Struct, frozen=True):
+    """Which faults come, and how often."""
+
+    kinds: tuple[str, ...] = ()
+    every: int = SECOND
+    """Mean time between two."""
+    down: int = SECOND
+    """Mean time for which something is down, cut or paused."""
+
+
+class Weather(Struct, frozen=True):
+    """Everything that a run draws before it begins."""
+
+    peers: int
+    expect: int
+    network: Network
+    storage: Storage
+    processes: Processes
+    agents: Agents
+    faults: Faults
+    timing: Timing
+    limits: Limits
+    codec: bool = False
+    """Frames are encoded, decoded and compared on the way."""
+
+
+# ---- faults ----------------------------------------------------------------------------------
+
+
+class Crash(Struct, frozen=True):
+    """These peers stop at one moment and start again, each after its own time."""
+
+    peers: tuple[int, ...]
+    down: tuple[int, ...]
+
+
+class Pause(Struct, frozen=True):
+    """A stopped process: nothing runs, everything that arrives waits, clocks go on."""
+
+    peer: int
+    duration: int
+
+
+class Cut(Struct, frozen=True):
+    """These directed links deliver nothing; what is sent meanwhile is lost."""
+
+    links: tuple[tuple[int, int], ...]
+    duration: int
+
+
+class Clog(Struct, frozen=True):
+    """These directed links hold everything back, and deliver it at the end."""
+
+    links: tuple[tuple[int, int], ...]
+    duration: int
+
+
+class Reset(Struct, frozen=True):
+    """What is on these links is lost."""
+
+    links: tuple[tuple[int, int], ...]
+
+
+Fault = Crash | Pause | Cut | Clog | Reset
+
+CRASH = "crash"
+CRASH_ALL = "crash all"
+PAUSE = "pause"
+HALVES = "halves"
+ISOLATE = "isolate"
+ONE_WAY = "one way"
+BRIDGE = "bridge"
+RING = "ring"
+CLOG = "clog"
+RESET = "reset"
+KINDS = (CRASH, CRASH_ALL, PAUSE, HALVES, ISOLATE, ONE_WAY, BRIDGE, RING, CLOG, RESET)
+
+
+def draw_fault(random: Random, faults: Faults, count: int) -> Fault:
+    """One of the kinds that the run has, over `count` peers."""
+    kind = faults.kinds[random.randrange(len(faults.kinds))]
+    duration = 1 + int(random.expovariate(1 / faults.down))
+    everyone = list(range(count))
+    random.shuffle(everyone)
+    victim = everyone[0]
+    others = tuple(everyone[1:])
+    if kind == CRASH:
+        return Crash((victim,), (duration,))
+    if kind == CRASH_ALL:
+        return Crash(tuple(everyone), tuple(random.randint(1, duration) for _ in everyone))
+    if kind == PAUSE:
+        return Pause(victim, duration)
+    if kind == HALVES:
+        size = random.randint(1, max(1, count - 1))
+        return Cut(_between(tuple(everyone[:size]), tuple(everyone[size:])), duration)
+    if kind == ISOLATE:
+        return Cut(_between((victim,), others), duration)
+    if kind == ONE_WAY:
+        links = [(victim, other) for other in others]
+        if random.random() < 0.5:
+            links = [(other, victim) for other in others]
+        return Cut(tuple(links), duration)
+    if kind == BRIDGE:
+        # Two halves that only the victim sees both of: the intersecting partition.
+        middle = len(others) // 2
+        return Cut(_between(others[:middle], others[middle:]), duration)
+    if kind == RING:
+        return Cut(_but_neighbours(everyone), duration)
+    links = [(a, b) for a in everyone for b in everyone if a != b and random.random() < 0.4]
+    return Clog(tuple(links), duration) if kind == CLOG else Reset(tuple(links))
+
+
+def _between(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    return tuple(link for a in one for b in other for link in ((a, b), (b, a)))
+
+
+def _but_neighbours(circle: list[int]) -> tuple[tuple[int, int], ...]:
+    count = len(circle)
+    return tuple(
+        (circle[a], circle[b])
+        for a in range(count)
+        for b in range(count)
+        if a != b and (a - b) % count not in (1, count - 1)
+    )
+
+
+# ---- drawing a run ---------------------------------------------------------------------------
+
+
+def draw(random: Random) -> Weather:
+    """A run's weather. Nothing of it depends on anything but `random`."""
+    peers = random.choice((1, 2, 3, 3, 3, 4, 5, 5, 7))
+    election = random.choice((0.15, 0.3, 0.3, 0.6, 1.2))
+    unit = int(election * SECOND)
+    return Weather(
+        peers=peers,
+        expect=peers,
+        network=_draw_network(random, unit),
+        storage=_draw_storage(random, unit),
+        processes=Processes(
+            turn_inputs=random.choice((1, 1, 3, 20)),
+            turn=random.choice((50, 500, 3_000)),
+            clock_spread=random.choice((0.0, 0.05, 0.25)),
+            moves=random.random() < 0.2,
+        ),
+        agents=Agents(
+            per_peer=random.choice((1, 1, 2)),
+            think=random.choice((2_000, 20_000, 100_000)),
+            outstanding=random.choice((1, 2, 6)),
+            keys=random.choice((1, 3)),
+            variables=random.choice((1, 4)),
+        ),
+        faults=_draw_faults(random, unit),
+        timing=draw_timing(random, election),
+        limits=draw_limits(random),
+        codec=random.random() < 0.05,
+    )
+
+
+def _draw_network(random: Random, unit: int) -> Network:
+    delay = max(20, int(unit / random.choice((4, 10, 20, 100, 400))))
+    return Network(
+        delay=delay,
+        jitter=max(1, int(delay * random.choice((0.1, 0.5, 2.0)))),
+        slow_chance=random.choice((0.0, 0.0, 0.02)),
+        slow=unit * 4,
+        loss=random.choice((0.0, 0.0, 0.02, 0.1, 0.3)),
+        duplicate=random.choice((0.0, 0.0, 0.05, 0.3, 0.5)),
+        late=random.choice((delay * 4, unit * 3, 10 * SECOND)),
+        ordered=random.random() < 0.5,
+    )
+
+
+def _draw_storage(random: Random, unit: int) -> Storage:
+    sync = random.choice((50, 500, max(500, unit // 20), max(500, unit // 5)))
+    return Storage(
+        sync=sync,
+        jitter=sync,
+        slow_chance=random.choice((0.0, 0.0, 0.02)),
+        slow=unit * 2,
+    )
+
+
+def _draw_faults(random: Random, unit: int) -> Faults:
+    share = random.choice((0.0, 0.15, 0.4, 1.0))
+    kinds = tuple(kind for kind in KINDS if random.random() < share)
+    return Faults(
+        kinds=kinds,
+        every=unit * random.choice((1, 3, 10)),
+        down=unit * random.choice((1, 3, 10)),
+    )
+
+
+def draw_timing(random: Random, election: float) -> Timing:
+    """All durations in proportion to the election timeout, in seconds."""
+    return Timing(
+        heartbeat_seconds=election / random.choice((3, 4, 8)),
+        election_timeout_seconds=election,
+        candidacy_step_seconds=election * random.choice((0.05, 0.2, 0.5)),
+        append_timeout_seconds=election * random.choice((0.5, 1.25)),
+        forward_timeout_seconds=election * random.choice((0.7, 2.0)),
+        no_quorum_seconds=election * 4,
+        probe_interval_seconds=election * 0.6,
+        suspect_seconds=election * 3,
+        dead_seconds=election * random.choice((6, 20)),
+        departure_grace_seconds=election * random.choice((1, 5, 30)),
+        greet_interval_seconds=election * 0.75,
+        greet_interval_seconds_max=election * 4,
+        gossip_interval_seconds=election * random.choice((1, 3)),
+        push_timeout_seconds=election * 0.75,
+        request_timeout_seconds=election * 50,
+        proposal_timeout_seconds=election * 10,
+        barrier_timeout_seconds=election * 10,
+    )
+
+
+def draw_limits(random: Random) -> Limits:
+    return Limits(
+        batch_commands_max=random.choice((1, 2, 8, 8_192)),
+        append_batches_max=random.choice((1, 2, 8, 64)),
+        inflight_appends_max=random.choice((1, 2, 64)),
+        append_bytes_max=random.choice((200, 2 * 1024 * 1024)),
+        uncommitted_bytes_max=random.choice((2_000, 64 * 1024 * 1024)),
+        pending_requests_max=random.choice((4, 65_536)),
+        frame_messages_max=random.choice((4, 4_096)),
+        digest_entries_max=random.choice((64, 4_096)),
+        pushes_pending_max=random.choice((2, 4_096)),
+        session_window=random.choice((16, 4_096)),
+    )
+
+
+def calm(weather: Weather) -> Weather:
+    """The same run in fair weather, in which progress can be demanded: broadcast time << election
+    timeout (Raft §5.6)."""
+    unit = int(weather.timing.election_timeout_seconds * SECOND)
+    delay = min(weather.network.delay, unit // 40)
+    sync = min(weather.storage.sync, unit // 80)
+    return replace(
+        weather,
+        network=Network(delay=delay, jitter=max(1, delay // 4), ordered=weather.network.ordered),
+        storage=Storage(sync=sync, jitter=sync),
+        faults=Faults(),
+    )
