@@ -71,6 +71,7 @@ def test_the_order_of_siblings_never_matters(word: str, found: list[Written]) ->
         assert again is first is ABSENT or order(again) == order(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", [word for word in BUILT_IN if word != "lww"])
 @given(values=st.lists(st.one_of(data, counters, maps), min_size=1, max_size=4))
 def test_every_built_in_merge_keeps_the_laws(word: str, values: list[object]) -> None:
