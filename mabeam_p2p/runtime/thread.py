@@ -34,6 +34,9 @@ from mabeam_p2p.runtime.driver import Driver, Reply
 EXIT_SECONDS_MAX = 3.0
 """How long the end of the interpreter waits for a peer to leave its cluster."""
 
+CROSSINGS_MAX = 1024
+"""Requests admitted in one turn, so that a flood of them does not silence the peer."""
+
 _log = logging.getLogger(__name__)
 
 Crossing = Callable[[Driver | None], None]
@@ -131,8 +134,12 @@ class PeerThread:
         # First: what arrives while this runs wakes once more, or is still met by it.
         self._is_woken = False
         assert self._driver is not None
-        while self._inbox:
+        assert self._loop is not None
+        for _ in range(min(len(self._inbox), CROSSINGS_MAX)):
             self._inbox.popleft()(self._driver if self._driver.is_running else None)
+        if self._inbox and not self._is_woken:
+            self._is_woken = True
+            self._loop.call_soon(self._admit)
 
     def _refuse(self) -> None:
         # Several threads may be here; each entry leaves the deque once.
