@@ -68,6 +68,8 @@ from mabeam_p2p.requests import Variables as VariablesAnswer
 LOG_ID = 0
 SCORE_BUCKET = 10
 TENURE_SECONDS = 60.0
+EPOCH_SHIFT = 16
+"""Incarnations of one epoch."""
 
 
 class Node:
@@ -91,27 +93,23 @@ class Node:
         self.outbox = Outbox()
         self._codec = codec
         self._random = random
-        timing, limits, outbox = config.timing, config.limits, self.outbox
-        mine = Member(
-            self.peer,
-            config.name,
-            address,
-            recovered.epoch,
-            recovered.epoch << 16,
-            MemberState.ALIVE,
-            config.eligible,
-            config.score,
-            PROTOCOL_VERSION,
-        )
+        self._now = now
+        self._heard_at = -inf
+        self._was_leading = False
+        self._left = False
+        self._duties: Duties | None = None
+        self._clusters: dict[PeerId, ClusterId] = {}
+        self._remembered = recovered.addresses
+        self._make_cores(recovered, address, wall, now)
+        self._join_cores(codec)
+
+    def _make_cores(self, recovered: Recovered, address: str, wall: float, now: float) -> None:
+        config, random, outbox = self.config, self._random, self.outbox
+        timing, limits, epoch = config.timing, config.limits, recovered.epoch
         self.links = Links(
-            self.peer,
-            recovered.epoch,
-            config.cluster,
-            address,
-            timing=timing,
-            limits=limits,
-            outbox=outbox,
+            self.peer, epoch, config.cluster, address, timing=timing, limits=limits, outbox=outbox
         )
+        mine = _member(config, self.peer, address, epoch)
         self.membership = Membership(
             mine, timing=timing, limits=limits, random=random, outbox=outbox, now=now
         )
@@ -124,6 +122,7 @@ class Node:
             outbox=outbox,
             now=now,
         )
+        self.links.cluster_id = self.bootstrap.cluster_id
         self.election = Election(self.peer, timing, random, now)
         self.replication = Replication(
             self.peer,
@@ -134,25 +133,17 @@ class Node:
             outbox=outbox,
             now=now,
         )
+        variables = recovered.variables
         self.variables = Variables(
-            self.peer,
-            recovered.epoch,
-            recovered.variables,
-            timing,
-            limits,
-            random,
-            wall,
-            now,
-            outbox,
+            self.peer, epoch, variables, timing, limits, random, wall, now, outbox
         )
         self.machine = Machine(limits)
+
+    def _join_cores(self, codec: Codec) -> None:
+        timing, limits, outbox = self.config.timing, self.config.limits, self.outbox
+        encode, propose = codec.encode_commands, self.replication.propose
         self.pending = Pending(
-            self.peer,
-            encode=codec.encode_commands,
-            propose=self.replication.propose,
-            timing=timing,
-            limits=limits,
-            outbox=outbox,
+            self.peer, encode=encode, propose=propose, timing=timing, limits=limits, outbox=outbox
         )
         self.waits = Waits(find=self._find, timing=timing, outbox=outbox)
         self._application = Application(
@@ -168,7 +159,7 @@ class Node:
             outbox,
         )
         self._report = Report(
-            config,
+            self.config,
             self.links,
             self.membership,
             self.bootstrap,
@@ -177,22 +168,13 @@ class Node:
             self.variables,
             outbox,
         )
-        self._now = now
-        self._hints = recovered.addresses
-        self._duties: Duties | None = None
-        self._clusters: dict[PeerId, ClusterId] = {}
-        self._remembered = recovered.addresses
-        self._was_leading = False
-        self._heard_at = -inf
-        self._left = False
-        self.links.cluster_id = self.bootstrap.cluster_id
 
     # ---- verbs -------------------------------------------------------------------------------
 
     def start(self, now: float) -> Effects:
         self._now = now
         self._begin_log()
-        for address in self._hints:
+        for address in self._remembered:
             self.links.suggest(address, now)
         return self.flush(now)
 
@@ -494,6 +476,15 @@ class Node:
         self._left = True
         self.replication.resign()
         self.membership.leave()
+
+
+def _member(config: Config, peer: PeerId, address: str, epoch: int) -> Member:
+    """This peer's own record; its incarnation begins above every one of an earlier epoch."""
+    incarnation, eligible, score = epoch << EPOCH_SHIFT, config.eligible, config.score
+    alive = MemberState.ALIVE
+    return Member(
+        peer, config.name, address, epoch, incarnation, alive, eligible, score, PROTOCOL_VERSION
+    )
 
 
 def _hard_state(recovered: Recovered) -> HardState | None:
