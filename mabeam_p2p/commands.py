@@ -4,6 +4,9 @@ Every command names its session and its number in that session, which make its e
 exactly-once (Raft thesis §6.3). Commands of the cluster itself have session 0 and sequence 0.
 """
 
+from collections.abc import Sequence
+from typing import Protocol
+
 from msgspec import Struct
 
 from mabeam_p2p.ids import AgentId, ClusterId, PeerId, ProposalId, SessionId
@@ -110,6 +113,19 @@ AnyCommand = (
     | AppendJournal
 )
 
+
+class CommandCodec(Protocol):
+    """Commands to the blob of a batch and back. The one thing that a node cannot do by itself."""
+
+    def encode_commands(self, commands: Sequence[AnyCommand]) -> bytes:
+        """The commands one behind the other: results can be joined by concatenation."""
+        ...
+
+    def decode_commands(self, count: int, blob: bytes) -> tuple[AnyCommand, ...]:
+        """Inverse of encode_commands for exactly `count` commands. Raises RemoteProtocolError."""
+        ...
+
+
 __all__ = [
     "AnyCommand",
     "AppendJournal",
@@ -117,6 +133,7 @@ __all__ = [
     "CastVote",
     "CloseSession",
     "Command",
+    "CommandCodec",
     "Configure",
     "DepartPeer",
     "Noop",

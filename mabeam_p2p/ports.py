@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from mabeam_p2p.commands import AnyCommand
+from mabeam_p2p.commands import CommandCodec
 from mabeam_p2p.events import Event
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Frame
@@ -11,21 +11,13 @@ from mabeam_p2p.records import Record, Recovered
 from mabeam_p2p.requests import Answer, Request
 
 
-class Codec(Protocol):
-    """Frames and commands to bytes and back. Decoding is total: bytes or RemoteProtocolError."""
+class Codec(CommandCodec, Protocol):
+    """Frames and commands to bytes and back. Decoding is total: a value or RemoteProtocolError."""
 
     def encode_frame(self, frame: Frame) -> bytes: ...
 
     def decode_frame(self, data: bytes) -> Frame:
         """Raises RemoteProtocolError; never anything else, whatever the bytes."""
-        ...
-
-    def encode_commands(self, commands: Sequence[AnyCommand]) -> bytes:
-        """The commands one behind the other: results can be joined by concatenation."""
-        ...
-
-    def decode_commands(self, count: int, blob: bytes) -> tuple[AnyCommand, ...]:
-        """Inverse of encode_commands for exactly `count` commands. Raises RemoteProtocolError."""
         ...
 
 

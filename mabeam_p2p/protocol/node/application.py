@@ -4,11 +4,10 @@ here is answered; questions are answered from what has been applied.
 
 from msgspec.structs import replace
 
-from mabeam_p2p.commands import AnyCommand
+from mabeam_p2p.commands import AnyCommand, CommandCodec
 from mabeam_p2p.errors import RemoteProtocolError
 from mabeam_p2p.events import BarrierChanged, MachineEvent, ProposalDecided
 from mabeam_p2p.machine.machine import Machine
-from mabeam_p2p.ports import Codec
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.replication import Replication
@@ -29,7 +28,7 @@ class Application:
         replication: Replication,
         pending: Pending,
         waits: Waits,
-        codec: Codec,
+        codec: CommandCodec,
         outbox: Outbox,
     ) -> None:
         self._machine = machine

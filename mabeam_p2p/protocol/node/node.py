@@ -11,7 +11,7 @@ gathered becomes one batch, one acknowledgement, one round of heartbeats.
 from math import inf
 from random import Random
 
-from mabeam_p2p.commands import Configure, Noop
+from mabeam_p2p.commands import CommandCodec, Configure, Noop
 from mabeam_p2p.config import PROTOCOL_VERSION, Config
 from mabeam_p2p.effects import Effects
 from mabeam_p2p.events import (
@@ -21,7 +21,6 @@ from mabeam_p2p.events import (
 from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId, PeerId
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.messages import Frame, Heard, Hello, LogMessage, Message, Refuse
-from mabeam_p2p.ports import Codec
 from mabeam_p2p.protocol.bootstrap import Bootstrap
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.duties import Duties
@@ -80,7 +79,7 @@ class Node:
         config: Config,
         recovered: Recovered,
         address: str,
-        codec: Codec,
+        codec: CommandCodec,
         random: Random,
         wall: float,
         now: float,
@@ -139,7 +138,7 @@ class Node:
         )
         self.machine = Machine(limits)
 
-    def _join_cores(self, codec: Codec) -> None:
+    def _join_cores(self, codec: CommandCodec) -> None:
         timing, limits, outbox = self.config.timing, self.config.limits, self.outbox
         encode, propose = codec.encode_commands, self.replication.propose
         self.pending = Pending(
