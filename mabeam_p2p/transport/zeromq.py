@@ -40,6 +40,7 @@ OPENING_MESSAGES_MAX = 64
 OPENING_BYTES_MAX = 1024 * 1024
 OPENING_SECONDS_MAX = 1.0
 """What a link keeps until its first handshake: this much, this young."""
+REFUSALS_TOLD_MAX = 64
 FAREWELL_MILLISECONDS = 200
 """How long closing lets the last messages of a live link leave."""
 
@@ -68,6 +69,8 @@ class ZeroMqTransport:
         self._frame_bytes_max = frame_bytes_max
         self._insecure = insecure
         self._links: dict[str, _Link] = {}
+        self._refused: dict[str, None] = {}
+        """Addresses whose refusal the log has told."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._receive: Callable[[bytes], None] | None = None
         self._is_closed = False
@@ -99,10 +102,15 @@ class ZeroMqTransport:
     def connect(self, target: str, address: str) -> None:
         assert self._loop is not None, "links are opened after start"
         self._drop_link(target, linger=0)
-        if not self._may_dial(address):
-            self.counters["refused_address"] += 1
+        refusal = self._why_not_dial(address)
+        if refusal:
+            self._refuse(address, refusal)
             return
-        dealer = self._context.socket(zmq.DEALER)
+        try:
+            dealer = self._context.socket(zmq.DEALER)
+        except zmq.ZMQError as error:  # No descriptors left: this link is down, others work.
+            self._refuse(address, str(error))
+            return
         for option in dealer_options(self._frame_bytes_max):
             dealer.setsockopt(option.name, option.value)
         dealer.connect(f"tcp://{address}")
@@ -162,12 +170,24 @@ class ZeroMqTransport:
             if not is_drained and not self._is_closed:
                 self._loop.call_soon(self._drain)
 
-    def _may_dial(self, address: str) -> bool:
+    def _why_not_dial(self, address: str) -> str:
+        """Empty if `address` may be dialled."""
         try:
             host, port = split_address(address)
-        except AddressError:
-            return False
-        return port != 0 and is_literal(host) and (self._insecure or is_loopback(host))
+        except AddressError as error:
+            return str(error)
+        if port == 0 or not is_literal(host):
+            return "only IP addresses with a port are dialled"
+        if not (self._insecure or is_loopback(host)):
+            return "without keys a peer speaks to this machine only; --insecure lifts that"
+        return ""
+
+    def _refuse(self, address: str, why: str) -> None:
+        self.counters["refused_address"] += 1
+        # Told once for each: the core dials again and again, and others choose the addresses.
+        if address not in self._refused and len(self._refused) < REFUSALS_TOLD_MAX:
+            self._refused[address] = None
+            _log.warning("will not dial %s: %s", address, why)
 
     def _drop_link(self, target: str, linger: int) -> None:
         link = self._links.pop(target, None)

@@ -11,7 +11,7 @@ from mabeam_p2p.effects import Effect, Effects, Resolve
 from mabeam_p2p.errors import RemoteProtocolError, StorageError
 from mabeam_p2p.ids import ClusterId, PeerId
 from mabeam_p2p.messages import Frame, Message, Probe
-from mabeam_p2p.ports import Codec, Storage
+from mabeam_p2p.ports import Codec, Discovery, Storage
 from mabeam_p2p.records import HardState, Record, Recovered, Standing
 from mabeam_p2p.requests import Done, Leave, Request
 from mabeam_p2p.runtime.clock import SystemClock
@@ -141,6 +141,7 @@ def make_driver(
     transport: MemoryTransport | None = None,
     codec: Codec | None = None,
     limits: Limits | None = None,
+    discoveries: Sequence[Discovery] = (),
 ) -> Driver:
     return Driver(
         peer=PEER,
@@ -150,7 +151,7 @@ def make_driver(
         codec=codec or FakeCodec(),
         storage=storage or FakeDisk(),
         transport=transport or MemoryTransport(Wire()),
-        discoveries=(),
+        discoveries=discoveries,
         limits=limits or Limits(),
         clock=SystemClock(),
     )

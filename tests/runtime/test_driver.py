@@ -6,11 +6,20 @@ import pytest
 from mabeam_p2p.effects import Connect, Effects, Notify, Persist, Resolve, Send
 from mabeam_p2p.errors import Closed, StorageError
 from mabeam_p2p.events import Dropped, Event, Ready
-from mabeam_p2p.requests import Done, ReadMembers, ReadStatus, Request
+from mabeam_p2p.ids import ClusterId
+from mabeam_p2p.records import Status
+from mabeam_p2p.requests import (
+    Done,
+    ReadMembers,
+    ReadStatus,
+    Request,
+    StatusAnswer,
+    Suggest,
+)
 from mabeam_p2p.runtime.backend import LoopBackend
 from mabeam_p2p.runtime.driver import Driver, Reply
 from tests.eventually import eventually
-from tests.runtime.fakes import OTHER, FakeDisk, FakeNode, make_driver, probe, record
+from tests.runtime.fakes import OTHER, PEER, FakeDisk, FakeNode, make_driver, probe, record
 from tests.transport.memory import MemoryTransport, Wire
 
 
@@ -235,6 +244,48 @@ def test_listeners_hear_events_in_order_until_they_end() -> None:
         end()
         await backend.ask(ReadMembers())
         assert heard == [Ready()]
+
+    with_driver(node, story)
+
+
+def test_what_discovery_finds_is_suggested_to_the_node() -> None:
+    node = FakeNode()
+
+    class Search:
+        is_closed = False
+
+        async def start(self, suggest: Callable[[tuple[str, ...]], None]) -> None:
+            suggest(("127.0.0.1:1",))
+            raise OSError("and then the network is gone")
+
+        async def close(self) -> None:
+            self.is_closed = True
+
+    async def run() -> None:
+        search = Search()
+        driver = make_driver(node, discoveries=(search,))
+        await driver.start()
+        await eventually(lambda: ("request", Suggest(("127.0.0.1:1",))) in node.told)
+        node.on_request = answer_at_once
+        assert await LoopBackend(driver).ask(ReadMembers()) == Done()
+        await driver.close()
+        assert search.is_closed
+
+    asyncio.run(run())
+
+
+def test_a_status_carries_the_counters_of_the_shell() -> None:
+    node = FakeNode()
+    status = Status(
+        PEER, "alpha", "tests", ClusterId(""), "none", None, "", 0, 0, 0, 0, False, (), (), 1,
+        "127.0.0.1:1", 3, 1,
+    )  # fmt: skip
+    node.on_request = lambda token, request: (Resolve(token, StatusAnswer(status)),)
+
+    async def story(driver: Driver) -> None:
+        answer = await LoopBackend(driver).ask(ReadStatus())
+        assert isinstance(answer, StatusAnswer)
+        assert {"frames_undecodable", "lane_frames"} <= dict(answer.status.counters).keys()
 
     with_driver(node, story)
 

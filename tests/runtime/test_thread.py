@@ -1,7 +1,10 @@
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +14,7 @@ from mabeam_p2p.errors import AddressError, Closed, Overloaded
 from mabeam_p2p.events import Dropped, Event, LeaderChanged, Ready
 from mabeam_p2p.requests import Done, LogQuery, Read, ReadMembers, ReadStatus, Request
 from mabeam_p2p.runtime.driver import Driver
-from mabeam_p2p.runtime.thread import PeerThread
+from mabeam_p2p.runtime.thread import CROSSINGS_MAX, PeerThread
 from tests.eventually import eventually
 from tests.runtime.fakes import FakeNode, make_driver
 
@@ -287,5 +290,57 @@ def test_a_forked_child_finds_the_peer_closed() -> None:
         _, status = await asyncio.to_thread(os.waitpid, child, 0)
         assert os.waitstatus_to_exitcode(status) == 42
         assert await backend.ask(ReadMembers()) == Done()
+
+    with_thread(node, story)
+
+
+FORGETFUL = """
+import asyncio
+from tests.runtime.fakes import FakeNode, make_driver
+from mabeam_p2p.runtime.thread import PeerThread
+
+node = FakeNode()
+thread = PeerThread(lambda: make_driver(node))
+asyncio.run(thread.start())
+
+import atexit
+# Runs after the peer's own farewell: atexit calls the last first.
+atexit._run_exitfuncs()
+print([type(fact).__name__ for kind, fact in node.told if kind == "request"], thread.has_ended)
+"""
+
+
+@pytest.mark.slow
+def test_a_program_that_forgets_to_close_still_says_goodbye() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORGETFUL],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "['Leave'] True\n", "")
+
+
+@pytest.mark.slow
+def test_a_flood_of_questions_takes_more_than_one_turn() -> None:
+    """Else timers and other peers would wait for all of them."""
+    node = FakeNode()
+    node.on_request = answer_at_once
+    gate = threading.Event()
+
+    def wait(token: int, request: Request) -> Effects:
+        gate.wait(30)
+        return answer_at_once(token, request)
+
+    async def story(thread: PeerThread) -> None:
+        backend = thread.backend()
+        node.on_request = wait
+        asked = [backend.ask(ReadMembers()) for _ in range(4 * CROSSINGS_MAX)]
+        flushed = node.flush_count
+        gate.set()
+        await asyncio.gather(*asked)
+        assert node.flush_count >= flushed + 4
 
     with_thread(node, story)

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import logging
 import socket
 from functools import partial
@@ -260,14 +261,42 @@ def test_an_insecure_port_is_announced_loudly(caplog: pytest.LogCaptureFixture) 
 @pytest.mark.parametrize(
     "address", ["192.0.2.1:7000", "example.org:7000", "localhost:7000", "127.0.0.1:0", "nonsense"]
 )
-def test_a_loopback_peer_dials_loopback_addresses_only(address: str) -> None:
+def test_a_loopback_peer_dials_loopback_addresses_only(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def story() -> None:
         transport = make()
         transport.start(lambda _: None)
-        transport.connect("t", address)
-        assert not transport.send("t", b"x")
-        assert transport.counters["refused_address"] == 1
+        for count in range(1, 4):
+            transport.connect("t", address)
+            assert not transport.send("t", b"x")
+            assert transport.counters["refused_address"] == count
         transport.close()
+
+    asyncio.run(story())
+    assert caplog.text.count(f"will not dial {address}") == 1
+
+
+def test_a_machine_without_descriptors_refuses_links_and_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        source, target = make(), make()
+        received: list[bytes] = []
+        target.start(received.append)
+        source.start(lambda _: None)
+        source.connect("first", target.address)
+
+        def fail(*_: object) -> None:
+            raise zmq.ZMQError(errno.EMFILE)
+
+        monkeypatch.setattr(source._context, "socket", fail)
+        source.connect("second", target.address)
+        assert not source.send("second", b"x")
+        assert source.send("first", b"y")
+        await eventually(lambda: received == [b"y"])
+        source.close()
+        target.close()
 
     asyncio.run(story())
 
