@@ -62,6 +62,9 @@ def read(database: Path, connect: Connect) -> Contents:
             batches = tuple(map(layout.batch_from, connection.execute(layout.SELECT_BATCHES)))
         except DamagedRow as error:
             _refuse(database, _find(database, error.content), str(error))
+        except UnicodeDecodeError as error:
+            # SQLite quotes what it cannot read, and that may be no text at all.
+            _refuse(database, 0, error.object.decode(errors="replace"))
         except sqlite3.Error as error:
             if _is_damage(error):
                 _refuse(database, 0, str(error))

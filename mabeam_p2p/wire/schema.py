@@ -43,8 +43,11 @@ TEXT_LENGTH_MAX = 4_096
 TUPLE_COUNT_MAX = 4_096
 """Elements of a tuple whose field has no bound of its own."""
 
-COMMAND_ITEM_COUNT_MAX = 512
-"""CBOR items of one command: the largest has 64 groups and 64 capabilities."""
+ATTRIBUTE_COUNT_MAX = 256
+"""Groups, and capabilities, that one agent can name; `Limits` says how many it may have."""
+
+COMMAND_ITEM_COUNT_MAX = 2_048
+"""CBOR items of one command: more than the largest has, an OpenSession with all attributes."""
 
 VOTER_COUNT_MAX = 256
 """Voters that one message or command can name; `Limits.voters_max` says how many are wanted."""
@@ -167,15 +170,15 @@ def by_field(limits: Limits) -> dict[tuple[type, str], Rule]:
         (messages.AppendEntries, "batches"): shorter(limits.append_batches_max),
         (messages.Forward, "count"): command_count,
         (messages.Forward, "blob"): batch_blob,
-        (messages.VariableAck, "outcomes"): each(between(0, 2), TUPLE_COUNT_MAX),
+        (messages.VariableAck, "outcomes"): each(between(0, 3), TUPLE_COUNT_MAX),
         (messages.Digest, "buckets"): buckets,
         (messages.DigestEntries, "buckets"): buckets,
         (messages.DigestEntries, "entries"): pairs(is_key, hash64, limits.digest_entries_max),
         (messages.VariableWant, "names"): each(is_key, limits.digest_entries_max),
         # Commands. How long a value may be, the machine decides, so that a refusal is an outcome.
         (commands.Configure, "voters"): some_voters,
-        (commands.OpenSession, "groups"): each(is_name, 64),
-        (commands.OpenSession, "capabilities"): pairs(is_key, is_integer, 64),
+        (commands.OpenSession, "groups"): each(is_name, ATTRIBUTE_COUNT_MAX),
+        (commands.OpenSession, "capabilities"): pairs(is_key, is_integer, ATTRIBUTE_COUNT_MAX),
         (commands.OpenProposal, "parameter"): is_key,
         (commands.OpenProposal, "group"): is_name,
         (commands.CastVote, "confidence"): between(0, 1000),

@@ -1,5 +1,4 @@
 import os
-import shutil
 import sqlite3
 import stat
 import subprocess
@@ -11,72 +10,10 @@ from typing import Any
 import pytest
 
 from mabeam_p2p.errors import DataFolderHeld, LogCorrupt, StorageError
-from mabeam_p2p.ids import PeerId
-from mabeam_p2p.records import Batch, HardState, LogAppend, Record, Recovered
+from mabeam_p2p.records import Batch, HardState
 from mabeam_p2p.storage import folder, layout, sqlite
 from mabeam_p2p.storage.sqlite import SqliteStorage
-
-FRAME_BYTES = 24 + layout.PAGE_BYTES
-VOTE = PeerId("0123456789abcdef")
-
-
-def batch(index: int, size: int = 100) -> Batch:
-    return Batch(index, 1, 1, index, index.to_bytes(2, "big") * (size // 2))
-
-
-def append(index: int, size: int = 100) -> list[Record]:
-    """The next write of a log whose batches hold one entry each."""
-    return [LogAppend(0, index - 1, (batch(index, size),)), HardState(0, index, VOTE)]
-
-
-class Folder:
-    """A data folder seen from outside, and opened once at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @property
-    def database(self) -> Path:
-        return self.path / sqlite.DATABASE_NAME
-
-    @property
-    def wal(self) -> Path:
-        return self.path / f"{sqlite.DATABASE_NAME}-wal"
-
-    def contents(self) -> dict[str, bytes]:
-        """What can be lost. An empty log, the lock and SQLite's shared memory hold nothing."""
-        files = (path for path in (self.database, self.wal) if path.exists())
-        return {path.name: path.read_bytes() for path in files if path.stat().st_size}
-
-    def copy(self, name: str) -> "Folder":
-        copied = Folder(self.path.parent / name)
-        shutil.rmtree(copied.path, ignore_errors=True)
-        copied.path.mkdir()
-        for file, data in self.contents().items():
-            (copied.path / file).write_bytes(data)
-        return copied
-
-    def recover(self) -> Recovered:
-        storage = SqliteStorage(str(self.path))
-        try:
-            return storage.recover()
-        finally:
-            storage.close()
-
-
-@pytest.fixture
-def killed(tmp_path: Path) -> Folder:
-    """Twelve writes, the last six of them in the write-ahead log alone."""
-    live = Folder(tmp_path / "live")
-    for first in (1, 7):
-        storage = SqliteStorage(str(live.path))
-        storage.recover()
-        for index in range(first, first + 6):
-            storage.write(append(index))
-        left = live.copy("killed")
-        storage.close()
-    return left
-
+from tests.storage.folders import FRAME_BYTES, VOTE, Folder, append, batch, transaction_ends
 
 # ---- the folder --------------------------------------------------------------------------------
 
@@ -203,14 +140,14 @@ def test_a_log_cut_at_any_byte_gives_the_exact_prefix_twice(killed: Folder) -> N
     whole = killed.wal.read_bytes()
     ends = transaction_ends(whole)
     assert len(ends) == 7  # The epoch, then six appends.
-    # Every byte of the last three transactions, but of page bodies only some: all 4,096 take the
-    # same way. Each page's first and last bytes are among them.
+    # Of the last three transactions every byte of a frame's head, and some of its page: the others
+    # take the same way.
     cuts = [
         cut
         for cut in range(ends[-4], len(whole) + 1)
-        if (cut - 32) % FRAME_BYTES < 34 or cut % 97 == 0 or (cut - 32) % FRAME_BYTES > 4110
+        if (cut - 32) % FRAME_BYTES < 28 or cut % 409 == 0
     ]
-    assert len(cuts) > 300
+    assert len(cuts) > 200
     for cut in cuts:
         torn = killed.copy("torn")
         torn.wal.write_bytes(whole[:cut])
@@ -227,7 +164,87 @@ def test_a_log_cut_at_any_byte_gives_the_exact_prefix_twice(killed: Folder) -> N
         assert again.epoch == recovered.epoch + 1
 
 
-def transaction_ends(wal: bytes) -> list[int]:
-    """Offsets behind the last frame of each transaction."""
-    offsets = range(32, len(wal), FRAME_BYTES)
-    return [offset + FRAME_BYTES for offset in offsets if wal[offset + 4 : offset + 8] != bytes(4)]
+# ---- failing disks -----------------------------------------------------------------------------
+
+
+class Disk:
+    """Fails the `fatal`-th statement of its connections, counted from 1, and all after it."""
+
+    def __init__(self, fatal: int | None = None) -> None:
+        self.count = 0
+        self.fatal = fatal
+
+    def connect(self, uri: str) -> sqlite3.Connection:
+        disk = self
+
+        class Connection(sqlite3.Connection):
+            def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+                disk.count += 1
+                if disk.fatal is not None and disk.count >= disk.fatal:
+                    raise sqlite3.OperationalError("disk I/O error")
+                return super().execute(sql, parameters)
+
+        return sqlite3.connect(uri, uri=True, isolation_level=None, factory=Connection)
+
+
+def use(folder: Folder, disk: Disk, write_count: int) -> int:
+    """Open, write, stop at the first error; return how many writes were acknowledged."""
+    storage = SqliteStorage(str(folder.path), disk.connect)
+    acknowledged = 0
+    try:
+        storage.recover()
+        for index in range(1, write_count + 1):
+            storage.write(append(index))
+            acknowledged += 1
+    except StorageError:
+        # Fail stop: nothing is written again, even if the disk would take it.
+        disk.fatal = None
+        with pytest.raises(StorageError):
+            storage.write(append(acknowledged + 1))
+    storage.close()
+    return acknowledged
+
+
+@pytest.mark.slow
+def test_a_disk_that_fails_at_any_statement_costs_nothing_acknowledged(tmp_path: Path) -> None:
+    counting = Disk()
+    assert use(Folder(tmp_path / "counted"), counting, 12) == 12
+    assert counting.count > 60
+    for fatal in range(1, counting.count + 1):
+        folder = Folder(tmp_path / str(fatal))
+        acknowledged = use(folder, Disk(fatal), 12)
+        recovered = folder.recover()
+        assert len(recovered.batches) == acknowledged < 12
+        assert [state.term for state in recovered.hard_states] == [acknowledged][:acknowledged]
+
+
+FILL = """
+import resource, signal, sys
+from mabeam_p2p.errors import StorageError
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.records import Batch, LogAppend
+from mabeam_p2p.storage.sqlite import SqliteStorage
+storage = SqliteStorage(sys.argv[1])
+storage.recover()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+for index in range(1, 1000):
+    try:
+        storage.write([LogAppend(0, index - 1, (Batch(index, 1, 1, index, bytes(900)),))])
+    except StorageError as error:
+        sys.stdout.write(f"{index - 1} {error}")
+        break
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [50_000, 123_456, 300_001])
+def test_a_full_disk_stops_writing_and_keeps_what_was_acknowledged(
+    tmp_path: Path, size: int
+) -> None:
+    path = tmp_path / "peer"
+    command = [sys.executable, "-c", FILL, str(path), str(size)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    acknowledged, _, message = output.partition(" ")
+    assert str(path) in message
+    assert len(Folder(path).recover().batches) == int(acknowledged) > 5

@@ -1,0 +1,203 @@
+"""Bits that flip in a data folder: refused with their place, or without effect; never silent."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from mabeam_p2p.errors import LogCorrupt
+from mabeam_p2p.storage import layout, recovery, sqlite, wal
+from mabeam_p2p.storage.layout import DamagedRow
+from tests.storage.folders import FRAME_BYTES, Folder, append, batch, transaction_ends
+
+
+def outcome_of(folder: Folder) -> object:
+    """What recovery finds, or None if it refuses; refusing must leave the files as they were."""
+    before = folder.contents()
+    try:
+        return folder.recover()
+    except LogCorrupt as error:
+        refusal = error
+    assert folder.contents() == before
+    assert Path(refusal.path).parent == folder.path
+    assert 0 <= refusal.offset < len(before[Path(refusal.path).name])
+    return None
+
+
+def flipped(data: bytes, position: int, bit: int) -> bytes:
+    return data[:position] + bytes((data[position] ^ 1 << bit,)) + data[position + 1 :]
+
+
+def positions(size: int, structure: Iterable[int], random: Random) -> list[int]:
+    """Places to damage: all that hold structure, and some of the rest."""
+    return sorted({*structure, *(random.randrange(size) for _ in range(150))})
+
+
+@pytest.mark.slow
+def test_a_flip_in_the_log_before_its_tail_is_refused(killed: Folder) -> None:
+    whole = killed.wal.read_bytes()
+    tail = transaction_ends(whole)[-2]
+    heads = (offset + k for offset in range(32, tail, FRAME_BYTES) for k in range(24))
+    random = Random(1)
+    for position in positions(tail, (*range(32), *heads), random):
+        damaged = killed.copy("damaged")
+        damaged.wal.write_bytes(flipped(whole, position, random.randrange(8)))
+        assert outcome_of(damaged) is None, f"byte {position} of the log"
+
+
+@pytest.mark.slow
+def test_a_flip_in_the_logs_tail_loses_at_most_the_last_write(killed: Folder) -> None:
+    whole = killed.wal.read_bytes()
+    tail = transaction_ends(whole)[-2]
+    random = Random(2)
+    for position in random.sample(range(tail, len(whole)), 100):
+        damaged = killed.copy("damaged")
+        damaged.wal.write_bytes(flipped(whole, position, random.randrange(8)))
+        recovered = damaged.recover()
+        assert len(recovered.batches) in (11, 12)
+        assert recovered.hard_states[0].term == len(recovered.batches)
+
+
+@pytest.mark.slow
+def test_a_flip_in_the_database_is_refused_or_without_effect(killed: Folder) -> None:
+    killed.recover()  # Closing copies the log into the database, so that nothing hides a flip.
+    whole = killed.database.read_bytes()
+    right = killed.copy("right").recover()
+    pages = range(0, len(whole), layout.PAGE_BYTES)
+    structure = (page + k for page in pages for k in range(24))
+    random = Random(3)
+    refused = 0
+    for position in positions(len(whole), (*range(100), *structure), random):
+        damaged = killed.copy("damaged")
+        damaged.database.write_bytes(flipped(whole, position, random.randrange(8)))
+        outcome = outcome_of(damaged)
+        assert outcome in (None, right), f"byte {position} of the database"
+        refused += outcome is None
+    assert refused > 100
+
+
+@pytest.mark.parametrize(
+    ("spoil", "offset"),
+    [
+        (lambda data: b"", 0),
+        (lambda data: b"not a database at all" * 500, 0),
+        (lambda data: data[:50], 0),
+        (lambda data: data[:16] + b"\x20\x00" + data[18:], 16),
+        (lambda data: data[:18] + b"\x01\x01" + data[20:], 18),
+        (lambda data: data.replace(b"CREATE TABLE batches", b"CREATE TABLE\xa0batches"), 0),
+        (lambda data: data[: layout.PAGE_BYTES], None),
+        (lambda data: data[: layout.PAGE_BYTES] + bytes(len(data) - layout.PAGE_BYTES), None),
+    ],
+)
+def test_what_is_no_database_of_ours_is_refused(
+    killed: Folder, spoil: Callable[[bytes], bytes], offset: int | None
+) -> None:
+    killed.recover()
+    killed.wal.unlink(missing_ok=True)
+    killed.database.write_bytes(spoil(killed.database.read_bytes()))
+    before = killed.contents()
+    with pytest.raises(LogCorrupt, match="left as it is") as caught:
+        killed.recover()
+    assert killed.contents() == before
+    assert caught.value.path == str(killed.database)
+    assert offset is None or caught.value.offset == offset
+
+
+def test_the_place_of_a_damaged_batch_is_named(killed: Folder) -> None:
+    killed.recover()
+    data = killed.database.read_bytes()
+    place = data.index(batch(4).blob)
+    killed.database.write_bytes(flipped(data, place + 90, 0))
+    with pytest.raises(LogCorrupt, match="batch at index 4 has a wrong checksum") as caught:
+        killed.recover()
+    assert caught.value.offset == place
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("DELETE FROM batches WHERE first_index = 5", "goes on at index 6 where 5 is next"),
+        ("DELETE FROM batches WHERE first_index = 1", "goes on at index 2 where 1 is next"),
+        ("DELETE FROM records WHERE name = 'identity'", "does not say whose it is"),
+        ("UPDATE batches SET term = 2 WHERE first_index = 5", "index 5 has a wrong checksum"),
+        ("UPDATE batches SET blob = 'text' WHERE first_index = 5", "columns of other types"),
+        ("UPDATE records SET name = 'hard state 1' WHERE name = 'hard state 0'", "wrong checksum"),
+        ("CREATE TABLE other (x)", "tables are not those"),
+    ],
+)
+def test_rows_that_were_not_written_so_are_refused(
+    killed: Folder, statement: str, message: str
+) -> None:
+    killed.recover()
+    connection = sqlite.connect(recovery.uri(killed.database, "rw"))
+    connection.execute(statement)
+    connection.close()
+    with pytest.raises(LogCorrupt, match=message):
+        killed.recover()
+
+
+@pytest.mark.parametrize("field", ["term", "clock"])
+def test_a_term_or_clock_that_falls_is_refused(killed: Folder, field: str) -> None:
+    killed.recover()
+    storage = sqlite.SqliteStorage(str(killed.path))
+    storage.recover()
+    storage.write(append(13))
+    storage.close()
+    connection = sqlite.connect(recovery.uri(killed.database, "rw"))
+    connection.execute(layout.DELETE_BATCHES, (12,))
+    wrong = batch(13)
+    fallen = layout.batch_row(
+        type(wrong)(13, 1, 0 if field == "term" else 1, 1 if field == "clock" else 13, wrong.blob)
+    )
+    connection.execute(layout.INSERT_BATCH, fallen)
+    connection.close()
+    with pytest.raises(LogCorrupt, match="term or clock falls at index 13"):
+        killed.recover()
+
+
+def test_a_checksum_covers_every_column_of_a_batch() -> None:
+    row = layout.batch_row(batch(4))
+    assert layout.batch_from(row) == batch(4)
+    for column in range(len(row)):
+        value = row[column]
+        other = value + b"!" if isinstance(value, bytes) else value + 1
+        with pytest.raises(DamagedRow):
+            layout.batch_from((*row[:column], other, *row[column + 1 :]))
+
+
+# ---- the log alone -------------------------------------------------------------------------------
+
+
+def test_a_log_of_an_older_generation_behind_the_end_is_no_damage(tmp_path: Path) -> None:
+    live = Folder(tmp_path / "live")
+    storage = sqlite.SqliteStorage(str(live.path))
+    storage.recover()
+    for index in range(1, 21):
+        storage.write(append(index))
+    reader = sqlite.connect(recovery.uri(live.database, "rw"))
+    reader.execute("PRAGMA wal_checkpoint(RESTART)")
+    reader.close()
+    older = len(live.wal.read_bytes())
+    storage.write(append(21))
+    assert len(live.wal.read_bytes()) == older
+    left = live.copy("left")
+    storage.close()
+    assert len(left.recover().batches) == 21
+
+
+def test_frames_written_out_of_order_within_the_last_write_are_no_damage(killed: Folder) -> None:
+    whole = killed.wal.read_bytes()
+    *_, begin, end = transaction_ends(whole)
+    assert end - begin >= 2 * FRAME_BYTES
+    # The disk wrote the last frame of the transaction, but not its first.
+    torn = whole[:begin] + bytes(FRAME_BYTES) + whole[begin + FRAME_BYTES :]
+    assert wal.find_damage(torn, layout.PAGE_BYTES) is None
+    killed.wal.write_bytes(torn)
+    assert len(killed.recover().batches) == 11
+
+
+@pytest.mark.parametrize("size", [0, 1, 31, 32, 33, 32 + 24, 32 + FRAME_BYTES - 1])
+def test_a_log_without_a_whole_frame_is_no_damage(killed: Folder, size: int) -> None:
+    assert wal.find_damage(killed.wal.read_bytes()[:size], layout.PAGE_BYTES) is None
+    assert wal.find_damage(bytes(size), layout.PAGE_BYTES) is None
