@@ -34,9 +34,10 @@ from mabeam_p2p.requests import (
 )
 from mabeam_p2p.requests import Read as ReadRequest
 from mabeam_p2p.testing.checkers import Violation
+from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.linearizability import Append, Operation, Read, Result
 from mabeam_p2p.testing.outcomes import DONE_NOT, Outcomes
-from mabeam_p2p.testing.simulator import Host, Simulator
+from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.weather import SECOND, Weather
 
 POLICY = Policy(min_voters=1)

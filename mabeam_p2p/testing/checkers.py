@@ -54,9 +54,11 @@ class Ghost:
         "applied_index",
         "commit_index",
         "disk",
+        "led_term",
         "log",
         "peer",
         "term",
+        "unproven",
         "vote",
     )
 
@@ -71,6 +73,11 @@ class Ghost:
         """The last commit index that it sent and that was found true."""
         self.commit_index = 0
         self.applied_index = 0
+        self.led_term = 0
+        """The last term in which this process has spoken as the leader."""
+        self.unproven: list[tuple[int, int, int]] = []
+        """(last index, term, hash) of batches that neither left the peer nor reached its disk: a
+        crash may take them and their term back."""
 
 
 class Committed:
@@ -104,7 +111,7 @@ class Checkers:
         self.votes: dict[tuple[int, PeerId], PeerId] = {}
         """(term, voter) to candidate."""
         self._chain: dict[tuple[int, int], int] = {}
-        """(last index, term) of every batch ever persisted to the hash of the log up to it."""
+        """(last index, term) of every proven batch to the hash of the log up to it."""
         self._listeners = tuple(listeners)
         self._checks: dict[type[Any], Callable[[Ghost, PeerId, Any], None]] = {
             VoteRequest: self._vote_request,
@@ -125,6 +132,8 @@ class Checkers:
         ghost.term = disk.hard_state.term
         ghost.vote = disk.hard_state.vote
         self.ghosts[peer] = ghost
+        for batch, value in zip(ghost.log.batches, ghost.log.hashes, strict=True):
+            self._prove(ghost, batch.last_index, batch.term, value)
         return ghost
 
     def persisted(self, ghost: Ghost, record: Record) -> None:
@@ -138,6 +147,18 @@ class Checkers:
                 raise Violation("I4", f"{ghost.peer} voted for {ghost.vote} already: {record}")
             ghost.term = record.term
             ghost.vote = record.vote
+
+    def synced(self, ghost: Ghost) -> None:
+        """Some of what was persisted is on the disk now."""
+        unproven = ghost.unproven
+        if unproven:
+            durable = ghost.disk.log
+            ghost.unproven = []
+            for index, term, value in unproven:
+                if durable.hash_at(index) == value:
+                    self._prove(ghost, index, term, value)
+                elif ghost.log.hash_at(index) == value:
+                    ghost.unproven.append((index, term, value))
 
     def sent(self, ghost: Ghost, target: PeerId, message: Message) -> None:
         """A message leaves the peer now."""
@@ -208,8 +229,7 @@ class Checkers:
         leader = self.ghosts.get(target)
         if (
             leader is not None
-            and leader.term == message.term
-            and self.leaders.get(message.term) == target
+            and leader.term == leader.led_term == message.term
             and leader.log.hash_at(message.match_index) != durable
         ):
             raise Violation("I10", f"{ghost.peer} acknowledges another log: {message}")
@@ -221,6 +241,9 @@ class Checkers:
             place = ghost.log.count_until(last.last_index) - 1
             if place < 0 or ghost.log.batches[place] != last:
                 raise Violation("I5", f"{ghost.peer} sends what is not in its log: {message}")
+            for at in range(place + 1 - len(message.batches), place + 1):
+                log = ghost.log
+                self._prove(ghost, log.ends[at], log.batches[at].term, log.hashes[at])
 
     def _leader_claim(
         self, ghost: Ghost, target: PeerId, message: AppendEntries | Heartbeat | CommitAdvance
@@ -231,6 +254,7 @@ class Checkers:
             self._elected(ghost, term)
         elif leader != ghost.peer:
             raise Violation("I1", f"{leader} and {ghost.peer} lead in term {term}")
+        ghost.led_term = term
         if message.commit_index > ghost.announced:
             self._commit(ghost, term, message.commit_index, message)
 
@@ -253,7 +277,7 @@ class Checkers:
         if record.keep_index < log.last_index:
             if record.keep_index < ghost.commit_index:
                 raise Violation("I8", f"{ghost.peer} truncates what it committed: {record}")
-            if self.leaders.get(ghost.term) == ghost.peer:
+            if ghost.led_term == ghost.term:
                 raise Violation("I5", f"{ghost.peer} leads and truncates its log: {record}")
             if log.hash_at(record.keep_index) is None:
                 raise Violation("I5", f"{ghost.peer} splits a batch: {record}")
@@ -268,9 +292,12 @@ class Checkers:
                 batch.term < log.batches[-1].term or batch.clock < log.batches[-1].clock
             ):
                 raise Violation("I4", f"{ghost.peer}: term or clock go back: {batch}")
-            value = log.append(batch)
-            if self._chain.setdefault((batch.last_index, batch.term), value) != value:
-                raise Violation("I5", f"{ghost.peer} has another log behind {batch}")
+            ghost.unproven.append((batch.last_index, batch.term, log.append(batch)))
+
+    def _prove(self, ghost: Ghost, index: int, term: int, value: int) -> None:
+        """I5, for the batch that ends at `index`: it has left the peer, or is on its disk."""
+        if self._chain.setdefault((index, term), value) != value:
+            raise Violation("I5", f"{ghost.peer} has another log at {index}, term {term}")
 
     def _formed(self, ghost: Ghost, first: Batch) -> None:
         """I11 at birth: one first batch for all, which every voter has promised on its disk."""

@@ -16,15 +16,15 @@ from random import Random
 from typing import Any, assert_never
 
 from mabeam_p2p.config import Config
-from mabeam_p2p.effects import Connect, Effect, Effects, Notify, Persist, Resolve, Send
-from mabeam_p2p.events import Event
+from mabeam_p2p.effects import Connect, Effects, Notify, Persist, Resolve, Send
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.messages import Frame, Message
+from mabeam_p2p.messages import Frame
 from mabeam_p2p.ports import Codec
 from mabeam_p2p.protocol.node import Node
-from mabeam_p2p.requests import Answer, Request
-from mabeam_p2p.testing.checkers import Checkers, CommitListener, Ghost, Violation
-from mabeam_p2p.testing.disk import Disk
+from mabeam_p2p.requests import Request
+from mabeam_p2p.testing.checkers import Checkers, CommitListener, Violation
+from mabeam_p2p.testing.host import Host, Reply
+from mabeam_p2p.testing.links import Links
 from mabeam_p2p.testing.weather import Clog, Crash, Cut, Fault, Pause, Reset, Weather
 
 WALL_START = 1_700_000_000.0
@@ -35,82 +35,7 @@ IDLE_TICK_GAP = 10
 """Ticks in a row that find nothing to do, each so soon after the last: a deadline that lies in the
 past for good."""
 
-Reply = Callable[[Answer], None]
 Trace = Callable[[str], None]
-
-
-class Host:
-    """One machine: a disk that stays, and a process that comes and goes."""
-
-    __slots__ = (
-        "address",
-        "backlog",
-        "clock_offset",
-        "clock_rate",
-        "disk",
-        "durable",
-        "ghost",
-        "held",
-        "idle_ticks",
-        "inputs",
-        "letter",
-        "life",
-        "links",
-        "matches",
-        "node",
-        "number",
-        "outgoing",
-        "paused_until",
-        "peer",
-        "syncing",
-        "tick_at",
-        "ticked_at",
-        "waiting",
-        "written",
-    )
-
-    def __init__(self, number: int, peer: PeerId, address: str, clock_rate: float) -> None:
-        self.number = number
-        self.letter = chr(ord("A") + number)
-        self.peer = peer
-        self.address = address
-        self.clock_rate = clock_rate
-        self.clock_offset = 0.0
-        self.disk = Disk()
-        self.life = 0
-        """Counts processes; what belongs to an older one is ignored."""
-        self.node: Node | None = None
-        self.ghost = Ghost(peer, self.disk)
-        self.paused_until = 0
-        self.backlog: list[Frame] = []
-        self._begin()
-
-    def _begin(self) -> None:
-        self.links: dict[PeerId, str] = {}
-        self.outgoing: dict[PeerId, list[Message]] = {}
-        self.held: list[Effect] = []
-        self.written = 0
-        """Number of the last Persist handed to the disk."""
-        self.durable = 0
-        self.syncing = False
-        self.tick_at = inf
-        self.idle_ticks = 0
-        self.ticked_at = 0
-        self.inputs = 0
-        """Inputs of the present turn."""
-        self.waiting: dict[int, Reply] = {}
-        """Who waits for which token."""
-        self.matches: dict[PeerId, int] = {}
-        """Match indices that were checked, while it leads."""
-
-    def begin(self) -> None:
-        """A new process."""
-        self.life += 1
-        self._begin()
-
-    def local(self, time: int) -> float:
-        """This host's monotonic seconds at `time`."""
-        return time * 1e-6 * self.clock_rate + self.clock_offset
 
 
 class Simulator:
@@ -131,22 +56,16 @@ class Simulator:
         self.now = 0
         self.steps = 0
         self.frames_sent = 0
-        self.watcher: Callable[[Host, Event], None] | None = None
-        """Hears every event that a peer tells."""
         self._trace = trace
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._counter = 0
         self._token = 0
-        self._net = self.stream("net")
         self._disk_random = self.stream("disk")
         self._process = self.stream("process")
         self._tape: list[int] = []
         self._hash = sha256()
         count = weather.peers
-        self._cuts = [[0] * count for _ in range(count)]
-        self._clogs: list[list[list[Frame] | None]] = [[None] * count for _ in range(count)]
-        self._resets = [[0] * count for _ in range(count)]
-        self._last_arrival = [[0] * count for _ in range(count)]
+        self.links = Links(count, weather.network, self.stream("net"), self, self._deliver)
         spread = weather.processes.clock_spread
         self.hosts = [
             Host(
@@ -291,41 +210,25 @@ class Simulator:
             case Pause():
                 self._pause(self.hosts[fault.peer], fault.duration)
             case Cut():
-                for source, target in fault.links:
-                    self._cuts[source][target] += 1
-                self.after(fault.duration, self._mend, fault)
+                self.links.cut(fault.links)
+                self.after(fault.duration, self.links.mend, fault.links)
             case Clog():
-                for source, target in fault.links:
-                    if self._clogs[source][target] is None:
-                        self._clogs[source][target] = []
-                self.after(fault.duration, self._unclog, fault.links)
+                self.links.clog(fault.links)
+                self.after(fault.duration, self.links.unclog, fault.links)
             case Reset():
-                for source, target in fault.links:
-                    self._resets[source][target] += 1
+                self.links.reset(fault.links)
             case _:
                 assert_never(fault)
 
-    def heal(self) -> None:
-        """End every fault of links and processes that runs."""
-        count = len(self.hosts)
-        self._cuts = [[0] * count for _ in range(count)]
-        everything = tuple((a, b) for a in range(count) for b in range(count))
-        self._unclog(everything)
+    def heal(self, weather: Weather) -> None:
+        """End every fault of links and processes that runs; go on in other weather."""
+        self.weather = weather
+        self.links.network = weather.network
+        self.links.heal()
         for host in self.hosts:
             if host.paused_until > self.now:
                 host.paused_until = self.now
                 self._resume(host, host.life)
-
-    def _mend(self, fault: Cut) -> None:
-        for source, target in fault.links:
-            self._cuts[source][target] = max(0, self._cuts[source][target] - 1)
-
-    def _unclog(self, links: tuple[tuple[int, int], ...]) -> None:
-        for source, target in links:
-            frames = self._clogs[source][target]
-            self._clogs[source][target] = None
-            for frame in frames or ():
-                self._fly(self.hosts[source], self.hosts[target], frame)
 
     def _pause(self, host: Host, duration: int) -> None:
         if host.node is not None and host.paused_until <= self.now:
@@ -466,8 +369,6 @@ class Simulator:
             case Notify():
                 if self._trace:
                     self._say(host, f"tells {effect.event}")
-                if self.watcher is not None:
-                    self.watcher(host, effect.event)
             case _:
                 assert_never(effect)
 
@@ -521,6 +422,7 @@ class Simulator:
         node = host.node
         assert node is not None, "a disk answers nobody"
         host.disk.sync(number - host.durable)
+        self.checkers.synced(host.ghost)
         host.durable = number
         if self._trace:
             self._say(host, f"has {number} on disk")
@@ -545,9 +447,10 @@ class Simulator:
         sent = self.checkers.sent
         limit = self.weather.limits.frame_messages_max
         for target, messages in outgoing.items():
-            address = host.links.get(target)
             for message in messages:
                 sent(host.ghost, target, message)
+            address = host.links.get(target)
+            listener = self._listening.get(address) if address is not None else None
             if address is None:
                 continue
             for first in range(0, len(messages), limit):
@@ -556,7 +459,9 @@ class Simulator:
                     self._say_frame(host, target, frame)
                 if self.weather.codec:
                     frame = self._through_codec(frame)
-                self._send(host, address, frame)
+                self.frames_sent += 1
+                if listener is not None:
+                    self.links.send(host.number, listener.number, address, frame)
 
     def _through_codec(self, frame: Frame) -> Frame:
         decoded = self.codec.decode_frame(self.codec.encode_frame(frame))
@@ -564,63 +469,7 @@ class Simulator:
             raise Violation("codec", f"{frame} comes back as {decoded}")
         return decoded
 
-    def _send(self, host: Host, address: str, frame: Frame) -> None:
-        self.frames_sent += 1
-        target = self._listening.get(address)
-        if target is None:
-            return
-        source, destination = host.number, target.number
-        if self._cuts[source][destination]:
-            return
-        clogged = self._clogs[source][destination]
-        if clogged is not None:
-            clogged.append(frame)
-            return
-        network = self.weather.network
-        if network.loss or network.duplicate:
-            chance = self._net.random()
-            if chance < network.loss:
-                return
-            if chance < network.loss + network.duplicate:
-                late = self._net.randint(0, network.late)
-                self.after(
-                    network.delay + late,
-                    self._arrive,
-                    address,
-                    frame,
-                    source,
-                    destination,
-                    self._resets[source][destination],
-                )
-        self._fly(host, target, frame)
-
-    def _fly(self, host: Host, target: Host, frame: Frame) -> None:
-        network = self.weather.network
-        random = self._net
-        delay = network.delay + int(random.expovariate(1.0) * network.jitter)
-        if network.slow_chance and random.random() < network.slow_chance:
-            delay += random.randint(0, network.slow)
-        source, destination = host.number, target.number
-        arrival = self.now + delay
-        if network.ordered:
-            arrival = max(arrival, self._last_arrival[source][destination])
-            self._last_arrival[source][destination] = arrival
-        self.at(
-            arrival,
-            self._arrive,
-            target.address,
-            frame,
-            source,
-            destination,
-            self._resets[source][destination],
-        )
-
-    def _arrive(
-        self, address: str, frame: Frame, source: int, destination: int, resets: int
-    ) -> None:
-        """At whoever listens there by now; a reset link has lost what was on it."""
-        if self._resets[source][destination] != resets or self._cuts[source][destination]:
-            return
+    def _deliver(self, address: str, frame: Frame) -> None:
         host = self._listening.get(address)
         if host is None:
             return

@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from mabeam_p2p.events import Event
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.requests import Suggest
 from mabeam_p2p.testing.agents import Workload
 from mabeam_p2p.testing.checkers import Violation
+from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.linearizability import anomalies
 from mabeam_p2p.testing.outcomes import Outcomes
-from mabeam_p2p.testing.simulator import Host, Simulator
+from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.weather import SECOND, Weather, calm, draw, draw_fault
 from mabeam_p2p.wire.codec import CborCodec
 
@@ -59,7 +59,6 @@ class Trial:
         codec = CborCodec(drawn.limits)
         self.outcomes = Outcomes(codec, drawn.limits)
         self.simulator = Simulator(seed, drawn, codec, (self.outcomes,), trace)
-        self.simulator.watcher = self._watch
         self.workload = Workload(self.simulator, self.outcomes)
         self._faults = self.simulator.stream("fault")
 
@@ -85,8 +84,7 @@ class Trial:
         """Liveness: heal everything, start everybody, and wait until all is done and equal."""
         simulator = self.simulator
         self._calm = True
-        simulator.weather = calm(simulator.weather)
-        simulator.heal()
+        simulator.heal(calm(simulator.weather))
         for host in simulator.hosts:
             if host.node is None:
                 self._start(host)
@@ -149,9 +147,6 @@ class Trial:
         self.simulator.apply(fault, self._start)
         self.crashes += running - sum(host.node is not None for host in self.simulator.hosts)
         self._fault_later()
-
-    def _watch(self, host: Host, event: Event) -> None:
-        """Events inform; what they say of the log is judged where the log is."""
 
     # ---- judgements --------------------------------------------------------------------------
 
@@ -228,3 +223,8 @@ def _place(error: BaseException) -> str:
         return "nowhere"
     code = trace.tb_frame.f_code
     return f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}"
+
+
+def replay_command(seed: int | str, seconds: float) -> str:
+    """What a person types to see this run again."""
+    return f"tools/simulate --seed {seed} --seconds {seconds:g}"

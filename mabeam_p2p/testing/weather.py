@@ -290,6 +290,7 @@ def draw_limits(random: Random) -> Limits:
         digest_entries_max=random.choice((64, 4_096)),
         pushes_pending_max=random.choice((2, 4_096)),
         session_window=random.choice((16, 4_096)),
+        journal_items_max=1_000_000,  # The history is judged by whole lists.
     )
 
 

@@ -52,6 +52,7 @@ class World:
     def sync(self, *peers: PeerId) -> None:
         for peer in peers or VOTERS:
             self.disks[peer].sync(len(self.disks[peer].pending))
+            self.checkers.synced(self.ghosts[peer])
 
     def send(self, peer: PeerId, target: PeerId, message: Message) -> None:
         self.checkers.sent(self.ghosts[peer], target, message)
@@ -216,6 +217,25 @@ def test_i5_equal_position_behind_another_log_is_seen(world: World) -> None:
         world.append(B, entry(3, 4))
 
 
+def test_i5_batch_that_a_crash_took_back_with_its_term_never_was(world: World) -> None:
+    world.write(A, HardState(0, 2, A), LogAppend(0, 1, (entry(2, 2, b"lost"),)))
+    disk = world.disks[A]
+    disk.pending.clear()
+    world.ghosts[A] = world.checkers.started(A, disk)
+    world.elect(A, 2)
+    world.append(A, entry(2, 2, b"another"), B)
+    with broken("I5"):
+        world.append(C, entry(2, 2, b"lost"))
+
+
+def test_i5_batch_that_was_sent_is_remembered_though_its_disk_is_lost(world: World) -> None:
+    world.elect(A, 2)
+    world.write(A, LogAppend(0, 1, (entry(2, 2, b"sent"),)))
+    world.send(A, B, AppendEntries(0, 2, 1, 1, 1, (entry(2, 2, b"sent"),)))
+    with broken("I5"):
+        world.append(C, entry(2, 2, b"another"))
+
+
 def test_i5_gap_and_split_batch_are_seen(world: World) -> None:
     with broken("I5"):
         world.write(A, LogAppend(0, 1, (entry(3, 2),)))
@@ -341,6 +361,15 @@ def test_i10_acknowledgement_of_another_log_is_seen(world: World) -> None:
     world.append(A, entry(2, 3))
     with broken("I10"):
         world.send(B, A, acknowledged(3, 2))
+
+
+def test_i10_acknowledgement_of_what_the_leader_lost_in_a_crash_is_lawful(world: World) -> None:
+    world.elect(A, 2)
+    world.write(A, LogAppend(0, 1, (entry(2, 2),)))
+    world.append(B, entry(2, 2))
+    world.disks[A].pending.clear()
+    world.ghosts[A] = world.checkers.started(A, world.disks[A])
+    world.send(B, A, acknowledged(2, 2))
 
 
 def test_i11_second_cluster_is_seen(world: World) -> None:

@@ -1,0 +1,88 @@
+"""One simulated machine: a disk that stays, and a process that comes and goes."""
+
+from collections.abc import Callable
+from math import inf
+
+from mabeam_p2p.effects import Effect
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.messages import Frame, Message
+from mabeam_p2p.protocol.node import Node
+from mabeam_p2p.requests import Answer
+from mabeam_p2p.testing.checkers import Ghost
+from mabeam_p2p.testing.disk import Disk
+
+Reply = Callable[[Answer], None]
+
+
+class Host:
+    """One machine: a disk that stays, and a process that comes and goes."""
+
+    __slots__ = (
+        "address",
+        "backlog",
+        "clock_offset",
+        "clock_rate",
+        "disk",
+        "durable",
+        "ghost",
+        "held",
+        "idle_ticks",
+        "inputs",
+        "letter",
+        "life",
+        "links",
+        "matches",
+        "node",
+        "number",
+        "outgoing",
+        "paused_until",
+        "peer",
+        "syncing",
+        "tick_at",
+        "ticked_at",
+        "waiting",
+        "written",
+    )
+
+    def __init__(self, number: int, peer: PeerId, address: str, clock_rate: float) -> None:
+        self.number = number
+        self.letter = chr(ord("A") + number)
+        self.peer = peer
+        self.address = address
+        self.clock_rate = clock_rate
+        self.clock_offset = 0.0
+        self.disk = Disk()
+        self.life = 0
+        """Counts processes; what belongs to an older one is ignored."""
+        self.node: Node | None = None
+        self.ghost = Ghost(peer, self.disk)
+        self.paused_until = 0
+        self.backlog: list[Frame] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self.links: dict[PeerId, str] = {}
+        self.outgoing: dict[PeerId, list[Message]] = {}
+        self.held: list[Effect] = []
+        self.written = 0
+        """Number of the last Persist handed to the disk."""
+        self.durable = 0
+        self.syncing = False
+        self.tick_at = inf
+        self.idle_ticks = 0
+        self.ticked_at = 0
+        self.inputs = 0
+        """Inputs of the present turn."""
+        self.waiting: dict[int, Reply] = {}
+        """Who waits for which token."""
+        self.matches: dict[PeerId, int] = {}
+        """Match indices that were checked, while it leads."""
+
+    def begin(self) -> None:
+        """A new process."""
+        self.life += 1
+        self._begin()
+
+    def local(self, time: int) -> float:
+        """This host's monotonic seconds at `time`."""
+        return time * 1e-6 * self.clock_rate + self.clock_offset
