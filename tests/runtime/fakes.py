@@ -38,6 +38,7 @@ class FakeNode:
         self.told: list[tuple[str, object]] = []
         self.deadline = inf
         self.flush_count = 0
+        self.answers_leave = True
         self.sequence = 0
         self.on_start: Callable[[], Effects] = tuple
         self.on_receive: Callable[[Frame], Effects] = lambda frame: ()
@@ -55,7 +56,7 @@ class FakeNode:
 
     def request(self, token: int, request: Request, now: float) -> Effects:
         self.told.append(("request", request))
-        if isinstance(request, Leave):
+        if isinstance(request, Leave) and self.answers_leave:
             return (Resolve(token, Done()),)
         return self.on_request(token, request)
 

@@ -10,12 +10,14 @@ from mabeam_p2p.ids import ClusterId
 from mabeam_p2p.records import Status
 from mabeam_p2p.requests import (
     Done,
+    Leave,
     ReadMembers,
     ReadStatus,
     Request,
     StatusAnswer,
     Suggest,
 )
+from mabeam_p2p.runtime import driver as driver_module
 from mabeam_p2p.runtime.backend import LoopBackend
 from mabeam_p2p.runtime.driver import Driver, Reply
 from tests.eventually import eventually
@@ -306,6 +308,28 @@ def test_closing_says_goodbye_first_and_ends_all_waits() -> None:
         await driver.wait_stopped()
         assert disk.is_closed
         assert wire.bound == {}
+
+    asyncio.run(run())
+
+
+def test_closing_is_bounded_and_goes_on_without_its_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody answers the goodbye, and whoever closed has lost patience."""
+    monkeypatch.setattr(driver_module, "LEAVE_SECONDS_MAX", 0.05)
+    node = FakeNode()
+    node.answers_leave = False
+
+    async def run() -> None:
+        disk = FakeDisk()
+        driver = make_driver(node, storage=disk)
+        await driver.start()
+        closing = asyncio.create_task(driver.close())
+        await eventually(lambda: ("request", Leave()) in node.told)
+        closing.cancel()
+        async with asyncio.timeout(20):
+            await driver.wait_stopped()
+        assert disk.is_closed
 
     asyncio.run(run())
 

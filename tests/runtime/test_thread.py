@@ -128,6 +128,24 @@ def test_questions_that_race_with_the_end_are_all_answered() -> None:
     asyncio.run(run())
 
 
+def test_what_comes_between_the_last_turn_and_the_end_is_refused() -> None:
+    seen: list[Driver | None] = []
+
+    class EndsLate(PeerThread):
+        async def _serve(self) -> None:
+            await super()._serve()
+            self._is_woken = True  # As if the loop had ended before it was woken.
+            self.cross(seen.append)
+
+    async def run() -> None:
+        thread = EndsLate(lambda: make_driver(FakeNode()))
+        await thread.start()
+        await thread.close()
+        assert seen == [None]
+
+    asyncio.run(run())
+
+
 @pytest.mark.slow
 def test_a_blocked_application_does_not_stop_the_peer() -> None:
     """The application's loop is stuck until the peer has turned a hundred times."""
