@@ -1,3 +1,179 @@
-"""Peers without a broker that find each other, elect, vote, agree and meet at barriers."""
+"""Peers without a broker that find each other, elect, vote, agree and meet at barriers.
+
+The names below are public; everything else may change. Those that need the network or the disk are
+imported when they are first used, so that `import mabeam_p2p` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from mabeam_p2p.config import Config, Limits, Timing
+from mabeam_p2p.errors import (
+    AckTimeout,
+    AddressError,
+    AuthenticationError,
+    BarrierBroken,
+    BarrierMismatch,
+    Closed,
+    ConfigError,
+    ConflictingVote,
+    DaemonNotRunning,
+    DataFolderHeld,
+    ElectionTimeout,
+    InvalidName,
+    InvalidValue,
+    LeadershipLost,
+    LogCorrupt,
+    MabeamError,
+    MabeamTimeout,
+    NameTaken,
+    NoElectorate,
+    NoQuorum,
+    NotEligible,
+    OutcomeUnknown,
+    Overloaded,
+    PeerRefused,
+    ProposalClosed,
+    ProposalTimeout,
+    Rejected,
+    StorageError,
+    UnknownProposal,
+)
+from mabeam_p2p.records import Policy
+
+if TYPE_CHECKING:
+    import mabeam_p2p.blocking as blocking
+    from mabeam_p2p.api.agent import Agent, Group
+    from mabeam_p2p.api.barriers import Barrier
+    from mabeam_p2p.api.connecting import connect
+    from mabeam_p2p.api.journals import Journal
+    from mabeam_p2p.api.parameters import Parameters
+    from mabeam_p2p.api.peer import Peer, join
+    from mabeam_p2p.api.results import (
+        Acknowledgement,
+        AgentFacts,
+        Change,
+        Decision,
+        Event,
+        Info,
+        JournalItem,
+        Leader,
+        Member,
+        PeerStatus,
+        Proposal,
+        Reading,
+        RecordedVote,
+        Release,
+        Vote,
+    )
+    from mabeam_p2p.api.variables import Batch, Variables
 
 __version__ = "0.1.0"
+
+_LATER = {
+    "api.agent": ("Agent", "Group"),
+    "api.barriers": ("Barrier",),
+    "api.connecting": ("connect",),
+    "api.journals": ("Journal",),
+    "api.parameters": ("Parameters",),
+    "api.peer": ("Peer", "join"),
+    "api.results": (
+        "Acknowledgement",
+        "AgentFacts",
+        "Change",
+        "Decision",
+        "Event",
+        "Info",
+        "JournalItem",
+        "Leader",
+        "Member",
+        "PeerStatus",
+        "Proposal",
+        "Reading",
+        "RecordedVote",
+        "Release",
+        "Vote",
+    ),
+    "api.variables": ("Batch", "Variables"),
+}
+"""Modules, and the public names that are imported from them on first use."""
+
+_HOME_OF = {name: home for home, names in _LATER.items() for name in names}
+
+__all__ = [
+    "AckTimeout",
+    "Acknowledgement",
+    "AddressError",
+    "Agent",
+    "AgentFacts",
+    "AuthenticationError",
+    "Barrier",
+    "BarrierBroken",
+    "BarrierMismatch",
+    "Batch",
+    "Change",
+    "Closed",
+    "Config",
+    "ConfigError",
+    "ConflictingVote",
+    "DaemonNotRunning",
+    "DataFolderHeld",
+    "Decision",
+    "ElectionTimeout",
+    "Event",
+    "Group",
+    "Info",
+    "InvalidName",
+    "InvalidValue",
+    "Journal",
+    "JournalItem",
+    "Leader",
+    "LeadershipLost",
+    "Limits",
+    "LogCorrupt",
+    "MabeamError",
+    "MabeamTimeout",
+    "Member",
+    "NameTaken",
+    "NoElectorate",
+    "NoQuorum",
+    "NotEligible",
+    "OutcomeUnknown",
+    "Overloaded",
+    "Parameters",
+    "Peer",
+    "PeerRefused",
+    "PeerStatus",
+    "Policy",
+    "Proposal",
+    "ProposalClosed",
+    "ProposalTimeout",
+    "Reading",
+    "RecordedVote",
+    "Rejected",
+    "Release",
+    "StorageError",
+    "Timing",
+    "UnknownProposal",
+    "Variables",
+    "Vote",
+    "__version__",
+    "blocking",
+    "connect",
+    "join",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "blocking":
+        return import_module("mabeam_p2p.blocking")
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,371 @@
+"""Agents: who votes, arrives, shares and listens. `Group` is an agent's voice in one group."""
+
+import asyncio
+import logging
+import weakref
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import TypeVar
+
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.ballots import Ballots, cast
+from mabeam_p2p.api.barriers import Barrier, OnDepartureWord
+from mabeam_p2p.api.evaluators import Evaluator, Evaluators
+from mabeam_p2p.api.journals import Journal
+from mabeam_p2p.api.parameters import Parameters
+from mabeam_p2p.api.results import (
+    AgentFacts,
+    ChoiceWord,
+    Decision,
+    Info,
+    Leader,
+    Member,
+    PeerStatus,
+    Proposal,
+    RecordedVote,
+    Vote,
+)
+from mabeam_p2p.api.session import Profile, Session
+from mabeam_p2p.api.streams import EventStream, Streams
+from mabeam_p2p.api.variables import Variables
+from mabeam_p2p.errors import MabeamError, MabeamTimeout
+from mabeam_p2p.events import Event, ProposalDecided, ProposalOpened
+from mabeam_p2p.ids import GROUP_ALL, agent_id, check_name
+from mabeam_p2p.records import Policy
+from mabeam_p2p.records import Proposal as ProposalRecord
+
+_log = logging.getLogger(__name__)
+
+E = TypeVar("E", bound=Evaluator)
+
+
+class Group:
+    """Ballots among the agents of one group."""
+
+    def __init__(self, name: str, ballots: Ballots, attachment: Attachment) -> None:
+        self.name = name
+        self._ballots = ballots
+        self._attachment = attachment
+
+    def agents(self) -> tuple[AgentFacts, ...]:
+        """The live agents of the group, as far as this agent's peer has told."""
+        return tuple(
+            agent
+            for agent in self._attachment.view.agents()
+            if self.name in (GROUP_ALL, *agent.groups)
+        )
+
+    def on_proposal(self, pattern: str, *, timeout: float | None = None) -> Callable[[E], E]:
+        """As Agent.on_proposal, for proposals of this group only."""
+        return self._ballots.on_proposal(pattern, timeout=timeout)
+
+    async def propose(
+        self,
+        parameter: str,
+        value: object,
+        *,
+        rationale: str = "",
+        metadata: Mapping[str, object] | None = None,
+        timeout: float | None = None,
+        base_version: int | None = None,
+        policy: Policy | None = None,
+        id: str | None = None,
+    ) -> Decision:
+        """As Agent.propose, with the agents of this group as the electorate."""
+        return await self._ballots.propose(
+            parameter,
+            value,
+            rationale=rationale,
+            metadata=metadata,
+            timeout=timeout,
+            base_version=base_version,
+            policy=policy,
+            id=id,
+        )
+
+    async def proposals(self) -> tuple[Proposal, ...]:
+        """Those of this group that are remembered, open and closed."""
+        return await self._ballots.proposals()
+
+
+class Agent:
+    """A participant. Made by `join`, `connect` and `Peer.agent`; ends with `close`."""
+
+    def __init__(
+        self,
+        attachment: Attachment,
+        profile: Profile | None,
+        *,
+        vote_manually: bool = False,
+    ) -> None:
+        """Not for users. profile None: the voice of a daemon's own agent."""
+        self.groups = () if profile is None else profile.groups
+        self.capabilities = {} if profile is None else dict(profile.capabilities)
+        self.vote_manually = vote_manually
+        self.session = Session(attachment, profile, self._on_renewed)
+        self._streams: Streams = weakref.WeakSet()
+        self.parameters = Parameters(attachment, self._streams)
+        """Agreed values."""
+        self.variables = Variables(attachment, lambda: self.id, self._streams)
+        """Shared values."""
+        self._attachment = attachment
+        self._profile = profile
+        self._evaluators = Evaluators(self._cast, votes_manually=vote_manually)
+        self._ballots = Ballots(attachment, self.session, self._evaluators, GROUP_ALL)
+        self.on_close: Callable[[], Awaitable[None]] | None = None
+        """Awaited once the agent has ended."""
+        self._closing: asyncio.Task[None] | None = None
+        self._end_listening = attachment.view.listen(self._on_event)
+
+    # ---- who and where -----------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self._attachment.peer_name if self._profile is None else self._profile.name
+
+    @property
+    def id(self) -> str:
+        """`name@peer`."""
+        return str(agent_id(self.name, self._attachment.peer_name))
+
+    @property
+    def peer(self) -> str:
+        """Name of the peer that this agent lives on."""
+        return self._attachment.peer_name
+
+    @property
+    def cluster(self) -> str:
+        return self._attachment.backend.cluster
+
+    @property
+    def leader(self) -> Leader | None:
+        """Who leads, as far as this agent's peer knows."""
+        return self._attachment.view.leader
+
+    def members(self) -> tuple[Member, ...]:
+        """Every peer that this agent's peer knows, itself included."""
+        return self._attachment.view.members()
+
+    def info(self) -> Info:
+        """This agent and its surroundings, as its peer has told so far."""
+        view = self._attachment.view
+        return Info(
+            self.id,
+            self.groups,
+            self.capabilities,
+            str(self._attachment.backend.peer),
+            self.peer,
+            self.cluster,
+            view.leader,
+            view.quorum,
+            view.members(),
+            view.agents(),
+            len(self.parameters),
+            len(self.variables),
+        )
+
+    async def status(self) -> PeerStatus:
+        """The present state of this agent's peer in the log."""
+        return PeerStatus.of(await self._attachment.status())
+
+    async def wait_for_members(
+        self, count: int, *, timeout: float | None = None
+    ) -> tuple[Member, ...]:
+        """Return the members once `count` of them are alive, this peer included."""
+        view = self._attachment.view
+        await self._until(
+            lambda: view.alive_count() >= count,
+            timeout,
+            lambda: (
+                f"{view.alive_count()} of {count} members are alive: see `mabeam doctor` and "
+                "`mabeam members`, or give their addresses as seeds"
+            ),
+        )
+        return self.members()
+
+    async def wait_for_leader(self, *, timeout: float | None = None) -> Leader:
+        """Return the leader once there is one."""
+        view = self._attachment.view
+        await self._until(
+            lambda: view.leader is not None,
+            timeout,
+            lambda: f"{view.alive_count()} members are alive and none leads: see `mabeam status`",
+        )
+        assert view.leader is not None
+        return view.leader
+
+    def events(self, *patterns: str) -> EventStream:
+        """Iterate over what happens from now on, as `member.*`; without patterns, everything.
+
+        Raises InvalidValue for a pattern that no event can match.
+        """
+        stream = EventStream(
+            self._attachment.view, patterns, self._attachment.limits.events_pending_max
+        )
+        self._streams.add(stream)
+        return stream
+
+    # ---- ballots -----------------------------------------------------------------------------
+
+    def group(self, name: str) -> Group:
+        """The same ballots, among the agents of one group."""
+        check_name(name, "group")
+        ballots = Ballots(self._attachment, self.session, self._evaluators, name)
+        return Group(name, ballots, self._attachment)
+
+    def on_proposal(self, pattern: str, *, timeout: float | None = None) -> Callable[[E], E]:
+        """Declare the decorated function as the evaluator of the parameters that match.
+
+        It gets a Proposal and returns a Vote; a plain function runs in a thread of its own. The
+        most specific pattern speaks. timeout: seconds after which the agent abstains; at most, and
+        without one exactly, four fifths of what remains until the deadline.
+        """
+        return self._ballots.on_proposal(pattern, timeout=timeout)
+
+    async def propose(
+        self,
+        parameter: str,
+        value: object,
+        *,
+        rationale: str = "",
+        metadata: Mapping[str, object] | None = None,
+        timeout: float | None = None,
+        base_version: int | None = None,
+        policy: Policy | None = None,
+        id: str | None = None,
+    ) -> Decision:
+        """Put a value to the vote of all agents; return how it ended.
+
+        timeout: seconds until the ballot closes. base_version: the version that the parameter must
+        still have when the value is accepted. id: a retry with the same id is the same proposal.
+        Raises ProposalTimeout if the end did not reach this agent, NoElectorate, NoQuorum (it was
+        certainly not opened) and OutcomeUnknown (it may have been).
+        """
+        return await self._ballots.propose(
+            parameter,
+            value,
+            rationale=rationale,
+            metadata=metadata,
+            timeout=timeout,
+            base_version=base_version,
+            policy=policy,
+            id=id,
+        )
+
+    async def vote(
+        self, proposal: str, choice: ChoiceWord, *, confidence: float = 1.0, rationale: str = ""
+    ) -> RecordedVote:
+        """Vote by hand. Raises UnknownProposal, ProposalClosed, NotEligible, ConflictingVote."""
+        return await self._ballots.vote(
+            proposal, choice, confidence=confidence, rationale=rationale
+        )
+
+    async def proposals(self) -> tuple[Proposal, ...]:
+        """All that are remembered, open and closed."""
+        return await self._ballots.proposals()
+
+    async def explain(self, proposal: str) -> Proposal:
+        """Who voted what, why and when. Raises UnknownProposal."""
+        return await self._ballots.explain(proposal)
+
+    # ---- meeting and remembering -------------------------------------------------------------
+
+    def barrier(
+        self,
+        name: str,
+        *,
+        parties: int,
+        timeout: float | None = None,
+        on_departure: OnDepartureWord = "break",
+    ) -> Barrier:
+        """A barrier for so many agents: `await barrier.wait()`, or `async with barrier:`."""
+        return Barrier(
+            self._attachment,
+            self.session,
+            self.id,
+            name,
+            parties=parties,
+            timeout=timeout,
+            on_departure=on_departure,
+        )
+
+    def journal(self, name: str) -> Journal:
+        """A list in the log that only grows."""
+        return Journal(self._attachment, self.session, name)
+
+    # ---- life --------------------------------------------------------------------------------
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the end has begun."""
+        return self._closing is not None
+
+    async def close(self) -> None:
+        """End: what the agent holds is released. Idempotent."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="close agent")
+        await asyncio.shield(self._closing)
+
+    async def __aenter__(self) -> "Agent":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _close(self) -> None:
+        self._end_listening()
+        for stream in tuple(self._streams):
+            stream.close()
+        await self._evaluators.close()
+        await self.session.close()
+        if self.on_close is not None:
+            await self.on_close()
+
+    async def _until(
+        self, holds: Callable[[], bool], timeout: float | None, lacking: Callable[[], str]
+    ) -> None:
+        seconds = self._attachment.timing.request_timeout_seconds if timeout is None else timeout
+        try:
+            async with asyncio.timeout(seconds):
+                await self._attachment.view.until(holds)
+        except TimeoutError:
+            raise MabeamTimeout(f"peer {self.peer} waited {seconds:g} s: {lacking()}") from None
+
+    # ---- proposals of others -----------------------------------------------------------------
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case ProposalOpened(proposal=proposal):
+                self._consider(proposal)
+            case ProposalDecided(proposal=proposal):
+                self._evaluators.dismiss(proposal.id)
+            case _:
+                # Nothing else asks for an opinion.
+                pass
+
+    async def _on_renewed(self) -> None:
+        await self._attachment.read_anew()
+        self.consider_open()
+
+    def consider_open(self) -> None:
+        """Evaluate what is open and was not voted on yet."""
+        for record in tuple(self._attachment.view.open_proposals.values()):
+            self._consider(record)
+
+    def _consider(self, record: ProposalRecord) -> None:
+        is_ours = self._profile is not None and self.id in record.electorate
+        if is_ours and not any(vote.agent == self.id for vote in record.votes):
+            self._evaluators.consider(record)
+
+    async def _cast(self, proposal: Proposal, vote: Vote, seconds: float) -> None:
+        try:
+            fault = await cast(self._attachment, self.session, proposal, vote, seconds)
+        except MabeamError as error:
+            fault = str(error)
+        if fault is not None:
+            _log.info("vote of %s on %s not recorded: %s", self.id, proposal.id, fault)

@@ -1,0 +1,120 @@
+"""What a refusal or a failure means to the caller: the one place where answers become exceptions.
+
+Each message says which peer answered, what was asked, what is wrong, and what to do next.
+"""
+
+from collections.abc import Callable
+
+from mabeam_p2p.errors import (
+    BarrierMismatch,
+    Closed,
+    ConflictingVote,
+    InvalidValue,
+    MabeamError,
+    MabeamTimeout,
+    NameTaken,
+    NoElectorate,
+    NoQuorum,
+    NotEligible,
+    OutcomeUnknown,
+    Overloaded,
+    ProposalClosed,
+    Rejected,
+    UnknownProposal,
+)
+from mabeam_p2p.requests import Answer, Failed, Refused
+
+Refusal = tuple[Callable[[str], MabeamError], str]
+"""What to raise, and what the caller can do."""
+
+
+def _rejected(kind: type[Rejected], reason: str) -> Callable[[str], Rejected]:
+    return lambda message: kind(message, reason=reason)
+
+
+_REFUSED: dict[str, Refusal] = {
+    "name_taken": (_rejected(NameTaken, "name_taken"), "take another name, or close the other one"),
+    "unknown_session": (
+        _rejected(Rejected, "unknown_session"),
+        "the agent's session has ended: join again",
+    ),
+    "limit": (Overloaded, "nothing was done: wait until others have finished, or raise the limit"),
+    "invalid": (_rejected(Rejected, "invalid"), "correct the arguments"),
+    "unknown_proposal": (
+        _rejected(UnknownProposal, "unknown_proposal"),
+        "see `mabeam proposals` for those that are remembered",
+    ),
+    "proposal_closed": (
+        _rejected(ProposalClosed, "proposal_closed"),
+        "see `mabeam explain` for its result",
+    ),
+    "not_eligible": (
+        _rejected(NotEligible, "not_eligible"),
+        "only agents that were there when it was opened may vote",
+    ),
+    "conflicting_vote": (
+        _rejected(ConflictingVote, "conflicting_vote"),
+        "the first vote binds",
+    ),
+    "proposal_exists": (
+        _rejected(Rejected, "proposal_exists"),
+        "take another id, or propose the same content",
+    ),
+    "no_electorate": (
+        _rejected(NoElectorate, "no_electorate"),
+        "wait for more agents (`wait_for_members`), or give a policy with a lower min_voters",
+    ),
+    "barrier_mismatch": (
+        _rejected(BarrierMismatch, "barrier_mismatch"),
+        "all parties must give the same parameters",
+    ),
+    "unknown_generation": (
+        _rejected(Rejected, "unknown_generation"),
+        "it is too old to be remembered, or has not begun",
+    ),
+    "stale_sequence": (OutcomeUnknown, "it may have been done: look before asking again"),
+    "too_large": (InvalidValue, "make it smaller"),
+    "resolver_mismatch": (
+        _rejected(Rejected, "resolver_mismatch"),
+        "use the resolver that the variable was declared with",
+    ),
+}
+
+_FAILED: dict[str, Refusal] = {
+    "no_quorum": (
+        NoQuorum,
+        "it was certainly not done: no majority of the voters can be reached; see `mabeam status`",
+    ),
+    "overloaded": (Overloaded, "it was certainly not done: try again later"),
+    "closed": (Closed, "the peer has been closed: join again"),
+    "unknown": (
+        OutcomeUnknown,
+        "it may have been done, or may still be: look before asking again",
+    ),
+    "timeout": (MabeamTimeout, "what was waited for goes on: wait again, or longer"),
+}
+
+
+def error(answer: Answer, peer_name: str, what: str) -> MabeamError:
+    """The exception for an answer that is not the one hoped for.
+
+    what: what was asked, as `proposal 12ab on 'lr'`.
+    """
+    match answer:
+        case Refused(reason=reason, detail=detail):
+            unlisted = (_rejected(Rejected, reason), "see the reason")
+            make, advice = _REFUSED.get(reason, unlisted)
+            verb = "refused"
+        case Failed(reason=reason, detail=detail):
+            make, advice = _FAILED.get(reason, (OutcomeUnknown, "look before asking again"))
+            verb = "failed"
+        case _:
+            # A peer of another release, or a fault: nothing can be said about the effect.
+            return OutcomeUnknown(
+                f"{what}: peer {peer_name} gave an answer of another kind "
+                f"({type(answer).__name__}); see whether it runs the same release"
+            )
+    because = reason.replace("_", " ")
+    if detail and detail != reason:
+        because += f" ({detail})"
+    return make(f"{what} {verb} at peer {peer_name}: {because}; {advice}")

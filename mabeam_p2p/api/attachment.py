@@ -1,0 +1,163 @@
+"""How agents are tied to one peer, near or far: its questions and answers, and the view of it.
+
+Owns the backend's listener and the view; decides what a missing answer means. It knows nothing of
+what agents do with either.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from mabeam_p2p.api import answers
+from mabeam_p2p.api.results import Leader
+from mabeam_p2p.api.view import View
+from mabeam_p2p.config import Limits, Timing
+from mabeam_p2p.errors import Closed, DaemonNotRunning, MabeamError, Overloaded
+from mabeam_p2p.events import Dropped, Event
+from mabeam_p2p.ids import ProposalId, SessionId
+from mabeam_p2p.ports import Backend
+from mabeam_p2p.records import Status
+from mabeam_p2p.requests import (
+    Answer,
+    Failed,
+    Found,
+    Members,
+    ParameterQuery,
+    ProposalQuery,
+    Query,
+    Read,
+    ReadMembers,
+    ReadStatus,
+    ReadVariables,
+    Request,
+    StatusAnswer,
+    Submit,
+    Variables,
+)
+
+ANSWER_GRACE_SECONDS = 1.0
+"""How much longer than the request's own timeout an answer is waited for: a peer answers always, a
+daemon that was stopped does not."""
+
+EVENTS_LOST = "slow_listener"
+"""Reason of a Dropped event that says that events did not reach this listener."""
+
+Begin = Callable[[SessionId], Awaitable[int]]
+"""Makes the peer ready for a session that is about to open; returns the peer's epoch."""
+
+
+class Attachment:
+    """One peer and its view, which is kept from now on and complete after `read_anew`.
+
+    begin: None for a near peer, for which nothing needs to be prepared.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        limits: Limits | None = None,
+        timing: Timing | None = None,
+        begin: Begin | None = None,
+    ) -> None:
+        self.backend = backend
+        self.limits = limits or Limits()
+        self.timing = timing or Timing()
+        self.view = View()
+        self.begin: Begin = begin or self._read_epoch
+        self._end_listening = backend.listen(self._on_event)
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def peer_name(self) -> str:
+        return self.backend.peer_name
+
+    async def close(self) -> None:
+        """Stop listening and close the backend. Idempotent."""
+        self._end_listening()
+        if self._reading is not None:
+            self._reading.cancel()
+        await self.backend.close()
+
+    async def ask(self, request: Request, timeout: float) -> Answer:
+        """The answer, or a Failed in its place if none comes in time or a queue is full here.
+
+        Raises Closed, and DaemonNotRunning if the peer is away: a Submit was certainly not sent
+        then; anything else may be asked again.
+        """
+        try:
+            asked = self.backend.ask(request)
+        except Overloaded as error:
+            return Failed("overloaded", str(error))
+        is_command = isinstance(request, Submit)
+        try:
+            async with asyncio.timeout(timeout + ANSWER_GRACE_SECONDS):
+                return await asked
+        except DaemonNotRunning as error:
+            if is_command:
+                return Failed("unknown", str(error))
+            raise
+        except TimeoutError:
+            reason = "unknown" if is_command else "timeout"
+            return Failed(reason, f"no answer within {timeout:g} s")
+
+    async def find(
+        self, query: Query, what: str, *, linearizable: bool = False, timeout: float | None = None
+    ) -> Found:
+        """What the log has made. Raises NoQuorum if `linearizable` cannot be had."""
+        seconds = self.timing.request_timeout_seconds if timeout is None else timeout
+        answer = await self.ask(Read(query, linearizable, seconds), seconds)
+        if isinstance(answer, Found):
+            return answer
+        raise self.error(answer, what)
+
+    async def status(self) -> Status:
+        seconds = self.timing.request_timeout_seconds
+        answer = await self.ask(ReadStatus(), seconds)
+        if isinstance(answer, StatusAnswer):
+            return answer.status
+        raise self.error(answer, "status")
+
+    async def read_anew(self) -> None:
+        """Take in the peer's whole present view."""
+        seconds = self.timing.request_timeout_seconds
+        # All asked at once: they are answered in order.
+        status, members, parameters, proposals, variables = await asyncio.gather(
+            self.status(),
+            self.ask(ReadMembers(), seconds),
+            self.find(ParameterQuery(""), "parameters"),
+            self.find(ProposalQuery(ProposalId("")), "proposals"),
+            self.ask(ReadVariables(""), seconds),
+        )
+        leader = status.leader
+        self.view.on_leader(
+            None if leader is None else Leader(str(leader), status.leader_name, status.term),
+            status.quorum,
+        )
+        if not isinstance(members, Members):
+            raise self.error(members, "members")
+        if not isinstance(variables, Variables):
+            raise self.error(variables, "variables")
+        self.view.on_members(members.members, members.agents)
+        for parameter in parameters.parameters:
+            self.view.parameters.put(parameter.name, parameter)
+        self.view.on_proposals(proposals.proposals)
+        for variable in variables.variables:
+            self.view.variables.put(variable.name, variable)
+
+    def error(self, answer: Answer, what: str) -> MabeamError:
+        """The exception for an answer that is not the one hoped for."""
+        return answers.error(answer, self.peer_name, what)
+
+    def _on_event(self, event: Event) -> None:
+        self.view.on_event(event)
+        is_lossy = isinstance(event, Dropped) and event.reason == EVENTS_LOST
+        if is_lossy and (self._reading is None or self._reading.done()):
+            self._reading = asyncio.create_task(self._mend(), name="read anew")
+
+    async def _mend(self) -> None:
+        with contextlib.suppress(Closed, DaemonNotRunning):
+            await self.read_anew()
+
+    async def _read_epoch(self, session: SessionId) -> int:
+        return (await self.status()).epoch

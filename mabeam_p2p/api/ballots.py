@@ -1,0 +1,198 @@
+"""Putting a value to the vote, voting, and looking at what was decided: for one group."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.evaluators import Evaluator, Evaluators
+from mabeam_p2p.api.results import (
+    CHOICES,
+    CONFIDENCE_STEPS,
+    ChoiceWord,
+    Decision,
+    Proposal,
+    RecordedVote,
+    Vote,
+)
+from mabeam_p2p.api.session import Session
+from mabeam_p2p.api.values import (
+    check_rationale,
+    encoded,
+    encoded_metadata,
+    microseconds,
+    shortened,
+)
+from mabeam_p2p.commands import CastVote, OpenProposal
+from mabeam_p2p.errors import DaemonNotRunning, ProposalTimeout, UnknownProposal
+from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, ProposalId, check_key
+from mabeam_p2p.records import Parameter, Policy, ProposalStatus
+from mabeam_p2p.records import Proposal as ProposalRecord
+from mabeam_p2p.requests import (
+    Answer,
+    AwaitProposal,
+    Committed,
+    Failed,
+    Found,
+    ProposalQuery,
+    Refused,
+)
+
+DECISION_GRACE_SECONDS = 5.0
+"""How much later than its deadline a decision may reach the proposer: the log closes it, and a
+change of leader may come between."""
+
+RETRY_SECONDS = 0.2
+
+E = TypeVar("E", bound=Evaluator)
+
+
+class Ballots:
+    """The ballots of one agent in one group."""
+
+    def __init__(
+        self, attachment: Attachment, session: Session, evaluators: Evaluators, group: str
+    ) -> None:
+        self._attachment = attachment
+        self._session = session
+        self._evaluators = evaluators
+        self._group = group
+
+    def on_proposal(self, pattern: str, *, timeout: float | None = None) -> Callable[[E], E]:
+        """Declare the decorated function as the evaluator of the parameters that match."""
+        group = None if self._group == GROUP_ALL else self._group
+
+        def declare(evaluator: E) -> E:
+            self._evaluators.declare(pattern, group, evaluator, timeout)
+            return evaluator
+
+        return declare
+
+    async def propose(
+        self,
+        parameter: str,
+        value: object,
+        *,
+        rationale: str,
+        metadata: Mapping[str, object] | None,
+        timeout: float | None,
+        base_version: int | None,
+        policy: Policy | None,
+        id: str | None,
+    ) -> Decision:
+        limits, timing = self._attachment.limits, self._attachment.timing
+        seconds = timing.proposal_timeout_seconds if timeout is None else timeout
+        proposal = ProposalId(id or secrets.token_hex(8))
+        command = OpenProposal(
+            CLUSTER_SESSION,
+            0,
+            proposal,
+            check_key(parameter, "parameter"),
+            encoded(value, limits),
+            check_rationale(rationale, limits),
+            encoded_metadata(dict(metadata or {}), limits),
+            self._group,
+            microseconds(seconds),
+            base_version,
+            policy or Policy(),
+        )
+        deadline = asyncio.get_running_loop().time() + seconds + DECISION_GRACE_SECONDS
+        what = f"proposal {proposal} on {parameter!r}"
+        await self._session.commit(command, what, seconds)
+        record = await self._decided(proposal, what, deadline)
+        if record.status is ProposalStatus.ACCEPTED:
+            # Who has the decision finds its value, even if the event comes later.
+            agreed = Parameter(
+                record.parameter, record.value, record.closed_index, record.id, record.closed_clock
+            )
+            self._attachment.view.parameters.put(agreed.name, agreed)
+        decision = Proposal.of(record)
+        assert isinstance(decision, Decision), "an open proposal was given as decided"
+        return decision
+
+    async def vote(
+        self, proposal: str, choice: ChoiceWord, *, confidence: float, rationale: str
+    ) -> RecordedVote:
+        opinion = Vote(choice, check_rationale(rationale, self._attachment.limits), confidence)
+        seconds = self._attachment.timing.request_timeout_seconds
+        committed = await self._session.commit(
+            _cast(ProposalId(proposal), opinion), f"vote on proposal {proposal}", seconds
+        )
+        return RecordedVote(
+            opinion.choice, opinion.rationale, opinion.confidence, index=committed.index
+        )
+
+    async def explain(self, proposal: str) -> Proposal:
+        found = await self._attachment.find(
+            ProposalQuery(ProposalId(proposal)), f"proposal {proposal}"
+        )
+        if not found.proposals:
+            raise UnknownProposal(
+                f"peer {self._attachment.peer_name} knows no proposal {proposal!r}: it is too old "
+                "to be remembered, or never was; see `mabeam proposals`",
+                reason="unknown_proposal",
+            )
+        return Proposal.of(found.proposals[0])
+
+    async def proposals(self) -> tuple[Proposal, ...]:
+        found = await self._attachment.find(ProposalQuery(ProposalId("")), "proposals")
+        return tuple(
+            Proposal.of(record)
+            for record in found.proposals
+            if self._group in (GROUP_ALL, record.group)
+        )
+
+    async def _decided(self, proposal: ProposalId, what: str, deadline: float) -> ProposalRecord:
+        """The closed proposal; asked for again while there is time."""
+        loop = asyncio.get_running_loop()
+        while True:
+            left = max(0.0, deadline - loop.time())
+            answer: Answer
+            try:
+                answer = await self._attachment.ask(AwaitProposal(proposal, left), left)
+            except DaemonNotRunning as error:
+                answer = Failed("timeout", str(error))
+            match answer:
+                case Found(proposals=(record, *_)) if record.status is not ProposalStatus.OPEN:
+                    return record
+                case Failed(reason="timeout") if loop.time() + RETRY_SECONDS < deadline:
+                    await asyncio.sleep(RETRY_SECONDS)
+                case Failed(reason="timeout"):
+                    raise ProposalTimeout(
+                        f"{what} is not decided as far as peer {self._attachment.peer_name} "
+                        f"knows; it goes on: see `mabeam explain {proposal}`, and "
+                        "`mabeam status` for a quorum",
+                        proposal=proposal,
+                    )
+                case _:
+                    raise self._attachment.error(answer, what)
+
+
+async def cast(
+    attachment: Attachment, session: Session, proposal: Proposal, vote: Vote, seconds: float
+) -> str | None:
+    """Commit an evaluator's vote while the proposal is open; what kept it from that, or None.
+
+    Raises Closed and DaemonNotRunning.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    short = Vote(vote.choice, shortened(vote.rationale, attachment.limits), vote.confidence)
+    command = _cast(ProposalId(proposal.id), short)
+    while True:
+        answer = await session.ask(command, max(0.0, deadline - loop.time()))
+        match answer:
+            case Committed():
+                return None
+            case Refused(reason=reason):
+                return reason
+            case Failed(reason=reason) if loop.time() + RETRY_SECONDS > deadline:
+                return reason
+            case _:
+                await asyncio.sleep(RETRY_SECONDS)
+
+
+def _cast(proposal: ProposalId, vote: Vote) -> CastVote:
+    confidence = round(vote.confidence * CONFIDENCE_STEPS)
+    return CastVote(CLUSTER_SESSION, 0, proposal, CHOICES[vote.choice], confidence, vote.rationale)

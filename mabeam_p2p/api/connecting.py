@@ -1,0 +1,56 @@
+"""Agents that live in a process of their own and are attached to a daemon of this host."""
+
+from collections.abc import Iterable, Mapping
+
+from mabeam_p2p.api import settings
+from mabeam_p2p.api.agent import Agent
+from mabeam_p2p.api.attached import AttachedBackend
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.joining import START_SECONDS, Joining, joined
+from mabeam_p2p.api.session import profile_of
+
+
+def connect(
+    name: str | None,
+    *,
+    cluster: str | None = None,
+    addr: str | None = None,
+    group: str | None = None,
+    groups: Iterable[str] = (),
+    capabilities: Mapping[str, int] | None = None,
+    participates_in_consensus: bool = True,
+    eligible: bool = True,
+    vote_manually: bool = False,
+    timeout: float | None = START_SECONDS,
+) -> Joining:
+    """Attach an agent called `name` to a daemon of this host.
+
+    Use it as `async with connect(...) as agent`, or `agent = await connect(...)` and `await
+    agent.close()`. cluster: None takes `$MABEAM_CLUSTER`, files, or `default`. addr: a socket's
+    path or a peer's name; None takes `$MABEAM_ADDR`, or the first daemon of the cluster that
+    answers.
+    name: None speaks for the daemon's own agent, which may propose, vote, write and read, and meets
+    at no barrier. If the daemon goes away the agent attaches again by itself. timeout: seconds to
+    wait until a cluster exists and knows the agent.
+
+    Raises DaemonNotRunning, ConfigError, MabeamTimeout, NameTaken, PeerRefused.
+    """
+
+    async def begin() -> Agent:
+        config = settings.load({"cluster": cluster}).config
+        profile = None
+        if name:
+            member_of = (group, *groups) if group else tuple(groups)
+            profile = profile_of(name, member_of, capabilities, participates_in_consensus, eligible)
+        backend = AttachedBackend(name or "", cluster=config.cluster, addr=addr)
+        attachment = Attachment(backend, begin=backend.open)
+        try:
+            agent = await joined(attachment, profile, timeout=timeout, vote_manually=vote_manually)
+        except BaseException:
+            await attachment.close()
+            raise
+        backend.on_lost = agent.session.renew
+        agent.on_close = attachment.close
+        return agent
+
+    return Joining(begin)

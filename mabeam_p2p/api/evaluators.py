@@ -1,0 +1,170 @@
+"""What an agent thinks of proposals, and when it says so.
+
+1. The evaluators of the proposal's group are asked first, then those for every group; among each,
+   the most specific pattern speaks.
+2. No evaluator: abstain. It raises, returns something else than a Vote, or overruns its time:
+   abstain, with the error as rationale. Never a silent accept.
+3. A plain function runs in a thread of its own, a coroutine function in the agent's loop.
+4. Each proposal is evaluated once at a time; again if the vote did not get through, when the agent
+   is attached anew.
+5. An agent that votes manually says nothing by itself where it has no evaluator.
+"""
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from mabeam_p2p.api.patterns import Patterns
+from mabeam_p2p.api.results import Proposal, Vote, seconds
+from mabeam_p2p.errors import Closed
+from mabeam_p2p.ids import ProposalId
+from mabeam_p2p.records import Proposal as ProposalRecord
+
+Evaluator = Callable[[Proposal], Vote | Awaitable[Vote]]
+
+TIME_SHARE = 0.8
+"""Of what remains until the deadline, what an evaluator may take unless it was given less."""
+
+SETTLING_SECONDS = 1.0
+"""How long after its agent has joined a proposal without an evaluator waits for one to come."""
+
+THREADS_MAX = 64
+"""Plain evaluators of one agent that run, or hang, at a time."""
+
+NO_EVALUATOR = "no evaluator for this parameter"
+
+Cast = Callable[[Proposal, Vote, float], Awaitable[None]]
+"""Commits a vote; the number is how many seconds are left. Raises nothing but Closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    evaluator: Evaluator
+    timeout: float | None
+
+
+class Evaluators:
+    """See the module."""
+
+    def __init__(self, cast: Cast, *, votes_manually: bool) -> None:
+        self._cast = cast
+        self._votes_manually = votes_manually
+        self._by_group: dict[str | None, Patterns[_Declared]] = {}
+        self._running: dict[ProposalId, asyncio.Task[None]] = {}
+        self._settled_at = asyncio.get_running_loop().time() + SETTLING_SECONDS
+        self._threads = threading.BoundedSemaphore(THREADS_MAX)
+
+    def declare(
+        self, pattern: str, group: str | None, evaluator: Evaluator, timeout: float | None
+    ) -> None:
+        """`group` None: for proposals of every group."""
+        patterns = self._by_group.setdefault(group, Patterns())
+        patterns.declare(pattern, _Declared(evaluator, timeout))
+
+    def consider(self, record: ProposalRecord) -> None:
+        """Evaluate an open proposal that the agent has not voted on, and vote."""
+        if record.id in self._running:
+            return
+        task = asyncio.create_task(self._evaluate(record), name=f"evaluate {record.id}")
+        self._running[record.id] = task
+        task.add_done_callback(lambda _: self._running.pop(record.id, None))
+
+    def dismiss(self, proposal: ProposalId) -> None:
+        """The proposal has been decided: nobody needs the opinion any more."""
+        if (task := self._running.get(proposal)) is not None:
+            task.cancel()
+
+    async def close(self) -> None:
+        tasks = tuple(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _evaluate(self, record: ProposalRecord) -> None:
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + _remaining(record)
+        declared = self._find(record)
+        if declared is None:
+            # The program may be about to declare its evaluators.
+            await asyncio.sleep(min(self._settled_at, ends) - loop.time())
+            declared = self._find(record)
+        if declared is None and self._votes_manually:
+            return
+        proposal = Proposal.of(record)
+        vote = Vote.abstain(NO_EVALUATOR)
+        if declared is not None:
+            allowed = TIME_SHARE * (ends - loop.time())
+            if declared.timeout is not None:
+                allowed = min(allowed, declared.timeout)
+            vote = await self._opinion(declared.evaluator, proposal, allowed)
+        try:
+            await self._cast(proposal, vote, max(0.0, ends - loop.time()))
+        except Closed:
+            return
+
+    def _find(self, record: ProposalRecord) -> _Declared | None:
+        for group in (record.group, None):
+            patterns = self._by_group.get(group)
+            if patterns is not None and (found := patterns.find(record.parameter)) is not None:
+                return found
+        return None
+
+    async def _opinion(self, evaluator: Evaluator, proposal: Proposal, allowed: float) -> Vote:
+        try:
+            async with asyncio.timeout(allowed) as scope:
+                if inspect.iscoroutinefunction(evaluator):
+                    vote = await evaluator(proposal)
+                else:
+                    vote = await self._in_thread(evaluator, proposal)
+        except TimeoutError as error:
+            if scope.expired():
+                return Vote.abstain(f"the evaluator took longer than {allowed:.3g} s")
+            return Vote.abstain(_told(error))
+        except Exception as error:
+            return Vote.abstain(_told(error))
+        if isinstance(vote, Vote):
+            return vote
+        return Vote.abstain(f"the evaluator returned {type(vote).__name__}, and no Vote")
+
+    async def _in_thread(self, evaluator: Evaluator, proposal: Proposal) -> Vote:
+        """Not in the loop's pool: an evaluator that hangs would keep its place there for ever, and
+        the program from ending."""
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[Vote | Awaitable[Vote]] = loop.create_future()
+        if not self._threads.acquire(blocking=False):
+            raise RuntimeError(f"{THREADS_MAX} evaluators are still running")
+
+        def settle(result: Vote | Awaitable[Vote] | Exception) -> None:
+            if outcome.done():
+                return
+            if isinstance(result, Exception):
+                outcome.set_exception(result)
+            else:
+                outcome.set_result(result)
+
+        def run() -> None:
+            result: Vote | Awaitable[Vote] | Exception
+            try:
+                result = evaluator(proposal)
+            except Exception as error:
+                result = error
+            self._threads.release()
+            # The agent's loop may have ended before a slow evaluator does.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle, result)
+
+        threading.Thread(target=run, name=f"evaluate {proposal.id}", daemon=True).start()
+        result = await outcome
+        return await result if inspect.isawaitable(result) else result
+
+
+def _remaining(record: ProposalRecord) -> float:
+    """Seconds until the deadline, at most: the log's clock has gone on since the last vote."""
+    latest = max(vote.clock for vote in record.votes) if record.votes else record.opened_clock
+    return seconds(record.deadline - latest)
+
+
+def _told(error: BaseException) -> str:
+    return f"the evaluator raised {type(error).__name__}: {error}"

@@ -1,0 +1,153 @@
+"""The names under which users hear of events, and the facts of each as plain data."""
+
+from typing import assert_never
+
+from mabeam_p2p.api.results import AgentFacts, Event, Member, Proposal, RecordedVote, decoded
+from mabeam_p2p.events import (
+    AgentJoined,
+    AgentLeft,
+    BarrierChanged,
+    ClusterFormed,
+    Dropped,
+    JournalAppended,
+    LeaderChanged,
+    MemberChanged,
+    ParameterChanged,
+    ProposalDecided,
+    ProposalOpened,
+    QuorumChanged,
+    Ready,
+    Refused,
+    RoleChanged,
+    VariableChanged,
+    VoteRecorded,
+)
+from mabeam_p2p.events import Event as PeerEvent
+from mabeam_p2p.records import BarrierStatus, Generation
+
+EVENT_NAMES = (
+    "agent.joined",
+    "agent.left",
+    "barrier.arrived",
+    "barrier.broken",
+    "barrier.released",
+    "cluster.formed",
+    "frame.dropped",
+    "journal.appended",
+    "leader.elected",
+    "leader.lost",
+    "member.alive",
+    "member.dead",
+    "member.left",
+    "member.suspect",
+    "parameter.changed",
+    "peer.ready",
+    "peer.refused",
+    "proposal.decided",
+    "proposal.opened",
+    "proposal.voted",
+    "quorum.gained",
+    "quorum.lost",
+    "role.changed",
+    "variable.changed",
+)
+
+_BARRIER_NAMES = {
+    BarrierStatus.WAITING: "barrier.arrived",
+    BarrierStatus.RELEASED: "barrier.released",
+    BarrierStatus.BROKEN: "barrier.broken",
+}
+
+
+def named(event: PeerEvent) -> Event:
+    """The event as users see it."""
+    facts: dict[str, object]
+    match event:
+        case MemberChanged() | AgentJoined() | AgentLeft():
+            return _about_members(event)
+        case LeaderChanged(leader=leader, leader_name=name, term=term, reason=reason):
+            facts = {"leader": leader, "name": name, "term": term, "reason": reason}
+            return Event("leader.lost" if leader is None else "leader.elected", facts)
+        case RoleChanged(role=role, term=term):
+            return Event("role.changed", {"role": role, "term": term})
+        case QuorumChanged(quorum=quorum):
+            return Event("quorum.gained" if quorum else "quorum.lost", {})
+        case ClusterFormed(cluster_id=cluster_id, voters=voters):
+            return Event("cluster.formed", {"cluster_id": cluster_id, "voters": list(voters)})
+        case Ready():
+            return Event("peer.ready", {})
+        case Refused(address=address, reason=reason, detail=detail, fatal=fatal):
+            facts = {"address": address, "reason": reason, "detail": detail, "fatal": fatal}
+            return Event("peer.refused", facts)
+        case Dropped(source=source, reason=reason, detail=detail, count=count):
+            facts = {"source": source, "reason": reason, "detail": detail, "count": count}
+            return Event("frame.dropped", facts)
+        case _:
+            return _about_the_log(event)
+
+
+def _about_members(event: MemberChanged | AgentJoined | AgentLeft) -> Event:
+    match event:
+        case MemberChanged(member=record):
+            member = Member.of(record, ())
+            facts = member.to_dict()
+            del facts["agents"]
+            return Event(f"member.{member.state}", facts)
+        case AgentJoined(agent=agent):
+            return Event("agent.joined", AgentFacts.of(agent).to_dict())
+        case AgentLeft(agent=agent, reason=reason):
+            return Event("agent.left", AgentFacts.of(agent).to_dict() | {"reason": reason})
+        case _:
+            assert_never(event)
+
+
+def _about_the_log(
+    event: ProposalOpened
+    | VoteRecorded
+    | ProposalDecided
+    | ParameterChanged
+    | BarrierChanged
+    | JournalAppended
+    | VariableChanged,
+) -> Event:
+    facts: dict[str, object]
+    match event:
+        case ProposalOpened(proposal=proposal):
+            return Event("proposal.opened", Proposal.of(proposal).to_dict())
+        case VoteRecorded(proposal=proposal_id, vote=vote):
+            facts = {"id": proposal_id, "vote": RecordedVote.of(vote).to_dict()}
+            return Event("proposal.voted", facts)
+        case ProposalDecided(proposal=proposal):
+            return Event("proposal.decided", Proposal.of(proposal).to_dict())
+        case ParameterChanged(parameter=parameter):
+            facts = {
+                "name": parameter.name,
+                "value": decoded(parameter.value),
+                "version": parameter.version,
+                "proposal": str(parameter.proposal),
+            }
+            return Event("parameter.changed", facts)
+        case BarrierChanged(generation=generation):
+            return Event(_BARRIER_NAMES[generation.status], _generation(generation))
+        case JournalAppended(journal=journal):
+            facts = {
+                "journal": journal.name,
+                "position": journal.first,
+                "items": [decoded(item) for item in journal.items],
+            }
+            return Event("journal.appended", facts)
+        case VariableChanged(variables=variables, source=source):
+            names = [variable.name for variable in variables]
+            return Event("variable.changed", {"names": names, "source": str(source)})
+        case _:
+            assert_never(event)
+
+
+def _generation(record: Generation) -> dict[str, object]:
+    return {
+        "barrier": record.barrier,
+        "generation": record.generation,
+        "parties": record.parties,
+        "arrived": list(map(str, record.arrived)),
+        "reason": record.reason,
+    }

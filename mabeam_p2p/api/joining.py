@@ -1,0 +1,121 @@
+"""From a peer or a daemon to an agent that takes part."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from types import TracebackType
+
+from mabeam_p2p.api.agent import Agent
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.session import Profile
+from mabeam_p2p.errors import MabeamError, MabeamTimeout, PeerRefused
+from mabeam_p2p.events import Event, Refused
+
+START_SECONDS = 60.0
+"""How long joining waits for the cluster by default."""
+
+
+class Joining:
+    """An agent to come: `agent = await joining`, or `async with joining as agent`."""
+
+    def __init__(self, begin: Callable[[], Awaitable[Agent]]) -> None:
+        self._begin = begin
+        self._agent: Agent | None = None
+
+    def __await__(self) -> Generator[object, None, Agent]:
+        return self._begin().__await__()
+
+    async def __aenter__(self) -> Agent:
+        self._agent = await self._begin()
+        return self._agent
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._agent is not None:
+            await self._agent.close()
+
+
+async def joined(
+    attachment: Attachment,
+    profile: Profile | None,
+    *,
+    timeout: float | None,
+    vote_manually: bool = False,
+    on_close: Callable[[], Awaitable[None]] | None = None,
+) -> Agent:
+    """An agent whose session is open: a cluster exists and knows it.
+
+    timeout: seconds, None for ever. Raises MabeamTimeout, which says how far the cluster has come;
+    PeerRefused if a member refuses this peer for good; NameTaken; DaemonNotRunning. The agent is
+    closed then, without `on_close`.
+    """
+    agent = Agent(attachment, profile, vote_manually=vote_manually)
+    loop = asyncio.get_running_loop()
+    refusals: list[Refused] = []
+    refused: asyncio.Future[None] = loop.create_future()
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, Refused) and event.fatal and not refused.done():
+            refusals.append(event)
+            refused.set_result(None)
+
+    end_listening = attachment.view.listen(on_event)
+    opening = asyncio.create_task(agent.session.open(), name="open session")
+    try:
+        await asyncio.wait({opening, refused}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if refusals and not opening.done():
+            raise _refusal(attachment, refusals[0])
+        if not opening.done():
+            raise await _late(attachment, timeout)
+        await opening
+        await attachment.read_anew()
+    except BaseException:
+        await agent.close()
+        raise
+    finally:
+        end_listening()
+        opening.cancel()
+    agent.on_close = on_close
+    agent.consider_open()
+    return agent
+
+
+def _refusal(attachment: Attachment, event: Refused) -> PeerRefused:
+    advice = {
+        "cluster": "check the cluster's name",
+        "version": "install the same release everywhere",
+        "name": "another live peer has this name: take another one",
+        "identity": "two peers use one data folder, or a copy of one: give each its own",
+    }
+    return PeerRefused(
+        f"the member at {event.address} refuses peer {attachment.peer_name}: "
+        f"{event.detail or event.reason}; {advice.get(event.reason, 'see its log')}",
+        reason=event.reason,
+    )
+
+
+async def _late(attachment: Attachment, timeout: float | None) -> MabeamTimeout:
+    seconds = f"{timeout:g}" if timeout is not None else "?"
+    try:
+        async with asyncio.timeout(1.0):
+            status = await attachment.status()
+    except (MabeamError, TimeoutError):
+        return MabeamTimeout(
+            f"peer {attachment.peer_name} did not answer within {seconds} s: see its log"
+        )
+    if not status.cluster_id:
+        return MabeamTimeout(
+            f"no cluster {status.cluster!r} after {seconds} s: peer {status.name} at "
+            f"{status.address} sees {status.alive_count} of the {status.expect} peers that it "
+            "expects, itself included; start the others, give their addresses as seeds where mDNS "
+            "does not reach, or expect fewer"
+        )
+    leader = f"{status.leader_name} leads" if status.leader else "nobody leads"
+    return MabeamTimeout(
+        f"peer {status.name} could not join cluster {status.cluster!r} within {seconds} s: "
+        f"{leader}, and {status.alive_count} members are alive; "
+        "see `mabeam status` and `mabeam members` on another peer"
+    )

@@ -1,0 +1,169 @@
+"""Peers inside this process: each on a thread and loop of its own, so that a training step that
+blocks the application does not silence it."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from functools import partial
+from types import TracebackType
+
+from mabeam_p2p import assembly
+from mabeam_p2p.api import settings
+from mabeam_p2p.api.agent import Agent
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.joining import START_SECONDS, Joining, joined
+from mabeam_p2p.api.results import Member, PeerStatus
+from mabeam_p2p.api.session import profile_of
+from mabeam_p2p.config import Config
+from mabeam_p2p.errors import Closed
+from mabeam_p2p.runtime.thread import PeerThread
+
+
+class Peer:
+    """A peer that hosts agents of this process. Enter it with `async with`, or `start` and
+    `close`. One that is forgotten is closed when the interpreter ends."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        """config: None gathers the settings from the environment and files. Raises ConfigError."""
+        self.config = settings.load().config if config is None else settings.complete(config)
+        self._attachment: Attachment | None = None
+        self._agents: list[Agent] = []
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def id(self) -> str:
+        return str(self._running.backend.peer)
+
+    async def start(self) -> None:
+        """Begin to take part. Raises AddressError, StorageError, ConfigError. Call once."""
+        thread = PeerThread(partial(assembly.build, self.config))
+        await thread.start()
+        attachment = Attachment(
+            thread.backend(), limits=self.config.limits, timing=self.config.timing
+        )
+        self._attachment = attachment
+        await attachment.read_anew()
+
+    async def agent(
+        self,
+        name: str,
+        *,
+        groups: Iterable[str] = (),
+        capabilities: Mapping[str, int] | None = None,
+        participates_in_consensus: bool = True,
+        eligible: bool = True,
+        vote_manually: bool = False,
+        timeout: float | None = START_SECONDS,
+    ) -> Agent:
+        """An agent `name@peer`; returns when the cluster knows it.
+
+        timeout: seconds to wait for a cluster. Raises MabeamTimeout, NameTaken, PeerRefused.
+        """
+        profile = profile_of(name, groups, capabilities, participates_in_consensus, eligible)
+        agent = await joined(self._running, profile, timeout=timeout, vote_manually=vote_manually)
+        self._agents.append(agent)
+        return agent
+
+    async def status(self) -> PeerStatus:
+        """The present state of this peer in the log."""
+        return PeerStatus.of(await self._running.status())
+
+    def members(self) -> tuple[Member, ...]:
+        """Every peer that this one knows, itself included."""
+        return self._running.view.members()
+
+    async def close(self) -> None:
+        """Leave the cluster gracefully, agents first. Idempotent."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="close peer")
+        await asyncio.shield(self._closing)
+
+    async def __aenter__(self) -> "Peer":
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _close(self) -> None:
+        if self._attachment is not None:
+            live = [agent for agent in self._agents if not agent.is_closed]
+            await asyncio.gather(*(agent.close() for agent in live))
+            await self._attachment.close()
+
+    @property
+    def _running(self) -> Attachment:
+        if self._attachment is None or self._closing is not None:
+            state = "has not been started" if self._attachment is None else "has been closed"
+            raise Closed(f"peer {self.name} {state}: use it within `async with Peer(...)`")
+        return self._attachment
+
+
+def join(
+    name: str,
+    *,
+    cluster: str | None = None,
+    group: str | None = None,
+    seeds: Iterable[str] | None = None,
+    expect: int | None = None,
+    listen: str | None = None,
+    data_dir: str | None = None,
+    mdns: bool | None = None,
+    insecure: bool | None = None,
+    score: int | None = None,
+    capabilities: Mapping[str, int] | None = None,
+    participates_in_consensus: bool | None = None,
+    eligible: bool | None = None,
+    timeout: float | None = START_SECONDS,
+) -> Joining:
+    """Become a peer of this process with one agent, both called `name`.
+
+    Use it as `async with join(...) as agent`, or `agent = await join(...)` and `await
+    agent.close()`. What is not given comes from the environment, files and the built-in values;
+    `Peer` takes a whole Config. group: the agent's, beside `all`. data_dir: None takes the user's
+    state folder, ":memory:" keeps nothing. timeout: seconds to wait until a cluster exists and
+    knows the agent.
+
+    Raises ConfigError, AddressError, StorageError, MabeamTimeout, NameTaken, PeerRefused.
+    """
+    given: dict[str, object] = {
+        "name": name,
+        "cluster": cluster,
+        "seeds": None if seeds is None else tuple(seeds),
+        "expect": expect,
+        "listen": listen,
+        "data_dir": data_dir,
+        "mdns": mdns,
+        "insecure": insecure,
+        "score": score,
+        "participates_in_consensus": participates_in_consensus,
+        "eligible": eligible,
+    }
+
+    async def begin() -> Agent:
+        peer = Peer(settings.load(given).config)
+        try:
+            await peer.start()
+            agent = await peer.agent(
+                name,
+                groups=() if group is None else (group,),
+                capabilities=capabilities,
+                participates_in_consensus=peer.config.participates_in_consensus,
+                eligible=peer.config.eligible,
+                timeout=timeout,
+            )
+        except BaseException:
+            await peer.close()
+            raise
+        agent.on_close = peer.close
+        return agent
+
+    return Joining(begin)

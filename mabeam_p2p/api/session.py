@@ -1,0 +1,304 @@
+"""One agent's session: its commands have their effect once, however often they are sent.
+
+1. A session id is drawn anew for each opening; sequence numbers count from 1, which opens it.
+2. A number is drawn only while the oldest one under way is less than the window away: the log
+   forgets the outcomes of older ones.
+3. A command whose outcome is unknown is sent again under the same number until its time is up;
+   only then is the outcome unknown to the caller.
+4. When the log has ended the session, because its peer was away for too long, another one is
+   opened by itself. Commands that were sent under the old one are not sent under the new one.
+5. The session 0 is the voice of a daemon's own agent: nothing is opened or numbered here.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from msgspec import Struct, structs
+
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.commands import AnyCommand, CloseSession, OpenSession
+from mabeam_p2p.errors import Closed, DaemonNotRunning, MabeamError, NameTaken, NoQuorum
+from mabeam_p2p.events import AgentLeft, Event
+from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, SessionId, agent_id, check_name
+from mabeam_p2p.requests import Answer, Committed, Failed, Refused, Submit
+
+_log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.05
+RETRY_SECONDS_MAX = 1.0
+"""Pause before a command is sent again, doubling from the first to the second."""
+
+RENEWAL_SECONDS = 3.0
+"""How long a command waits for its session to be opened again before it is given up, unsent."""
+
+CLOSE_SECONDS = 2.0
+"""How long closing waits for the log; after that the departure of the peer ends the session."""
+
+NAME_GRACE_SECONDS = 1.0
+"""What is added to the time after which a dead peer's agents are gone."""
+
+
+class Profile(Struct, frozen=True):
+    """What an agent tells of itself when it joins."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    participates: bool = True
+    eligible: bool = True
+    capabilities: tuple[tuple[str, int], ...] = ()
+
+
+class Session:
+    """See the module. `profile` says what the agent is; None is session 0. `renewed` is awaited
+    after each opening but the first."""
+
+    def __init__(
+        self,
+        attachment: Attachment,
+        profile: Profile | None,
+        renewed: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.id = CLUSTER_SESSION
+        self._attachment = attachment
+        self._profile = profile
+        self._renewed = renewed
+        self._window = attachment.limits.session_window
+        self._last = 0
+        self._under_way: dict[int, None] = {}
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._renewal: asyncio.Task[None] | None = None
+        self._trouble: MabeamError | None = None
+        """What keeps the session from being opened again."""
+        self._is_closed = False
+        self._end_listening = attachment.view.listen(self._on_event)
+
+    # ---- life ------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Begin; wait until the log has it. The caller bounds the time.
+
+        Raises NameTaken if the name is still held after a dead peer's agents would be gone, and
+        other Rejected errors.
+        """
+        timing = self._attachment.timing
+        loop = asyncio.get_running_loop()
+        patience = timing.dead_seconds + timing.departure_grace_seconds + NAME_GRACE_SECONDS
+        give_up = loop.time() + patience
+        pause = RETRY_SECONDS
+        while True:
+            try:
+                await self._open_once()
+                self._trouble = None
+                return
+            except NameTaken:
+                if loop.time() + pause > give_up:
+                    raise
+            except NoQuorum as error:
+                # The cluster has not formed yet, or has no leader now.
+                self._trouble = error
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_SECONDS_MAX)
+
+    async def close(self) -> None:
+        """End the session in the log if it can be reached soon. Idempotent; raises nothing."""
+        if self._is_closed:
+            return
+        command = CloseSession(self.id, 0, "closed")
+        if self._profile is not None and self.id != CLUSTER_SESSION:
+            with contextlib.suppress(MabeamError):
+                await self.ask(command, CLOSE_SECONDS)
+        self._is_closed = True
+        self._end_listening()
+        if self._renewal is not None:
+            self._renewal.cancel()
+
+    def renew(self) -> asyncio.Task[None]:
+        """Open another session, as soon as it can be. One at a time."""
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._renew(), name="renew session")
+        return self._renewal
+
+    # ---- commands --------------------------------------------------------------------------
+
+    async def commit(self, command: AnyCommand, what: str, timeout: float) -> Committed:
+        """Commit `command` under this session, whose session and sequence are filled in here.
+
+        what: for messages. Raises what `answers` makes of a refusal or failure.
+        """
+        answer = await self.ask(command, timeout)
+        if isinstance(answer, Committed):
+            return answer
+        raise self._attachment.error(answer, what)
+
+    async def ask(self, command: AnyCommand, timeout: float) -> Answer:
+        """As `commit`, but the answer whatever it is: Committed, Refused or Failed."""
+        if self._is_closed:
+            raise Closed(f"the agent at peer {self._attachment.peer_name} has been closed")
+        if self._profile is None:
+            request = Submit(structs.replace(command, session=self.id, sequence=0), timeout)
+            return await self._attachment.ask(request, timeout)
+        deadline = asyncio.get_running_loop().time() + timeout
+        while True:
+            await self._opened(deadline)
+            number = await self._draw(deadline)
+            if number is None:
+                return Failed("overloaded", f"{len(self._under_way)} commands are under way")
+            session = self.id
+            stamped = structs.replace(command, session=session, sequence=number)
+            try:
+                answer, is_first = await self._send(stamped, deadline)
+            except DaemonNotRunning:
+                if not self._is_renewing:
+                    raise
+                continue
+            finally:
+                self._release(session, number)
+            is_ended = isinstance(answer, Refused) and answer.reason == "unknown_session"
+            if not is_ended or self._left(deadline) <= 0:
+                return answer
+            if not is_first:
+                return Failed("unknown", "the session ended before the outcome was known")
+            if session == self.id and not self._is_closed:
+                self.renew()
+
+    @property
+    def _is_renewing(self) -> bool:
+        return self._renewal is not None and not self._renewal.done()
+
+    async def _opened(self, deadline: float) -> None:
+        """Return when no opening is under way; raise what keeps it back if that takes too long."""
+        if self._renewal is None or self._renewal.done():
+            return
+        patience = min(self._left(deadline), RENEWAL_SECONDS)
+        await asyncio.wait({self._renewal}, timeout=patience)
+        if self._is_renewing:
+            raise self._trouble or NoQuorum(
+                f"peer {self._attachment.peer_name} is opening another session for this agent, "
+                "since the cluster had lost it; nothing was done: try again"
+            )
+
+    async def _send(self, command: AnyCommand, deadline: float) -> tuple[Answer, bool]:
+        """Send until the outcome is known or the time is up. Also: whether nothing but the last
+        sending can have had an effect."""
+        is_first = True
+        pause = RETRY_SECONDS
+        while True:
+            left = self._left(deadline)
+            try:
+                answer = await self._attachment.ask(Submit(command, left), left)
+            except DaemonNotRunning as error:
+                if is_first:
+                    raise
+                answer = Failed("unknown", str(error))
+            match answer:
+                case Failed(reason="unknown" | "timeout"):
+                    is_last = self._left(deadline) <= pause
+                case Failed(reason="no_quorum" | "overloaded"):
+                    is_last = is_first or self._left(deadline) <= pause
+                case _:
+                    is_last = True
+            if is_last:
+                if isinstance(answer, Failed) and not is_first and answer.reason != "closed":
+                    answer = Failed("unknown", answer.detail)
+                return answer, is_first
+            is_first = False
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_SECONDS_MAX)
+
+    # ---- numbers ---------------------------------------------------------------------------
+
+    async def _draw(self, deadline: float) -> int | None:
+        """The next sequence number, once the window allows it; None if that takes too long."""
+        while self._under_way and self._last + 1 - next(iter(self._under_way)) >= self._window:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                async with asyncio.timeout(self._left(deadline)):
+                    await turn
+            except TimeoutError:
+                return None
+        self._last += 1
+        self._under_way[self._last] = None
+        return self._last
+
+    def _release(self, session: SessionId, number: int) -> None:
+        if session == self.id:
+            self._under_way.pop(number, None)
+        # All look again: the oldest number decides, and it may have been this one.
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+
+    @staticmethod
+    def _left(deadline: float) -> float:
+        return max(0.0, deadline - asyncio.get_running_loop().time())
+
+    # ---- opening ---------------------------------------------------------------------------
+
+    async def _open_once(self) -> None:
+        profile = self._profile
+        if profile is None:
+            await self._attachment.begin(CLUSTER_SESSION)
+            return
+        session = SessionId(secrets.randbelow(INTEGER_MAX) + 1)
+        epoch = await self._attachment.begin(session)
+        backend = self._attachment.backend
+        command = OpenSession(
+            session,
+            1,
+            agent_id(profile.name, backend.peer_name),
+            backend.peer,
+            epoch,
+            profile.groups,
+            profile.participates,
+            profile.eligible,
+            profile.capabilities,
+        )
+        seconds = self._attachment.timing.request_timeout_seconds
+        answer, _ = await self._send(command, asyncio.get_running_loop().time() + seconds)
+        if not isinstance(answer, Committed):
+            raise self._attachment.error(answer, f"joining as agent {command.agent}")
+        self.id = session
+        self._last = 1
+        self._under_way.clear()
+
+    async def _renew(self) -> None:
+        while not self._is_closed:
+            try:
+                await self.open()
+                await self._renewed()
+            except DaemonNotRunning as error:
+                self._trouble = error
+                await asyncio.sleep(RETRY_SECONDS_MAX)
+            except MabeamError as error:
+                # Whoever asks next hears why; there is nobody else to tell.
+                _log.warning("the session of an agent cannot be opened again: %s", error)
+                return
+            else:
+                return
+
+    def _on_event(self, event: Event) -> None:
+        is_ours = isinstance(event, AgentLeft) and event.agent.session == self.id
+        if is_ours and not self._is_closed and self._profile is not None:
+            self.renew()
+
+
+def profile_of(
+    name: str,
+    groups: Iterable[str],
+    capabilities: Mapping[str, int] | None,
+    participates: bool,
+    eligible: bool,
+) -> Profile:
+    """Raises InvalidName."""
+    check_name(name, "agent's name")
+    unique = tuple(dict.fromkeys(check_name(group, "group") for group in groups))
+    amounts = tuple(sorted((capabilities or {}).items()))
+    for capability, _ in amounts:
+        check_name(capability, "capability")
+    return Profile(name, unique, participates, eligible, amounts)

@@ -1,0 +1,189 @@
+"""What one peer has told its agents: a mirror kept from an initial reading and then from events.
+
+Reads from here are local: they ask nobody and cost nothing, and they are as old as the last event.
+
+1. Events are listened to before the first reading, so that nothing falls between.
+2. Entries only grow: a parameter by version, a variable by what its context has seen.
+3. After a lost connection everything is read anew.
+"""
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from msgspec import structs
+
+from mabeam_p2p.api.results import AgentFacts, Leader, Member
+from mabeam_p2p.events import (
+    AgentJoined,
+    AgentLeft,
+    Event,
+    LeaderChanged,
+    MemberChanged,
+    ParameterChanged,
+    ProposalDecided,
+    ProposalOpened,
+    QuorumChanged,
+    VariableChanged,
+    VoteRecorded,
+)
+from mabeam_p2p.ids import AgentId, PeerId, ProposalId
+from mabeam_p2p.records import Agent, MemberState, Parameter, ProposalStatus, Variable
+from mabeam_p2p.records import Member as MemberRecord
+from mabeam_p2p.records import Proposal as ProposalRecord
+
+Entry = TypeVar("Entry")
+Listener = Callable[[Event], None]
+
+
+class Shelf(Generic[Entry]):
+    """Named entries of which only newer ones replace older ones, and who watches them."""
+
+    def __init__(self, is_newer: Callable[[Entry, Entry], bool]) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._is_newer = is_newer
+        self._watchers: list[weakref.WeakMethod[Callable[[str], None]]] = []
+
+    def put(self, name: str, entry: Entry) -> None:
+        """Keep `entry` unless what is here is as new; tell the watchers its name."""
+        present = self.entries.get(name)
+        if present is not None and not self._is_newer(entry, present):
+            return
+        self.entries[name] = entry
+        for reference in tuple(self._watchers):
+            if (watcher := reference()) is not None:
+                watcher(name)
+
+    def watch(self, watcher: Callable[[str], None]) -> None:
+        """Call the bound method `watcher` with each name whose entry changed, while its object
+        lives."""
+        self._watchers.append(weakref.WeakMethod(watcher, self._watchers.remove))
+
+    def unwatch(self, watcher: Callable[[str], None]) -> None:
+        self._watchers[:] = [known for known in self._watchers if known() != watcher]
+
+
+class View:
+    """See the module. Lives in the application's loop."""
+
+    def __init__(self) -> None:
+        self.parameters: Shelf[Parameter] = Shelf(lambda new, old: new.version > old.version)
+        self.variables: Shelf[Variable] = Shelf(_has_seen_more)
+        self.open_proposals: dict[ProposalId, ProposalRecord] = {}
+        self.leader: Leader | None = None
+        self.quorum = False
+        self._members: dict[PeerId, MemberRecord] = {}
+        self._agents: dict[AgentId, Agent] = {}
+        self._listeners: list[Listener] = []
+        self._changed = asyncio.Event()
+
+    # ---- what it holds ---------------------------------------------------------------------
+
+    def members(self) -> tuple[Member, ...]:
+        """Every peer that this one knows, itself included, by name."""
+        hosted: dict[PeerId, list[str]] = {}
+        for agent in self._agents.values():
+            hosted.setdefault(agent.peer, []).append(str(agent.id))
+        members = [
+            Member.of(member, tuple(sorted(hosted.get(member.peer, ()))))
+            for member in self._members.values()
+        ]
+        return tuple(sorted(members, key=lambda member: (member.name, member.id)))
+
+    def agents(self) -> tuple[AgentFacts, ...]:
+        """Every live agent, by id."""
+        return tuple(AgentFacts.of(self._agents[name]) for name in sorted(self._agents))
+
+    def alive_count(self) -> int:
+        return sum(member.state is MemberState.ALIVE for member in self._members.values())
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Return when `holds()`; it is asked again after every event."""
+        while not holds():
+            self._changed.clear()
+            await self._changed.wait()
+
+    # ---- what changes it -------------------------------------------------------------------
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` after each event was taken in; the result ends that."""
+        self._listeners.append(listener)
+
+        def end() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return end
+
+    def on_event(self, event: Event) -> None:
+        """Take in one event of the peer."""
+        match event:
+            case MemberChanged(member=member):
+                self._members[member.peer] = member
+            case LeaderChanged(leader=leader, leader_name=name, term=term):
+                self.leader = None if leader is None else Leader(str(leader), name, term)
+            case QuorumChanged(quorum=quorum):
+                self.quorum = quorum
+            case AgentJoined(agent=agent):
+                self._agents[agent.id] = agent
+            case AgentLeft(agent=agent):
+                self._on_agent_left(agent)
+            case ProposalOpened(proposal=proposal):
+                self.open_proposals[proposal.id] = proposal
+            case VoteRecorded(proposal=proposal_id):
+                self._on_vote(event, ProposalId(proposal_id))
+            case ProposalDecided(proposal=proposal):
+                self.open_proposals.pop(proposal.id, None)
+            case ParameterChanged(parameter=parameter):
+                self.parameters.put(parameter.name, parameter)
+            case VariableChanged(variables=variables):
+                for variable in variables:
+                    self.variables.put(variable.name, variable)
+            case _:
+                # The others carry nothing that is mirrored.
+                pass
+        self._changed.set()
+        for listener in tuple(self._listeners):
+            listener(event)
+
+    def on_members(self, members: tuple[MemberRecord, ...], agents: tuple[Agent, ...]) -> None:
+        """Take in who is there, in place of what was known."""
+        self._members = {member.peer: member for member in members}
+        self._agents = {agent.id: agent for agent in agents}
+        self._changed.set()
+
+    def on_leader(self, leader: Leader | None, quorum: bool) -> None:
+        self.leader = leader
+        self.quorum = quorum
+        self._changed.set()
+
+    def on_proposals(self, proposals: tuple[ProposalRecord, ...]) -> None:
+        """Take in all proposals that are remembered, in place of what was known."""
+        self.open_proposals = {
+            proposal.id: proposal
+            for proposal in proposals
+            if proposal.status is ProposalStatus.OPEN
+        }
+
+    def _on_agent_left(self, agent: Agent) -> None:
+        present = self._agents.get(agent.id)
+        # A session may have been taken over by the same agent's next one.
+        if present is not None and present.session == agent.session:
+            del self._agents[agent.id]
+
+    def _on_vote(self, event: VoteRecorded, proposal_id: ProposalId) -> None:
+        proposal = self.open_proposals.get(proposal_id)
+        if proposal is None or any(vote.agent == event.vote.agent for vote in proposal.votes):
+            return
+        self.open_proposals[proposal_id] = with_vote(proposal, event)
+
+
+def with_vote(proposal: ProposalRecord, event: VoteRecorded) -> ProposalRecord:
+    return structs.replace(proposal, votes=(*proposal.votes, event.vote))
+
+
+def _has_seen_more(new: Variable, old: Variable) -> bool:
+    """Whether `new` is a later state of the same peer's variable: its context only grows."""
+    seen = dict(old.context)
+    return any(counter > seen.get(actor, 0) for actor, counter in new.context)

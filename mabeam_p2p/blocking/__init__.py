@@ -1,0 +1,25 @@
+"""The same names without `await`, for programs that have no event loop.
+
+One loop, on a thread of its own, carries all agents of the process. Iterators are plain iterators;
+`with` stands for `async with`. Every name means what the same name means in `mabeam_p2p`;
+evaluators that are plain functions may call everything here, coroutines nothing.
+"""
+
+from mabeam_p2p.blocking.agent import Agent, Barrier, Group, Journal
+from mabeam_p2p.blocking.loop import Stream
+from mabeam_p2p.blocking.peer import Peer, connect, join
+from mabeam_p2p.blocking.values import Batch, Parameters, Variables
+
+__all__ = [
+    "Agent",
+    "Barrier",
+    "Batch",
+    "Group",
+    "Journal",
+    "Parameters",
+    "Peer",
+    "Stream",
+    "Variables",
+    "connect",
+    "join",
+]

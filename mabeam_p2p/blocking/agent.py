@@ -1,0 +1,235 @@
+"""Agents and what they meet and remember with, without `await`."""
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TypeVar
+
+from mabeam_p2p.api import agent as agents
+from mabeam_p2p.api import barriers, journals
+from mabeam_p2p.api.barriers import OnDepartureWord
+from mabeam_p2p.api.evaluators import Evaluator
+from mabeam_p2p.api.results import (
+    AgentFacts,
+    ChoiceWord,
+    Decision,
+    Event,
+    Info,
+    JournalItem,
+    Leader,
+    Level,
+    Member,
+    PeerStatus,
+    Proposal,
+    RecordedVote,
+    Release,
+)
+from mabeam_p2p.blocking.loop import LOOP, Stream
+from mabeam_p2p.blocking.values import Parameters, Variables
+from mabeam_p2p.records import Policy
+
+E = TypeVar("E", bound=Evaluator)
+
+
+class Barrier:
+    def __init__(self, own: barriers.Barrier) -> None:
+        self.name = own.name
+        self.parties = own.parties
+        self.timeout = own.timeout
+        self.on_departure = own.on_departure
+        self._own = own
+
+    def wait(self, timeout: float | None = None) -> Release:
+        return LOOP.run(self._own.wait(timeout))
+
+    def __enter__(self) -> Release:
+        return LOOP.run(self._own.__aenter__())
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        LOOP.run(self._own.__aexit__(kind, error, trace))
+
+
+class Journal:
+    def __init__(self, own: journals.Journal) -> None:
+        self.name = own.name
+        self._own = own
+
+    def append(self, value: object, *, timeout: float | None = None) -> int:
+        return LOOP.run(self._own.append(value, timeout=timeout))
+
+    def read(
+        self, first: int = 1, *, level: Level = "linearizable", timeout: float | None = None
+    ) -> tuple[JournalItem, ...]:
+        return LOOP.run(self._own.read(first, level=level, timeout=timeout))
+
+
+class Group:
+    def __init__(self, own: agents.Group) -> None:
+        self.name = own.name
+        self._own = own
+
+    def agents(self) -> tuple[AgentFacts, ...]:
+        return LOOP.call(self._own.agents)
+
+    def on_proposal(self, pattern: str, *, timeout: float | None = None) -> Callable[[E], E]:
+        return lambda evaluator: LOOP.call(
+            lambda: self._own.on_proposal(pattern, timeout=timeout)(evaluator)
+        )
+
+    def propose(
+        self,
+        parameter: str,
+        value: object,
+        *,
+        rationale: str = "",
+        metadata: Mapping[str, object] | None = None,
+        timeout: float | None = None,
+        base_version: int | None = None,
+        policy: Policy | None = None,
+        id: str | None = None,
+    ) -> Decision:
+        return LOOP.run(
+            self._own.propose(
+                parameter,
+                value,
+                rationale=rationale,
+                metadata=metadata,
+                timeout=timeout,
+                base_version=base_version,
+                policy=policy,
+                id=id,
+            )
+        )
+
+    def proposals(self) -> tuple[Proposal, ...]:
+        return LOOP.run(self._own.proposals())
+
+
+class Agent:
+    def __init__(self, own: agents.Agent) -> None:
+        self.groups = own.groups
+        self.capabilities = own.capabilities
+        self.vote_manually = own.vote_manually
+        self.parameters = Parameters(own.parameters)
+        self.variables = Variables(own.variables)
+        self._own = own
+
+    @property
+    def name(self) -> str:
+        return self._own.name
+
+    @property
+    def id(self) -> str:
+        return self._own.id
+
+    @property
+    def peer(self) -> str:
+        return self._own.peer
+
+    @property
+    def cluster(self) -> str:
+        return self._own.cluster
+
+    @property
+    def leader(self) -> Leader | None:
+        return self._own.leader
+
+    @property
+    def is_closed(self) -> bool:
+        return self._own.is_closed
+
+    def members(self) -> tuple[Member, ...]:
+        return LOOP.call(self._own.members)
+
+    def info(self) -> Info:
+        return LOOP.call(self._own.info)
+
+    def status(self) -> PeerStatus:
+        return LOOP.run(self._own.status())
+
+    def wait_for_members(self, count: int, *, timeout: float | None = None) -> tuple[Member, ...]:
+        return LOOP.run(self._own.wait_for_members(count, timeout=timeout))
+
+    def wait_for_leader(self, *, timeout: float | None = None) -> Leader:
+        return LOOP.run(self._own.wait_for_leader(timeout=timeout))
+
+    def events(self, *patterns: str) -> Stream[Event]:
+        return Stream(LOOP.call(lambda: self._own.events(*patterns)))
+
+    def group(self, name: str) -> Group:
+        return Group(self._own.group(name))
+
+    def on_proposal(self, pattern: str, *, timeout: float | None = None) -> Callable[[E], E]:
+        return lambda evaluator: LOOP.call(
+            lambda: self._own.on_proposal(pattern, timeout=timeout)(evaluator)
+        )
+
+    def propose(
+        self,
+        parameter: str,
+        value: object,
+        *,
+        rationale: str = "",
+        metadata: Mapping[str, object] | None = None,
+        timeout: float | None = None,
+        base_version: int | None = None,
+        policy: Policy | None = None,
+        id: str | None = None,
+    ) -> Decision:
+        return LOOP.run(
+            self._own.propose(
+                parameter,
+                value,
+                rationale=rationale,
+                metadata=metadata,
+                timeout=timeout,
+                base_version=base_version,
+                policy=policy,
+                id=id,
+            )
+        )
+
+    def vote(
+        self, proposal: str, choice: ChoiceWord, *, confidence: float = 1.0, rationale: str = ""
+    ) -> RecordedVote:
+        return LOOP.run(
+            self._own.vote(proposal, choice, confidence=confidence, rationale=rationale)
+        )
+
+    def proposals(self) -> tuple[Proposal, ...]:
+        return LOOP.run(self._own.proposals())
+
+    def explain(self, proposal: str) -> Proposal:
+        return LOOP.run(self._own.explain(proposal))
+
+    def barrier(
+        self,
+        name: str,
+        *,
+        parties: int,
+        timeout: float | None = None,
+        on_departure: OnDepartureWord = "break",
+    ) -> Barrier:
+        own = self._own.barrier(name, parties=parties, timeout=timeout, on_departure=on_departure)
+        return Barrier(own)
+
+    def journal(self, name: str) -> Journal:
+        return Journal(self._own.journal(name))
+
+    def close(self) -> None:
+        LOOP.run(self._own.close())
+
+    def __enter__(self) -> "Agent":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,84 @@
+"""What mabeam_p2p exports is public: this list changes on purpose only."""
+
+import subprocess
+import sys
+
+import mabeam_p2p
+
+ERRORS = [
+    "AckTimeout",
+    "AddressError",
+    "AuthenticationError",
+    "BarrierBroken",
+    "BarrierMismatch",
+    "Closed",
+    "ConfigError",
+    "ConflictingVote",
+    "DaemonNotRunning",
+    "DataFolderHeld",
+    "ElectionTimeout",
+    "InvalidName",
+    "InvalidValue",
+    "LeadershipLost",
+    "LogCorrupt",
+    "MabeamError",
+    "MabeamTimeout",
+    "NameTaken",
+    "NoElectorate",
+    "NoQuorum",
+    "NotEligible",
+    "OutcomeUnknown",
+    "Overloaded",
+    "PeerRefused",
+    "ProposalClosed",
+    "ProposalTimeout",
+    "Rejected",
+    "StorageError",
+    "UnknownProposal",
+]
+
+RESULTS = [
+    "Acknowledgement",
+    "AgentFacts",
+    "Change",
+    "Decision",
+    "Event",
+    "Info",
+    "JournalItem",
+    "Leader",
+    "Member",
+    "PeerStatus",
+    "Proposal",
+    "Reading",
+    "RecordedVote",
+    "Release",
+    "Vote",
+]
+
+HANDLES = ["Agent", "Barrier", "Batch", "Group", "Journal", "Parameters", "Peer", "Variables"]
+
+SETTINGS = ["Config", "Limits", "Policy", "Timing"]
+
+ENTRANCES = ["__version__", "blocking", "connect", "join"]
+
+
+def test_public_names_are_these() -> None:
+    assert sorted(mabeam_p2p.__all__) == sorted(ERRORS + RESULTS + HANDLES + SETTINGS + ENTRANCES)
+
+
+def test_every_public_name_can_be_had() -> None:
+    for name in mabeam_p2p.__all__:
+        assert getattr(mabeam_p2p, name) is not None
+    assert set(dir(mabeam_p2p)) >= set(mabeam_p2p.__all__)
+
+
+def test_every_public_error_is_a_mabeam_error() -> None:
+    for name in ERRORS:
+        assert issubclass(getattr(mabeam_p2p, name), mabeam_p2p.MabeamError)
+
+
+def test_import_loads_neither_network_nor_disk() -> None:
+    heavy = "{'asyncio', 'zmq', 'cbor2', 'zeroconf', 'sqlite3', 'click'}"
+    code = f"import sys, mabeam_p2p; print(*sorted({heavy} & set(sys.modules)))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == ""
