@@ -145,11 +145,14 @@ def test_a_greeting_that_grew_old_is_not_sent(monkeypatch: pytest.MonkeyPatch) -
 
     async def story() -> None:
         source, target = make(), make()
+        source.start(lambda _: None)
+        address = target.address
+        target.close()
+        source.connect("t", address)
+        assert source.send("t", b"old")
+        target = make(address)
         received: list[bytes] = []
         target.start(received.append)
-        source.start(lambda _: None)
-        source.connect("t", target.address)
-        assert source.send("t", b"old")
         await eventually(lambda: source.counters["expired"])
         await eventually(lambda: source.send("t", b"young") and received)
         assert b"old" not in received
