@@ -13,6 +13,7 @@ from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.requests import Suggest
 from mabeam_p2p.testing.agents import Workload
 from mabeam_p2p.testing.checkers import Violation
+from mabeam_p2p.testing.codec import RememberingCodec
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.linearizability import anomalies
 from mabeam_p2p.testing.outcomes import Outcomes
@@ -20,7 +21,7 @@ from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.weather import SECOND, Weather, calm, draw, draw_fault
 from mabeam_p2p.wire.codec import CborCodec
 
-DIGESTS_EVERY = SECOND // 4
+DIGESTS_EVERY = SECOND // 2
 CALM_SECONDS_MAX = 120
 
 
@@ -56,7 +57,7 @@ class Trial:
         self.crashes = 0
         self._calm = False
         drawn = weather or draw(Simulator.stream_of(seed, "weather"))
-        codec = CborCodec(drawn.limits)
+        codec = RememberingCodec(CborCodec(drawn.limits))
         self.outcomes = Outcomes(codec, drawn.limits)
         self.simulator = Simulator(seed, drawn, codec, (self.outcomes,), trace)
         self.workload = Workload(self.simulator, self.outcomes)
