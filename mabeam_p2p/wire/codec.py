@@ -13,7 +13,7 @@ import msgspec
 from mabeam_p2p.commands import AnyCommand
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
-from mabeam_p2p.messages import Frame
+from mabeam_p2p.messages import AppendEntries, Forward, Frame, Message, Offer
 from mabeam_p2p.wire import cbor
 from mabeam_p2p.wire.schema import COMMAND_ITEM_COUNT_MAX, Schema
 
@@ -22,11 +22,22 @@ Decoded = TypeVar("Decoded")
 _COMMANDS: Any = tuple[AnyCommand, ...]
 
 
+READ_AHEAD_BYTES_MAX = 8 * 1024 * 1024
+"""Blobs whose commands are kept from when a frame came until the log applies them."""
+
+
 class CborCodec:
-    """Satisfies ports.Codec. All peers of a cluster need the same `limits`."""
+    """Satisfies ports.Codec. All peers of a cluster need the same `limits`.
+
+    The commands in a frame are read when it comes: what is appended can be applied. A peer that
+    applies them soon after does not read them again.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._read: dict[tuple[int, bytes], tuple[AnyCommand, ...]] = {}
+        self.read_ahead_bytes = 0
+        """Of blobs whose commands are kept."""
         self._schema = Schema(limits, (Frame, *get_args(AnyCommand)))
 
     def encode_frame(self, frame: Frame) -> bytes:
@@ -36,6 +47,8 @@ class CborCodec:
         """Raises RemoteProtocolError: its reason is `size`, `cbor`, `type` or `schema`."""
         frame = to_typed(cbor.decode(data, size_max=self._limits.frame_bytes_max), Frame)
         self._schema.check(frame)
+        for message in frame.messages:
+            self._read_commands(message)
         return frame
 
     def encode_commands(self, commands: Sequence[AnyCommand]) -> bytes:
@@ -51,6 +64,37 @@ class CborCodec:
         return cbor.encode_sequence(to_plain(commands))
 
     def decode_commands(self, count: int, blob: bytes) -> tuple[AnyCommand, ...]:
+        """Raises RemoteProtocolError, as decode_frame does."""
+        commands = self._read.pop((count, blob), None)
+        if commands is None:
+            return self._decode_commands(count, blob)
+        self.read_ahead_bytes -= len(blob)
+        return commands
+
+    def _read_commands(self, message: Message) -> None:
+        """Refuse a message whose commands cannot be read. Those of batches are kept."""
+        match message:
+            case Forward(count=count, blob=blob):
+                self._decode_commands(count, blob)
+            case Offer(first=first):
+                self._decode_commands(first.count, first.blob)
+            case AppendEntries(batches=batches):
+                for batch in batches:
+                    self._read_ahead(batch.count, batch.blob)
+            case _:
+                pass
+
+    def _read_ahead(self, count: int, blob: bytes) -> None:
+        if (count, blob) in self._read:
+            return
+        self._read[count, blob] = self._decode_commands(count, blob)
+        self.read_ahead_bytes += len(blob)
+        while self.read_ahead_bytes > READ_AHEAD_BYTES_MAX:
+            oldest = next(iter(self._read))
+            del self._read[oldest]
+            self.read_ahead_bytes -= len(oldest[1])
+
+    def _decode_commands(self, count: int, blob: bytes) -> tuple[AnyCommand, ...]:
         plain = cbor.decode_sequence(
             count,
             blob,

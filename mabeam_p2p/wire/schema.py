@@ -52,6 +52,7 @@ COMMAND_ITEM_COUNT_MAX = 2_048
 VOTER_COUNT_MAX = 256
 """Voters that one message or command can name; `Limits.voters_max` says how many are wanted."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _CLUSTER_ID = re.compile(r"(?:[0-9a-f]{32})?")
 _ADDRESS = re.compile(r"[!-~]{1,260}:[0-9]{1,5}")
 
@@ -69,7 +70,8 @@ def between(lowest: int, highest: int) -> Rule:
 
 
 def is_text(value: str) -> bool:
-    return len(value) <= TEXT_LENGTH_MAX
+    """Short, and fit for UTF-8: what is decoded always is, what is to be encoded may not be."""
+    return len(value) <= TEXT_LENGTH_MAX and (value.isascii() or _SURROGATE.search(value) is None)
 
 
 def is_agent_id(value: str) -> bool:

@@ -64,8 +64,8 @@ CLUSTER = ClusterId("00112233445566778899aabbccddeeff")
 SESSION = SessionId(9_007_199_254_740_991)
 STANDING = Standing(last_term=3, last_index=41, score_bucket=5, tenure=7)
 MEMBER = Member(ONE, "one", "127.0.0.1:7946", 4, 2, MemberState.SUSPECT)
-FIRST = Batch(1, 1, 1, 0, bytes.fromhex("8401020304"), (ONE, TWO))
-SECOND = Batch(2, 3, 1, 1_700_000_000_000_000, b"opaque to Raft")
+FIRST = Batch(1, 1, 1, 0, bytes.fromhex("83010000"), (ONE, TWO))
+SECOND = Batch(2, 3, 1, 1_700_000_000_000_000, bytes.fromhex("830100008302000083010000"))
 VARIABLE = Variable(
     "model/epsilon",
     "lww",
@@ -92,7 +92,7 @@ MESSAGES: tuple[Message, ...] = (
     CommitAdvance(0, 4, 4),
     ReadIndex(0, 6),
     ReadIndexReply(0, 6, 4),
-    Forward(0, 5, 2, b"two commands"),
+    Forward(0, 5, 2, bytes.fromhex("8302000083020000")),
     ForwardRefused(0, 5, "overloaded"),
     VariablePush(8, (VARIABLE,)),
     VariableAck(8, (0, 1, 2)),

@@ -8,11 +8,11 @@ from mabeam_p2p.commands import AnyCommand, AppendJournal, Arrive, CastVote
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
 from mabeam_p2p.ids import PeerId, ProposalId, SessionId
-from mabeam_p2p.messages import AppendEntries, Frame, Heartbeat, Message
+from mabeam_p2p.messages import AppendEntries, Forward, Frame, Heartbeat, Message, Offer
 from mabeam_p2p.records import Batch, Choice, OnDeparture
 from mabeam_p2p.wire import cbor
-from mabeam_p2p.wire.codec import CborCodec
-from tests.wire.samples import COMMANDS, MESSAGES, frame_of, plain_lists
+from mabeam_p2p.wire.codec import READ_AHEAD_BYTES_MAX, CborCodec
+from tests.wire.samples import CLUSTER, COMMANDS, MESSAGES, ONE, frame_of, plain_lists
 
 CODEC = CborCodec(Limits())
 
@@ -87,15 +87,15 @@ def test_any_commands_come_back_as_they_were(listed: list[AnyCommand]) -> None:
     assert CODEC.decode_commands(len(listed), blob) == tuple(listed)
 
 
-@given(st.lists(st.tuples(st.integers(1, 8192), st.binary(max_size=300)), max_size=20), integers)
+@given(st.lists(st.lists(commands, min_size=1, max_size=4), max_size=9), integers)
 def test_any_contiguous_batches_come_back_as_they_were(
-    runs: list[tuple[int, bytes]], term: int
+    runs: list[list[AnyCommand]], term: int
 ) -> None:
     batches: list[Batch] = []
     index = 1
-    for count, blob in runs:
-        batches.append(Batch(index, count, term, index * 7, blob))
-        index += count
+    for run in runs:
+        batches.append(Batch(index, len(run), term, index * 7, CODEC.encode_commands(run)))
+        index += len(run)
     frame = frame_of(AppendEntries(0, term, 0, 0, 0, tuple(batches)))
     assert CODEC.decode_frame(CODEC.encode_frame(frame)) == frame
 
@@ -104,6 +104,54 @@ def test_a_command_that_no_peer_would_read_is_not_encoded() -> None:
     vote = CastVote(SessionId(1), 1, ProposalId("p"), Choice.ACCEPT, 1001, "")
     with pytest.raises(InvalidValue, match=r"CastVote\.confidence"):
         CODEC.encode_commands([COMMANDS[0], vote])
+    no_text = CastVote(SessionId(1), 1, ProposalId("p"), Choice.ACCEPT, 1, "\ud800")
+    with pytest.raises(InvalidValue, match=r"CastVote\.rationale"):
+        CODEC.encode_commands([no_text])
+
+
+NOT_COMMANDS = [b"", b"\x80", b"\xff", CODEC.encode_commands(COMMANDS[:2]), b"\x83\x01\x00\x20"]
+"""No blob of one command: none, another thing, no CBOR, two of them, a negative number."""
+
+
+@pytest.mark.parametrize("blob", NOT_COMMANDS)
+def test_commands_that_cannot_be_read_are_refused_with_their_frame(blob: bytes) -> None:
+    batch = Batch(1, 1, 1, 1, blob)
+    messages: list[Message] = [
+        AppendEntries(0, 1, 0, 0, 0, (batch,)),
+        Forward(0, 1, 1, blob),
+        Offer(CLUSTER, (ONE,), batch),
+    ]
+    for message in messages:
+        with pytest.raises(RemoteProtocolError):
+            CODEC.decode_frame(CODEC.encode_frame(frame_of(message)))
+
+
+def test_what_a_frame_brought_is_read_once_and_forgotten() -> None:
+    codec = CborCodec(Limits())
+    blob = codec.encode_commands(COMMANDS)
+    frame = frame_of(AppendEntries(0, 1, 0, 0, 0, (Batch(1, len(COMMANDS), 1, 1, blob),)))
+    for _ in range(2):  # Sent twice, as after a lost answer.
+        codec.decode_frame(codec.encode_frame(frame))
+    first = codec.decode_commands(len(COMMANDS), blob)
+    again = codec.decode_commands(len(COMMANDS), blob)
+    assert first == again == COMMANDS
+    assert first is not again
+
+
+def test_what_is_read_ahead_is_bounded() -> None:
+    codec = CborCodec(Limits())
+    size = 1_000_000
+    read = []
+    for number in range(20):
+        commands = [AppendJournal(SessionId(number), 1, "j", bytes(size))]
+        blob = codec.encode_commands(commands)
+        batch = Batch(1, 1, 1, 1, blob)
+        codec.decode_frame(codec.encode_frame(frame_of(AppendEntries(0, 1, 0, 0, 0, (batch,)))))
+        read.append(blob)
+    assert codec.read_ahead_bytes <= READ_AHEAD_BYTES_MAX
+    for number, blob in enumerate(read):
+        assert codec.decode_commands(1, blob)[0].session == number
+    assert codec.read_ahead_bytes == 0
 
 
 def test_fields_of_a_later_release_are_ignored() -> None:
