@@ -12,6 +12,7 @@ Rules
 """
 
 from bisect import bisect_left, bisect_right
+from itertools import pairwise
 
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.records import Batch
@@ -64,11 +65,16 @@ class Log:
         return self._ends[position - 1] if position else 0
 
     def agreement_before(self, index: int, term: int) -> int:
-        """The newest end of a batch at or before `index` whose term is at most `term`: where
-        another log, whose batch at `index` has `term`, may agree with this one."""
-        position = bisect_right(self._ends, index)
-        while position and self._batches[position - 1].term > term:
-            position -= 1
+        """Where another log, with a batch of `term` that ends at `index`, may agree with this one,
+        which has no such batch: an end of a batch before `index`, or 0.
+
+        What is of a later term than `term` is not in the other log, and of what conflicts at
+        `index` the whole term is left out, so that a term costs one refusal (Raft §5.3).
+        """
+        conflict = bisect_left(self._ends, index)
+        if conflict < len(self._batches):
+            term = min(term, self._batches[conflict].term - 1)
+        position = bisect_right(self._batches, term, hi=conflict, key=_term_of)
         return self._ends[position - 1] if position else 0
 
     def since(self, index: int, batch_count: int, byte_count: int) -> tuple[Batch, ...]:
@@ -95,6 +101,15 @@ class Log:
         position = bisect_left(self._ends, index)
         return tuple(self._batches[position : position + batch_count])
 
+    def fits(self, keep_index: int, batches: tuple[Batch, ...]) -> bool:
+        """Whether rule 3 lets `batches` stand behind `keep_index`, the end of a batch or 0."""
+        position = bisect_right(self._ends, keep_index)
+        behind = (self._batches[position - 1], *batches) if position else batches
+        return all(
+            earlier.term <= later.term and earlier.clock <= later.clock
+            for earlier, later in pairwise(behind)
+        )
+
     def append(self, batches: tuple[Batch, ...]) -> None:
         for batch in batches:
             assert batch.index == self.last_index + 1, "a gap in the log"
@@ -118,3 +133,7 @@ class Log:
         del self._ends[position:]
         while self._configurations and self._configurations[-1][0] > keep_index:
             self._configurations.pop()
+
+
+def _term_of(batch: Batch) -> int:
+    return batch.term

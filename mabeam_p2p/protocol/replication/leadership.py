@@ -45,8 +45,8 @@ class Progress:
         self.sent_index = sent_index
         """Last index that was sent; what it holds beyond match_index is a guess."""
         self.probing = True
-        self.inflight: deque[tuple[int, float]] = deque()
-        """(last index, time sent) of each AppendEntries under way."""
+        self.inflight: deque[tuple[int, int, float]] = deque()
+        """(previous index, last index, time sent) of each AppendEntries under way."""
         self.round = 0
         self.contact = now
 
@@ -178,10 +178,13 @@ class Leadership:
             self.durable_index = max(self.durable_index, self._persists.popleft()[1])
 
     def _replicate(self, peer: PeerId, progress: Progress, commit_index: int, now: float) -> None:
-        """Send what is due to one follower, as far as the window allows."""
+        """Send what is due to one follower, as far as the window allows. To one that probes, also
+        if it is nothing: it may not know yet that its log is ours."""
         limits = self._limits
         window = 1 if progress.probing else limits.inflight_appends_max
-        while progress.sent_index < self._log.last_index and len(progress.inflight) < window:
+        while len(progress.inflight) < window and (
+            progress.probing or progress.sent_index < self._log.last_index
+        ):
             previous = progress.sent_index
             previous_term = self._log.term_at(previous)
             assert previous_term is not None, "the leader's own log lost a position"
@@ -190,8 +193,9 @@ class Leadership:
                 self._log_id, self._term, previous, previous_term, commit_index, batches
             )
             self._outbox.send(peer, message, self._term_persist)
-            progress.sent_index = batches[-1].last_index
-            progress.inflight.append((progress.sent_index, now))
+            if batches:
+                progress.sent_index = batches[-1].last_index
+            progress.inflight.append((previous, progress.sent_index, now))
 
     # ---- answers -----------------------------------------------------------------------------
 
@@ -207,10 +211,10 @@ class Leadership:
             progress.match_index = max(progress.match_index, reply.match_index)
             progress.sent_index = max(progress.sent_index, progress.match_index)
             progress.probing = False
-            while progress.inflight and progress.inflight[0][0] <= progress.match_index:
+            while progress.inflight and progress.inflight[0][1] <= progress.match_index:
                 progress.inflight.popleft()
         elif reply.previous_index > progress.match_index and any(
-            last_index > reply.previous_index for last_index, _ in progress.inflight
+            previous_index == reply.previous_index for previous_index, _, _ in progress.inflight
         ):
             progress.probe_from(self._log.end_at_or_before(reply.match_index))
         self._replicate(source, progress, commit_index, now)
@@ -229,7 +233,7 @@ class Leadership:
     def _resend_unanswered(self, progress: Progress, now: float) -> None:
         if not progress.inflight:
             return
-        if now - progress.inflight[0][1] >= self._timing.append_timeout_seconds:
+        if now - progress.inflight[0][2] >= self._timing.append_timeout_seconds:
             progress.probe_from(progress.match_index)
 
     # ---- commitment --------------------------------------------------------------------------

@@ -79,6 +79,8 @@ class Replication:
         """A higher peer has answered our election with OK; the owner takes note and clears it."""
         self.vote_given = False
         """A vote was given to another; the owner takes note and clears it."""
+        self.dropped_count = 0
+        """Messages that nobody who keeps the protocol sends."""
         self.granted_reads: list[tuple[int, int]] = []
         """(number, index) of reads that a leader granted, or, with index 0, refused."""
         self._candidacy: Role | None = None
@@ -366,9 +368,7 @@ class Replication:
             return False
         if term > self.term:
             self._step_down(term)
-        if self.leader != source:
-            self.leader = source
-            self._verified_index = 0
+        self.leader = source
         self._candidacy = None
         self.heard_at = now
         return True
@@ -379,16 +379,20 @@ class Replication:
                 self._reply_append(source, False, 0, message.previous_index)
             return
         if self.log.term_at(message.previous_index) != message.previous_term:
-            hint = self.log.agreement_before(
-                min(message.previous_index, self.log.last_index + 1) - 1, message.previous_term
-            )
+            hint = self.log.agreement_before(message.previous_index, message.previous_term)
+            # What is committed is in every leader's log (Raft §5.4.3).
+            hint = max(hint, self.commit_index)
             self._reply_append(source, False, hint, message.previous_index)
             return
         verified_index = message.previous_index
         for position, batch in enumerate(message.batches):
             if self.log.term_at(batch.last_index) != batch.term:
-                self._append_from(verified_index, message.batches[position:])
-                verified_index = message.batches[-1].last_index
+                behind = message.batches[position:]
+                if not self._can_stand(verified_index, behind):
+                    self.dropped_count += 1
+                    return
+                self._append_from(verified_index, behind)
+                verified_index = behind[-1].last_index
                 break
             verified_index = batch.last_index
         self._verified_index = max(self._verified_index, verified_index)
@@ -402,6 +406,14 @@ class Replication:
                     self.log_id, self.term, True, self._verified_index, message.previous_index
                 ),
             )
+
+    def _can_stand(self, keep_index: int, batches: tuple[Batch, ...]) -> bool:
+        """Whether a leader of this term can have these batches behind `keep_index`."""
+        return (
+            keep_index >= self.commit_index
+            and batches[-1].term <= self.term
+            and self.log.fits(keep_index, batches)
+        )
 
     def _append_from(self, keep_index: int, batches: tuple[Batch, ...]) -> None:
         """Replace what stands behind `keep_index`. Nothing committed is ever replaced."""
@@ -453,13 +465,15 @@ class Replication:
             self._stop_leading()
         self._candidacy = None
         self.leader = None
-        self._verified_index = 0
-        self._pending_reply = None
         self._set_term(term, vote)
 
     def _set_term(self, term: int, vote: PeerId = NOBODY) -> None:
         assert term >= self.term, "the term goes back"
         assert term > self.term or self.vote in (NOBODY, vote), "a second vote in one term"
+        if term > self.term:
+            # A term has one leader: what was verified and is to be answered was the last one's.
+            self._verified_index = 0
+            self._pending_reply = None
         self.term = term
         self.vote = vote
         self._term_persist = self._outbox.persist(HardState(self.log_id, term, vote))
