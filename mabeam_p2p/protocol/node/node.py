@@ -285,7 +285,8 @@ class Node:
             self.waits.granted(number, index, now)
         replication.granted_reads.clear()
         self.waits.applied(self.machine.applied_index)
-        self._report.tell(now)
+        if not self._left:
+            self._report.tell(now)
         return self.outbox.take()
 
     def frame(self, target: PeerId, messages: tuple[Message, ...]) -> Frame:
