@@ -21,6 +21,7 @@ REPORTS_MAX = 256
 """Different (source, reason) pairs that are told apart; further ones are counted together."""
 
 _log = logging.getLogger("mabeam_p2p")
+_log.addHandler(logging.NullHandler())  # Silent until the application says where logs go.
 
 
 def log_event(peer: PeerId, event: Event) -> None:
