@@ -35,8 +35,9 @@ RETRY_SECONDS_MAX = 1.0
 RENEWAL_SECONDS = 3.0
 """How long a command waits for its session to be opened again before it is given up, unsent."""
 
-CLOSE_SECONDS = 2.0
-"""How long closing waits for the log; after that the departure of the peer ends the session."""
+CLOSE_SECONDS = 1.0
+"""How long closing waits for the log. After that, or without a quorum, the departure of the peer
+ends the session."""
 
 NAME_GRACE_SECONDS = 1.0
 """What is added to the time after which a dead peer's agents are gone."""
@@ -108,7 +109,7 @@ class Session:
         if self._is_closed:
             return
         command = CloseSession(self.id, 0, "closed")
-        if self._profile is not None and self.id != CLUSTER_SESSION:
+        if self.id != CLUSTER_SESSION and self._attachment.view.quorum:
             with contextlib.suppress(MabeamError):
                 await self.ask(command, CLOSE_SECONDS)
         self._is_closed = True

@@ -1,0 +1,47 @@
+"""Real peers in this process, over loopback, without mDNS and without disk."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from mabeam_p2p import Agent, Config, Peer, Timing
+
+
+async def started(
+    name: str, seeds: tuple[str, ...], expect: int, timing: Timing | None = None
+) -> Peer:
+    peer = Peer(
+        Config(
+            name=name,
+            cluster="test",
+            data_dir=":memory:",
+            mdns=False,
+            seeds=seeds,
+            expect=expect,
+            timing=timing or Timing(),
+        )
+    )
+    await peer.start()
+    return peer
+
+
+@asynccontextmanager
+async def cluster(count: int = 3, timing: Timing | None = None) -> AsyncIterator[list[Peer]]:
+    """So many peers that are about to form a cluster."""
+    peers: list[Peer] = []
+    seeds: tuple[str, ...] = ()
+    try:
+        for number in range(count):
+            peers.append(await started(f"p{number}", seeds, count, timing))
+            seeds = (*seeds, (await peers[-1].status()).address)
+        yield peers
+    finally:
+        # Together: one by one, the last ones would look for a quorum that is gone.
+        await asyncio.gather(*(peer.close() for peer in peers))
+
+
+@asynccontextmanager
+async def agents(count: int = 3) -> AsyncIterator[list[Agent]]:
+    """One agent on each of so many peers, called a0, a1, ..."""
+    async with cluster(count) as peers:
+        yield list(await asyncio.gather(*(peer.agent(f"a{n}") for n, peer in enumerate(peers))))

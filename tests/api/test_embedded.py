@@ -1,0 +1,437 @@
+"""Real peers in this process, from the public names down to the sockets."""
+
+import asyncio
+import time
+from functools import partial
+
+import pytest
+
+import mabeam_p2p
+from mabeam_p2p import (
+    BarrierBroken,
+    BarrierMismatch,
+    Closed,
+    Config,
+    ConflictingVote,
+    InvalidValue,
+    MabeamTimeout,
+    NameTaken,
+    NoElectorate,
+    NoQuorum,
+    NotEligible,
+    Peer,
+    Proposal,
+    ProposalClosed,
+    Rejected,
+    Timing,
+    UnknownProposal,
+    Vote,
+)
+from tests.api.clusters import agents, cluster, started
+from tests.eventually import eventually
+from tests.in_loop import in_loop
+
+pytestmark = pytest.mark.slow
+
+
+@in_loop
+async def test_accepted_value_is_the_parameter_everywhere_with_its_votes() -> None:
+    async with agents(3) as (a, b, c):
+        for agent in (a, b, c):
+
+            @agent.on_proposal("learning_*")
+            async def judge(proposal: Proposal) -> Vote:
+                return Vote.accept(f"{proposal.value} is fine", confidence=0.75)
+
+        decision = await a.propose(
+            "learning_rate", 0.003, rationale="loss flat", metadata={"epoch": 5}
+        )
+        assert decision.raise_for_status() is decision
+        assert decision.accept_ratio == 1.0
+        assert decision.participation >= 2 / 3
+        assert (decision.rationale, decision.metadata) == ("loss flat", {"epoch": 5})
+        assert {vote.confidence for vote in decision.votes} == {0.75}
+        assert a.parameters["learning_rate"] == 0.003
+        reading = await c.parameters.read("learning_rate")
+        assert (reading.value, reading.version, reading.level) == (
+            0.003,
+            decision.index,
+            "linearizable",
+        )
+        assert (await b.explain(decision.id)).votes[: len(decision.votes)] == decision.votes
+
+
+@in_loop
+async def test_agents_without_an_evaluator_abstain_and_the_result_says_so() -> None:
+    async with agents(3) as (a, *_):
+        decision = await a.propose("batch_size", 128)
+        assert decision.status == "no_clear_majority"
+        assert {vote.rationale for vote in decision.votes} == {"no evaluator for this parameter"}
+        assert "batch_size" not in a.parameters
+        with pytest.raises(Rejected) as caught:
+            decision.raise_for_status()
+        assert caught.value.reason == "no_clear_majority"
+
+
+@in_loop
+async def test_rejection_is_a_result_and_no_error() -> None:
+    async with agents(3) as (a, b, c):
+        for agent in (a, b, c):
+            agent.on_proposal("*")(lambda proposal: Vote.reject("diverged at 0.1"))
+        decision = await b.propose("learning_rate", 0.1)
+        assert (decision.status, decision.accepted) == ("rejected", False)
+        assert decision.votes[0].rationale == "diverged at 0.1"
+
+
+@in_loop
+async def test_second_of_two_proposals_on_one_version_is_in_conflict() -> None:
+    async with agents(3) as (a, b, c):
+        for agent in (a, b, c):
+            agent.on_proposal("*")(lambda proposal: Vote.accept())
+        first = await a.propose("rate", 1)
+        second = await b.propose("rate", 2, base_version=first.index)
+        late = await c.propose("rate", 3, base_version=first.index)
+        assert (second.status, late.status) == ("accepted", "conflict")
+        assert (await c.parameters.read("rate")).value == 2
+
+
+@in_loop
+async def test_same_id_is_the_same_proposal() -> None:
+    async with agents(3) as (a, b, c):
+        for agent in (a, b, c):
+            agent.on_proposal("*")(lambda proposal: Vote.accept())
+        first = await a.propose("rate", 1, id="mine")
+        again = await a.propose("rate", 1, id="mine")
+        assert again == first
+        assert [proposal.id for proposal in await b.proposals()] == ["mine"]
+
+
+@in_loop
+async def test_votes_by_hand_are_judged_by_the_log() -> None:
+    async with cluster(3) as peers:
+        a, b, c = [await peer.agent(f"a{n}", vote_manually=True) for n, peer in enumerate(peers)]
+        asking = asyncio.create_task(a.propose("rate", 1))
+        await eventually(lambda: "a1@p1" in {v.id for v in b.info().agents})
+        opened = b.events("proposal.opened")
+        proposals: tuple[Proposal, ...] = ()
+        while not proposals:
+            proposals = await b.proposals()
+        opened.close()
+        ident = proposals[0].id
+        with pytest.raises(UnknownProposal):
+            await b.vote("nothing", "accept")
+        await b.vote(ident, "accept", confidence=0.5, rationale="by hand")
+        await b.vote(ident, "accept", confidence=0.5, rationale="by hand")
+        with pytest.raises(ConflictingVote, match="first vote binds"):
+            await b.vote(ident, "reject")
+        late = await peers[0].agent("late")
+        with pytest.raises(NotEligible):
+            await late.vote(ident, "accept")
+        await c.vote(ident, "accept")
+        decision = await asking
+        assert [vote.rationale for vote in decision.votes] == ["by hand", ""]
+        with pytest.raises(ProposalClosed):
+            await a.vote(ident, "reject")
+
+
+@in_loop
+async def test_group_is_the_electorate_of_its_proposals() -> None:
+    async with cluster(3) as peers:
+        one = [await peer.agent(f"v{n}", groups=["vision"]) for n, peer in enumerate(peers)]
+        other = await peers[0].agent("outsider")
+        for agent in one:
+            agent.on_proposal("*")(lambda proposal: Vote.reject("not for all"))
+            agent.group("vision").on_proposal("*")(lambda proposal: Vote.accept())
+        decision = await other.group("vision").propose("crop", 224)
+        assert decision.accepted
+        assert decision.electorate == ("v0@p0", "v1@p1", "v2@p2")
+        assert [p.id for p in await other.group("vision").proposals()] == [decision.id]
+        assert await other.group("sound").proposals() == ()
+        assert {agent.id for agent in other.group("vision").agents()} == set(decision.electorate)
+
+
+@in_loop
+async def test_group_without_agents_has_no_electorate() -> None:
+    async with agents(3) as (a, *_):
+        with pytest.raises(NoElectorate, match="wait for more agents"):
+            await a.group("nobody").propose("rate", 1)
+
+
+@in_loop
+async def test_variables_reach_everybody_and_own_writes_are_seen_at_once() -> None:
+    async with agents(3) as (a, b, c):
+        written = await a.variables.set("epsilon", 0.2, wait="all")
+        assert sorted(written.applied) == ["p1", "p2"]
+        assert (a.variables["epsilon"], "epsilon" in a.variables) == (0.2, True)
+        reading = await c.variables.read("epsilon")
+        assert (reading.value, reading.level, reading.index) == (0.2, "local", None)
+        await a.variables.delete("epsilon", wait="all")
+        assert "epsilon" not in a.variables
+        await eventually(lambda: "epsilon" not in b.variables)
+        with pytest.raises(KeyError):
+            await a.variables.read("epsilon")
+
+
+@in_loop
+async def test_batch_is_seen_whole_and_watched() -> None:
+    async with agents(3) as (a, b, _):
+        await a.variables.set("model/old", 0, wait="all")
+        watch = b.variables.watch("model/*")
+        first = await anext(watch)
+        assert (first.name, first.value, first.initial) == ("model/old", 0, True)
+        async with a.variables.batch(wait="all") as batch:
+            batch["model/a"] = 1
+            batch["model/b"] = 2
+            del batch["model/old"]
+        assert batch.acknowledgement is not None
+        changes = [await anext(watch) for _ in range(3)]
+        assert {change.name: change.value for change in changes} == {
+            "model/a": 1,
+            "model/b": 2,
+            "model/old": None,
+        }
+        assert not any(change.initial for change in changes)
+
+
+@in_loop
+async def test_concurrent_additions_and_maxima_all_count() -> None:
+    async with agents(3) as everyone:
+        for agent in everyone:
+            agent.variables.resolver("rounds", "counter")
+            agent.variables.resolver("best", max)
+
+        def counted(agent: mabeam_p2p.Agent) -> bool:
+            return bool(agent.variables["rounds"] == 18)
+
+        await asyncio.gather(
+            *(
+                agent.variables.add("rounds", amount, wait="all")
+                for agent in everyone
+                for amount in (1, 2, 3)
+            ),
+            *(
+                agent.variables.set("best", number, wait="all")
+                for number, agent in enumerate(everyone)
+            ),
+        )
+        for agent in everyone:
+            await eventually(partial(counted, agent))
+            assert agent.variables["best"] == 2
+
+
+@in_loop
+async def test_barrier_releases_all_parties_with_one_generation() -> None:
+    async with agents(3) as everyone:
+        releases = await asyncio.gather(
+            *(agent.barrier("epoch", parties=3).wait() for agent in everyone)
+        )
+        assert {release.generation for release in releases} == {1}
+        assert sorted(release.order for release in releases) == [0, 1, 2]
+        again = await asyncio.gather(
+            *(agent.barrier("epoch", parties=3).wait() for agent in everyone)
+        )
+        assert {release.generation for release in again} == {2}
+
+
+@in_loop
+async def test_barrier_that_lacks_a_party_breaks_for_all_alike() -> None:
+    async with agents(3) as (a, b, _):
+        ends = await asyncio.gather(
+            *(agent.barrier("epoch", parties=3, timeout=0.3).wait() for agent in (a, b)),
+            return_exceptions=True,
+        )
+        for end in ends:
+            assert isinstance(end, BarrierBroken)
+            assert isinstance(end, TimeoutError)
+            assert (end.reason, end.missing_count) == ("timeout", 1)
+            assert sorted(end.arrived) == ["a0@p0", "a1@p1"]
+
+
+@in_loop
+async def test_barrier_with_other_parameters_is_refused() -> None:
+    async with agents(3) as (a, b, c):
+        waiting = asyncio.create_task(a.barrier("epoch", parties=3).wait())
+        arrived = b.events("barrier.arrived")
+        waiting_too = asyncio.create_task(c.barrier("epoch", parties=3).wait())
+        await anext(arrived)
+        with pytest.raises(BarrierMismatch):
+            await b.barrier("epoch", parties=2).wait()
+        await b.barrier("epoch", parties=3).wait()
+        await asyncio.gather(waiting, waiting_too)
+
+
+@in_loop
+async def test_double_barrier_enters_and_leaves_together() -> None:
+    async with agents(3) as everyone:
+        inside: list[str] = []
+        left: list[int] = []
+
+        async def work(agent: mabeam_p2p.Agent) -> None:
+            async with agent.barrier("checkpoint", parties=3):
+                inside.append(agent.id)
+            left.append(len(inside))
+
+        await asyncio.gather(*map(work, everyone))
+        assert left == [3, 3, 3]
+
+
+@in_loop
+async def test_journal_has_one_order_for_everybody() -> None:
+    async with agents(3) as (a, b, c):
+        positions = [await agent.journal("run").append(agent.name) for agent in (a, b, c)]
+        assert positions == [1, 2, 3]
+        items = await b.journal("run").read()
+        assert [(item.position, item.value) for item in items] == [
+            (1, "a0"),
+            (2, "a1"),
+            (3, "a2"),
+        ]
+        assert [item.position for item in await c.journal("run").read(3)] == [3]
+
+
+@in_loop
+async def test_values_that_cannot_travel_are_refused_before_they_are_sent() -> None:
+    async with agents(3) as (a, *_):
+        before = (await a.status()).last_index
+        for value in (object(), {1: 2}, float("nan"), "x" * 70_000):
+            with pytest.raises(InvalidValue):
+                await a.propose("rate", value)
+            with pytest.raises(InvalidValue):
+                await a.variables.set("rate", value)
+        with pytest.raises(InvalidValue):
+            await a.propose("rate", 1, rationale="x" * 3_000)
+        assert (await a.status()).last_index == before
+
+
+@in_loop
+async def test_events_tell_what_happens_from_now_on() -> None:
+    async with agents(3) as (a, b, c):
+        events = b.events("agent.*", "journal.appended")
+        await a.journal("run").append(1)
+        assert (await anext(events)).to_dict() == {
+            "event": "journal.appended",
+            "journal": "run",
+            "position": 1,
+            "items": [1],
+        }
+        await c.close()
+        left = await anext(events)
+        assert (left.name, left.facts["id"]) == ("agent.left", "a2@p2")
+        with pytest.raises(InvalidValue, match="no event is called"):
+            b.events("membr.*")
+
+
+@in_loop
+async def test_members_and_leader_are_waited_for() -> None:
+    async with agents(3) as (a, b, c):
+        members = await a.wait_for_members(3, timeout=10)
+        assert [member.name for member in members] == ["p0", "p1", "p2"]
+        assert members[1].to_dict()["state"] == "alive"
+        leader = await b.wait_for_leader(timeout=10)
+        assert leader.name in {"p0", "p1", "p2"}
+        assert a.info().leader == leader == c.leader
+        with pytest.raises(MabeamTimeout, match="3 of 5 members are alive"):
+            await a.wait_for_members(5, timeout=0.05)
+
+
+@in_loop
+async def test_name_of_a_live_agent_is_not_given_twice() -> None:
+    # A dead one's would be free after these times: they are waited for.
+    quick = Timing(suspect_seconds=0.4, dead_seconds=0.5, departure_grace_seconds=0.1)
+    async with cluster(3, quick) as peers:
+        await asyncio.gather(*(peer.agent("a") for peer in peers))
+        with pytest.raises(NameTaken, match="take another name"):
+            await peers[0].agent("a")
+
+
+@in_loop
+async def test_join_without_a_cluster_says_how_many_peers_it_sees() -> None:
+    with pytest.raises(MabeamTimeout, match="1 of the 3 peers that it expects"):
+        await mabeam_p2p.join(
+            "lonely", cluster="test", data_dir=":memory:", mdns=False, timeout=0.3
+        )
+
+
+@in_loop
+async def test_agents_and_peers_close_twice_and_then_refuse() -> None:
+    async with cluster(3) as peers:
+        agent, *_ = await asyncio.gather(*(peer.agent("a") for peer in peers))
+        events = agent.events()
+        await agent.close()
+        await agent.close()
+        with pytest.raises(Closed):
+            await agent.journal("run").append(1)
+        async for event in events:
+            assert event.name
+        await peers[0].close()
+        await peers[0].close()
+        with pytest.raises(Closed):
+            await peers[0].agent("b")
+
+
+@in_loop
+async def test_join_is_awaited_or_entered() -> None:
+    async with cluster(3) as peers:
+        seed = (await peers[0].status()).address
+        options = {"cluster": "test", "data_dir": ":memory:", "mdns": False}
+        agent = await mabeam_p2p.join("late", seeds=[seed], **options)  # type: ignore[arg-type]
+        try:
+            assert agent.id == "late@late"
+            await agent.wait_for_members(4, timeout=10)
+        finally:
+            await agent.close()
+        async with mabeam_p2p.join("later", seeds=[seed], group="vision", **options) as agent:  # type: ignore[arg-type]
+            assert agent.info().groups == ("vision",)
+        with pytest.raises(Closed):
+            await agent.status()
+
+
+@in_loop
+async def test_minority_says_no_quorum_and_labels_its_reads() -> None:
+    async with cluster(3) as peers:
+        a, b, c = await asyncio.gather(*(peer.agent("a") for peer in peers))
+        for agent in (a, b, c):
+            agent.on_proposal("*")(lambda proposal: Vote.accept())
+        decision = await a.propose("rate", 1)
+        await eventually(lambda: "rate" in c.parameters)
+        lost = c.events("quorum.lost")
+        await asyncio.gather(peers[0].close(), peers[1].close())
+        await anext(lost)
+        with pytest.raises(NoQuorum, match="certainly not done"):
+            await c.journal("run").append(1, timeout=20)
+        with pytest.raises(NoQuorum):
+            await c.parameters.read("rate", timeout=20)
+        stale = await c.parameters.read("rate", level="local")
+        assert (stale.version, stale.level) == (decision.index, "local")
+        assert stale.age_seconds > 0
+
+
+@in_loop
+async def test_blocked_application_does_not_depose_its_leader() -> None:
+    async with agents(3) as everyone:
+        leader = await everyone[0].wait_for_leader(timeout=10)
+        hosts = {agent.peer: agent for agent in everyone}
+        before = await hosts[leader.name].status()
+        assert before.role == "leader"
+        # All three peers live in this process: its loop stands still under each of them.
+        time.sleep(2.0)  # noqa: ASYNC251  # the application's fault that is tested
+        after = await hosts[leader.name].status()
+        assert (after.role, after.term) == ("leader", before.term)
+
+
+@in_loop
+async def test_peer_made_by_hand_is_checked_before_it_starts() -> None:
+    with pytest.raises(mabeam_p2p.ConfigError, match="score"):
+        Peer(Config(score=101))
+    peer = Peer(Config(name="p", mdns=False, data_dir=":memory:"))
+    with pytest.raises(Closed, match="has not been started"):
+        await peer.agent("a")
+
+
+@in_loop
+async def test_address_that_is_taken_is_named() -> None:
+    first = await started("one", (), 3)
+    address = (await first.status()).address
+    with pytest.raises(mabeam_p2p.AddressError, match=address.rpartition(":")[2]):
+        await Peer(Config(name="two", listen=address, mdns=False, data_dir=":memory:")).start()
+    await first.close()
