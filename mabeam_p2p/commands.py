@@ -118,7 +118,9 @@ class CommandCodec(Protocol):
     """Commands to the blob of a batch and back. The one thing that a node cannot do by itself."""
 
     def encode_commands(self, commands: Sequence[AnyCommand]) -> bytes:
-        """The commands one behind the other: results can be joined by concatenation."""
+        """The commands one behind the other: results can be joined by concatenation.
+
+        Raises InvalidValue for a command that decoding would refuse."""
         ...
 
     def decode_commands(self, count: int, blob: bytes) -> tuple[AnyCommand, ...]:

@@ -16,6 +16,7 @@ from math import inf
 
 from mabeam_p2p.commands import AnyCommand
 from mabeam_p2p.config import Limits, Timing
+from mabeam_p2p.errors import InvalidValue
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Forward, ForwardRefused
 from mabeam_p2p.protocol.core import Outbox
@@ -173,13 +174,19 @@ class Pending:
     # ---- sending -----------------------------------------------------------------------------
 
     def _send(self, keys: list[Key], leader: Leader, now: float) -> None:
-        blob = self._encode([self._entries[key].command for key in keys])
+        """Give commands to the leader. One that no peer would read is refused by itself."""
+        try:
+            blob = self._encode([self._entries[key].command for key in keys])
+            refusal = None
+        except InvalidValue as error:
+            blob, refusal = b"", Refused("invalid", str(error))
         if len(blob) > self._limits.batch_bytes_max:
-            if len(keys) == 1:
-                text = f"{len(blob)} bytes encoded; at most {self._limits.batch_bytes_max}"
-                self._outbox.resolve(self._entries[keys[0]].token, Refused("too_large", text))
-                self._drop(keys[0])
-                return
+            text = f"{len(blob)} bytes encoded; at most {self._limits.batch_bytes_max}"
+            refusal = Refused("too_large", text)
+        if refusal is not None and len(keys) == 1:
+            self._outbox.resolve(self._entries[keys[0]].token, refusal)
+            self._drop(keys[0])
+        elif refusal is not None:
             middle = len(keys) // 2
             self._send(keys[:middle], leader, now)
             self._send(keys[middle:], leader, now)
