@@ -176,6 +176,8 @@ class Links:
                 self._outbox.connect(PeerId(UNMET + address), None)
 
     def next_deadline(self) -> float:
+        if not self._greetings and not self._refusals:
+            return inf
         greeting = min((greeting.due for greeting in self._greetings.values()), default=inf)
         return min(greeting, min(self._refusals.values(), default=inf))
 

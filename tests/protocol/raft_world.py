@@ -284,7 +284,8 @@ class World:
         core = actor.core
         self._noop_number += 1
         noop = 1, f"noop {self._noop_number}".encode()
-        if core.leadership is None and core.lead_if_elected(noop, self.now):
+        if core.is_elected:
+            core.lead(noop, self.now)
             self.ghost.look_at_winner(actor)
         core.flush(self.now)
         for effect in actor.outbox.take():

@@ -95,6 +95,7 @@ class Node:
         self._now = now
         self._heard_at = -inf
         self._was_leading = False
+        self._ticked = False
         self._left = False
         self._duties: Duties | None = None
         self._clusters: dict[PeerId, ClusterId] = {}
@@ -245,6 +246,7 @@ class Node:
     def tick(self, now: float) -> Effects:
         """Time has passed."""
         self._now = now
+        self._ticked = True
         if self._left:
             return self.outbox.take()
         mine = self._standing(now)
@@ -271,10 +273,10 @@ class Node:
         self._carry_membership(now)
         self._carry_bootstrap(now)
         replication = self.replication
-        if replication.leadership is None:
-            replication.lead_if_elected(self._noop(), now)
-        else:
+        if replication.leadership is not None:
             self._do_duties(now)
+        elif replication.is_elected:
+            replication.lead(self._noop(), now)
         leader = self._usable_leader(now)
         self.pending.flush(leader, now)
         self.waits.flush(leader[0] if leader else None, replication.read, now)
@@ -286,7 +288,8 @@ class Node:
         replication.granted_reads.clear()
         self.waits.applied(self.machine.applied_index)
         if not self._left:
-            self._report.tell(now)
+            self._report.tell(self._ticked, now)
+        self._ticked = False
         return self.outbox.take()
 
     def frame(self, target: PeerId, messages: tuple[Message, ...]) -> Frame:
@@ -378,6 +381,8 @@ class Node:
 
     def _carry_bootstrap(self, now: float) -> None:
         bootstrap = self.bootstrap
+        if bootstrap.state.formed and self.links.cluster_id:
+            return
         if bootstrap.is_open(now) and self.replication.log.last_index == 0 and not self._left:
             here = [m.peer for m in self.membership.view() if m.state is MemberState.ALIVE]
             if not any(self._clusters.get(peer) for peer in here):

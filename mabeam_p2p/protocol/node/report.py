@@ -39,10 +39,16 @@ class Report:
         self._role = Role.NONE
         self._quorum = False
         self._ready = False
+        self._state: tuple[int, PeerId | None, Role] = (0, None, Role.NONE)
 
-    def tell(self, now: float) -> None:
-        """Events for what has changed since the last turn."""
+    def tell(self, ticked: bool, now: float) -> None:
+        """Events for what has changed since the last turn. `ticked`: whether time has passed in it,
+        which alone can end a quorum."""
         replication, outbox = self._replication, self._outbox
+        state = replication.term, replication.leader, replication.role
+        if state == self._state and not ticked and self._ready:
+            return
+        self._state = state
         quorum, leader, role = replication.has_quorum(now), self._heard_leader(now), self._shown()
         if role is not self._role:
             self._role = role

@@ -78,6 +78,8 @@ class Leadership:
         """Index of this term's first entry: the no-op."""
         self.progress: dict[PeerId, Progress] = {}
         self.durable_index = durable_index
+        self.has_progressed = True
+        """Whether a position that counts has moved since `committable` was last asked."""
         self.uncommitted_bytes = 0
         self._peer = peer
         self._term = term
@@ -176,6 +178,7 @@ class Leadership:
         """Persist `number` is durable, and so is every one before."""
         while self._persists and self._persists[0][0] <= number:
             self.durable_index = max(self.durable_index, self._persists.popleft()[1])
+            self.has_progressed = True
 
     def _replicate(self, peer: PeerId, progress: Progress, commit_index: int, now: float) -> None:
         """Send what is due to one follower, as far as the window allows. To one that probes, also
@@ -208,6 +211,7 @@ class Leadership:
         if reply.success:
             if self._log.term_at(reply.match_index) is None:
                 return
+            self.has_progressed = True
             progress.match_index = max(progress.match_index, reply.match_index)
             progress.sent_index = max(progress.sent_index, progress.match_index)
             progress.probing = False
@@ -240,6 +244,7 @@ class Leadership:
 
     def committable(self, commit_index: int) -> int:
         """The commit index that rule 2 allows: `commit_index`, or a later end of a batch."""
+        self.has_progressed = False
         positions = [
             self.durable_index if voter == self._peer else self.progress[voter].match_index
             for voter in self._voters

@@ -196,10 +196,11 @@ class Replication:
         leadership = self.leadership
         if leadership is not None:
             leadership.append_waiting(self.commit_index, now)
-            committable = leadership.committable(self.commit_index)
-            if committable > self.commit_index:
-                self._commit(committable)
-                leadership.announce(committable)
+            if leadership.has_progressed:
+                committable = leadership.committable(self.commit_index)
+                if committable > self.commit_index:
+                    self._commit(committable)
+                    leadership.announce(committable)
             leadership.beat_if_due(self.commit_index, now)
             leadership.confirm_reads(self.commit_index)
             self.granted_reads.extend(leadership.confirmed_reads)
@@ -236,10 +237,14 @@ class Replication:
             if voter != self.peer:
                 self._outbox.send(voter, request, self._term_persist)
 
-    def lead_if_elected(self, noop: tuple[int, bytes], now: float) -> bool:
-        """Take office if a majority has voted for this peer. `noop`: the first entry to append."""
-        if self._candidacy is not Role.CANDIDATE or not is_quorum(self._votes, self.voters):
-            return False
+    @property
+    def is_elected(self) -> bool:
+        """Whether a majority has voted for this peer in its term, and it does not lead yet."""
+        return self._candidacy is Role.CANDIDATE and is_quorum(self._votes, self.voters)
+
+    def lead(self, noop: tuple[int, bytes], now: float) -> None:
+        """Take office. `noop`: the first entry to append (Raft §8)."""
+        assert self.is_elected, "only who is elected leads"
         self._candidacy = None
         self.leader = self.peer
         self.leadership = Leadership(
@@ -257,7 +262,6 @@ class Replication:
         )
         self.leadership.set_learners(self._learners, now)
         self.leadership.append(*noop)
-        return True
 
     def _stop_leading(self) -> None:
         assert self.leadership is not None
