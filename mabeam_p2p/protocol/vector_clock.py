@@ -48,14 +48,6 @@ def join(left: Vector, right: Vector) -> Vector:
     return tuple(sorted(joined.items()))
 
 
-def meet(left: Vector, right: Vector) -> Vector:
-    """Pointwise minimum: what both have seen."""
-    if left == right:
-        return left
-    other = dict(right)
-    return tuple((actor, min(counter, other[actor])) for actor, counter in left if actor in other)
-
-
 def advance(vector: Vector, actor: PeerId, counter: int) -> Vector:
     """The vector that has seen this write too."""
     return join(vector, ((actor, counter),))

@@ -13,6 +13,7 @@ from mabeam_p2p.requests import (
     SetVariables,
 )
 from tests.protocol.variables_network import (
+    WALL,
     Network,
     Site,
     X,
@@ -191,3 +192,41 @@ def test_a_clock_far_ahead_wins_no_write_that_has_seen_it() -> None:
     network.write(first, X)
     assert first.values("x") == [b"1"]
     assert first.core.read("x")[0].siblings[0].clock < 2**52
+
+
+def test_a_write_is_stamped_later_than_what_its_writer_had_merged_or_recovered() -> None:
+    network = settled(2)
+    first, _ = network.sites
+    half_an_hour_ahead = int((WALL + network.now + 1800) * 1_000_000)
+    outcome_of(first, network, foreign(clock=half_an_hour_ahead))
+    network.write(first, X)
+    (stamp,) = [sibling.clock for sibling in first.core.read("x")[0].siblings]
+    assert stamp == half_an_hour_ahead + 1
+    network.crash(first)
+    network.write(first, X)
+    assert [sibling.clock for sibling in first.core.read("x")[0].siblings] == [stamp + 1]
+
+
+def test_a_variable_of_too_many_writers_takes_no_more_of_them() -> None:
+    network = settled(2, Limits(members_max=1))
+    first = network.sites[0]
+    assert outcome_of(first, network, foreign()) == 0
+    answer = first.answers[network.write(first, X)]
+    assert isinstance(answer, Refused)
+    assert answer.reason == "limit"
+    network.write(first, change("y", b"1"))
+    assert outcome_of(first, network, foreign("y")) == 3
+    assert first.values("y") == [b"1"]
+
+
+def test_a_peer_that_has_used_up_its_counters_refuses_to_write_until_it_restarts() -> None:
+    network = settled(2)
+    first = network.sites[0]
+    first.core._counter = first.core._counter_max - 1
+    network.write(first, X)
+    answer = first.answers[network.write(first, X)]
+    assert isinstance(answer, Refused)
+    assert answer.reason == "limit"
+    network.crash(first)
+    network.write(first, change("x", b"2"))
+    assert first.values("x") == [b"2"]

@@ -1,20 +1,10 @@
 """Peers compare what they hold, and give each other what is missing, part by part."""
 
 from mabeam_p2p.config import Limits
-from mabeam_p2p.messages import (
-    Digest,
-    DigestEntries,
-    VariablePush,
-)
+from mabeam_p2p.messages import Digest, DigestEntries, VariablePush, VariableWant
 from mabeam_p2p.protocol.variables import dotted
 from mabeam_p2p.protocol.variables.table import BUCKETS
-from tests.protocol.variables_network import (
-    Network,
-    X,
-    change,
-    compare,
-    settled,
-)
+from tests.protocol.variables_network import Network, X, change, compare, pushes, settled
 
 
 def test_equal_tables_cost_one_question_and_one_answer() -> None:
@@ -63,8 +53,7 @@ def test_a_large_transfer_goes_part_by_part() -> None:
 def test_a_bucket_that_no_message_can_hold_is_evened_out_by_samples() -> None:
     network = settled(2, Limits(digest_entries_max=2))
     first, second = network.sites
-    names = [name for name in map(str, range(1000)) if dotted.bucket(name, BUCKETS) == 0]
-    for number, name in enumerate(names[:12]):
+    for number, name in enumerate(same_bucket(12)):
         network.write(first if number % 2 else second, change(name, b"1"))
     network.lose_all()
     network.run(60.0)
@@ -120,3 +109,92 @@ def test_a_variable_that_is_refused_holds_up_no_other() -> None:
     compare(network, second, first)
     assert len(second.core.read("")) == 2
     assert second.drops[-1].detail == "no room for another variable"
+
+
+def same_bucket(count: int) -> list[str]:
+    """Names that digests put into bucket 0."""
+    names = [name for name in map(str, range(100 * BUCKETS)) if not dotted.bucket(name, BUCKETS)]
+    return names[:count]
+
+
+def test_a_bucket_that_is_never_evened_out_stops_no_other() -> None:
+    limits = Limits(digest_entries_max=4)
+    network = settled(2, limits)
+    first, second = network.sites
+    second.core._limits = Limits(value_bytes_max=1, digest_entries_max=4)
+    for name in same_bucket(4):
+        network.write(first, change(name, b"too large"))
+    network.write(first, X)
+    network.lose_all()
+    for _ in range(60):
+        compare(network, second, first)
+    assert [variable.name for variable in second.core.read("")] == ["x"]
+
+
+def test_names_that_are_refused_stop_no_other_of_a_bucket_that_is_sampled() -> None:
+    limits = Limits(digest_entries_max=2)
+    network = settled(2, limits)
+    first, second = network.sites
+    second.core._limits = Limits(value_bytes_max=1, digest_entries_max=2)
+    names = same_bucket(6)
+    for position, name in enumerate(names):
+        network.write(first, change(name, b"too large" if position < 3 else b"1"))
+    network.lose_all()
+    for _ in range(60):
+        compare(network, second, first)
+    assert [variable.name for variable in second.core.read("")] == sorted(names[3:])
+
+
+def test_what_an_exchange_pushes_is_durable_first() -> None:
+    network = settled(2)
+    first, second = network.sites
+    first.is_disk_slow = True
+    network.write(first, X)
+    compare(network, second, first)
+    assert second.values("x") == []
+    first.sync_disk()
+    network.deliver_all()
+    assert second.values("x") == [b"1"]
+
+
+def test_a_name_that_the_other_side_does_not_hold_is_asked_for_once() -> None:
+    network = Network(2)
+    first, second = network.sites
+    first.core.tick(network.now)
+    first.settle()
+    network.lose_all()
+    first.hear(second.peer, DigestEntries((), (("ghost", 1),), last=True))
+    first.hear(second.peer, VariablePush(0, ()))
+    wants = [message for _, _, message in network.sent if isinstance(message, VariableWant)]
+    assert wants == [VariableWant(("ghost",))]
+    assert first.core.ready
+
+
+def test_a_doubled_answer_to_a_digest_is_acted_upon_once() -> None:
+    network = settled(2)
+    first, second = network.sites
+    network.write(first, X)
+    network.lose_all()
+    network.sent.clear()
+    first.core._anti_entropy.begin(second.peer, network.now)
+    first.settle()
+    network.deliver()
+    network.deliver(keep=True)
+    network.deliver_all()
+    assert len(pushes(network)) == 1
+    assert network.is_even()
+
+
+def test_an_exchange_is_left_alone_while_it_moves_and_begun_anew_when_it_stands_still() -> None:
+    network = Network(2)
+    first, second = network.sites
+    first.core.tick(network.now)
+    first.settle()
+    network.now += 0.9
+    first.hear(second.peer, DigestEntries((), (("slow", 1),), last=False))
+    network.sent.clear()
+    for pause, sent in ((0.9, []), (0.9, [Digest])):
+        network.now += pause
+        first.core.tick(network.now)
+        first.settle()
+        assert [type(message) for _, _, message in network.sent] == sent

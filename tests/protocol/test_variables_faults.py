@@ -159,6 +159,7 @@ def test_v8_no_counter_comes_again_after_a_restart_and_entries_are_of_peers_not_
         first.is_disk_slow = False
         first.settle()
     assert seen == sorted(dict.fromkeys(seen))
+    assert [counter >> 32 for counter in seen] == [1, 2, 3, 4]
     network.run(5.0)
     assert [actor for actor, _ in held(second).context] == [first.peer]
     assert network.is_even()

@@ -33,7 +33,7 @@ HOSTILE: list[VariableMessage] = [
     VariablePush(2**64, ()),
     VariablePush(1, tuple(foreign(f"v{n}") for n in range(21))),
     VariablePush(1, (replace(foreign(), name=""),)),
-    VariablePush(0, (replace(foreign(), context=((peer_id(1), 2**61),)),)),
+    VariablePush(0, (replace(foreign(), context=((peer_id(1), 2**61),), siblings=()),)),
     VariableAck(1, (4,)),
     VariableAck(1, (-1,)),
     VariableAck(1, (0, 0)),

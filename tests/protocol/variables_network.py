@@ -13,7 +13,7 @@ from mabeam_p2p.messages import Message, VariableAck, VariablePush
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.variables import Variables
 from mabeam_p2p.protocol.variables.variables import VariableMessage
-from mabeam_p2p.protocol.vector_clock import Vector, covers, dominates, meet
+from mabeam_p2p.protocol.vector_clock import Vector, counter_of, covers, dominates
 from mabeam_p2p.records import Member, MemberState, Sibling, Variable
 from mabeam_p2p.requests import Acknowledged, Answer, SetVariables, VariableChange
 
@@ -209,7 +209,9 @@ class Network:
         self, site: Site, wanted: VariableChange, before: Variable | None, after: Variable
     ) -> None:
         known = before.context if before is not None else ()
-        seen = known if wanted.context is None else meet(wanted.context, known)
+        seen = known
+        if wanted.context is not None:
+            seen = tuple((a, min(n, counter_of(known, a))) for a, n in wanted.context)
         dot = self._last_dot(site, wanted.name)
         sibling = next(s for s in after.siblings if (s.actor, s.counter) == dot[1:])
         assert dot not in self.writes, "a dot was used twice"

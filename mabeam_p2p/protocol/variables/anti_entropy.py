@@ -85,14 +85,6 @@ class AntiEntropy:
         self._exchange = Exchange(target, now + self._patience)
         self._compare()
 
-    def give_up(self) -> None:
-        """The other side has gone."""
-        self._exchange = None
-
-    @property
-    def target(self) -> PeerId | None:
-        return self._exchange.peer if self._exchange else None
-
     # ---- the side that is asked --------------------------------------------------------------
 
     def receive_digest(self, source: PeerId, digest: Digest) -> None:

@@ -23,7 +23,6 @@ from mabeam_p2p.protocol.vector_clock import (
     covers,
     is_vector,
     join,
-    meet,
 )
 from mabeam_p2p.records import RESOLVERS, Sibling, Variable
 
@@ -75,13 +74,14 @@ def written(
 ) -> Variable:
     """The variable after one write whose writer had seen `seen`; None: all that is here.
 
-    What `seen` claims beyond the present context is not believed: a write supersedes nothing that
+    What `seen` claims beyond the present context never enters it: a write supersedes nothing that
     this peer does not know. `sibling` carries the next dot of its actor.
     """
     if current is None:
         return Variable(name, resolver, ((sibling.actor, sibling.counter),), (sibling,))
-    known = current.context if seen is None else meet(seen, current.context)
-    concurrent = [s for s in current.siblings if not covers(known, s.actor, s.counter)]
+    if seen is None:
+        seen = current.context
+    concurrent = [s for s in current.siblings if not covers(seen, s.actor, s.counter)]
     return Variable(
         name,
         current.resolver,

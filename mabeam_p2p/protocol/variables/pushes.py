@@ -168,3 +168,8 @@ class Pushes:
             if now < push.deadline:
                 self._due = min(self._due, push.resend_at, push.deadline)
         return due
+
+    def check(self) -> None:
+        """Assert that nothing is remembered of pushes that are closed."""
+        for name, number in self._latest.items():
+            assert name in self._open[number].names

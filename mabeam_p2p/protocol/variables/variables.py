@@ -78,10 +78,11 @@ class Variables:
         self._outbox = outbox
         self._table = Table(variables, outbox)
         self._clock = HybridClock(wall, now)
-        own = [counter_of(variable.context, peer) for variable in variables]
-        self._counter = max([epoch << EPOCH_BITS, *own])
-        self._counter_max = ((epoch + 1) << EPOCH_BITS) - 1
+        self._counter = epoch << EPOCH_BITS
+        self._counter_max = self._counter + (1 << EPOCH_BITS) - 1
         for variable in variables:
+            own = counter_of(variable.context, peer)
+            assert own <= self._counter, f"{variable.name!r} was written here in a later epoch"
             for sibling in variable.siblings:
                 self._clock.observe(sibling.clock, now)
         self._live: dict[PeerId, str] = {}
@@ -357,8 +358,6 @@ class Variables:
             for peer in [peer for peer in push.missing if peer not in self._live]:
                 push.leave(peer)
             self._maybe_answer(push)
-        if self._anti_entropy.target not in self._live:
-            self._anti_entropy.give_up()
         self._drops = {key: drop for key, drop in self._drops.items() if key[0] in self._live}
         if not self._live:
             self._next_gossip = inf
@@ -399,6 +398,7 @@ class Variables:
             assert not dotted.defect(variable, self._limits), variable
             assert counter_of(variable.context, self._peer) <= self._counter
         assert len(self._pushes) <= self._limits.pushes_pending_max
+        self._pushes.check()
         numbers = {push.number: push for push in self._pushes}
         for token, number in self._tokens.items():
             assert numbers[number].token == token
