@@ -163,15 +163,19 @@ class Bootstrap:
             return
         if self.is_coordinator and source < self._peer:
             self._withdraw(now)
-        mine = self.state
-        free = not mine.cluster_id or (not mine.formed and mine.coordinator == source)
-        if free and mine.cluster_id != offer.cluster_id:
+        if not self.state.cluster_id:
             self._store(
                 BootstrapState(offer.cluster_id, source, offer.voters, (offer.first,), False)
             )
             self._resend_due = now + self._timing.greet_interval_seconds
-        granted = self.state.cluster_id == offer.cluster_id
-        self._outbox.send(source, Promise(offer.cluster_id, granted), self._persist)
+        mine = self.state
+        if self._is_bound and mine.coordinator == source:
+            # Another offer than the promised one may be older than it, so it changes nothing: the
+            # coordinator withdraws what it no longer offers.
+            self._outbox.send(source, Promise(mine.cluster_id, granted=True), self._persist)
+        else:
+            granted = mine.cluster_id == offer.cluster_id
+            self._outbox.send(source, Promise(offer.cluster_id, granted), self._persist)
 
     def _on_promise(self, source: PeerId, promise: Promise, now: float) -> None:
         state = self.state
