@@ -120,6 +120,14 @@ class Attachment:
 
     async def read_anew(self) -> None:
         """Take in the peer's whole present view."""
+        with self.view.reading():
+            await self._read_anew()
+
+    def error(self, answer: Answer, what: str) -> MabeamError:
+        """The exception for an answer that is not the one hoped for."""
+        return answers.error(answer, self.peer_name, what)
+
+    async def _read_anew(self) -> None:
         seconds = self.timing.request_timeout_seconds
         # All asked at once: they are answered in order.
         status, members, parameters, proposals, variables = await asyncio.gather(
@@ -144,10 +152,6 @@ class Attachment:
         self.view.on_proposals(proposals.proposals)
         for variable in variables.variables:
             self.view.variables.put(variable.name, variable)
-
-    def error(self, answer: Answer, what: str) -> MabeamError:
-        """The exception for an answer that is not the one hoped for."""
-        return answers.error(answer, self.peer_name, what)
 
     def _on_event(self, event: Event) -> None:
         self.view.on_event(event)

@@ -9,7 +9,8 @@ Reads from here are local: they ask nobody and cost nothing, and they are as old
 
 import asyncio
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from msgspec import structs
@@ -76,6 +77,7 @@ class View:
         self._members: dict[PeerId, MemberRecord] = {}
         self._agents: dict[AgentId, Agent] = {}
         self._listeners: list[Listener] = []
+        self._readings: dict[object, list[Event]] = {}
         self._changed = asyncio.Event()
 
     # ---- what it holds ---------------------------------------------------------------------
@@ -116,8 +118,53 @@ class View:
 
         return end
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Within, answers about the whole view are asked for and taken in.
+
+        An event can be taken in before an older answer is. So what comes meanwhile is taken in once
+        more at the end, in order: for each entry the last event, if there is one, is the newest.
+        """
+        meanwhile: list[Event] = []
+        key = object()
+        self._readings[key] = meanwhile
+        try:
+            yield
+        finally:
+            del self._readings[key]
+        for event in meanwhile:
+            self._mirror(event)
+        self._changed.set()
+
     def on_event(self, event: Event) -> None:
         """Take in one event of the peer."""
+        for meanwhile in self._readings.values():
+            meanwhile.append(event)
+        self._mirror(event)
+        self._changed.set()
+        for listener in tuple(self._listeners):
+            listener(event)
+
+    def on_members(self, members: tuple[MemberRecord, ...], agents: tuple[Agent, ...]) -> None:
+        """Take in who is there, in place of what was known."""
+        self._members = {member.peer: member for member in members}
+        self._agents = {agent.id: agent for agent in agents}
+        self._changed.set()
+
+    def on_leader(self, leader: Leader | None, quorum: bool) -> None:
+        self.leader = leader
+        self.quorum = quorum
+        self._changed.set()
+
+    def on_proposals(self, proposals: tuple[ProposalRecord, ...]) -> None:
+        """Take in all proposals that are remembered, in place of what was known."""
+        self.open_proposals = {
+            proposal.id: proposal
+            for proposal in proposals
+            if proposal.status is ProposalStatus.OPEN
+        }
+
+    def _mirror(self, event: Event) -> None:
         match event:
             case MemberChanged(member=member):
                 self._members[member.peer] = member
@@ -143,28 +190,6 @@ class View:
             case _:
                 # The others carry nothing that is mirrored.
                 pass
-        self._changed.set()
-        for listener in tuple(self._listeners):
-            listener(event)
-
-    def on_members(self, members: tuple[MemberRecord, ...], agents: tuple[Agent, ...]) -> None:
-        """Take in who is there, in place of what was known."""
-        self._members = {member.peer: member for member in members}
-        self._agents = {agent.id: agent for agent in agents}
-        self._changed.set()
-
-    def on_leader(self, leader: Leader | None, quorum: bool) -> None:
-        self.leader = leader
-        self.quorum = quorum
-        self._changed.set()
-
-    def on_proposals(self, proposals: tuple[ProposalRecord, ...]) -> None:
-        """Take in all proposals that are remembered, in place of what was known."""
-        self.open_proposals = {
-            proposal.id: proposal
-            for proposal in proposals
-            if proposal.status is ProposalStatus.OPEN
-        }
 
     def _on_agent_left(self, agent: Agent) -> None:
         present = self._agents.get(agent.id)
