@@ -13,6 +13,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -21,7 +22,7 @@ from msgspec import Struct, structs
 
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.commands import AnyCommand, CloseSession, OpenSession
-from mabeam_p2p.errors import Closed, DaemonNotRunning, MabeamError, NameTaken, NoQuorum
+from mabeam_p2p.errors import Closed, DaemonNotRunning, MabeamError, NameTaken, NoQuorum, Overloaded
 from mabeam_p2p.events import AgentLeft, Event
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, SessionId, agent_id, check_name
 from mabeam_p2p.requests import Answer, Committed, Failed, Refused, Submit
@@ -91,16 +92,17 @@ class Session:
         give_up = loop.time() + patience
         pause = RETRY_SECONDS
         while True:
-            try:
-                await self._open_once()
+            answer = await self._open_once()
+            if isinstance(answer, Committed):
                 self._trouble = None
                 return
-            except NameTaken:
-                if loop.time() + pause > give_up:
-                    raise
-            except NoQuorum as error:
-                # The cluster has not formed yet, or has no leader now.
-                self._trouble = error
+            error = self._attachment.error(answer, self._purpose)
+            # No quorum: the cluster has not formed yet, or has no leader now. A name may be held by
+            # a session that is about to end, as that of this agent's own process before it.
+            is_held = isinstance(error, NameTaken) and loop.time() + pause <= give_up
+            if not (is_held or isinstance(error, NoQuorum | Overloaded)):
+                raise error
+            self._trouble = error
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
 
@@ -167,6 +169,11 @@ class Session:
                 self.renew()
 
     @property
+    def _purpose(self) -> str:
+        name = "" if self._profile is None else self._profile.name
+        return f"joining cluster {self._attachment.backend.cluster!r} as agent {name!r}"
+
+    @property
     def _is_renewing(self) -> bool:
         return self._renewal is not None and not self._renewal.done()
 
@@ -188,7 +195,7 @@ class Session:
         is_first = True
         pause = RETRY_SECONDS
         while True:
-            left = self._left(deadline)
+            left = min(self._left(deadline), self._attachment.timing.request_timeout_seconds)
             try:
                 answer = await self._attachment.ask(Submit(command, left), left)
             except DaemonNotRunning as error:
@@ -241,13 +248,18 @@ class Session:
 
     # ---- opening ---------------------------------------------------------------------------
 
-    async def _open_once(self) -> None:
+    async def _open_once(self) -> Answer:
+        """Ask for a session of a new id, until the log has said yes or no."""
         profile = self._profile
         if profile is None:
             await self._attachment.begin(CLUSTER_SESSION)
-            return
+            return Committed(0, 0)
         session = SessionId(secrets.randbelow(INTEGER_MAX) + 1)
         epoch = await self._attachment.begin(session)
+        # From here on: closing must end what may have been opened.
+        self.id = session
+        self._last = 1
+        self._under_way.clear()
         backend = self._attachment.backend
         command = OpenSession(
             session,
@@ -260,22 +272,20 @@ class Session:
             profile.eligible,
             profile.capabilities,
         )
-        seconds = self._attachment.timing.request_timeout_seconds
-        answer, _ = await self._send(command, asyncio.get_running_loop().time() + seconds)
-        if not isinstance(answer, Committed):
-            raise self._attachment.error(answer, f"joining as agent {command.agent}")
-        self.id = session
-        self._last = 1
-        self._under_way.clear()
+        answer, _ = await self._send(command, math.inf)
+        return answer
 
     async def _renew(self) -> None:
+        pause = RETRY_SECONDS
         while not self._is_closed:
             try:
                 await self.open()
                 await self._renewed()
-            except DaemonNotRunning as error:
+            except (DaemonNotRunning, NameTaken) as error:
+                # The daemon may be about to come back, or to notice that the connection is lost.
                 self._trouble = error
-                await asyncio.sleep(RETRY_SECONDS_MAX)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, RETRY_SECONDS_MAX)
             except MabeamError as error:
                 # Whoever asks next hears why; there is nobody else to tell.
                 _log.warning("the session of an agent cannot be opened again: %s", error)
