@@ -98,13 +98,15 @@ class Election:
         return True
 
     def answers_ok(self, mine: Standing, candidate: PeerId, standing: Standing, now: float) -> bool:
-        """Whether this peer takes the election over from a lower candidate (rule 3)."""
+        """Whether this peer takes the election over from a lower candidate (rule 3): then it has
+        to stand at once."""
         if self._stood or not mine.eligible:
             return False
         if order_key(self._peer, mine) > order_key(candidate, standing):
             return False
         self._vacant = True
-        self._due = now
+        self._stood = True
+        self._due = now + self._timing.election_timeout_seconds + self._jitter()
         return True
 
     def was_answered_ok(self, now: float) -> None:
