@@ -10,6 +10,7 @@ from mabeam_p2p.ids import check_name
 from mabeam_p2p.ports import Discovery, Storage
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.records import Recovered
+from mabeam_p2p.runtime.backend import LoopBackend
 from mabeam_p2p.runtime.clock import SystemClock
 from mabeam_p2p.runtime.driver import Driver
 from mabeam_p2p.storage.folder import default_path
@@ -63,6 +64,11 @@ def build(config: Config) -> Driver:
         )
         undo.pop_all()
     return driver
+
+
+def loop_backend(driver: Driver) -> LoopBackend:
+    """A peer that runs on this loop, as its agents see it. It must have been started."""
+    return LoopBackend(driver)
 
 
 def _storage(config: Config) -> Storage:

@@ -75,17 +75,20 @@ class Server:
         self._stop_listening = self._backend.listen(self._tell)
         self._server = await asyncio.start_unix_server(self._accept, sock=listener)
 
+    def stop_accepting(self) -> None:
+        """Remove the socket: who comes now shall find another daemon, or none, not a dying one."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
+
     async def close(self) -> None:
-        """Say goodbye to every client and remove the socket. Idempotent."""
-        if self._server is None:
-            return
-        server, self._server = self._server, None
-        server.close()
-        # Before the clients hear of it: who comes now shall find no daemon, not a dying one.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
+        """Say goodbye to every client. Idempotent."""
+        self.stop_accepting()
         if self._stop_listening is not None:
             self._stop_listening()
+            self._stop_listening = None
         clients = list(self._clients.values())
         for client in list(self._clients):
             client.dismiss(Goodbye("closed", f"peer {self._backend.peer_name} stops"))

@@ -1,0 +1,136 @@
+"""A peer as a process: the shell in the main loop, the local socket, the daemon's own agent.
+
+1. The socket is bound first: of two daemons with one name the second says so, and touches nothing.
+2. The daemon's own agent has the peer's name. It votes only when somebody at this host says what
+   (`mabeam vote`); until then its vote is outstanding.
+3. Ready means: the peer follows the log, has been given all variables, and its agent has joined.
+4. A peer that its cluster refuses for good stops, and says why.
+5. At the end the cluster is told first, then the clients.
+"""
+
+import asyncio
+import os
+from types import TracebackType
+
+from mabeam_p2p import assembly
+from mabeam_p2p.api import sockets
+from mabeam_p2p.api.agent import Agent
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.joining import joined
+from mabeam_p2p.api.session import Profile
+from mabeam_p2p.config import Config
+from mabeam_p2p.daemon.admission import OwnCommand
+from mabeam_p2p.daemon.server import Server
+from mabeam_p2p.events import Event, Ready
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.requests import Answer, Failed
+
+
+class Host:
+    """A daemon: enter it to start. Raises ConfigError, NameTaken, StorageError, AddressError."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.peer = PeerId("")
+        self.address = ""
+        """Where other peers reach this one."""
+        self.socket_path = ""
+        self._own: Agent | None = None
+        """The daemon's own agent, once it has joined."""
+        self._follows = asyncio.Event()
+        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "Host":
+        config = self.config
+        listener = sockets.listen(config.cluster, config.name)
+        self.socket_path = listener.getsockname()
+        try:
+            self._driver = assembly.build(config)
+            await self._driver.start()
+        except BaseException:
+            listener.close()
+            os.unlink(self.socket_path)
+            raise
+        self.peer, self.address = self._driver.peer, self._driver.address
+        backend = assembly.loop_backend(self._driver)
+        backend.listen(self._on_event)
+        self._attachment = Attachment(backend, limits=config.limits, timing=config.timing)
+        epoch = (await self._attachment.status()).epoch
+        self._server = Server(
+            backend,
+            epoch=epoch,
+            limits=config.limits,
+            own_name=config.name,
+            say=self._say,
+            on_leave=self.stop,
+        )
+        await self._server.start(listener)
+        self._tasks = [
+            asyncio.create_task(self._join(), name="own agent"),
+            asyncio.create_task(self._watch(), name="watch driver"),
+        ]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.stop_accepting()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._driver.close()
+        await self._server.close()
+
+    def stop(self) -> None:
+        """Let `stopped` return. Idempotent."""
+        if not self._end.done():
+            self._end.set_result(None)
+
+    async def ready(self) -> bool:
+        """Wait until the peer can serve. False: it is to stop before that."""
+        joining = self._tasks[0]
+        await asyncio.wait((joining, self._end), return_when=asyncio.FIRST_COMPLETED)
+        return not self._end.done()
+
+    async def stopped(self) -> None:
+        """Wait until the daemon is to end. Raises PeerRefused, and what broke the peer."""
+        await self._end
+
+    async def _join(self) -> None:
+        config = self.config
+        profile = Profile(
+            config.name, participates=config.participates_in_consensus, eligible=config.eligible
+        )
+        try:
+            self._own = await joined(self._attachment, profile, timeout=None, vote_manually=True)
+            await self._follows.wait()
+        except Exception as error:
+            self._fail(error)
+
+    async def _watch(self) -> None:
+        try:
+            await self._driver.wait_stopped()
+        except Exception as error:
+            self._fail(error)
+        else:
+            self.stop()
+
+    async def _say(self, command: OwnCommand, seconds: float | None) -> Answer:
+        if self._own is None:
+            return Failed("no_quorum", f"peer {self.config.name} has not joined its cluster yet")
+        timing = self.config.timing
+        return await self._own.session.ask(
+            command, timing.request_timeout_seconds if seconds is None else seconds
+        )
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Ready):
+            self._follows.set()
+
+    def _fail(self, error: Exception) -> None:
+        if not self._end.done():
+            self._end.set_exception(error)
