@@ -1,0 +1,140 @@
+"""Verbs that ask one daemon what it sees, and the one that stops it."""
+
+import asyncio
+
+import click
+
+from mabeam_p2p.api.results import PeerStatus
+from mabeam_p2p.cli import output
+from mabeam_p2p.cli.target import Target, verb
+from mabeam_p2p.requests import Done, Leave
+
+LEAVE_SECONDS = 5.0
+"""How long a peer may take to tell its cluster."""
+
+
+@click.command()
+@verb
+async def status(target: Target) -> None:
+    """Show the part that this host's peer plays in the log.
+
+    ROLE is leader, follower, candidate or learner, or none while no cluster has formed. Without a
+    QUORUM nothing new can be agreed, and what is read may be old.
+    """
+    async with target.attach() as agent:
+        seen = await agent.status()
+    if target.as_json:
+        output.json_line(seen.to_dict())
+        return
+    output.facts(
+        {
+            "peer": f"{seen.name} ({seen.peer})",
+            "cluster": seen.cluster,
+            "role": seen.role,
+            "leader": seen.leader_name or seen.leader,
+            "term": seen.term,
+            "quorum": seen.quorum,
+            "commit index": seen.commit_index,
+            "applied index": seen.applied_index,
+            "voters": seen.voters,
+            "learners": seen.learners,
+            "alive": _alive(seen),
+        }
+    )
+
+
+def _alive(seen: PeerStatus) -> str:
+    if seen.voters:
+        return f"{seen.alive_count} peers"
+    return f"{seen.alive_count} of the {seen.expect} peers that a new cluster waits for"
+
+
+@click.command()
+@verb
+async def members(target: Target) -> None:
+    """List the peers of the cluster, as this host's peer sees them.
+
+    A peer that answers nothing is suspect, then dead. One that said goodbye has left.
+    """
+    async with target.attach() as agent:
+        seen = agent.members()
+    if target.as_json:
+        output.json_line({"members": [member.to_dict() for member in seen]})
+        return
+    output.table(
+        ("NAME", "STATE", "ADDRESS", "AGENTS", "ID"),
+        [(m.name, m.state, m.address, m.agents, m.id) for m in seen],
+    )
+
+
+@click.command()
+@verb
+async def info(target: Target) -> None:
+    """Show this host's peer and its surroundings: leader, members, agents, how much is shared."""
+    async with target.attach() as agent:
+        seen = agent.info()
+    if target.as_json:
+        output.json_line(seen.to_dict())
+        return
+    output.facts(
+        {
+            "peer": f"{seen.peer_name} ({seen.peer})",
+            "cluster": seen.cluster,
+            "leader": None if seen.leader is None else seen.leader.name,
+            "quorum": seen.quorum,
+            "members": [f"{member.name} {member.state}" for member in seen.members],
+            "agents": [agent.id for agent in seen.agents],
+            "parameters": seen.parameters,
+            "variables": seen.variables,
+        }
+    )
+
+
+@click.command()
+@click.option("--watch", is_flag=True, help="Go on, and print every change.")
+@verb
+async def leader(target: Target, watch: bool) -> None:
+    """Print the peer that leads the log, and the term of its leadership.
+
+    Exits 1 if nobody leads, as far as this host's peer knows.
+    """
+    async with target.attach() as agent:
+        changes = agent.events("leader.*")
+        seen = await agent.status()
+        _print_leader(target, seen.leader, seen.leader_name, seen.term)
+        if not watch:
+            if seen.leader is None:
+                raise output.Exit(output.REFUSED)
+            return
+        async for change in changes:
+            facts = change.facts
+            _print_leader(target, facts["leader"], facts["name"], facts["term"])
+
+
+def _print_leader(target: Target, peer: str | None, name: str, term: int) -> None:
+    if target.as_json:
+        output.json_line({"leader": peer, "name": name or None, "term": term})
+    elif peer is None:
+        output.note(f"nobody leads (term {term})")
+    else:
+        click.echo(f"{name} {peer} term {term}")
+
+
+@click.command()
+@verb
+async def down(target: Target) -> None:
+    """Stop the daemon on this host: it says goodbye to its cluster and ends.
+
+    Its data stays; `mabeam up` with the same name goes on from there.
+    """
+    gone = asyncio.Event()
+    async with target.question(gone.set) as attachment:
+        name = attachment.peer_name
+        answer = await attachment.ask(Leave(), LEAVE_SECONDS)
+        if not isinstance(answer, Done):
+            raise attachment.error(answer, f"stopping {name}")
+        await gone.wait()
+    if target.as_json:
+        output.json_line({"peer": name, "stopped": True})
+    else:
+        output.note(f"{name} has stopped")

@@ -1,0 +1,170 @@
+"""What the command line prints and how it ends.
+
+1. Data goes to standard output, everything else to standard error.
+2. `--json` prints one object; a stream prints one object per line.
+3. A failure prints one message that says what to do, and no traceback:
+
+   | code | meaning |
+   | --- | --- |
+   | 0 | done |
+   | 1 | asked and refused: rejected, lost, not found |
+   | 2 | used wrongly |
+   | 69 | no daemon or peer reachable |
+   | 75 | timed out or no quorum: try again |
+   | 78 | bad configuration, or a place that cannot be used |
+   | 130 | interrupted |
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+import click
+import msgspec
+
+from mabeam_p2p.errors import (
+    AddressError,
+    AuthenticationError,
+    Closed,
+    ConfigError,
+    DaemonNotRunning,
+    DataFolderHeld,
+    InvalidValue,
+    MabeamError,
+    MabeamTimeout,
+    NoQuorum,
+    OutcomeUnknown,
+    Overloaded,
+    PeerRefused,
+    Rejected,
+    StorageError,
+)
+
+DONE = 0
+REFUSED = 1
+USAGE = 2
+UNREACHABLE = 69
+TRY_AGAIN = 75
+BAD_CONFIGURATION = 78
+INTERRUPTED = 130
+
+_CODES: tuple[tuple[type[MabeamError], int], ...] = (
+    (InvalidValue, USAGE),
+    (DataFolderHeld, REFUSED),
+    (Rejected, REFUSED),
+    (PeerRefused, REFUSED),
+    (AuthenticationError, REFUSED),
+    (DaemonNotRunning, UNREACHABLE),
+    (Closed, UNREACHABLE),
+    (NoQuorum, TRY_AGAIN),
+    (Overloaded, TRY_AGAIN),
+    (OutcomeUnknown, TRY_AGAIN),
+    (MabeamTimeout, TRY_AGAIN),
+    (AddressError, BAD_CONFIGURATION),
+    (StorageError, BAD_CONFIGURATION),
+    (ConfigError, BAD_CONFIGURATION),
+)
+"""The first class that fits decides; a subclass stands before its base."""
+
+
+class Exit(Exception):
+    """Ends the program with `code`; what there is to say has been said."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def exit_code(error: MabeamError) -> int:
+    """The code that tells a script what kind of failure `error` is."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), REFUSED)
+
+
+@contextmanager
+def endings() -> Iterator[None]:
+    """Turn the package's errors and an interruption into a message and an exit code."""
+    try:
+        yield
+    except MabeamError as error:
+        fail(str(error), exit_code(error))
+    except ExceptionGroup as group:
+        errors = [error for error in _leaves(group) if isinstance(error, MabeamError)]
+        if not errors:
+            raise
+        fail(str(errors[0]), exit_code(errors[0]))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has enough, as `head` does.
+        sys.stdout = None
+        sys.exit(DONE)
+    except Exit as end:
+        sys.exit(end.code)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say why on standard error and end with `code`."""
+    note(f"error: {message}", colour="red")
+    sys.exit(code)
+
+
+def note(text: str, *, colour: str | None = None) -> None:
+    """A line for a person, on standard error."""
+    click.secho(text, err=True, fg=colour)
+
+
+def json_line(value: object) -> None:
+    """One JSON object on a line of its own, at once: a reader may wait for it."""
+    click.echo(msgspec.json.encode(value))
+
+
+def facts(pairs: Mapping[str, object]) -> None:
+    """Names and values under each other."""
+    width = max(map(len, pairs), default=0)
+    for name, value in pairs.items():
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {cell(value)}")
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Columns as wide as their longest cell; no ruling, so that `awk` can read it."""
+    cells = [[cell(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    click.secho(_row(headings, widths), bold=True)
+    for row in cells:
+        click.echo(_row(row, widths))
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [text.ljust(width) for text, width in zip(cells, widths, strict=True)]
+    return "  ".join(padded).rstrip()
+
+
+def cell(value: object) -> str:
+    """A value as a person reads it in a line."""
+    match value:
+        case None | "" | () | []:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case str():
+            return value
+        case float():
+            return f"{value:.3g}"
+        case list() | tuple():
+            return ", ".join(map(cell, value))
+        case _:
+            return plain(value)
+
+
+def plain(value: object) -> str:
+    """An agreed or shared value: text as it is, anything else as JSON (bytes in base64)."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

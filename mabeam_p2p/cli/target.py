@@ -1,0 +1,139 @@
+"""Which daemon a verb talks to, and how every verb is run: the options they share."""
+
+import asyncio
+import functools
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Concatenate, ParamSpec
+
+import click
+
+from mabeam_p2p.api import settings
+from mabeam_p2p.api.attached import AttachedBackend
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.connecting import connect
+from mabeam_p2p.api.joining import Joining
+from mabeam_p2p.cli import output
+from mabeam_p2p.errors import InvalidName, MabeamTimeout
+from mabeam_p2p.ids import CLUSTER_SESSION, check_key
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A daemon, as the command line names it. `addr` None: the first of the cluster that
+    answers."""
+
+    cluster: str
+    addr: str | None
+    timeout: float | None
+    """Seconds for the whole verb; None: the verb's own."""
+    as_json: bool
+
+    def attach(self, name: str | None = None) -> Joining:
+        """An agent at that daemon that has no vote. Without a name it speaks for the daemon's own
+        agent."""
+        return connect(
+            name,
+            cluster=self.cluster,
+            addr=self.addr,
+            participates_in_consensus=False,
+            eligible=False,
+        )
+
+    @asynccontextmanager
+    async def question(
+        self, on_lost: Callable[[], object] = lambda: None
+    ) -> AsyncIterator[Attachment]:
+        """A connection for what no agent is needed for. on_lost: called if the daemon goes."""
+        backend = AttachedBackend("", cluster=self.cluster, addr=self.addr)
+        backend.on_lost = on_lost
+        await backend.open(CLUSTER_SESSION)
+        attachment = Attachment(backend)
+        try:
+            yield attachment
+        finally:
+            await attachment.close()
+
+
+Verb = Callable[Concatenate[Target, P], Coroutine[object, object, None]]
+
+
+def verb(function: Verb[P]) -> Callable[P, None]:
+    """Run a verb against a daemon: adds --json, --cluster, --addr, --timeout, which bounds it."""
+
+    async def bounded(target: Target, /, *arguments: P.args, **options: P.kwargs) -> None:
+        try:
+            async with asyncio.timeout(target.timeout) as deadline:
+                await function(target, *arguments, **options)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise MabeamTimeout(f"not done within --timeout {target.timeout:g} s") from error
+
+    functools.update_wrapper(bounded, function)
+    return primitive(bounded)
+
+
+def primitive(function: Verb[P]) -> Callable[P, None]:
+    """As `verb`, for what has a deadline in the cluster: --timeout is that, and the verb waits for
+    what the cluster says of it."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+    @click.option("--cluster", envvar="MABEAM_CLUSTER", help="Name of the cluster.")
+    @click.option(
+        "--addr",
+        envvar="MABEAM_ADDR",
+        metavar="PEER|PATH",
+        help="Daemon to talk to: a peer's name on this host, or a socket's path."
+        "  [default: the first that answers]",
+    )
+    @click.option(
+        "--timeout",
+        envvar="MABEAM_TIMEOUT",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="How long the command may take.",
+    )
+    @functools.wraps(function)
+    def run(
+        as_json: bool,
+        cluster: str | None,
+        addr: str | None,
+        timeout: float | None,
+        *arguments: P.args,
+        **options: P.kwargs,
+    ) -> None:
+        with output.endings():
+            name = settings.load({"cluster": cluster}).config.cluster
+            target = Target(name, addr, timeout, as_json)
+            asyncio.run(function(target, *arguments, **options))
+
+    # Wrapping made the target look like an argument of the command line.
+    return run  # type: ignore[return-value]
+
+
+def key(text: str) -> str:
+    """The name of a parameter, variable or barrier, as an argument."""
+    try:
+        return check_key(text)
+    except InvalidName as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def value(text: object) -> object:
+    """A value, as an argument: JSON if the text is that, else the text itself."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except ValueError:
+        return text
+
+
+def _no_number(word: str) -> object:
+    # NaN and Infinity are no JSON, so they are text.
+    raise ValueError(word)

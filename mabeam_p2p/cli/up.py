@@ -1,0 +1,127 @@
+"""`mabeam up`: one peer in the foreground, until it is told to leave."""
+
+import asyncio
+import logging
+import os
+import signal
+
+import click
+
+from mabeam_p2p.api import settings
+from mabeam_p2p.cli import output
+from mabeam_p2p.config import Config
+from mabeam_p2p.daemon.host import Host
+
+OWNER_ONLY = 0o077
+"""The umask of a daemon: what it makes is its user's alone."""
+
+
+@click.command()
+@click.option("--name", help="Name of the peer and of its own agent.  [default: the host's name]")
+@click.option("--cluster", help="Name of the cluster.  [default: default]")
+@click.option("--listen", metavar="HOST:PORT", help="Where other peers reach this one; port 0"
+              " takes a free one.  [default: 127.0.0.1:0]")  # fmt: skip
+@click.option("--data-dir", metavar="FOLDER", help="Where the log is kept; :memory: keeps nothing."
+              "  [default: under the user's state folder, by cluster and name]")  # fmt: skip
+@click.option("--expect", type=int, metavar="N", help="Peers that must see each other before a new"
+              " cluster forms.  [default: 3]")  # fmt: skip
+@click.option("--seed", "seeds", multiple=True, metavar="HOST:PORT", help="Where another peer might"
+              " be; may be given several times.")  # fmt: skip
+@click.option("--no-mdns", is_flag=True, help="Neither announce this peer nor look for others by"
+              " multicast DNS.")  # fmt: skip
+@click.option("--insecure", is_flag=True, help="Listen beyond this host without keys: whoever can"
+              " reach the port can take part.")  # fmt: skip
+@click.option("--config", "file", metavar="FILE", help="Read this file in place of ./mabeam.toml.")
+@click.option("--verbose", "-v", is_flag=True, help="Log every change of role, leader and member.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def up(
+    name: str | None,
+    cluster: str | None,
+    listen: str | None,
+    data_dir: str | None,
+    expect: int | None,
+    seeds: tuple[str, ...],
+    no_mdns: bool,
+    insecure: bool,
+    file: str | None,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Run a peer on this host, in the foreground.
+
+    Peers of the same cluster find each other by multicast DNS and by seeds. When --expect of them
+    see each other for the first time they form the cluster; later ones join it. The peer keeps its
+    identity and its log in its data folder.
+
+    Prints a line when it listens and a line when it can serve. SIGTERM or Ctrl-C leaves the
+    cluster; a second one ends at once.
+
+    \b
+      mabeam up --name a --expect 1
+      mabeam up --name b --listen 192.0.2.7:7946 --seed 192.0.2.8:7946 --insecure
+    """
+    given = {
+        "name": name,
+        "cluster": cluster,
+        "listen": listen,
+        "data_dir": data_dir,
+        "expect": expect,
+        "seeds": seeds or None,
+        "mdns": False if no_mdns else None,
+        "insecure": True if insecure else None,
+    }
+    os.umask(OWNER_ONLY)
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    with output.endings():
+        config = settings.load(given, file=file, origin="command line").config
+        code = asyncio.run(_run(config, as_json))
+        raise output.Exit(code)
+
+
+async def _run(config: Config, as_json: bool) -> int:
+    """Serve until told to leave; the exit code."""
+    host = Host(config)
+    signals: list[int] = []
+
+    def stop(number: int) -> None:
+        if signals:
+            os._exit(128 + number)
+        signals.append(number)
+        host.stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    if config.data_dir == ":memory:":
+        output.note("this peer keeps nothing: all it knows is lost when it ends")
+    async with host:
+        _report(as_json, host, "listening")
+        if await host.ready():
+            _report(as_json, host, "ready")
+        await host.stopped()
+    return output.INTERRUPTED if signal.SIGINT in signals else output.DONE
+
+
+def _report(as_json: bool, host: Host, event: str) -> None:
+    if as_json:
+        output.json_line(
+            {
+                "event": event,
+                "peer": host.peer,
+                "name": host.config.name,
+                "cluster": host.config.cluster,
+                "address": host.address,
+                "socket": host.socket_path,
+                "pid": os.getpid(),
+            }
+        )
+    elif event == "listening":
+        click.echo(
+            f"{host.config.name} ({host.peer}) of cluster {host.config.cluster} listens on "
+            f"{host.address}"
+        )
+    else:
+        click.echo(f"{host.config.name} is ready")
