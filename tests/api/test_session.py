@@ -1,0 +1,270 @@
+"""Commands have their effect once, and the caller learns whether they had it."""
+
+import asyncio
+
+import pytest
+
+from mabeam_p2p.api import session as session_module
+from mabeam_p2p.api.session import Profile, Session
+from mabeam_p2p.commands import AppendJournal, CloseSession, Command, OpenSession
+from mabeam_p2p.errors import (
+    Closed,
+    DaemonNotRunning,
+    NameTaken,
+    NoQuorum,
+    OutcomeUnknown,
+    Overloaded,
+    Rejected,
+)
+from mabeam_p2p.events import AgentLeft, QuorumChanged
+from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, AgentId
+from mabeam_p2p.records import Agent
+from mabeam_p2p.requests import Committed, Failed, Refused, Request, Submit
+from tests.api.fakes import PEER, FakePeer, Reply, attachment, usual
+from tests.eventually import eventually
+from tests.in_loop import in_loop
+
+ITEM = AppendJournal(CLUSTER_SESSION, 0, "run", b"\x01")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RETRY_SECONDS", "RETRY_SECONDS_MAX"):
+        monkeypatch.setattr(session_module, name, 0.001)
+    monkeypatch.setattr(session_module, "RENEWAL_SECONDS", 0.05)
+    monkeypatch.setattr(session_module, "NAME_GRACE_SECONDS", 0.01)
+
+
+async def opened(peer: FakePeer, **limits: int) -> Session:
+    async def renewed() -> None:
+        peer.asked.append(Submit(ITEM))
+
+    session = Session(attachment(peer, **limits), Profile("a", ("vision",)), renewed)
+    await session.open()
+    return session
+
+
+def failing(peer: FakePeer, *replies: Reply) -> None:
+    """Reply so to the next commands, then as usual."""
+    pending = list(replies)
+
+    def reply(request: Request) -> Reply:
+        return pending.pop(0) if pending and isinstance(request, Submit) else usual(request)
+
+    peer.reply = reply
+
+
+@in_loop
+async def test_session_is_opened_with_number_one_under_a_drawn_id() -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    [command] = peer.commands()
+    assert isinstance(command, OpenSession)
+    assert (command.session, command.sequence) == (session.id, 1)
+    assert 0 < session.id <= INTEGER_MAX
+    assert (command.agent, command.peer, command.epoch) == ("a@ant", PEER, 1)
+    assert command.groups == ("vision",)
+
+
+@in_loop
+async def test_numbers_count_up_in_the_session() -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    await asyncio.gather(*(session.commit(ITEM, "item", 1) for _ in range(3)))
+    assert [command.sequence for command in peer.commands()] == [1, 2, 3, 4]
+    assert {command.session for command in peer.commands()} == {session.id}
+
+
+@in_loop
+async def test_command_of_unknown_outcome_is_sent_again_under_its_number() -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    failing(peer, Failed("unknown", ""), Failed("no_quorum", ""), Failed("overloaded", ""))
+    assert await session.commit(ITEM, "item", 1) == Committed(1, 1, 1)
+    assert [command.sequence for command in peer.commands()] == [1, 2, 2, 2, 2]
+
+
+@in_loop
+async def test_outcome_is_unknown_only_when_the_time_is_up() -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    peer.reply = lambda request: Failed("unknown", "the leader went away")
+    with pytest.raises(OutcomeUnknown, match="may have been done"):
+        await session.commit(ITEM, "item", 0.02)
+    assert len(peer.commands()) > 2
+
+
+@pytest.mark.parametrize(("reason", "error"), [("no_quorum", NoQuorum), ("overloaded", Overloaded)])
+@in_loop
+async def test_what_was_certainly_not_done_is_said_at_once(
+    reason: str, error: type[Exception]
+) -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    failing(peer, Failed(reason, ""))
+    with pytest.raises(error, match="certainly not done"):
+        await session.commit(ITEM, "item", 1)
+    assert len(peer.commands()) == 2
+
+
+@in_loop
+async def test_certainly_not_is_never_said_after_maybe() -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    failing(peer, Failed("unknown", ""), *[Failed("no_quorum", "")] * 10_000)
+    with pytest.raises(OutcomeUnknown):
+        await session.commit(ITEM, "item", 0.02)
+
+
+@in_loop
+async def test_no_number_is_drawn_beyond_the_window_of_the_oldest() -> None:
+    peer = FakePeer()
+    session = await opened(peer, session_window=4)
+    peer.reply = lambda request: None
+    tasks = [asyncio.create_task(session.ask(ITEM, 1)) for _ in range(6)]
+    await eventually(lambda: len(peer.waiting) == 4)
+    # All but the oldest are answered: it alone keeps the others back.
+    for answered in peer.waiting[1:4]:
+        answered.set_result(Committed(1, 1))
+    await asyncio.gather(*tasks[1:4])
+    assert [command.sequence for command in peer.commands()] == [1, 2, 3, 4, 5]
+    peer.waiting[0].set_result(Committed(1, 1))
+    await eventually(lambda: len(peer.commands()) == 7)
+    for task in tasks:
+        task.cancel()
+
+
+@in_loop
+async def test_command_that_finds_no_number_in_time_was_certainly_not_done() -> None:
+    peer = FakePeer()
+    session = await opened(peer, session_window=1)
+    peer.reply = lambda request: None
+    first = asyncio.create_task(session.ask(ITEM, 1))
+    await eventually(lambda: peer.waiting)
+    answer = await session.ask(ITEM, 0.01)
+    assert isinstance(answer, Failed)
+    assert answer.reason == "overloaded"
+    first.cancel()
+
+
+@in_loop
+async def test_opening_waits_for_a_quorum_with_a_new_id_each_time() -> None:
+    peer = FakePeer()
+    failing(peer, Failed("no_quorum", ""), Failed("no_quorum", ""))
+    await opened(peer)
+    assert len({command.session for command in peer.commands()}) == 3
+
+
+@in_loop
+async def test_opening_of_unknown_outcome_keeps_its_id() -> None:
+    peer = FakePeer()
+    failing(peer, Failed("unknown", ""), Failed("unknown", ""))
+    await opened(peer)
+    assert len({command.session for command in peer.commands()}) == 1
+
+
+@in_loop
+async def test_held_name_is_waited_for_while_its_holder_may_be_dead() -> None:
+    peer = FakePeer()
+    failing(peer, Refused("name_taken", ""), Refused("name_taken", ""))
+    await opened(peer)
+    failing(peer, *[Refused("name_taken", "a@ant is there")] * 10_000)
+    with pytest.raises(NameTaken, match="a@ant is there"):
+        await opened(peer)
+
+
+@in_loop
+async def test_session_that_the_log_has_ended_is_opened_again() -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    first = session.id
+    agent = Agent(AgentId("a@ant"), PEER, 1, first, (), True, True, (), 1)
+    peer.tell(AgentLeft(agent, "departed"))
+    await eventually(lambda: Submit(ITEM) in peer.asked)
+    assert session.id != first
+    await session.commit(ITEM, "item", 1)
+    assert peer.commands()[-1].session == session.id
+
+
+@in_loop
+async def test_command_that_meets_an_ended_session_goes_under_the_next_one() -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    first = session.id
+    failing(peer, Refused("unknown_session", ""))
+    await session.commit(ITEM, "item", 1)
+    assert session.id != first
+
+
+@in_loop
+async def test_command_that_may_have_been_done_is_not_sent_under_another_session() -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    failing(peer, Failed("unknown", ""), Refused("unknown_session", ""))
+    with pytest.raises(OutcomeUnknown):
+        await session.commit(ITEM, "item", 1)
+    items = [command for command in peer.commands() if isinstance(command, AppendJournal)]
+    assert len(items) == 2
+
+
+@in_loop
+async def test_while_no_session_can_be_opened_commands_fail_unsent() -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    peer.reply = lambda request: (
+        Failed("no_quorum", "") if isinstance(request, Submit) else usual(request)
+    )
+    session.renew()
+    with pytest.raises(NoQuorum):
+        await session.commit(ITEM, "item", 1)
+    assert not any(isinstance(command, AppendJournal) for command in peer.commands())
+    await session.close()
+
+
+@in_loop
+async def test_daemon_that_is_away_leaves_the_outcome_open() -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    failing(peer, DaemonNotRunning("gone"))
+    await session.commit(ITEM, "item", 1)
+    assert [command.sequence for command in peer.commands()] == [1, 2, 2]
+
+
+@in_loop
+async def test_refusals_of_the_log_are_raised_with_their_reason() -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    failing(peer, Refused("invalid", "malformed"))
+    with pytest.raises(Rejected, match="malformed") as caught:
+        await session.commit(ITEM, "item", 1)
+    assert caught.value.reason == "invalid"
+
+
+@in_loop
+async def test_closing_ends_the_session_in_the_log_once_and_refuses_what_comes_after() -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    peer.tell(QuorumChanged(True))
+    await session.close()
+    await session.close()
+    ends = [command for command in peer.commands() if isinstance(command, CloseSession)]
+    assert [end.session for end in ends] == [session.id]
+    with pytest.raises(Closed):
+        await session.commit(ITEM, "item", 1)
+
+
+@in_loop
+async def test_session_zero_opens_numbers_and_repeats_nothing() -> None:
+    peer = FakePeer()
+
+    async def renewed() -> None:
+        raise AssertionError("never lost")
+
+    session = Session(attachment(peer), None, renewed)
+    await session.open()
+    assert peer.commands() == []
+    failing(peer, Failed("unknown", ""))
+    with pytest.raises(OutcomeUnknown):
+        await session.commit(ITEM, "item", 1)
+    command: Command = peer.commands()[0]
+    assert (command.session, command.sequence) == (0, 0)
