@@ -42,11 +42,13 @@ def run_one(seed: int, seconds: float, trace: bool) -> int:
     return 0 if report.violation is None else 1
 
 
-def run_many(seeds: range, seconds: float, jobs: int) -> int:
+def run_many(seeds: range, seconds: float, jobs: int, within: float, stop: bool) -> int:
+    """`within`: seconds after which no further report is awaited; 0: no bound."""
     started = time.monotonic()
-    steps = failures = 0
+    runs = steps = failures = 0
     cluster_seconds = 0.0
     for report in reports(seeds, seconds, jobs):
+        runs += 1
         steps += report.steps
         cluster_seconds += report.seconds
         if report.violation is not None:
@@ -54,9 +56,13 @@ def run_many(seeds: range, seconds: float, jobs: int) -> int:
             print(line(report))
             print(f"  {report.violation}")
             print(f"  replay: {replay_command(report.seed, seconds)}", flush=True)
+            if stop:
+                break
+        if within and time.monotonic() - started > within:
+            break
     elapsed = time.monotonic() - started
     print(
-        f"{len(seeds)} runs, {cluster_seconds / 3600:.2f} cluster-hours, {steps} steps, "
+        f"{runs} runs, {cluster_seconds / 3600:.2f} cluster-hours, {steps} steps, "
         f"{steps / elapsed:.0f} steps/s on {jobs} processes, {failures} violations, "
         f"{elapsed:.1f} s"
     )
@@ -74,11 +80,13 @@ def main() -> int:
         "--seconds", type=float, default=SECONDS, help="virtual time of the storm (default 20)"
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--stop", action="store_true", help="end at the first violation")
+    parser.add_argument("--within", type=float, default=0, help="end after so many seconds")
     options = parser.parse_args()
     if options.seed is not None:
         return run_one(options.seed, options.seconds, options.trace)
     seeds = range(options.first, options.first + options.seeds)
-    return run_many(seeds, options.seconds, options.jobs)
+    return run_many(seeds, options.seconds, options.jobs, options.within, options.stop)
 
 
 if __name__ == "__main__":

@@ -154,14 +154,15 @@ class SimulatedAgent:
     def _next(self, session: SessionId) -> None:
         if not self._is_open or session != self._session:
             return
-        draw = self._random.random()
-        if draw < 0.5:
-            self.append()
-        elif draw < 0.65:
+        if self._random.random() < self._workload.weather.agents.reads:
             self.read(self._key(), linearizable=True, done=self._think)
-        elif draw < 0.7:
+            return
+        draw = self._random.random()
+        if draw < 0.6:
+            self.append()
+        elif draw < 0.67:
             self.read(self._key(), linearizable=False, done=self._think)
-        elif draw < 0.8:
+        elif draw < 0.77:
             self._arrive()
         elif draw < 0.84:
             self._propose()

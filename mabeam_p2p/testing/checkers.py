@@ -4,7 +4,7 @@ They judge what left a peer, against what is durable at that moment, and never a
 believes, but for the few figures of `stepped`. Ghost state lives outside the peers and survives
 their crashes. I9, I12 and I13 judge outcomes and stand in `outcomes`; I14 at the end of a run.
 
-    I1  election safety        one leader a term
+    I1  election safety        one leader a term, voted for by a majority
     I2  vote once              one vote for each (term, peer)
     I3  durable before send    terms, votes, candidacies and acknowledgements are on disk
     I4  monotone               term, vote in its term, commit, applied, epoch
@@ -185,7 +185,8 @@ class Checkers:
                 raise Violation("I8", f"{ghost.peer} applied another log to {applied_index}")
 
     def matched(self, leader: Ghost, follower: PeerId, match_index: int) -> None:
-        """The leader counts `follower` as holding the log up to `match_index`. I10."""
+        """The leader counts `follower` as holding the log up to `match_index`, and did not before.
+        I10."""
         ghost = self.ghosts.get(follower)
         durable = None if ghost is None else ghost.disk.log.hash_at(match_index)
         if durable is None or durable != leader.log.hash_at(match_index):
@@ -263,6 +264,10 @@ class Checkers:
         state = ghost.disk.hard_state
         if state.term < term or (state.term == term and state.vote != ghost.peer):
             raise Violation("I3", f"{ghost.peer} leads in {term} with {state} on disk")
+        voters = ghost.log.voters
+        granted = [voter for voter in voters if self.votes.get((term, voter)) == ghost.peer]
+        if len(granted) <= len(voters) // 2:
+            raise Violation("I1", f"{ghost.peer} leads in {term} by {granted} of {voters}")
         if ghost.term != term:
             return  # It has stepped down already; its log is no longer that of the election.
         # Lower terms only: a paused peer may lawfully win an old term late.

@@ -7,7 +7,7 @@ from mabeam_p2p.effects import Effect
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.protocol.node import Node
-from mabeam_p2p.requests import Answer
+from mabeam_p2p.requests import Answer, Request
 from mabeam_p2p.testing.checkers import Ghost
 from mabeam_p2p.testing.disk import Disk
 
@@ -20,14 +20,17 @@ class Host:
     __slots__ = (
         "address",
         "backlog",
+        "began_at",
         "clock_offset",
         "clock_rate",
         "disk",
         "durable",
         "ghost",
+        "heard",
         "held",
         "idle_ticks",
         "inputs",
+        "late_requests",
         "letter",
         "life",
         "links",
@@ -58,9 +61,13 @@ class Host:
         self.ghost = Ghost(peer, self.disk)
         self.paused_until = 0
         self.backlog: list[Frame] = []
-        self._begin()
+        self.late_requests: list[tuple[int, Request]] = []
+        self._begin(0)
 
-    def _begin(self) -> None:
+    def _begin(self, now: int) -> None:
+        self.began_at = now
+        self.heard: dict[PeerId, int] = {}
+        """When a frame of each peer came last."""
         self.links: dict[PeerId, str] = {}
         self.outgoing: dict[PeerId, list[Message]] = {}
         self.held: list[Effect] = []
@@ -78,10 +85,10 @@ class Host:
         self.matches: dict[PeerId, int] = {}
         """Match indices that were checked, while it leads."""
 
-    def begin(self) -> None:
+    def begin(self, now: int) -> None:
         """A new process."""
         self.life += 1
-        self._begin()
+        self._begin(now)
 
     def local(self, time: int) -> float:
         """This host's monotonic seconds at `time`."""

@@ -24,6 +24,7 @@ from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.requests import Request
 from mabeam_p2p.testing.checkers import Checkers, CommitListener, Violation
 from mabeam_p2p.testing.host import Host, Reply
+from mabeam_p2p.testing.inspection import check_figures, check_quorum
 from mabeam_p2p.testing.links import Links
 from mabeam_p2p.testing.weather import Clog, Crash, Cut, Fault, Pause, Reset, Weather
 
@@ -134,7 +135,7 @@ class Simulator:
         assert host.node is None, "runs already"
         if host.life and self.weather.processes.moves:
             host.address = f"10.0.0.{host.number + 1}:{7000 + host.life}"
-        host.begin()
+        host.begin(self.now)
         host.clock_offset = self._process.uniform(0, 1e5) - self.now * 1e-6 * host.clock_rate
         wall = WALL_START + self.now * 1e-6 + self._process.uniform(-1, 1)
         host.ghost = self.checkers.started(host.peer, host.disk)
@@ -168,6 +169,7 @@ class Simulator:
             return
         host.node = None
         host.backlog.clear()
+        host.late_requests.clear()
         host.paused_until = 0
         host.life += 1
         if self._listening.get(host.address) is host:
@@ -187,14 +189,10 @@ class Simulator:
         if self._trace:
             self._say(host, f"is asked {token}: {request}")
         if self.now < host.paused_until:
-            self.at(host.paused_until, self._ask_late, host, host.life, token, request)
+            host.late_requests.append((token, request))
         else:
             self._input(host, 1, host.node.request(token, request, host.local(self.now)))
         return token
-
-    def _ask_late(self, host: Host, life: int, token: int, request: Request) -> None:
-        if host.life == life and host.node is not None:
-            self._input(host, 1, host.node.request(token, request, host.local(self.now)))
 
     # ---- faults ------------------------------------------------------------------------------
 
@@ -238,13 +236,25 @@ class Simulator:
     def _resume(self, host: Host, life: int) -> None:
         if host.life != life or host.node is None or host.paused_until > self.now:
             return
-        frames = list(host.backlog)
-        host.backlog.clear()
+        # Everything is due at once, and nothing says what the process looks at first.
+        frames, requests = host.backlog, host.late_requests
+        host.backlog, host.late_requests = [], []
+        requests_first = self._process.random() < 0.5
+        if requests_first:
+            self._ask_late(host, requests)
         if self._process.random() < 0.5:
             self._tick(host)
         for frame in frames:
             self._receive(host, frame)
+        if not requests_first:
+            self._ask_late(host, requests)
         self._schedule_tick(host)
+
+    def _ask_late(self, host: Host, requests: list[tuple[int, Request]]) -> None:
+        node = host.node
+        assert node is not None, "a request to nobody"
+        for token, request in requests:
+            self._input(host, 1, node.request(token, request, host.local(self.now)))
 
     # ---- turns -------------------------------------------------------------------------------
 
@@ -274,26 +284,8 @@ class Simulator:
         self._execute(host, node.flush(host.local(self.now)))
         if host.outgoing:
             self._ship(host)
-        self._check(host, node)
+        check_figures(self.checkers, host, node)
         self._schedule_tick(host)
-
-    def _check(self, host: Host, node: Node) -> None:
-        replication = node.replication
-        leadership = replication.leadership
-        ghost = host.ghost
-        self.checkers.stepped(
-            ghost, leadership is not None, replication.commit_index, node.machine.applied_index
-        )
-        if leadership is None:
-            if host.matches:
-                host.matches = {}
-            return
-        matches = host.matches
-        for peer, progress in leadership.progress.items():
-            match_index = progress.match_index
-            if matches.get(peer, 0) != match_index:
-                self.checkers.matched(ghost, peer, match_index)
-                matches[peer] = match_index
 
     def _schedule_tick(self, host: Host) -> None:
         node = host.node
@@ -326,6 +318,8 @@ class Simulator:
         if self._trace:
             self._say(host, "ticks")
         effects = node.tick(host.local(self.now))
+        if node.replication.leadership is not None:
+            check_quorum(host, node, self.now, self.weather.timing.election_timeout_seconds)
         soon = self.now - host.ticked_at <= IDLE_TICK_GAP + self.weather.processes.turn
         host.ticked_at = self.now
         host.idle_ticks = 0 if effects or not soon else host.idle_ticks + 1
@@ -362,7 +356,9 @@ class Simulator:
                     self._say(host, f"answers {effect.token}: {effect.answer}")
                 reply = host.waiting.pop(effect.token, None)
                 if host.node is not None:
-                    self._check(host, host.node)  # What the answer rests on comes first.
+                    check_figures(
+                        self.checkers, host, host.node
+                    )  # What the answer rests on comes first.
                 if reply is None:
                     raise Violation("answers", f"{host.peer} answers {effect} twice or to nobody")
                 reply(effect.answer)
@@ -484,6 +480,7 @@ class Simulator:
         if self._trace:
             self._say(host, f"receives {self._name(frame.source)} #{frame.sequence}")
         host.idle_ticks = 0
+        host.heard[frame.source] = self.now
         self._input(host, 4, node.receive(frame, host.local(self.now)))
 
     # ---- words -------------------------------------------------------------------------------

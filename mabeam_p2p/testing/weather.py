@@ -58,6 +58,8 @@ class Agents(Struct, frozen=True):
     think: int = 20_000
     """Mean pause before the next operation."""
     outstanding: int = 1
+    reads: float = 0.15
+    """Share of linearizable reads."""
     keys: int = 2
     variables: int = 2
 
@@ -211,6 +213,7 @@ def draw(random: Random) -> Weather:
             per_peer=random.choice((1, 1, 2)),
             think=random.choice((2_000, 20_000, 100_000)),
             outstanding=random.choice((1, 2, 6)),
+            reads=random.choice((0.1, 0.6)),
             keys=random.choice((1, 3)),
             variables=random.choice((1, 4)),
         ),

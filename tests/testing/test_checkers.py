@@ -64,6 +64,8 @@ class World:
             self.sync(voter)
             if voter != peer:
                 self.send(voter, peer, VoteReply(0, term, granted=True, pre=False, higher=False))
+            else:
+                self.send(peer, B, VoteRequest(0, term, STANDING, pre=False, transfer=False))
         self.send(peer, B if peer == A else A, Heartbeat(0, term, 0, 1))
 
     def append(self, leader: PeerId, batch: Batch, *holders: PeerId) -> None:
@@ -110,6 +112,14 @@ def test_i1_two_leaders_in_one_term_are_seen(world: World) -> None:
     world.elect(A, 2)
     with broken("I1"):
         world.send(B, C, heartbeat(2))
+
+
+def test_i1_leader_whom_no_majority_voted_for_is_seen(world: World) -> None:
+    world.write(A, HardState(0, 2, A))
+    world.sync(A)
+    world.send(A, B, VoteRequest(0, 2, STANDING, pre=False, transfer=False))
+    with broken("I1"):
+        world.send(A, B, heartbeat(2))
 
 
 def test_i2_second_vote_in_one_term_is_seen(world: World) -> None:
@@ -306,6 +316,7 @@ def test_i7_leader_without_what_lower_terms_committed_is_seen(world: World) -> N
 def test_i7_leader_of_an_older_term_need_not_hold_what_came_later(world: World) -> None:
     world.write(C, HardState(0, 2, C))
     world.sync(C)
+    world.checkers.votes.update({(2, B): C, (2, C): C, (3, A): A, (3, B): A})
     for peer in (A, B):
         world.write(peer, HardState(0, 3, A))
         world.sync(peer)

@@ -1,0 +1,47 @@
+"""The few figures that are read from a node itself, for the checkers to judge."""
+
+from mabeam_p2p.protocol.node import Node
+from mabeam_p2p.testing.checkers import Checkers, Violation
+from mabeam_p2p.testing.host import Host
+from mabeam_p2p.testing.weather import SECOND
+
+LEADS_UNHEARD = 4
+"""Election timeouts of silence that no leader survives, whatever its clock."""
+
+
+def check_figures(checkers: Checkers, host: Host, node: Node) -> None:
+    """After an input: commit and applied index, and how far a leader counts each follower."""
+    replication = node.replication
+    leadership = replication.leadership
+    checkers.stepped(
+        host.ghost, leadership is not None, replication.commit_index, node.machine.applied_index
+    )
+    if leadership is None:
+        if host.matches:
+            host.matches = {}
+        return
+    matches = host.matches
+    for peer, progress in leadership.progress.items():
+        match_index = progress.match_index
+        before = matches.get(peer, 0)
+        if before != match_index:
+            if match_index < before:
+                raise Violation("I10", f"{host.peer} lets {peer} go back from {before}")
+            checkers.matched(host.ghost, peer, match_index)
+            matches[peer] = match_index
+
+
+def check_quorum(host: Host, node: Node, now: int, election_timeout: float) -> None:
+    """A leader that has long heard nothing from a majority has stepped down (Raft §6)."""
+    voters = node.replication.voters
+    bound = int(LEADS_UNHEARD * election_timeout * SECOND)
+    if now < host.paused_until + bound:
+        return
+    heard = host.heard
+    near = sum(
+        1
+        for voter in voters
+        if voter == host.peer or now - heard.get(voter, host.began_at) <= bound
+    )
+    if near <= len(voters) // 2:
+        raise Violation("I19", f"{host.peer} leads and hears {near} of {len(voters)}")

@@ -1,0 +1,317 @@
+"""The bugs that tools/mutants plants: each is a small edit of the protocol or of the machine.
+
+Most were made by somebody once. Each names the rule that it breaks and the test, if there is one,
+that was written for it; the simulator must find the others, and finds most of them too.
+"""
+
+from typing import NamedTuple
+
+REPLICATION = "mabeam_p2p/protocol/replication/replication.py"
+LEADERSHIP = "mabeam_p2p/protocol/replication/leadership.py"
+QUORUM = "mabeam_p2p/protocol/quorum.py"
+MACHINE = "mabeam_p2p/machine/machine.py"
+BARRIERS = "mabeam_p2p/machine/barriers.py"
+BALLOTS = "mabeam_p2p/machine/ballots.py"
+
+RAFT = ("tests/protocol/test_replication.py", "tests/paper")
+"""Tests that a rule of Raft was written down in."""
+
+
+class Edit(NamedTuple):
+    """Replace `old`, which stands once in `path`."""
+
+    path: str
+    old: str
+    new: str
+
+
+class Mutant(NamedTuple):
+    name: str
+    what: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...] = ()
+    """Written for this bug: tried before the simulator."""
+
+
+MUTANTS = (
+    Mutant(
+        "M1",
+        "the vote is not stored",
+        (
+            Edit(
+                REPLICATION,
+                "HardState(self.log_id, term, vote)",
+                "HardState(self.log_id, term, NOBODY)",
+            ),
+        ),
+    ),
+    Mutant(
+        "M2",
+        "the term is not stored",
+        (
+            Edit(
+                REPLICATION,
+                "self._term_persist = self._outbox.persist(HardState(self.log_id, term, vote))",
+                "self._term_persist = 0",
+            ),
+        ),
+    ),
+    Mutant(
+        "M3a",
+        "a vote leaves before it is on the disk",
+        (
+            Edit(
+                REPLICATION,
+                "reply = VoteReply(self.log_id, term, granted, pre, higher)\n"
+                "        self._outbox.send(target, reply, self._term_persist)",
+                "reply = VoteReply(self.log_id, term, granted, pre, higher)\n"
+                "        self._outbox.send(target, reply)",
+            ),
+        ),
+    ),
+    Mutant(
+        "M3b",
+        "an acknowledgement leaves before the batch is on the disk",
+        (
+            Edit(
+                REPLICATION,
+                "self._outbox.send(target, reply, max(self._log_persist, self._term_persist))",
+                "self._outbox.send(target, reply, self._term_persist)",
+            ),
+        ),
+    ),
+    Mutant(
+        "M3c",
+        "the leader counts itself before its own disk has the batch",
+        (
+            Edit(
+                LEADERSHIP,
+                "self.durable_index if voter == self._peer else self.progress[voter].match_index",
+                "self._log.last_index if voter == self._peer else self.progress[voter].match_index",
+            ),
+        ),
+    ),
+    Mutant(
+        "M4",
+        "the vote is freed when a candidate finds a leader in its own term",
+        (
+            Edit(
+                REPLICATION,
+                "        self._candidacy = None\n        self.heard_at = now",
+                "        if self._candidacy is not None:\n            self.vote = NOBODY\n"
+                "        self._candidacy = None\n        self.heard_at = now",
+            ),
+        ),
+        RAFT,
+    ),
+    Mutant(
+        "M5",
+        "the leader commits an older term's batch by counting (figure 8)",
+        (
+            Edit(
+                LEADERSHIP,
+                "if held <= commit_index or self._log.term_at(held) != self._term:",
+                "if held <= commit_index:",
+            ),
+        ),
+    ),
+    Mutant(
+        "M6a",
+        "votes go to logs that are not up to date",
+        (
+            Edit(
+                REPLICATION,
+                "up_to_date = (request.standing.last_term, request.standing.last_index) >= (",
+                "up_to_date = (9**9, request.standing.last_index) >= (",
+            ),
+        ),
+    ),
+    Mutant(
+        "M6b",
+        "logs are compared by length alone",
+        (
+            Edit(
+                REPLICATION,
+                "up_to_date = (request.standing.last_term, request.standing.last_index) >= (\n"
+                "            self.log.last_term,",
+                "up_to_date = (0, request.standing.last_index) >= (\n            0,",
+            ),
+        ),
+        RAFT,
+    ),
+    Mutant(
+        "M7",
+        "a follower truncates at every append",
+        (
+            Edit(
+                REPLICATION,
+                "if self.log.term_at(batch.last_index) != batch.term:",
+                "if position == 0:",
+            ),
+        ),
+    ),
+    Mutant(
+        "M8",
+        "a follower commits up to its last index instead of the last verified",
+        (
+            Edit(
+                REPLICATION,
+                "min(commit_index, self._verified_index)",
+                "min(commit_index, self.log.last_index)",
+            ),
+        ),
+        RAFT,
+    ),
+    Mutant(
+        "M9",
+        "a follower acknowledges its last index instead of the last verified",
+        (
+            Edit(
+                REPLICATION,
+                "self.log_id, self.term, True, self._verified_index, message.previous_index",
+                "self.log_id, self.term, True, self.log.last_index, message.previous_index",
+            ),
+        ),
+        RAFT,
+    ),
+    Mutant(
+        "M10a",
+        "the match index may go back",
+        (
+            Edit(
+                LEADERSHIP,
+                "progress.match_index = max(progress.match_index, reply.match_index)",
+                "progress.match_index = reply.match_index",
+            ),
+        ),
+        RAFT,
+    ),
+    Mutant(
+        "M10b",
+        "the commit index may go back",
+        (
+            Edit(
+                REPLICATION,
+                "self.commit_index = max(self.commit_index, index)",
+                "self.commit_index = index",
+            ),
+        ),
+    ),
+    Mutant(
+        "M11a",
+        "the position before an append is not compared",
+        (
+            Edit(
+                REPLICATION,
+                "if self.log.term_at(message.previous_index) != message.previous_term:",
+                "if self.log.term_at(message.previous_index) is None:",
+            ),
+        ),
+        RAFT,
+    ),
+    Mutant(
+        "M11b",
+        "a leader of an older term is followed",
+        (
+            Edit(
+                REPLICATION,
+                "if term < self.term or (term == self.term and self.leadership is not None):",
+                "if self.leadership is not None:",
+            ),
+        ),
+        RAFT,
+    ),
+    Mutant(
+        "M12a",
+        "a vote that comes twice counts twice",
+        (
+            Edit(REPLICATION, "if voter not in self._votes:", "if voter:"),
+            Edit(
+                QUORUM,
+                "agreeing = sum(1 for voter in voters if voter in granted)",
+                "agreeing = len(granted)",
+            ),
+        ),
+        RAFT,
+    ),
+    Mutant(
+        "M12b",
+        "votes of an older term count",
+        (
+            Edit(
+                REPLICATION,
+                "and reply.granted\n            and reply.term == self.term",
+                "and reply.granted",
+            ),
+        ),
+        RAFT,
+    ),
+    Mutant(
+        "M13",
+        "half is a majority",
+        (Edit(QUORUM, "return count // 2 + 1", "return max(1, count // 2)"),),
+    ),
+    Mutant(
+        "M14a",
+        "the leader answers reads without asking whether it still leads",
+        (Edit(LEADERSHIP, "confirmed = held_by_majority(rounds)", "confirmed = self._round"),),
+        RAFT,
+    ),
+    Mutant(
+        "M14b",
+        "the leader answers reads before its first batch is committed",
+        (
+            Edit(
+                LEADERSHIP,
+                "if not self._reads or commit_index < self.first_index:",
+                "if not self._reads:",
+            ),
+        ),
+    ),
+    Mutant(
+        "M15",
+        "a command that comes twice has its effect twice",
+        (
+            Edit(
+                MACHINE,
+                "if recorded is not None:\n                    return recorded",
+                "if False:\n                    return recorded",
+            ),
+        ),
+    ),
+    Mutant(
+        "M16",
+        "a leader without its quorum does not step down",
+        (
+            Edit(
+                REPLICATION,
+                "if self.leadership is not None and not self.leadership.has_quorum(now):",
+                "if False:",
+            ),
+        ),
+        RAFT,
+    ),
+    Mutant(
+        "M19a",
+        "a barrier is released one party early",
+        (
+            Edit(
+                BARRIERS,
+                "if len(running.arrived) == running.parties:",
+                "if len(running.arrived) >= max(1, running.parties - 1):",
+            ),
+        ),
+    ),
+    Mutant(
+        "M19b",
+        "an early acceptance counts the votes cast, not the electorate",
+        (
+            Edit(
+                BALLOTS,
+                "if _accepts(policy, electorate, accepts, electorate):",
+                "if _accepts(policy, electorate, accepts, cast):",
+            ),
+        ),
+        ("tests/machine/test_ballots.py",),
+    ),
+)
