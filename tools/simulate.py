@@ -8,9 +8,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from mabeam_p2p.testing.trial import Report, replay_command, run
-
-SECONDS = 20.0
+from mabeam_p2p.testing.trial import STORM_SECONDS, Report, replay_command, run
 
 
 def reports(seeds: Iterable[int], seconds: float, jobs: int) -> Iterator[Report]:
@@ -77,7 +75,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="this one alone")
     parser.add_argument("--trace", action="store_true", help="with --seed: print every event")
     parser.add_argument(
-        "--seconds", type=float, default=SECONDS, help="virtual time of the storm (default 20)"
+        "--seconds",
+        type=float,
+        default=STORM_SECONDS,
+        help="virtual time of the storm (default 20)",
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--stop", action="store_true", help="end at the first violation")

@@ -23,6 +23,7 @@ from mabeam_p2p.wire.codec import CborCodec
 
 DIGESTS_EVERY = SECOND // 2
 CALM_SECONDS_MAX = 120
+STORM_SECONDS = 20.0
 
 
 class Report(Struct, frozen=True):
@@ -187,7 +188,7 @@ class Trial:
 
 def run(
     seed: int | str,
-    seconds: float = 20.0,
+    seconds: float = STORM_SECONDS,
     weather: Weather | None = None,
     trace: Callable[[str], None] | None = None,
 ) -> Report:
@@ -226,6 +227,6 @@ def _place(error: BaseException) -> str:
     return f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}"
 
 
-def replay_command(seed: int | str, seconds: float) -> str:
+def replay_command(seed: int | str, seconds: float = STORM_SECONDS) -> str:
     """What a person types to see this run again."""
     return f"tools/simulate --seed {seed} --seconds {seconds:g}"
