@@ -258,10 +258,14 @@ class Batch:
         changed: Callable[[str, object], VariableChange],
         write: Callable[[tuple[VariableChange, ...]], Awaitable[Acknowledgement]],
     ) -> None:
-        self.acknowledgement: Acknowledgement | None = None
         self._changed = changed
         self._write = write
         self._changes: dict[str, VariableChange] = {}
+        self._acknowledgement: Acknowledgement | None = None
+
+    @property
+    def acknowledgement(self) -> Acknowledgement | None:
+        return self._acknowledgement
 
     def __setitem__(self, name: str, value: object) -> None:
         self._changes[name] = self._changed(name, value)
@@ -279,7 +283,7 @@ class Batch:
         trace: TracebackType | None,
     ) -> None:
         if kind is None and self._changes:
-            self.acknowledgement = await self._write(tuple(self._changes.values()))
+            self._acknowledgement = await self._write(tuple(self._changes.values()))
 
 
 def _wait_count(wait: Wait) -> int:

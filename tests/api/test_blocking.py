@@ -1,0 +1,148 @@
+"""The blocking names are the same names, and they do the same."""
+
+import inspect
+import os
+import threading
+
+import pytest
+
+import mabeam_p2p
+from mabeam_p2p import Proposal, Vote, blocking
+from mabeam_p2p.api import agent, barriers, connecting, journals, parameters, peer, streams
+from mabeam_p2p.api import variables as shared
+
+PAIRS = {
+    "Agent": (agent.Agent, blocking.Agent),
+    "Barrier": (barriers.Barrier, blocking.Barrier),
+    "Batch": (shared.Batch, blocking.Batch),
+    "Group": (agent.Group, blocking.Group),
+    "Journal": (journals.Journal, blocking.Journal),
+    "Parameters": (parameters.Parameters, blocking.Parameters),
+    "Peer": (peer.Peer, blocking.Peer),
+    "Variables": (shared.Variables, blocking.Variables),
+}
+
+INSIDE = {
+    # Between the parts of the package, not for users.
+    "Agent": {"consider_open", "on_close", "session"},
+}
+
+
+def public(kind: object) -> set[str]:
+    return {name for name in dir(kind) if not name.startswith("_")}
+
+
+def shape(function: object) -> list[tuple[str, object, object]]:
+    """Name, kind and default of each parameter."""
+    assert callable(function)
+    return [
+        (parameter.name, parameter.kind, parameter.default)
+        for parameter in inspect.signature(function).parameters.values()
+    ]
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_blocking_class_has_the_same_names_with_the_same_parameters(name: str) -> None:
+    awaited, plain = PAIRS[name]
+    assert public(plain) == public(awaited) - INSIDE.get(name, set())
+    for method in public(plain):
+        one, other = getattr(awaited, method), getattr(plain, method)
+        assert isinstance(one, property) == isinstance(other, property)
+        if callable(one):
+            assert shape(one) == shape(other), method
+
+
+@pytest.mark.parametrize("name", ["join", "connect"])
+def test_entrances_take_the_same_arguments(name: str) -> None:
+    awaited = {"join": peer.join, "connect": connecting.connect}[name]
+    assert shape(awaited) == shape(getattr(blocking, name))
+
+
+def test_every_handle_of_the_package_has_a_blocking_one() -> None:
+    handles = {
+        name
+        for name in mabeam_p2p.__all__
+        if inspect.isclass(found := getattr(mabeam_p2p, name))
+        and any(inspect.iscoroutinefunction(member) for member in vars(found).values())
+    }
+    assert handles <= set(PAIRS)
+    assert set(PAIRS) <= set(blocking.__all__)
+    assert "close" in public(streams.Stream) & public(blocking.Stream)
+
+
+@pytest.mark.slow
+def test_blocking_agents_decide_share_and_meet() -> None:
+    seeds: list[str] = []
+    peers = []
+    for number in range(3):
+        config = mabeam_p2p.Config(
+            name=f"p{number}", mdns=False, data_dir=":memory:", seeds=tuple(seeds)
+        )
+        host = blocking.Peer(config)
+        host.start()
+        seeds.append(host.status().address)
+        peers.append(host)
+    try:
+        agents = [host.agent("a") for host in peers]
+        assert public(agents[0]) == public(agents[0]._own) - INSIDE["Agent"]
+        for one in agents:
+
+            @one.on_proposal("rate")
+            def judge(proposal: Proposal, one: blocking.Agent = one) -> Vote:
+                # A plain evaluator may ask the blocking agent itself.
+                return Vote.accept(f"{len(one.members())} members")
+
+        decision = agents[0].propose("rate", 0.5)
+        assert (decision.accepted, agents[0].parameters["rate"]) == (True, 0.5)
+        agents[0].variables.set("epsilon", 1, wait="all")
+        changes = agents[1].variables.watch("epsilon")
+        assert next(changes).value == 1
+        with agents[0].variables.batch(wait="all") as batch:
+            batch["epsilon"] = 2
+        assert next(iter(changes)).value == 2
+        changes.close()
+        with pytest.raises(StopIteration):
+            next(changes)
+        inside = []
+
+        def enter(one: blocking.Agent) -> None:
+            with one.barrier("epoch", parties=3) as release:
+                inside.append(release.order)
+
+        threads = [threading.Thread(target=enter, args=(one,)) for one in agents]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert sorted(inside) == [0, 1, 2]
+        assert agents[2].journal("run").append("x") == 1
+        assert agents[1].journal("run").read()[0].value == "x"
+    finally:
+        closers = [threading.Thread(target=host.close) for host in peers]
+        for closer in closers:
+            closer.start()
+        for closer in closers:
+            closer.join(30)
+
+
+def test_call_from_its_own_loop_is_refused_instead_of_waiting_for_itself() -> None:
+    from mabeam_p2p.blocking.loop import LOOP
+
+    def inner() -> int:
+        return LOOP.call(lambda: 1)
+
+    assert LOOP.call(lambda: 2) == 2
+    with pytest.raises(RuntimeError, match="plain function"):
+        LOOP.call(inner)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_child_begins_a_loop_of_its_own() -> None:
+    from mabeam_p2p.blocking.loop import LOOP
+
+    assert LOOP.call(lambda: 1) == 1
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if LOOP.call(lambda: 1) == 1 else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
