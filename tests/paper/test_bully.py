@@ -116,7 +116,7 @@ class Bullies:
         world = self.world
         world.wait(STEP)
         parcels, world.flying = world.flying, []
-        for source, target, message in parcels:
+        for source, target, message, _ in parcels:
             if world[target].is_up and (source, target) not in world.cuts:
                 assert isinstance(message, ReplicationMessage)
                 self._hear(source, target, message)

@@ -38,11 +38,13 @@ def terms_of(log: Iterable[Batch]) -> list[int]:
 
 
 class Parcel(NamedTuple):
-    """A message under way."""
+    """A message under way. lives: of its source and target, as the source knew them; what is from
+    or for an earlier life is dropped, as links do by their epochs."""
 
     source: PeerId
     target: PeerId
     message: Message
+    lives: tuple[int, int]
 
 
 class Disk:
@@ -83,6 +85,7 @@ class Actor:
         self.is_slow = False
         """Whether its disk writes only when it is told to."""
         self.is_up = True
+        self.life = 0
         self.committed_index = 0
 
     def standing(self) -> Standing:
@@ -108,6 +111,7 @@ class World:
         self.cuts: list[tuple[PeerId, PeerId]] = []
         self.limits = limits or Limits()
         self.timing = timing
+        self.learners = learners
         self.ghost = Ghost(self)
         self._noop_number = 0
         self._actors: dict[PeerId, Actor] = {}
@@ -117,8 +121,6 @@ class World:
             term = (terms or {}).get(peer, log[-1].term if log else 0)
             self._actors[peer] = Actor(peer, Disk(HardState(0, term, NOBODY), log))
             self.start(peer)
-        for peer in self._actors:
-            self[peer].core.set_learners(learners, self.now)
 
     def __getitem__(self, peer: PeerId) -> Actor:
         return self._actors[peer]
@@ -135,6 +137,7 @@ class World:
         actor.durable = actor.committed_index = 0
         actor.unwritten, actor.held = [], []
         actor.is_up = True
+        actor.life += 1
         actor.core = Replication(
             peer,
             hard_state=actor.disk.state,
@@ -144,6 +147,7 @@ class World:
             outbox=actor.outbox,
             now=self.now,
         )
+        actor.core.set_learners(self.learners, self.now)
 
     def crash(self, peer: PeerId, kept: int = 0) -> None:
         """The process ends; of what its disk had not finished, the first `kept` records stay."""
@@ -259,7 +263,8 @@ class World:
         """One message arrives, whether it is under way or a copy of an older one."""
         if parcel in self.flying:
             self.flying.remove(parcel)
-        self.hear(parcel.source, parcel.target, parcel.message)
+        if parcel.lives == (self[parcel.source].life, self[parcel.target].life):
+            self.hear(parcel.source, parcel.target, parcel.message)
 
     def deliver(self) -> None:
         """Everything under way arrives, and what follows from it, in order of sending."""
@@ -271,7 +276,7 @@ class World:
             parcel = self.flying.pop(0)
             is_cut = (parcel.source, parcel.target) in self.cuts
             if self[parcel.target].is_up and not is_cut:
-                self.hear(parcel.source, parcel.target, parcel.message)
+                self.arrive(parcel)
 
     def hear(self, source: PeerId, target: PeerId, message: Message) -> None:
         assert isinstance(message, ReplicationMessage)
@@ -303,7 +308,8 @@ class World:
 
     def _send(self, actor: Actor, send: Send) -> None:
         self.ghost.hear_claim(actor, send)
-        self.flying.append(Parcel(actor.peer, send.target, send.message))
+        lives = actor.life, self[send.target].life if send.target in self._actors else 0
+        self.flying.append(Parcel(actor.peer, send.target, send.message, lives))
 
 
 class Ghost:
