@@ -255,7 +255,7 @@ MUTANTS = (
         "M14a",
         "the leader answers reads without asking whether it still leads",
         (Edit(LEADERSHIP, "confirmed = held_by_majority(rounds)", "confirmed = self._round"),),
-        RAFT,
+        ("tests/scenarios",),
     ),
     Mutant(
         "M14b",

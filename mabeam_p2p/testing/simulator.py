@@ -18,7 +18,7 @@ from typing import Any, assert_never
 from mabeam_p2p.config import Config
 from mabeam_p2p.effects import Connect, Effects, Notify, Persist, Resolve, Send
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.messages import Frame
+from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.ports import Codec
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.requests import Request
@@ -56,7 +56,7 @@ class Simulator:
         self.checkers = Checkers(listeners)
         self.now = 0
         self.steps = 0
-        self.frames_sent = 0
+        self.on_send: Callable[[Host, PeerId, Message], None] | None = None
         self._trace = trace
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._counter = 0
@@ -68,13 +68,11 @@ class Simulator:
         count = weather.peers
         self.links = Links(count, weather.network, self.stream("net"), self, self._deliver)
         spread = weather.processes.clock_spread
+        # A has the lowest id, so that it coordinates and, all else equal, leads.
+        ids = sorted(f"{self._process.getrandbits(64):016x}" for _ in range(count))
+        rates = [1 + self._process.uniform(-spread, spread) for _ in range(count)]
         self.hosts = [
-            Host(
-                number,
-                PeerId(f"{self._process.getrandbits(64):016x}"),
-                f"10.0.0.{number + 1}:7000",
-                1 + self._process.uniform(-spread, spread),
-            )
+            Host(number, PeerId(ids[number]), f"10.0.0.{number + 1}:7000", rates[number])
             for number in range(count)
         ]
         self._listening: dict[str, Host] = {}
@@ -445,6 +443,8 @@ class Simulator:
         for target, messages in outgoing.items():
             for message in messages:
                 sent(host.ghost, target, message)
+                if self.on_send is not None:
+                    self.on_send(host, target, message)
             address = host.links.get(target)
             listener = self._listening.get(address) if address is not None else None
             if address is None:
@@ -455,7 +455,6 @@ class Simulator:
                     self._say_frame(host, target, frame)
                 if self.weather.codec:
                     frame = self._through_codec(frame)
-                self.frames_sent += 1
                 if listener is not None:
                     self.links.send(host.number, listener.number, address, frame)
 
