@@ -55,21 +55,23 @@ async def joined(
     agent = Agent(attachment, profile, vote_manually=vote_manually)
     loop = asyncio.get_running_loop()
     refusals: list[Refused] = []
+    """The last one, if any."""
     refused: asyncio.Future[None] = loop.create_future()
 
     def on_event(event: Event) -> None:
-        if isinstance(event, Refused) and event.fatal and not refused.done():
-            refusals.append(event)
-            refused.set_result(None)
+        if isinstance(event, Refused):
+            refusals[:] = [event]
+            if event.fatal and not refused.done():
+                refused.set_result(None)
 
     end_listening = attachment.view.listen(on_event)
     opening = asyncio.create_task(agent.session.open(), name="open session")
     try:
         await asyncio.wait({opening, refused}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        if refusals and not opening.done():
+        if refused.done() and not opening.done():
             raise _refusal(attachment, refusals[0])
         if not opening.done():
-            raise await _late(attachment, timeout)
+            raise await _late(attachment, timeout, refusals)
         await opening
         await attachment.read_anew()
     except BaseException:
@@ -91,13 +93,15 @@ def _refusal(attachment: Attachment, event: Refused) -> PeerRefused:
         "identity": "two peers use one data folder, or a copy of one: give each its own",
     }
     return PeerRefused(
-        f"the member at {event.address} refuses peer {attachment.peer_name}: "
+        f"{event.address} refuses peer {attachment.peer_name}: "
         f"{event.detail or event.reason}; {advice.get(event.reason, 'see its log')}",
         reason=event.reason,
     )
 
 
-async def _late(attachment: Attachment, timeout: float | None) -> MabeamTimeout:
+async def _late(
+    attachment: Attachment, timeout: float | None, refusals: list[Refused]
+) -> MabeamTimeout:
     seconds = f"{timeout:g}" if timeout is not None else "?"
     try:
         async with asyncio.timeout(1.0):
@@ -112,6 +116,10 @@ async def _late(attachment: Attachment, timeout: float | None) -> MabeamTimeout:
             f"{status.address} sees {status.alive_count} of the {status.expect} peers that it "
             "expects, itself included; start the others, give their addresses as seeds where mDNS "
             "does not reach, or expect fewer"
+            + "".join(
+                f". {event.address} refuses it (reason: {event.reason}): {event.detail}"
+                for event in refusals
+            )
         )
     leader = f"{status.leader_name} leads" if status.leader else "nobody leads"
     return MabeamTimeout(

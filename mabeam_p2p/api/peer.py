@@ -44,8 +44,12 @@ class Peer:
         attachment = Attachment(
             thread.backend(), limits=self.config.limits, timing=self.config.timing
         )
+        try:
+            await attachment.read_anew()
+        except BaseException:
+            await attachment.close()
+            raise
         self._attachment = attachment
-        await attachment.read_anew()
 
     async def agent(
         self,

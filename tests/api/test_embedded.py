@@ -20,6 +20,7 @@ from mabeam_p2p import (
     NoQuorum,
     NotEligible,
     Peer,
+    PeerRefused,
     Proposal,
     ProposalClosed,
     Rejected,
@@ -350,6 +351,28 @@ async def test_join_without_a_cluster_says_how_many_peers_it_sees() -> None:
         await mabeam_p2p.join(
             "lonely", cluster="test", data_dir=":memory:", mdns=False, timeout=0.3
         )
+
+
+@in_loop
+async def test_name_of_a_live_peer_is_refused_at_once() -> None:
+    async with cluster(3) as peers:
+        await asyncio.gather(*(peer.agent("a") for peer in peers))
+        seed = (await peers[0].status()).address
+        with pytest.raises(PeerRefused, match="'p0' is taken") as caught:
+            await mabeam_p2p.join(
+                "p0", cluster="test", seeds=[seed], data_dir=":memory:", mdns=False
+            )
+        assert caught.value.reason == "name"
+
+
+@in_loop
+async def test_refusal_by_another_cluster_is_told_when_joining_takes_too_long() -> None:
+    async with cluster(1) as peers:
+        seed = (await peers[0].status()).address
+        with pytest.raises(MabeamTimeout, match=r"refuses it.*'test'"):
+            await mabeam_p2p.join(
+                "q", cluster="other", seeds=[seed], data_dir=":memory:", mdns=False, timeout=1
+            )
 
 
 @in_loop

@@ -1,0 +1,235 @@
+"""The client's end of the local socket, in front of a daemon that says what the test wants."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from mabeam_p2p.api import attached, sockets
+from mabeam_p2p.api.attached import AttachedBackend
+from mabeam_p2p.config import Limits
+from mabeam_p2p.errors import Closed, DaemonNotRunning, NameTaken, Overloaded, PeerRefused
+from mabeam_p2p.events import Event, QuorumChanged
+from mabeam_p2p.ids import PeerId, SessionId
+from mabeam_p2p.requests import Done, ReadMembers
+from mabeam_p2p.wire.local import (
+    LOCAL_VERSION,
+    Answered,
+    Ask,
+    Cancel,
+    ClientMessage,
+    DaemonMessage,
+    Goodbye,
+    Greet,
+    Subscribe,
+    Told,
+    Welcome,
+    client_messages,
+    encode,
+)
+from tests.eventually import eventually
+from tests.in_loop import in_loop
+
+WELCOME = Welcome(LOCAL_VERSION, PeerId("00000000000000aa"), "ant", "test", 7)
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("r")))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("s")))
+    monkeypatch.delenv(sockets.ADDRESS_VARIABLE, raising=False)
+
+
+class FakeDaemon:
+    """Answers a greeting with `greeting` and hears the rest."""
+
+    def __init__(self, greeting: DaemonMessage | bytes = WELCOME) -> None:
+        self.greeting = greeting
+        self.heard: list[ClientMessage] = []
+        self.writer: asyncio.StreamWriter | None = None
+
+    def say(self, message: DaemonMessage) -> None:
+        assert self.writer is not None
+        self.writer.write(encode(message))
+
+    def asked(self) -> list[int]:
+        return [message.number for message in self.heard if isinstance(message, Ask)]
+
+    def hang_up(self) -> None:
+        assert self.writer is not None
+        self.writer.transport.abort()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        frames = client_messages(Limits())
+        while data := await reader.read(65_536):
+            for message in frames.feed(data):
+                self.heard.append(message)
+                if isinstance(message, Greet):
+                    is_raw = isinstance(self.greeting, bytes)
+                    writer.write(self.greeting if is_raw else encode(self.greeting))  # type: ignore[arg-type]
+        writer.close()
+
+
+@asynccontextmanager
+async def daemon(name: str = "ant", **options: DaemonMessage | bytes) -> AsyncIterator[FakeDaemon]:
+    fake = FakeDaemon(**options)
+    listener = sockets.listen("test", name)
+    path = Path(listener.getsockname())
+    server = await asyncio.start_unix_server(fake.serve, sock=listener)
+    try:
+        yield fake
+    finally:
+        server.close()
+        if fake.writer is not None:
+            fake.writer.transport.abort()
+        path.unlink(missing_ok=True)  # noqa: ASYNC240  # a folder of the test's own
+
+
+@asynccontextmanager
+async def attached_to(fake: FakeDaemon, **limits: int) -> AsyncIterator[AttachedBackend]:
+    backend = AttachedBackend("a", cluster="test", limits=Limits(**limits))
+    try:
+        assert await backend.open(SessionId(5)) == 7
+        yield backend
+    finally:
+        await backend.close()
+
+
+def future(awaitable: Awaitable[object]) -> "asyncio.Future[object]":
+    return asyncio.ensure_future(awaitable)
+
+
+@in_loop
+async def test_greeting_names_agent_and_session_and_events_are_asked_for() -> None:
+    async with daemon() as fake, attached_to(fake) as backend:
+        await eventually(lambda: len(fake.heard) == 2)
+        assert fake.heard == [Greet(LOCAL_VERSION, "a", SessionId(5)), Subscribe(True)]
+        assert (backend.peer, backend.peer_name) == (WELCOME.peer, "ant")
+
+
+@in_loop
+async def test_answers_find_their_questions_in_any_order() -> None:
+    async with daemon() as fake, attached_to(fake) as backend:
+        asked = [future(backend.ask(ReadMembers())) for _ in range(3)]
+        await eventually(lambda: len(fake.asked()) == 3)
+        for number in reversed(fake.asked()):
+            fake.say(Answered(number, Done()))
+        assert await asyncio.gather(*asked) == [Done()] * 3
+
+
+@in_loop
+async def test_question_that_nobody_waits_for_is_taken_back() -> None:
+    async with daemon() as fake, attached_to(fake) as backend:
+        asked = future(backend.ask(ReadMembers()))
+        await eventually(fake.asked)
+        asked.cancel()
+        await eventually(lambda: Cancel(fake.asked()[0]) in fake.heard)
+
+
+@in_loop
+async def test_questions_beyond_what_a_daemon_takes_wait_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attached, "PENDING_MAX", 2)
+    async with daemon() as fake, attached_to(fake, pending_requests_max=1) as backend:
+        asked = [future(backend.ask(ReadMembers())) for _ in range(3)]
+        with pytest.raises(Overloaded, match="await some"):
+            backend.ask(ReadMembers())
+        await eventually(lambda: len(fake.asked()) == 2)
+        fake.say(Answered(fake.asked()[0], Done()))
+        await eventually(lambda: len(fake.asked()) == 3)
+        for other in asked:
+            other.cancel()
+
+
+@in_loop
+async def test_events_reach_listeners_in_order_before_younger_answers() -> None:
+    async with daemon() as fake, attached_to(fake) as backend:
+        told: list[Event] = []
+        end = backend.listen(told.append)
+        asked = future(backend.ask(ReadMembers()))
+        await eventually(fake.asked)
+        fake.say(Told(QuorumChanged(True)))
+        fake.say(Told(QuorumChanged(False)))
+        fake.say(Answered(fake.asked()[0], Done()))
+        await asked
+        assert told == [QuorumChanged(True), QuorumChanged(False)]
+        end()
+        fake.say(Told(QuorumChanged(True)))
+        asked = future(backend.ask(ReadMembers()))
+        await eventually(lambda: len(fake.asked()) == 2)
+        fake.say(Answered(fake.asked()[1], Done()))
+        await asked
+        assert len(told) == 2
+
+
+@pytest.mark.parametrize("end", [FakeDaemon.hang_up, lambda fake: fake.say(WELCOME)])
+@in_loop
+async def test_lost_connection_fails_what_was_asked_and_is_reported(
+    end: Callable[[FakeDaemon], None],
+) -> None:
+    async with daemon() as fake, attached_to(fake) as backend:
+        lost = asyncio.Event()
+        backend.on_lost = lost.set
+        asked = future(backend.ask(ReadMembers()))
+        await eventually(fake.asked)
+        end(fake)
+        with pytest.raises(DaemonNotRunning, match="attaches again by itself"):
+            await asked
+        await lost.wait()
+        with pytest.raises(DaemonNotRunning):
+            backend.ask(ReadMembers())
+        assert await backend.open(SessionId(6)) == 7
+        await eventually(lambda: Greet(LOCAL_VERSION, "a", SessionId(6)) in fake.heard)
+
+
+@in_loop
+async def test_agent_comes_back_to_its_own_daemon_only() -> None:
+    async with daemon("bee") as fake, attached_to(fake) as backend:
+        async with daemon("ant"):
+            pass
+        async with daemon("aaa") as other:
+            fake.hang_up()
+            await backend.open(SessionId(6))
+            assert other.heard == []
+
+
+@in_loop
+async def test_name_in_use_is_refused() -> None:
+    async with daemon(greeting=Goodbye("name", "an agent named 'a' is there")):
+        with pytest.raises(NameTaken, match="'a' is there"):
+            await AttachedBackend("a", cluster="test").open(SessionId(1))
+
+
+@in_loop
+async def test_daemon_of_another_release_is_told_apart_from_none() -> None:
+    async with daemon(greeting=Goodbye("version", "the daemon speaks version 9")):
+        with pytest.raises(PeerRefused, match="same release") as caught:
+            await AttachedBackend("a", cluster="test").open(SessionId(1))
+        assert caught.value.reason == "version"
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x01\xff", encode(Goodbye("closed"))]
+)
+@in_loop
+async def test_what_does_not_greet_back_is_passed_over(greeting: bytes) -> None:
+    async with daemon("ant", greeting=greeting), daemon("bee") as healthy:
+        backend = AttachedBackend("a", cluster="test")
+        await backend.open(SessionId(1))
+        assert Greet(LOCAL_VERSION, "a", SessionId(1)) in healthy.heard
+        await backend.close()
+
+
+@in_loop
+async def test_closed_backend_refuses_everything() -> None:
+    async with daemon() as fake, attached_to(fake) as backend:
+        await backend.close()
+        await backend.close()
+        with pytest.raises(Closed):
+            backend.ask(ReadMembers())
+        with pytest.raises(Closed):
+            await backend.open(SessionId(2))
