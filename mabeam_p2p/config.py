@@ -23,8 +23,10 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     """Unacknowledged appends are sent again after this long."""
     forward_timeout_seconds: float = 0.5
     """A command that was forwarded and did not come back committed is sent again after this."""
-    no_quorum_seconds: float = 1.5
-    """A command that finds no leader for this long fails with NoQuorum."""
+    no_quorum_seconds: float = 1.0
+    """A command that finds no leader for this long fails with NoQuorum. Two election timeouts may
+    lie before: a leader's that has lost its quorum, and a follower's that has heard it until
+    then. All three together stay within the two seconds that docs/guarantees.md promises."""
     probe_interval_seconds: float = 0.25
     """One probe to each member in this time."""
     suspect_seconds: float = 1.2
