@@ -15,6 +15,7 @@ Rules
 """
 
 from collections import deque
+from math import inf
 
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.ids import PeerId
@@ -238,7 +239,7 @@ class Leadership:
         if not progress.inflight:
             return
         if now - progress.inflight[0][2] >= self._timing.append_timeout_seconds:
-            progress.probe_from(progress.match_index)
+            progress.probe_from(progress.inflight[0][0])
 
     # ---- commitment --------------------------------------------------------------------------
 
@@ -266,14 +267,18 @@ class Leadership:
     # ---- time --------------------------------------------------------------------------------
 
     def next_deadline(self) -> float:
-        return self._heartbeat_due
+        return min(self._heartbeat_due, self._contact_ends())
 
     def has_quorum(self, now: float) -> bool:
         """Whether a majority, this peer included, was in contact within the election timeout."""
+        return now < self._contact_ends()
+
+    def _contact_ends(self) -> float:
+        """Until when, if nothing more is heard, this peer leads (rule 4)."""
         contacts = [
-            now if voter == self._peer else self.progress[voter].contact for voter in self._voters
+            inf if voter == self._peer else self.progress[voter].contact for voter in self._voters
         ]
-        return now - held_by_majority_since(contacts) < self._timing.election_timeout_seconds
+        return held_by_majority_since(contacts) + self._timing.election_timeout_seconds
 
     def beat_if_due(self, commit_index: int, now: float) -> None:
         """A round of heartbeats, if it is time or a read waits for one."""
