@@ -9,6 +9,9 @@ from mabeam_p2p.config import Timing
 from mabeam_p2p.ids import CLUSTER_SESSION, PeerId
 from mabeam_p2p.records import Agent, Member, MemberState
 
+TICK_AGAIN = 1_000_000
+"""Microseconds of the log's clock after which an unmet deadline is ticked for again."""
+
 
 class Duties:
     """One leader's duties, for the length of its term."""
@@ -19,19 +22,22 @@ class Duties:
         self._gone_since: dict[tuple[PeerId, int], float] = {}
         self._look_due = now
         self._ticked_for = -1
+        self._ticked_at = 0
 
     def is_due(self, deadline: int | None, clock: int, now: float) -> bool:
         """Whether there may be something to do; cheap enough for every turn."""
-        return now >= self._look_due or (
-            deadline is not None and clock >= deadline and deadline != self._ticked_for
-        )
+        return now >= self._look_due or (deadline is not None and clock >= self._tick_due(deadline))
 
     def tick_command(self, deadline: int | None, clock: int) -> tuple[AnyCommand, ...]:
-        """A Tick, once for each deadline that `clock` has reached. Both by the log's clock."""
-        if deadline is None or clock < deadline or deadline == self._ticked_for:
+        """A Tick for the deadline, if `clock` has reached it. Both by the log's clock."""
+        if deadline is None or clock < self._tick_due(deadline):
             return ()
-        self._ticked_for = deadline
+        self._ticked_for, self._ticked_at = deadline, clock
         return (Tick(CLUSTER_SESSION, 0),)
+
+    def _tick_due(self, deadline: int) -> int:
+        """Once for each deadline, and again after a while: a leader that is full takes none."""
+        return deadline if deadline != self._ticked_for else self._ticked_at + TICK_AGAIN
 
     def departures(
         self, agents: tuple[Agent, ...], members: tuple[Member, ...], now: float
@@ -41,12 +47,10 @@ class Duties:
             return ()
         self._look_due = now + self._timing.probe_interval_seconds
         known = {member.peer: member for member in members}
-        hosts: dict[PeerId, int] = {}
-        for agent in agents:
-            hosts[agent.peer] = max(agent.epoch, hosts.get(agent.peer, 0))
+        hosts = dict.fromkeys((agent.peer, agent.epoch) for agent in agents)
         gone: dict[tuple[PeerId, int], float] = {}
         commands: list[AnyCommand] = []
-        for peer, epoch in sorted(hosts.items()):
+        for peer, epoch in sorted(hosts):
             reason = self._reason(known.get(peer), epoch, now)
             if not reason:
                 continue
@@ -71,6 +75,6 @@ class Duties:
     def next_deadline(self, deadline: int | None, clock: int, now: float) -> float:
         """When there is something to do, in monotonic seconds."""
         due = self._look_due
-        if deadline is not None and deadline != self._ticked_for:
-            due = min(due, now + max(0, deadline - clock) / 1_000_000)
+        if deadline is not None:
+            due = min(due, now + max(0, self._tick_due(deadline) - clock) / 1_000_000)
         return due
