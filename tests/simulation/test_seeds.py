@@ -7,10 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
+from msgspec.structs import replace
 
-from mabeam_p2p.testing.trial import Report, replay_command, run
+from mabeam_p2p.testing.checkers import Violation
+from mabeam_p2p.testing.trial import Report, Trial, replay_command, run
+from mabeam_p2p.testing.weather import draw
 
 ROOT = Path(__file__).resolve().parents[2]
 STORM = 8.0
@@ -71,3 +75,12 @@ def test_a_report_knows_whether_rules_held() -> None:
     report = run("a short one", 0.5)
     assert isinstance(report, Report)
     assert report.violation is None
+
+
+@pytest.mark.slow
+def test_a_cluster_that_never_settles_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Trial("split for good", replace(draw(Random(1)), peers=2, expect=2))
+    monkeypatch.setattr(made.simulator.links, "heal", lambda: None)
+    made.simulator.links.cut(((0, 1), (1, 0)))
+    with pytest.raises(Violation, match="liveness"):
+        made.run(1.0)

@@ -1,0 +1,195 @@
+"""What commands come to: every rule of outcomes is broken by hand once, and seen."""
+
+import pytest
+from msgspec.structs import replace
+
+from mabeam_p2p.commands import AnyCommand, AppendJournal, OpenSession
+from mabeam_p2p.config import Limits
+from mabeam_p2p.ids import AgentId, PeerId, ProposalId, SessionId
+from mabeam_p2p.machine.machine import Machine
+from mabeam_p2p.records import (
+    BarrierStatus,
+    Batch,
+    Choice,
+    Generation,
+    OnDeparture,
+    Policy,
+    Proposal,
+    ProposalStatus,
+    Vote,
+)
+from mabeam_p2p.requests import Committed, Failed, Refused
+from mabeam_p2p.testing.checkers import Violation
+from mabeam_p2p.testing.outcomes import Outcomes, judge_ballot, judge_generation
+from mabeam_p2p.wire.codec import CborCodec
+
+CODEC = CborCodec(Limits())
+PEER = PeerId("a" * 16)
+OPEN = OpenSession(SessionId(7), 1, AgentId("x@a"), PEER, 1, (), True, True)
+APPEND = AppendJournal(SessionId(7), 2, "j", b"\x01")
+
+
+def broken(rule: str) -> "pytest.RaisesExc[Violation]":
+    return pytest.raises(Violation, match=rf"^{rule}:")
+
+
+def outcomes(*commands: AnyCommand) -> Outcomes:
+    """After a log of these commands, each a batch."""
+    made = Outcomes(CODEC, Limits())
+    for index, command in enumerate(commands, 1):
+        made.committed(batch(index, command))
+    return made
+
+
+def batch(index: int, command: AnyCommand) -> Batch:
+    return Batch(index, 1, 1, 0, CODEC.encode_commands([command]))
+
+
+def test_answer_that_is_what_the_log_made_passes() -> None:
+    outcomes(OPEN, APPEND).answered(PEER, APPEND, Committed(2, 1, 1), retried=False)
+
+
+def test_i9_answer_that_is_not_what_the_log_made_is_seen() -> None:
+    made = outcomes(OPEN, APPEND)
+    for answer in (Committed(3, 1, 1), Committed(2, 1, 2)):
+        with broken("I9"):
+            made.answered(PEER, APPEND, answer, retried=False)
+
+
+def test_i9_acknowledgement_of_what_is_not_committed_is_seen() -> None:
+    with broken("I9"):
+        outcomes(OPEN).answered(PEER, APPEND, Committed(2, 1, 1), retried=False)
+
+
+def test_i9_second_effect_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = outcomes(OPEN, APPEND)
+    assert made.effects[7, 2] == Committed(2, 1, 1)
+    made.committed(batch(3, APPEND))
+    monkeypatch.setattr(Machine, "apply", lambda *_: [Committed(4, 1, 2)])
+    with broken("I9"):
+        made.committed(batch(4, APPEND))
+
+
+def test_denial_of_what_was_done_is_seen() -> None:
+    made = outcomes(OPEN, APPEND)
+    for answer in (Failed("no_quorum", ""), Refused("limit", "")):
+        with broken("answers"):
+            made.answered(PEER, APPEND, answer, retried=False)
+        made.answered(PEER, APPEND, answer, retried=True)
+    made.answered(PEER, APPEND, Failed("unknown", ""), retried=False)
+
+
+def test_doing_what_was_denied_is_seen() -> None:
+    made = outcomes(OPEN)
+    made.answered(PEER, APPEND, Failed("overloaded", ""), retried=False)
+    with broken("answers"):
+        made.committed(batch(2, APPEND))
+
+
+def test_asking_again_takes_the_denial_back() -> None:
+    made = outcomes(OPEN)
+    made.answered(PEER, APPEND, Failed("overloaded", ""), retried=False)
+    made.asked(APPEND)
+    made.committed(batch(2, APPEND))
+
+
+def test_i8_machine_that_differs_at_the_same_index_is_seen() -> None:
+    made = outcomes(OPEN, APPEND)
+    equal, other = outcomes(OPEN, APPEND), outcomes(OPEN, replace(APPEND, item=b"\x02"))
+    made.digest_equals(PEER, equal.machine)
+    with broken("I8"):
+        made.digest_equals(PEER, other.machine)
+
+
+# ---- barriers --------------------------------------------------------------------------------
+
+X, Y, Z = AgentId("x@a"), AgentId("y@a"), AgentId("z@a")
+WAITING = Generation("b", 1, 2, 5, OnDeparture.BREAK, (X,), BarrierStatus.WAITING, 0)
+
+
+def test_i12_lawful_generations_pass() -> None:
+    judge_generation(WAITING)
+    judge_generation(replace(WAITING, arrived=(X, Y), status=BarrierStatus.RELEASED))
+    judge_generation(replace(WAITING, status=BarrierStatus.BROKEN))
+
+
+@pytest.mark.parametrize(
+    "generation",
+    [
+        replace(WAITING, status=BarrierStatus.RELEASED),
+        replace(WAITING, arrived=(X, X), status=BarrierStatus.RELEASED),
+        replace(WAITING, arrived=(X, Y, Z), status=BarrierStatus.RELEASED),
+        replace(WAITING, arrived=(X, Y)),
+    ],
+    ids=["early", "counted twice", "more than the parties", "not released"],
+)
+def test_i12_unlawful_generations_are_seen(generation: Generation) -> None:
+    with broken("I12"):
+        judge_generation(generation)
+
+
+# ---- ballots ---------------------------------------------------------------------------------
+
+ELECTORATE = tuple(AgentId(f"{letter}@a") for letter in "abcdefg")
+
+
+def closed(status: ProposalStatus, choices: str, clock: int = 1) -> Proposal:
+    """`choices`: a letter for each vote in order of the electorate: a, r or x."""
+    words = {"a": Choice.ACCEPT, "r": Choice.REJECT, "x": Choice.ABSTAIN}
+    return Proposal(
+        id=ProposalId("p"),
+        parameter="q",
+        value=b"\x01",
+        proposer=ELECTORATE[0],
+        rationale="",
+        metadata=b"",
+        group="all",
+        policy=Policy(),
+        base_version=None,
+        electorate=ELECTORATE,
+        opened_index=1,
+        opened_term=1,
+        opened_clock=0,
+        deadline=10,
+        votes=tuple(
+            Vote(agent, words[letter], 0, "", 2, 1)
+            for agent, letter in zip(ELECTORATE, choices, strict=False)
+        ),
+        status=status,
+        closed_clock=clock,
+    )
+
+
+@pytest.mark.parametrize(
+    "proposal",
+    [
+        closed(ProposalStatus.ACCEPTED, "aaaaa"),
+        closed(ProposalStatus.CONFLICT, "aaaaa"),
+        closed(ProposalStatus.REJECTED, "rrrr"),
+        closed(ProposalStatus.NO_QUORUM, "aaa", clock=10),
+        closed(ProposalStatus.NO_CLEAR_MAJORITY, "aaxxxxx"),
+        closed(ProposalStatus.ACCEPTED, "aaaax", clock=10),
+    ],
+)
+def test_i13_lawful_ballots_pass(proposal: Proposal) -> None:
+    judge_ballot(proposal)
+
+
+@pytest.mark.parametrize(
+    "proposal",
+    [
+        closed(ProposalStatus.REJECTED, "aaaaa"),
+        closed(ProposalStatus.ACCEPTED, "aaaax"),
+        closed(ProposalStatus.NO_QUORUM, "aaa"),
+        replace(closed(ProposalStatus.ACCEPTED, "aaaaa"), electorate=ELECTORATE[1:]),
+        replace(
+            closed(ProposalStatus.ACCEPTED, "aaaaa"),
+            votes=closed(ProposalStatus.ACCEPTED, "aaaa").votes * 2,
+        ),
+        closed(ProposalStatus.OPEN, "aaaaa"),
+    ],
+    ids=["wrong", "early", "no quorum yet", "stranger", "twice", "open"],
+)
+def test_i13_unlawful_ballots_are_seen(proposal: Proposal) -> None:
+    with broken("I13"):
+        judge_ballot(proposal)
