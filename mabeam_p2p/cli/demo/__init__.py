@@ -41,9 +41,13 @@ async def _bounded(stage: Stage, *, uses_mdns: bool) -> None:
     assert task is not None
     # As Ctrl-C: everything that was started is ended on the way out.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(SECONDS_MAX):
-            await _play(stage, uses_mdns=uses_mdns)
+    try:
+        # A step that this ends counts as failed.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS_MAX):
+                await _play(stage, uses_mdns=uses_mdns)
+    except asyncio.CancelledError:
+        raise output.Exit(output.INTERRUPTED) from None
 
 
 async def _play(stage: Stage, *, uses_mdns: bool) -> None:

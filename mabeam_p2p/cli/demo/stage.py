@@ -4,6 +4,7 @@ happens.
 A claim is a sentence that the demo has just tried. One that fails ends its step and the demo.
 """
 
+import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -69,6 +70,9 @@ class Stage:
                 self._claim(step, str(failed), False)
         except (MabeamError, TimeoutError, OSError) as error:
             self._claim(step, f"no failure: {type(error).__name__}: {error}", False)
+        except asyncio.CancelledError:
+            self._claim(step, "it is done in time", False)
+            raise
         finally:
             step.seconds = round(time.monotonic() - begun, 3)
             self._end(step)

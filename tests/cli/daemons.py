@@ -1,0 +1,151 @@
+"""Real daemons as processes, and the command line in this process, in folders of the test's own."""
+
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click.testing
+import msgspec
+import pytest
+
+import mabeam_p2p
+from mabeam_p2p.cli import main
+
+SECONDS = 30.0
+"""Deadline of every wait: reached by a failure only."""
+CLUSTER = "test"
+
+
+class Daemon:
+    """`mabeam up` as a process."""
+
+    def __init__(self, *flags: str, folder: Path) -> None:
+        self.errors = folder / f"errors-{os.urandom(4).hex()}"
+        with self.errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mabeam_p2p", "up", "--json", "--no-mdns", *flags],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                cwd=folder,
+                env=environment(),
+            )
+        self._buffer = b""
+
+    def line(self) -> dict[str, object]:
+        """The next line that it prints."""
+        assert self.process.stdout is not None
+        deadline = time.monotonic() + SECONDS
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                assert selector.select(deadline - time.monotonic()), "it printed no line in time"
+                data = os.read(self.process.stdout.fileno(), 65536)
+                assert data, f"it ended: {self.said()}"
+                self._buffer += data
+        text, _, self._buffer = self._buffer.partition(b"\n")
+        return msgspec.json.decode(text, type=dict[str, object])
+
+    def wait(self) -> int:
+        """Its exit code."""
+        return self.process.wait(SECONDS)
+
+    def said(self) -> str:
+        """Everything on its standard error."""
+        return self.errors.read_text()
+
+    def wait_until_it_says(self, text: str) -> None:
+        """Return once `text` stands on its standard error."""
+        until(lambda: text in self.said())
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+class House:
+    """Where daemons live. `folder` is removed at the end, and all daemons are killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._daemons: list[Daemon] = []
+
+    def start(self, *flags: str, name: str = "ant", cluster: str = CLUSTER) -> Daemon:
+        daemon = Daemon("--name", name, "--cluster", cluster, *flags, folder=self.folder)
+        self._daemons.append(daemon)
+        return daemon
+
+    def started(self, *names: str) -> list[Daemon]:
+        """Daemons of one new cluster, ready."""
+        daemons: list[Daemon] = []
+        seeds: list[str] = []
+        for name in names:
+            daemons.append(self.start("--expect", str(len(names)), *seeds, name=name))
+            seeds = ["--seed", str(daemons[-1].line()["address"])]
+        for daemon in daemons:
+            assert daemon.line()["event"] == "ready"
+        return daemons
+
+    def close(self) -> None:
+        for daemon in self._daemons:
+            daemon.end()
+
+
+@contextmanager
+def house() -> Iterator[House]:
+    """A short path: that of a socket has room for about a hundred bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="mb"))
+    (folder / "run").mkdir(mode=0o700)
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in tuple(os.environ):
+            if variable.startswith("MABEAM_"):
+                patch.delenv(variable)
+        patch.setenv("XDG_RUNTIME_DIR", str(folder / "run"))
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        patch.setenv("MABEAM_CLUSTER", CLUSTER)
+        patch.chdir(folder)
+        place = House(folder)
+        try:
+            yield place
+        finally:
+            place.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def environment() -> dict[str, str]:
+    """For processes that run this checkout."""
+    return os.environ | {"PYTHONPATH": str(Path(mabeam_p2p.__file__).parent.parent)}
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Return once `condition()` holds."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"never came true within {SECONDS} s"
+        time.sleep(0.01)
+
+
+def mabeam(*arguments: str) -> click.testing.Result:
+    """Run a verb in this process."""
+    return click.testing.CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+
+def told(*arguments: str) -> dict[str, object]:
+    """The object that a verb prints with --json. It must succeed."""
+    result = mabeam(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    return msgspec.json.decode(result.stdout, type=dict[str, object])

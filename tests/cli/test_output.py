@@ -1,0 +1,118 @@
+import click
+import msgspec
+import pytest
+
+from mabeam_p2p import errors
+from mabeam_p2p.cli import output, target
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.Rejected("x"), 1),
+        (errors.UnknownProposal("x"), 1),
+        (errors.NameTaken("x"), 1),
+        (errors.PeerRefused("x", reason="name"), 1),
+        (errors.DataFolderHeld("x"), 1),
+        (errors.InvalidValue("x"), 2),
+        (errors.DaemonNotRunning("x"), 69),
+        (errors.Closed("x"), 69),
+        (errors.NoQuorum("x"), 75),
+        (errors.OutcomeUnknown("x"), 75),
+        (errors.Overloaded("x"), 75),
+        (errors.BarrierBroken("x", reason="timeout"), 75),
+        (errors.AckTimeout("x"), 75),
+        (errors.ConfigError("x"), 78),
+        (errors.InvalidName("x"), 78),
+        (errors.AddressError("x"), 78),
+        (errors.LogCorrupt("x"), 78),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_kind_of_failure_decides_the_exit_code(error: errors.MabeamError, code: int) -> None:
+    assert output.exit_code(error) == code
+
+
+def test_failure_is_one_message_and_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, output.endings():
+        raise errors.NoQuorum("two of five peers are alive")
+    assert end.value.code == 75
+    assert capsys.readouterr().err == "error: two of five peers are alive\n"
+
+
+def test_failure_among_several_tasks_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, output.endings():
+        raise ExceptionGroup("tasks", [ExceptionGroup("more", [errors.Closed("it has gone")])])
+    assert end.value.code == 69
+    assert "it has gone" in capsys.readouterr().err
+
+
+def test_defect_of_ours_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError), output.endings():
+        raise ZeroDivisionError
+    with pytest.raises(ExceptionGroup), output.endings():
+        raise ExceptionGroup("tasks", [ZeroDivisionError()])
+
+
+def test_interruption_ends_with_130() -> None:
+    with pytest.raises(SystemExit) as end, output.endings():
+        raise KeyboardInterrupt
+    assert end.value.code == 130
+
+
+def test_table_has_columns_as_wide_as_their_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(("NAME", "AGENTS"), [("ant", ("a", "b")), ("elephant", ())])
+    assert capsys.readouterr().out == "NAME      AGENTS\nant       a, b\nelephant  -\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        ((), "-"),
+        (True, "yes"),
+        (False, "no"),
+        (0, "0"),
+        ("x", "x"),
+        ({"a": 1}, '{"a":1}'),
+    ],
+)
+def test_cell_shows_a_value_as_a_person_reads_it(value: object, text: str) -> None:
+    assert output.cell(value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0.003", 0.003),
+        ("128", 128),
+        ("true", True),
+        ("null", None),
+        ('{"a": [1]}', {"a": [1]}),
+        ('"text"', "text"),
+        ("adam", "adam"),
+        ("1e", "1e"),
+        ("NaN", "NaN"),
+        ("", ""),
+    ],
+)
+def test_argument_is_json_or_else_text(text: str, value: object) -> None:
+    assert target.value(text) == value
+
+
+@pytest.mark.parametrize("value", ["text", 0.5, {"a": [1, None]}, "0.5x"])
+def test_value_that_is_printed_can_be_given_again(value: object) -> None:
+    assert target.value(output.plain(value)) == value
+
+
+def test_name_with_unprintable_signs_is_used_wrongly() -> None:
+    assert target.key("model/lr") == "model/lr"
+    with pytest.raises(click.BadParameter):
+        target.key("a\nb")
+
+
+def test_json_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    output.json_line({"a": 1, "b": "ä\n"})
+    text = capsys.readouterr().out
+    assert text.count("\n") == 1
+    assert msgspec.json.decode(text) == {"a": 1, "b": "ä\n"}

@@ -1,0 +1,185 @@
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mabeam_p2p.config import PROTOCOL_VERSION
+from tests.cli.daemons import House, house, mabeam, told
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def place() -> Iterator[House]:
+    with house() as place:
+        yield place
+
+
+def test_daemon_prints_a_line_when_it_listens_and_one_when_it_is_ready(place: House) -> None:
+    daemon = place.start("--expect", "1")
+    listening, ready = daemon.line(), daemon.line()
+    assert (listening["event"], ready["event"]) == ("listening", "ready")
+    assert (listening["name"], listening["cluster"]) == ("ant", "test")
+    assert str(listening["address"]).startswith("127.0.0.1:")
+    assert Path(str(listening["socket"])).stat().st_mode & 0o777 == 0o600
+    assert told("status")["role"] == "leader"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+)
+def test_signal_leaves_the_cluster_and_removes_the_socket(
+    place: House, number: signal.Signals, code: int
+) -> None:
+    daemon = place.start("--expect", "1")
+    path = Path(str(daemon.line()["socket"]))
+    daemon.line()
+    daemon.signal(number)
+    assert daemon.wait() == code
+    assert not path.exists()
+    assert "Traceback" not in daemon.said()
+
+
+def test_member_that_leaves_is_known_to_have_left(place: House) -> None:
+    ant, _, _ = place.started("ant", "bee", "cow")
+    ant.signal(signal.SIGTERM)
+    assert ant.wait() == 0
+    members = told("members", "--addr", "bee")["members"]
+    assert isinstance(members, list)
+    assert {m["name"]: m["state"] for m in members}["ant"] == "left"
+
+
+def test_down_stops_the_daemon_and_its_data_stay(place: House) -> None:
+    daemon = place.start("--expect", "1")
+    identity = daemon.line()["peer"]
+    daemon.line()
+    assert mabeam("down").exit_code == 0
+    assert daemon.wait() == 0
+    assert mabeam("status").exit_code == 69
+    assert place.start("--expect", "1").line()["peer"] == identity
+
+
+def test_killed_daemon_comes_back_with_what_it_knew(place: House) -> None:
+    (daemon,) = place.started("ant")
+    assert mabeam("set", "rate", "0.5").exit_code == 0
+    term = told("status")["term"]
+    daemon.signal(signal.SIGKILL)
+    daemon.wait()
+    place.started("ant")
+    assert told("get", "rate")["value"] == 0.5
+    status = told("status")
+    assert isinstance(status["term"], int)
+    assert isinstance(term, int)
+    assert status["term"] > term
+
+
+def refused(place: House, *flags: str, name: str = "ant") -> tuple[int, str]:
+    """Exit code and message of a daemon that must not start."""
+    daemon = place.start(*flags, name=name)
+    code, said = daemon.wait(), daemon.said()
+    assert "Traceback" not in said
+    assert daemon.process.stdout is not None
+    assert daemon.process.stdout.read() == b""
+    return code, said
+
+
+def test_second_daemon_of_a_name_on_this_host_is_refused(place: House) -> None:
+    place.start("--expect", "1").line()
+    code, said = refused(place, "--data-dir", "elsewhere")
+    assert code == 1
+    assert "a daemon named 'ant' already runs" in said
+    assert mabeam("status").exit_code == 0
+
+
+def test_data_folder_that_is_held_is_refused(place: House) -> None:
+    place.start("--expect", "1", "--data-dir", "data").line()
+    code, said = refused(place, "--data-dir", "data", name="bee")
+    assert code == 1
+    assert "data" in said
+    assert not list((place.folder / "run").rglob("bee.sock"))
+
+
+def test_port_that_is_taken_is_refused(place: House) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        code, said = refused(place, "--listen", f"127.0.0.1:{port}")
+    assert code == 78
+    assert str(port) in said
+
+
+def test_address_beyond_this_host_needs_insecure(place: House) -> None:
+    code, said = refused(place, "--listen", "0.0.0.0:0")
+    assert code == 78
+    assert "--insecure" in said
+
+
+def test_unknown_key_of_a_file_is_refused_with_the_nearest(place: House) -> None:
+    (place.folder / "mabeam.toml").write_text("lisen = '127.0.0.1:0'\n")
+    code, said = refused(place)
+    assert code == 78
+    assert "'listen'" in said
+    assert "mabeam.toml" in said
+
+
+def test_data_folder_that_cannot_be_made_is_refused(place: House) -> None:
+    (place.folder / "file").write_text("")
+    code, said = refused(place, "--data-dir", "file/data")
+    assert code == 78
+    assert "file" in said
+
+
+def test_damaged_log_is_refused_and_left_as_it_is(place: House) -> None:
+    daemon = place.start("--expect", "1", "--data-dir", "data")
+    daemon.line()
+    daemon.line()
+    assert mabeam("set", "rate", "1").exit_code == 0
+    assert mabeam("down").exit_code == 0
+    daemon.wait()
+    log = place.folder / "data" / "peer.db"
+    damaged = bytearray(log.read_bytes())
+    for position in range(100, len(damaged), 7):
+        damaged[position] ^= 0xFF
+    log.write_bytes(damaged)
+    code, said = refused(place, "--data-dir", "data")
+    assert code == 78
+    assert log.name in said
+    assert log.read_bytes() == damaged
+
+
+def on_another_host(place: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is started from now on has sockets of its own, so that no socket tells of a name."""
+    folder = place.folder / "other"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+
+
+def test_name_that_another_member_has_is_refused_by_the_cluster(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ant,) = place.started("ant")
+    address = str(told("status")["address"])
+    on_another_host(place, monkeypatch)
+    daemon = place.start("--seed", address, "--data-dir", "twin")
+    assert daemon.line()["event"] == "listening"
+    assert daemon.wait() == 1
+    assert "take another one" in daemon.said()
+    assert "Traceback" not in daemon.said()
+    assert ant.process.poll() is None
+
+
+def test_peer_that_meets_another_cluster_says_so_and_goes_on_looking(place: House) -> None:
+    place.started("ant")
+    address = str(told("status")["address"])
+    daemon = place.start("--seed", address, name="bee", cluster="other")
+    daemon.line()
+    daemon.wait_until_it_says("reason=cluster")
+    assert daemon.process.poll() is None
+    assert told("status", "--cluster", "other")["role"] == "none"
+
+
+def test_version_of_the_protocol_is_told() -> None:
+    assert told("version")["protocol"] == PROTOCOL_VERSION

@@ -1,0 +1,144 @@
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from mabeam_p2p.api.settings import load
+from mabeam_p2p.cli import main
+from tests.cli.daemons import House, house, mabeam, told
+
+AT_A_DAEMON = (
+    "down",
+    "members",
+    "status",
+    "info",
+    "leader",
+    "propose",
+    "vote",
+    "proposals",
+    "explain",
+    "get",
+    "set",
+    "watch",
+    "barrier",
+    "log",
+    "monitor",
+    "events",
+)
+VERBS = (*AT_A_DAEMON, "up", "config", "completion", "version", "demo")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def place() -> Iterator[House]:
+    with house() as place:
+        yield place
+
+
+def test_every_verb_is_there() -> None:
+    assert sorted(main.commands) == sorted(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_says_what_it_does_and_what_each_flag_is_for(verb: str) -> None:
+    result = mabeam(verb, "--help")
+    assert result.exit_code == 0
+    command = main.commands[verb]
+    assert command.help
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+
+
+@pytest.mark.parametrize("verb", AT_A_DAEMON)
+def test_every_verb_of_a_daemon_takes_the_common_flags(verb: str) -> None:
+    flags = {flag for parameter in main.commands[verb].params for flag in parameter.opts}
+    assert {"--json", "--cluster", "--addr", "--timeout"} <= flags
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("members",),
+        ("status", "--json"),
+        ("propose", "rate", "1"),
+        ("get", "rate"),
+        ("barrier", "gate", "--parties", "2"),
+        ("events",),
+        ("down",),
+    ],
+    ids=" ".join,
+)
+def test_without_a_daemon_a_verb_says_how_to_start_one(arguments: tuple[str, ...]) -> None:
+    result = mabeam(*arguments)
+    assert result.exit_code == 69
+    assert "mabeam up" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("get",),
+        ("get", "a\nb"),
+        ("vote", "id", "maybe"),
+        ("vote", "id", "accept", "--confidence", "2"),
+        ("barrier", "gate"),
+        ("barrier", "gate", "--parties", "0"),
+        ("set", "a", "1", "--wait", "some"),
+        ("status", "--timeout", "0"),
+        ("up", "--expect", "many"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_2_and_is_told_on_stderr(arguments: tuple[str, ...]) -> None:
+    result = mabeam(*arguments)
+    assert result.exit_code == 2
+    assert "Error" in result.stderr
+    assert result.stdout == ""
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert mabeam("version").stdout.startswith("mabeam ")
+    assert set(told("version")) >= {"version", "protocol"}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(shell: str) -> None:
+    assert "_MABEAM_COMPLETE" in mabeam("completion", shell).stdout
+
+
+def test_settings_are_shown_with_their_origin(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MABEAM_TIMING__HEARTBEAT_SECONDS", "0.05")
+    file = place.folder / "other.toml"
+    file.write_text("expect = 5\n")
+    rows = told("config", "show", "--config", str(file))["settings"]
+    assert isinstance(rows, list)
+    shown = {row["key"]: (row["value"], row["origin"]) for row in rows}
+    assert shown["expect"] == (5, str(file))
+    assert shown["timing.heartbeat_seconds"][0] == 0.05
+    assert "MABEAM_TIMING__HEARTBEAT_SECONDS" in shown["timing.heartbeat_seconds"][1]
+    assert shown["mdns"] == (True, "built-in")
+    assert len(shown) == len(load(file=file).all)
+    assert "built-in" in mabeam("config", "show", "--origin").stdout
+
+
+def test_unknown_setting_ends_with_78_and_the_nearest_name(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MABEAM_EXPEC", "5")
+    result = mabeam("config", "show")
+    assert result.exit_code == 78
+    assert "'MABEAM_EXPECT'" in result.stderr
+
+
+def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown() -> str:
+        runner = click.testing.CliRunner()
+        return runner.invoke(main, ["config", "show"], color=True).stdout
+
+    assert "\x1b[" in shown()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in shown()
