@@ -172,6 +172,10 @@ class Stage:
         followed = {node.replication.leader for node in self.nodes}
         return leading[0] if [h.peer for h in leading] == [*followed] else None
 
+    def lowest(self) -> Host:
+        """Who stands for election last, and so leads last, while all logs are equal."""
+        return max(self.hosts, key=lambda host: host.peer)
+
     def agree(self) -> bool:
         """Whether everybody that runs has applied one and the same log to its end."""
         nodes = self.nodes
