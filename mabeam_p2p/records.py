@@ -311,3 +311,5 @@ class Status(Struct, frozen=True, gc=False, array_like=True):
     expect: int
     alive_count: int
     counters: tuple[tuple[str, int], ...] = ()
+    ready: bool = False
+    """Whether the peer follows the log and has been given all variables once."""

@@ -138,9 +138,10 @@ class Attachment:
             self.ask(ReadVariables(""), seconds),
         )
         leader = status.leader
-        self.view.on_leader(
+        self.view.on_status(
             None if leader is None else Leader(str(leader), status.leader_name, status.term),
             status.quorum,
+            status.ready,
         )
         if not isinstance(members, Members):
             raise self.error(members, "members")

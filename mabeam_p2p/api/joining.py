@@ -46,7 +46,8 @@ async def joined(
     vote_manually: bool = False,
     on_close: Callable[[], Awaitable[None]] | None = None,
 ) -> Agent:
-    """An agent whose session is open: a cluster exists and knows it.
+    """An agent whose session is open, at a peer that is ready: a cluster exists and knows it, and
+    the peer has been given what the cluster has.
 
     timeout: seconds, None for ever. Raises MabeamTimeout, which says how far the cluster has come;
     PeerRefused if a member refuses this peer for good; NameTaken; DaemonNotRunning. The agent is
@@ -65,7 +66,7 @@ async def joined(
                 refused.set_result(None)
 
     end_listening = attachment.view.listen(on_event)
-    opening = asyncio.create_task(agent.session.open(), name="open session")
+    opening = asyncio.create_task(_take_part(attachment, agent), name="open session")
     try:
         await asyncio.wait({opening, refused}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if refused.done() and not opening.done():
@@ -73,7 +74,6 @@ async def joined(
         if not opening.done():
             raise await _late(attachment, timeout, refusals)
         await opening
-        await attachment.read_anew()
     except BaseException:
         await agent.close()
         raise
@@ -83,6 +83,12 @@ async def joined(
     agent.on_close = on_close
     agent.consider_open()
     return agent
+
+
+async def _take_part(attachment: Attachment, agent: Agent) -> None:
+    await agent.session.open()
+    await attachment.read_anew()
+    await attachment.view.until(lambda: attachment.view.ready)
 
 
 def _refusal(attachment: Attachment, event: Refused) -> PeerRefused:

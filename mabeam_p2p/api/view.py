@@ -26,6 +26,7 @@ from mabeam_p2p.events import (
     ProposalDecided,
     ProposalOpened,
     QuorumChanged,
+    Ready,
     VariableChanged,
     VoteRecorded,
 )
@@ -74,6 +75,8 @@ class View:
         self.open_proposals: dict[ProposalId, ProposalRecord] = {}
         self.leader: Leader | None = None
         self.quorum = False
+        self.ready = False
+        """Whether the peer follows the log and has been given all variables once."""
         self._members: dict[PeerId, MemberRecord] = {}
         self._agents: dict[AgentId, Agent] = {}
         self._listeners: list[Listener] = []
@@ -151,9 +154,10 @@ class View:
         self._agents = {agent.id: agent for agent in agents}
         self._changed.set()
 
-    def on_leader(self, leader: Leader | None, quorum: bool) -> None:
+    def on_status(self, leader: Leader | None, quorum: bool, ready: bool) -> None:
         self.leader = leader
         self.quorum = quorum
+        self.ready = self.ready or ready
         self._changed.set()
 
     def on_proposals(self, proposals: tuple[ProposalRecord, ...]) -> None:
@@ -172,6 +176,8 @@ class View:
                 self.leader = None if leader is None else Leader(str(leader), name, term)
             case QuorumChanged(quorum=quorum):
                 self.quorum = quorum
+            case Ready():
+                self.ready = True
             case AgentJoined(agent=agent):
                 self._agents[agent.id] = agent
             case AgentLeft(agent=agent):

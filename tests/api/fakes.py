@@ -116,6 +116,7 @@ def status() -> Status:
         "127.0.0.1:1",
         1,
         1,
+        ready=True,
     )
 
 

@@ -93,6 +93,7 @@ class Node:
         self._codec = codec
         self._random = random
         self._now = now
+        self._wall = wall - now
         self._heard_at = -inf
         self._was_leading = False
         self._ticked = False
@@ -396,7 +397,8 @@ class Node:
         cluster_id = ClusterId(f"{self._random.getrandbits(128):032x}")
         command = Configure(CLUSTER_SESSION, 0, cluster_id, voters)
         blob = self._codec.encode_commands([command])
-        self.bootstrap.offer(cluster_id, Batch(1, 1, 1, 0, blob, voters), now)
+        clock = int((self._wall + now) * 1_000_000)
+        self.bootstrap.offer(cluster_id, Batch(1, 1, 1, clock, blob, voters), now)
 
     def _begin_log(self) -> None:
         """Once the cluster has formed: its name goes into every frame, its first batch into an

@@ -91,6 +91,7 @@ class Report:
                 ("dropped", self._links.dropped_count),
                 ("log_bytes", replication.log.byte_count),
             ),
+            self._ready,
         )
 
     def _heard_leader(self, now: float) -> PeerId | None:
