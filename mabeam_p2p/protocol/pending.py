@@ -11,8 +11,6 @@ Rules
 """
 
 from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
-from math import inf
 
 from mabeam_p2p.commands import AnyCommand
 from mabeam_p2p.config import Limits, Timing
@@ -20,6 +18,7 @@ from mabeam_p2p.errors import InvalidValue
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Forward, ForwardRefused
 from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.deadlines import Deadlines
 from mabeam_p2p.requests import Failed, Outcome, Refused
 
 Key = tuple[int, int]
@@ -35,12 +34,11 @@ INTERVAL_GROWTH_MAX = 8
 class Entry:
     """One command under way."""
 
-    __slots__ = ("command", "deadline", "forward_number", "given_count", "interval", "token")
+    __slots__ = ("command", "forward_number", "given_count", "interval", "token")
 
-    def __init__(self, token: int, command: AnyCommand, deadline: float) -> None:
+    def __init__(self, token: int, command: AnyCommand) -> None:
         self.token = token
         self.command = command
-        self.deadline = deadline
         self.given_count = 0
         """How often it was given to a leader, this peer included."""
         self.forward_number = 0
@@ -70,10 +68,10 @@ class Pending:
         self._outbox = outbox
         self._log_id = log_id
         self._entries: dict[Key, Entry] = {}
-        self._unsent: list[Key] = []
+        self._unsent: dict[Key, None] = {}
         self._forwarded: dict[Key, float] = {}
         """When each forwarded command is to be sent again, soonest first but for longer waits."""
-        self._deadlines: list[tuple[float, Key]] = []
+        self._deadlines: Deadlines[Key] = Deadlines()
         self._leader: Leader | None = None
         self._leaderless_since: float | None = None
         self._forward_number = 0
@@ -91,22 +89,21 @@ class Pending:
         if entry is not None:
             self._outbox.resolve(entry.token, Failed("unknown", "the same command was asked again"))
             entry.token = token
-            entry.deadline = deadline
         elif len(self._entries) >= self._limits.pending_requests_max:
             text = f"{len(self._entries)} commands are under way on this peer: wait for some"
             self._outbox.resolve(token, Failed("overloaded", text))
             return
         else:
-            self._entries[key] = Entry(token, command, deadline)
-            self._unsent.append(key)
-        heappush(self._deadlines, (deadline, key))
+            self._entries[key] = Entry(token, command)
+            self._unsent[key] = None
+        self._deadlines.set(key, deadline)
 
     def committed(self, key: Key, outcome: Outcome) -> None:
         """The command of `key` has been applied."""
-        entry = self._entries.pop(key, None)
+        entry = self._entries.get(key)
         if entry is not None:
-            self._forwarded.pop(key, None)
             self._outbox.resolve(entry.token, outcome)
+            self._drop(key)
 
     def cancel(self, token: int) -> None:
         """Nobody waits any more. What was sent may still be committed."""
@@ -123,12 +120,12 @@ class Pending:
         else:
             self._leaderless_since = None
             if leader != self._leader:
-                self._unsent = list(self._entries)
+                self._unsent = dict.fromkeys(self._entries)
                 self._forwarded.clear()
         self._leader = leader
         if leader is None or not self._unsent:
             return
-        keys = [key for key in self._unsent if key in self._entries]
+        keys = list(self._unsent)
         self._unsent.clear()
         size = min(CHUNK_COMMANDS, self._limits.batch_commands_max)
         for start in range(0, len(keys), size):
@@ -141,19 +138,16 @@ class Pending:
             if self._forwarded[key] > now:
                 break
             del self._forwarded[key]
-            self._unsent.append(key)
-        while self._deadlines and self._deadlines[0][0] <= now:
-            _, key = heappop(self._deadlines)
-            entry = self._entries.get(key)
-            if entry is not None and entry.deadline <= now:
-                self._fail(key, "no answer before the deadline")
+            self._unsent[key] = None
+        for key in self._deadlines.take_due(now):
+            self._fail(key, "no answer before the deadline")
         since = self._leaderless_since
         if since is not None and now - since >= self._timing.no_quorum_seconds:
             for key in list(self._entries):
                 self._fail(key, f"nobody has led for {now - since:.1f} s")
 
     def next_deadline(self) -> float:
-        due = self._deadlines[0][0] if self._deadlines else inf
+        due = self._deadlines.next()
         if self._forwarded:
             due = min(due, next(iter(self._forwarded.values())))
         if self._leaderless_since is not None and self._entries:
@@ -228,8 +222,10 @@ class Pending:
         self._drop(key)
 
     def _drop(self, key: Key) -> None:
-        self._entries.pop(key, None)
+        del self._entries[key]
+        self._unsent.pop(key, None)
         self._forwarded.pop(key, None)
+        self._deadlines.drop(key)
 
 
 _OVERLOADED = "the leader holds as much uncommitted as it may: try again later"

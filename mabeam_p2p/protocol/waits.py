@@ -4,12 +4,11 @@ begins too late ends at once.
 """
 
 from collections.abc import Callable
-from heapq import heappop, heappush
-from math import inf
 
 from mabeam_p2p.config import Timing
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.deadlines import Deadlines
 from mabeam_p2p.requests import (
     AwaitGeneration,
     AwaitProposal,
@@ -28,12 +27,11 @@ Subject = tuple[str, int]
 class Wait:
     """One request that waits."""
 
-    __slots__ = ("deadline", "query", "subject")
+    __slots__ = ("query", "subject")
 
-    def __init__(self, query: Query, subject: Subject | None, deadline: float) -> None:
+    def __init__(self, query: Query, subject: Subject | None) -> None:
         self.query = query
         self.subject = subject
-        self.deadline = deadline
 
 
 class Waits:
@@ -47,12 +45,12 @@ class Waits:
         self._outbox = outbox
         self._waits: dict[int, Wait] = {}
         self._subjects: dict[Subject, list[int]] = {}
-        self._deadlines: list[tuple[float, int]] = []
+        self._deadlines: Deadlines[int] = Deadlines()
         self._unasked: list[int] = []
-        self._asked: dict[int, list[int]] = {}
+        self._asked: dict[int, tuple[float, list[int]]] = {}
+        """For each number under way, oldest first: when it was asked, and for which tokens."""
         self._granted: list[tuple[int, list[int]]] = []
         self._number = 0
-        self._asked_at = 0.0
         self._ask_not_before = 0.0
         self._asked_of: PeerId | None = None
         self._leaderless_since: float | None = None
@@ -75,20 +73,18 @@ class Waits:
         if any(p.status for p in found.proposals) or any(g.status for g in found.generations):
             self._outbox.resolve(token, found)
             return
-        self._add(token, Wait(query, subject, deadline))
+        self._add(token, Wait(query, subject), deadline)
         self._subjects.setdefault(subject, []).append(token)
 
     def ended(self, name: str, generation: int = 0) -> None:
         """A proposal was decided, or a generation of a barrier ended."""
-        for token in self._subjects.pop((name, generation), []):
-            wait = self._waits.pop(token, None)
-            if wait is not None:
-                self._outbox.resolve(token, self._find(wait.query, False))
+        for token in self._subjects.get((name, generation), [])[:]:
+            self._answer(token, linearizable=False)
 
     # ---- linearizable reads ------------------------------------------------------------------
 
     def read(self, token: int, request: Read, deadline: float) -> None:
-        self._add(token, Wait(request.query, None, deadline))
+        self._add(token, Wait(request.query, None), deadline)
         self._unasked.append(token)
 
     def flush(self, leader: PeerId | None, ask: Callable[[int], bool], now: float) -> None:
@@ -98,27 +94,26 @@ class Waits:
             self._leaderless_since = None
         elif self._leaderless_since is None:
             self._leaderless_since = now
-        if self._asked and (
-            leader != self._asked_of or now - self._asked_at >= self._timing.forward_timeout_seconds
-        ):
-            for tokens in self._asked.values():
-                self._unasked.extend(tokens)
-            self._asked.clear()
+        for number, (asked_at, tokens) in list(self._asked.items()):
+            silence = now - asked_at
+            if leader == self._asked_of and silence < self._timing.forward_timeout_seconds:
+                break
+            del self._asked[number]
+            self._unasked.extend(tokens)
         self._unasked = [token for token in self._unasked if token in self._waits]
         if not self._unasked or leader is None or now < self._ask_not_before:
             return
         self._number += 1
         if ask(self._number):
-            self._asked[self._number] = self._unasked
+            self._asked[self._number] = now, self._unasked
             self._unasked = []
-            self._asked_at = now
             self._asked_of = leader
 
     def granted(self, number: int, index: int, now: float) -> None:
         """The leader's answer: reads of `number` may see the state at `index`; 0: refused."""
-        tokens = self._asked.pop(number, None)
-        if tokens is None:
+        if number not in self._asked:
             return
+        _, tokens = self._asked.pop(number)
         if index:
             self._granted.append((index, tokens))
         else:
@@ -133,53 +128,57 @@ class Waits:
                 later.append((index, tokens))
                 continue
             for token in tokens:
-                wait = self._waits.pop(token, None)
-                if wait is not None:
-                    self._outbox.resolve(token, self._find(wait.query, True))
+                self._answer(token, linearizable=True)
         self._granted = later
 
     # ---- ends --------------------------------------------------------------------------------
 
     def cancel(self, token: int) -> None:
-        wait = self._waits.pop(token, None)
-        if wait is not None:
-            self._forget(token, wait)
+        self._end(token)
 
     def tick(self, now: float) -> None:
-        while self._deadlines and self._deadlines[0][0] <= now:
-            _, token = heappop(self._deadlines)
-            self._fail(token, "timeout", "not ended before the deadline")
+        for token in self._deadlines.take_due(now):
+            is_read = self._waits[token].subject is None
+            reason = "no_quorum" if is_read else "timeout"
+            self._fail(token, reason, "no answer before the deadline")
         since = self._leaderless_since
         if since is not None and now - since >= self._timing.no_quorum_seconds:
             for token in [t for t, wait in self._waits.items() if wait.subject is None]:
                 self._fail(token, "no_quorum", f"nobody has led for {now - since:.1f} s")
 
     def next_deadline(self) -> float:
-        due = self._deadlines[0][0] if self._deadlines else inf
+        due = self._deadlines.next()
         if self._asked:
-            due = min(due, self._asked_at + self._timing.forward_timeout_seconds)
+            oldest, _ = next(iter(self._asked.values()))
+            due = min(due, oldest + self._timing.forward_timeout_seconds)
         if self._unasked and self._leaderless_since is None:
             due = min(due, self._ask_not_before)
         if self._leaderless_since is not None and self._unasked:
             due = min(due, self._leaderless_since + self._timing.no_quorum_seconds)
         return due
 
-    def _add(self, token: int, wait: Wait) -> None:
+    def _add(self, token: int, wait: Wait, deadline: float) -> None:
         self._waits[token] = wait
-        heappush(self._deadlines, (wait.deadline, token))
+        self._deadlines.set(token, deadline)
+
+    def _answer(self, token: int, *, linearizable: bool) -> None:
+        wait = self._end(token)
+        if wait is not None:
+            self._outbox.resolve(token, self._find(wait.query, linearizable))
 
     def _fail(self, token: int, reason: str, detail: str) -> None:
-        wait = self._waits.pop(token, None)
-        if wait is not None:
-            self._forget(token, wait)
-            if wait.subject is None and reason == "timeout":
-                reason = "no_quorum"
-            self._outbox.resolve(token, Failed(reason, detail))
+        self._end(token)
+        self._outbox.resolve(token, Failed(reason, detail))
 
-    def _forget(self, token: int, wait: Wait) -> None:
+    def _end(self, token: int) -> Wait | None:
+        """Wait no more; None if it has ended before."""
+        wait = self._waits.pop(token, None)
+        if wait is None:
+            return None
+        self._deadlines.drop(token)
         if wait.subject is not None:
-            tokens = self._subjects.get(wait.subject, [])
-            if token in tokens:
-                tokens.remove(token)
+            tokens = self._subjects[wait.subject]
+            tokens.remove(token)
             if not tokens:
-                self._subjects.pop(wait.subject, None)
+                del self._subjects[wait.subject]
+        return wait
