@@ -224,7 +224,7 @@ async def restart(scene: Scene, step: Step) -> None:
     before = await _memory(scene, scene.voices[dead[0]])
     stage.check(
         step, f"{', '.join(dead)} is back and has caught up",
-        before["notes"] == scene.remembered,
+        before["complete"] is True and before["notes"] == scene.remembered,
     )  # fmt: skip
     await scene.detach(NAMES)
     stage.progress("kill -9 of all five")
@@ -247,25 +247,27 @@ async def restart(scene: Scene, step: Step) -> None:
 
 
 async def _memory(scene: Scene, voice: Agent) -> dict[str, object]:
-    """What a peer knows of all that was agreed and shared, once it shows what is known here."""
+    """What a peer knows of all that was agreed and shared, once it shows what was agreed on."""
 
     async def shows_all() -> bool:
         try:
             read = await voice.parameters.read("exploration_rate")
         except (KeyError, MabeamError):
             return False
-        return read.value == scene.agreed["exploration_rate"] and "best_score" in voice.variables
+        shared = scene.shared.items()
+        return read.value == scene.agreed["exploration_rate"] and all(
+            voice.variables.get(name) == value for name, value in shared
+        )
 
-    await scene.until(shows_all)
+    complete = await scene.until(shows_all)
     journal = await voice.journal(JOURNAL).read()
     proposals = await voice.proposals()
     return {
+        "complete": complete,
         "notes": [item.value for item in journal],
         "decisions": sorted(
             (p.id, p.status, p.index, [(v.agent, v.choice, v.rationale) for v in p.votes])
             for p in proposals
             if isinstance(p, Decision)
         ),
-        "exploration_rate": (await voice.parameters.read("exploration_rate")).value,
-        "best_score": voice.variables["best_score"],
     }

@@ -27,7 +27,9 @@ class Scene:
         self.peers: dict[str, Running] = {}
         self.voices: dict[str, Agent] = {}
         self.agreed: dict[str, object] = {}
-        """What was agreed so far, to be found again later."""
+        """Parameters that were agreed so far, to be found again later."""
+        self.shared: dict[str, object] = {}
+        """Variables that all have shown so far."""
         self.remembered: list[object] = []
         """Journal items that were acknowledged, in order of their positions."""
 
