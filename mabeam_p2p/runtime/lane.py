@@ -75,18 +75,19 @@ class Lane:
         if self._is_halted:
             return
         for effect in effects:
+            # Here and below the frequent cases come first: they come once for each command.
             match effect:
+                case Resolve() | Notify() | Send():
+                    if effect.after > self._durable:
+                        self._held.append(effect)
+                    else:
+                        self._happen(effect)
                 case Persist(number, record):
                     assert number > self._waiting_number, "Persists are numbered upwards"
                     self._waiting_number = number
                     self._waiting.append(record)
                 case Connect(target, address):
                     self._connect(target, address)
-                case Send() | Notify() | Resolve():
-                    if effect.after > self._durable:
-                        self._held.append(effect)
-                    else:
-                        self._happen(effect)
                 case _:
                     assert_never(effect)
         self._send_frames()
@@ -106,12 +107,12 @@ class Lane:
 
     def _happen(self, effect: Send | Notify | Resolve) -> None:
         match effect:
-            case Send(target, message):
-                self._outgoing.setdefault(target, []).append(message)
-            case Resolve(token, answer):
-                self._resolve(token, answer)
-            case Notify(event):
-                self._notify(event)
+            case Resolve():
+                self._resolve(effect.token, effect.answer)
+            case Notify():
+                self._notify(effect.event)
+            case Send():
+                self._outgoing.setdefault(effect.target, []).append(effect.message)
             case _:
                 assert_never(effect)
 

@@ -1,12 +1,14 @@
 """What the log says: one line for each change that an operator would ask about, none per frame."""
 
 import logging
+from typing import get_args
 
 from mabeam_p2p.events import (
     ClusterFormed,
     Dropped,
     Event,
     LeaderChanged,
+    MachineEvent,
     MemberChanged,
     QuorumChanged,
     Ready,
@@ -20,11 +22,16 @@ REPORT_INTERVAL_SECONDS = 1.0
 REPORTS_MAX = 256
 """Different (source, reason) pairs that are told apart; further ones are counted together."""
 
+_FROM_THE_LOG = frozenset(get_args(MachineEvent))
+"""What the application asked for. There may be one for each command, too many for a line each."""
+
 _log = logging.getLogger("mabeam_p2p")
 _log.addHandler(logging.NullHandler())  # Silent until the application says where logs go.
 
 
 def log_event(peer: PeerId, event: Event) -> None:
+    if type(event) in _FROM_THE_LOG:
+        return
     match event:
         case RoleChanged(role, term):
             _log.info("role_changed peer=%s term=%d role=%s", peer, term, role)
