@@ -111,11 +111,13 @@ class Membership:
         """A peer has introduced itself and is linked. Whether this changes what is known of it."""
         known = self._table.get(member.peer)
         if known is None:
-            if len(self._table) >= self._limits.members_max:
+            if len(self._table) >= self._limits.members_max and not self._make_room():
                 return False
             self._table[member.peer] = Acquaintance(member, now)
             self._probe_due = min(self._probe_due, now)
-        elif known.member.state <= MemberState.SUSPECT and known.member.epoch == member.epoch:
+        elif member.epoch < known.member.epoch or (
+            member.epoch == known.member.epoch and known.member.state is not MemberState.DEAD
+        ):
             return False
         else:
             known.answered_at = now
@@ -123,6 +125,14 @@ class Membership:
         self.changes.append(member)
         self._outbox.send(member.peer, Gossip(self.view()))
         return True
+
+    def _make_room(self) -> bool:
+        """Forget a member that has left."""
+        for peer, acquaintance in self._table.items():
+            if acquaintance.member.state is MemberState.LEFT:
+                del self._table[peer]
+                return True
+        return False
 
     def leave(self) -> None:
         """Say goodbye to everybody."""
