@@ -112,6 +112,9 @@ class Checkers:
         """(term, voter) to candidate."""
         self._chain: dict[tuple[int, int], int] = {}
         """(last index, term) of every proven batch to the hash of the log up to it."""
+        self._founding: tuple[Ghost, Batch] | None = None
+        """The first batch of a cluster of one, while nothing of it is on its disk: a crash may
+        take it back."""
         self._listeners = tuple(listeners)
         self._checks: dict[type[Any], Callable[[Ghost, PeerId, Any], None]] = {
             VoteRequest: self._vote_request,
@@ -132,6 +135,9 @@ class Checkers:
         ghost.term = disk.hard_state.term
         ghost.vote = disk.hard_state.vote
         self.ghosts[peer] = ghost
+        if self._founding is not None and self._founding[0].peer == peer:
+            self._found_if_durable()
+            self._founding = None
         for batch, value in zip(ghost.log.batches, ghost.log.hashes, strict=True):
             self._prove(ghost, batch.last_index, batch.term, value)
         return ghost
@@ -150,6 +156,8 @@ class Checkers:
 
     def synced(self, ghost: Ghost) -> None:
         """Some of what was persisted is on the disk now."""
+        if self._founding is not None:
+            self._found_if_durable()
         unproven = ghost.unproven
         if unproven:
             durable = ghost.disk.log
@@ -168,6 +176,8 @@ class Checkers:
 
     def stepped(self, ghost: Ghost, is_leader: bool, commit_index: int, applied_index: int) -> None:
         """After an input: the figures that the core shows. I4, I6 and I8."""
+        if self._founding is not None:
+            return
         if commit_index != ghost.commit_index:
             if commit_index < ghost.commit_index:
                 raise Violation("I4", f"{ghost.peer} commit {ghost.commit_index}->{commit_index}")
@@ -311,13 +321,19 @@ class Checkers:
             if committed.batches[0] != first:
                 raise Violation("I11", f"{ghost.peer} begins a second cluster: {first}")
             return
+        self._founding = ghost, first
         for voter in first.voters:
-            disk = self.ghosts[voter].disk
-            promised = disk.bootstrap is not None and first in disk.bootstrap.first
-            if voter != ghost.peer and not promised and first not in disk.log.batches:
+            if voter != ghost.peer and not _has_promised(self.ghosts[voter].disk, first):
                 raise Violation("I11", f"{ghost.peer} begins without a promise of {voter}")
-        self._extend(first)
-        self.committed.by_term[0] = first.last_index
+        self._found_if_durable()
+
+    def _found_if_durable(self) -> None:
+        assert self._founding is not None, "no cluster is being founded"
+        ghost, first = self._founding
+        if _has_promised(ghost.disk, first):
+            self._founding = None
+            self._extend(first)
+            self.committed.by_term[0] = first.last_index
 
     def _extend(self, batch: Batch) -> None:
         self.committed.log.append(batch)
@@ -351,3 +367,8 @@ class Checkers:
             self._extend(batch)
         committed.by_term[term] = index
         ghost.announced = index
+
+
+def _has_promised(disk: Disk, first: Batch) -> bool:
+    promised = disk.bootstrap is not None and first in disk.bootstrap.first
+    return promised or first in disk.log.batches[:1]

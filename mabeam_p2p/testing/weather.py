@@ -196,11 +196,13 @@ def _but_neighbours(circle: list[int]) -> tuple[tuple[int, int], ...]:
 def draw(random: Random) -> Weather:
     """A run's weather. Nothing of it depends on anything but `random`."""
     peers = random.choice((1, 2, 3, 3, 3, 4, 5, 5, 7))
+    # Fewer than are there: the others learn. Never so few that two halves could each form one.
+    expect = peers if random.random() < 0.8 else random.randint(peers // 2 + 1, peers)
     election = random.choice((0.15, 0.3, 0.3, 0.6, 1.2))
     unit = int(election * SECOND)
     return Weather(
         peers=peers,
-        expect=peers,
+        expect=expect,
         network=_draw_network(random, unit),
         storage=_draw_storage(random, unit),
         processes=Processes(

@@ -400,5 +400,21 @@ def test_i11_cluster_that_not_every_voter_has_promised_is_seen() -> None:
     with broken("I11"):
         checkers.persisted(ghosts[A], LogAppend(0, 0, (FIRST,)))
     disks[C].bootstrap = PROMISED
+    disks[A].bootstrap = PROMISED
     checkers.persisted(ghosts[A], LogAppend(0, 0, (FIRST,)))
     assert checkers.committed.index == 1
+
+
+def test_i11_cluster_of_one_that_a_crash_took_back_never_was() -> None:
+    checkers, disk = Checkers(), Disk()
+    first, second = (Batch(1, 1, 1, 0, blob, (A,)) for blob in (b"first", b"second"))
+    checkers.persisted(checkers.started(A, disk), LogAppend(0, 0, (first,)))
+    assert checkers.committed.index == 0
+    ghost = checkers.started(A, disk)
+    disk.write(LogAppend(0, 0, (second,)))
+    checkers.persisted(ghost, LogAppend(0, 0, (second,)))
+    disk.sync(1)
+    checkers.synced(ghost)
+    assert checkers.committed.log.batches == [second]
+    with broken("I11"):
+        checkers.persisted(checkers.started(B, Disk()), LogAppend(0, 0, (first,)))
