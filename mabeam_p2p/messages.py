@@ -28,6 +28,8 @@ class Refuse(Struct, frozen=True, gc=False, array_like=True, tag=2):
 
     reason: str
     detail: str
+    final: bool = False
+    """Nothing can come of it while all concerned run as they are: this peer is to give way."""
 
 
 class Probe(Struct, frozen=True, gc=False, array_like=True, tag=3):

@@ -7,7 +7,9 @@ Rules
 1. Only Hello and Refuse are heard from a peer that has not been met in its present epoch.
 2. A frame from an older epoch of its source, or meant for an older epoch of ours, is dropped.
 3. Peers of another cluster name, another protocol version, another formed cluster, or with the name
-   of somebody else, are refused, and told why. Two clusters never merge.
+   of somebody else, are refused, and told why. Two clusters never merge. Of two peers that want one
+   name exactly one gives way: one in no formed cluster to one that is in, else the larger id to the
+   smaller. Whoever meets both can tell which.
 4. An address that was suggested is greeted until a peer answers there, ever more slowly. The
    address of a member that has gone silent is greeted too: an outage of any length can heal.
 """
@@ -98,7 +100,10 @@ class Links:
 
     def opens(self, frame: Frame, mine: Member, now: float) -> bool:
         """Whether the frame's messages beyond acquaintance may be heard (rules 1 to 3)."""
-        if frame.source == self._peer or frame.version != PROTOCOL_VERSION:
+        if frame.source == self._peer:
+            return False
+        if frame.version != PROTOCOL_VERSION:
+            self.drop(frame.source, "version", _other_version(frame), now)
             return False
         link = self._links.get(frame.source)
         if link is None:
@@ -189,11 +194,17 @@ class Links:
     # ---- acquaintance ------------------------------------------------------------------------
 
     def receive_hello(
-        self, frame: Frame, hello: Hello, mine: Member, name_holder: PeerId | None, now: float
+        self,
+        frame: Frame,
+        hello: Hello,
+        mine: Member,
+        name_holder: tuple[PeerId, ClusterId] | None,
+        now: float,
     ) -> bool:
         """Meet a peer, or meet it again. Whether it is accepted, and linked.
 
-        `name_holder`: the live member, other than the speaker, that has the speaker's name.
+        `name_holder`: the live member, other than the speaker, that has the speaker's name, and the
+        formed cluster that it is in.
         """
         them = hello.member
         if them.peer == self._peer and them.address == self._address:
@@ -201,9 +212,9 @@ class Links:
         if them.peer != frame.source or them.epoch != frame.source_epoch:
             self.drop(frame.source, "hello", "speaks for another peer", now)
             return False
-        reason, detail = self._objection(frame, hello, name_holder)
-        if reason:
-            self._refuse(them, reason, detail, now)
+        objection = self._objection(frame, hello, name_holder)
+        if objection is not None:
+            self._refuse(them, objection, now)
             return False
         link = self._links.get(them.peer)
         if link is not None and link.epoch > them.epoch:
@@ -221,26 +232,32 @@ class Links:
             self._outbox.send(them.peer, answer)
         return True
 
-    def _objection(self, frame: Frame, hello: Hello, name_holder: PeerId | None) -> tuple[str, str]:
+    def _objection(
+        self, frame: Frame, hello: Hello, name_holder: tuple[PeerId, ClusterId] | None
+    ) -> Refuse | None:
         them = hello.member
         if frame.version != PROTOCOL_VERSION:
-            return "version", f"speaks protocol {frame.version}, this peer {PROTOCOL_VERSION}"
+            return Refuse("version", _other_version(frame), final=True)
         if hello.cluster != self._cluster:
-            return (
+            return Refuse(
                 "cluster",
                 f"belongs to cluster {hello.cluster!r}, this peer to {self._cluster!r}",
             )
         if hello.cluster_id and self.cluster_id and hello.cluster_id != self.cluster_id:
-            return "cluster", "belongs to another cluster of the same name"
+            return Refuse("cluster", "belongs to another cluster of the same name")
         if them.peer == self._peer:
-            return "identity", "has the identity of this peer: a copied data folder?"
+            detail = "has the identity of this peer: a copied data folder?"
+            return Refuse("identity", detail, final=True)
         if name_holder is not None:
-            return "name", f"the name {them.name!r} is taken by peer {name_holder}"
-        return "", ""
+            holder, cluster_id = name_holder
+            gives_way = not hello.cluster_id and (bool(cluster_id) or holder < them.peer)
+            detail = f"the name {them.name!r} is taken by peer {holder}"
+            return Refuse("name", detail, final=gives_way)
+        return None
 
-    def _refuse(self, them: Member, reason: str, detail: str, now: float) -> None:
+    def _refuse(self, them: Member, refuse: Refuse, now: float) -> None:
         """Say why, over a link that is opened for that alone."""
-        self.drop(them.peer, f"refused_{reason}", detail, now)
+        self.drop(them.peer, f"refused_{refuse.reason}", refuse.detail, now)
         address = them.address
         if len(self._refusals) >= REFUSALS_MAX and address not in self._refusals:
             return
@@ -248,16 +265,12 @@ class Links:
         if address not in self._greetings and address not in self._refusals:
             self._outbox.connect(target, address)
         self._refusals[address] = now + REFUSAL_SECONDS
-        self._outbox.send(target, Refuse(reason, detail))
+        self._outbox.send(target, refuse)
 
     def receive_refuse(self, frame: Frame, refuse: Refuse) -> None:
-        """Another peer will not talk to this one.
-
-        A name belongs to the member of a formed cluster, and before that to the smaller id, so that
-        of two peers exactly one gives way.
-        """
-        gives_way = not self.cluster_id and (bool(frame.cluster) or frame.source < self._peer)
-        fatal = refuse.reason in ("identity", "version") or (refuse.reason == "name" and gives_way)
+        """Another peer will not talk to this one."""
+        # Who has come into a formed cluster meanwhile keeps its name.
+        fatal = refuse.final and not (refuse.reason == "name" and self.cluster_id)
         self._outbox.notify(Refused(frame.source, refuse.reason, refuse.detail, fatal))
 
     def forget(self, peer: PeerId) -> None:
@@ -273,3 +286,7 @@ class Links:
     def close(self) -> None:
         for peer in list(self._links):
             self.forget(peer)
+
+
+def _other_version(frame: Frame) -> str:
+    return f"speaks protocol {frame.version}, this peer {PROTOCOL_VERSION}"

@@ -30,7 +30,7 @@ from mabeam_p2p.testing.agents import is_session_end
 from mabeam_p2p.testing.codec import RememberingCodec
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.outcomes import Outcomes
-from mabeam_p2p.testing.simulator import Simulator
+from mabeam_p2p.testing.simulator import Simulator, Trace
 from mabeam_p2p.testing.weather import (
     SECOND,
     Agents,
@@ -75,14 +75,25 @@ class Waiting:
 class Stage:
     """A cluster whose every event is due when the script says so."""
 
-    def __init__(self, seed: str, peers: int = 5, clock_spread: float = 0.0) -> None:
-        """clock_spread: each peer's clock runs at a rate of 1 - spread .. 1 + spread."""
+    def __init__(
+        self,
+        seed: str,
+        peers: int = 5,
+        expect: int | None = None,
+        clock_spread: float = 0.0,
+        trace: Trace | None = None,
+    ) -> None:
+        """expect: None means all. clock_spread: each peer's clock runs at a rate of 1 - spread ..
+        1 + spread."""
         weather = replace(
-            FAIR, peers=peers, expect=peers, processes=Processes(clock_spread=clock_spread)
+            FAIR,
+            peers=peers,
+            expect=peers if expect is None else expect,
+            processes=Processes(clock_spread=clock_spread),
         )
         codec = RememberingCodec(CborCodec(weather.limits))
         self.outcomes = Outcomes(codec, weather.limits)
-        self.simulator = Simulator(seed, weather, codec, (self.outcomes,))
+        self.simulator = Simulator(seed, weather, codec, (self.outcomes,), trace)
         self.hosts = self.simulator.hosts
 
     # ---- time --------------------------------------------------------------------------------

@@ -14,10 +14,7 @@ from random import Random
 from mabeam_p2p.commands import CommandCodec, Configure, Noop
 from mabeam_p2p.config import PROTOCOL_VERSION, Config
 from mabeam_p2p.effects import Effects
-from mabeam_p2p.events import (
-    ClusterFormed,
-    MemberChanged,
-)
+from mabeam_p2p.events import ClusterFormed, MemberChanged
 from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId, PeerId
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.messages import Frame, Heard, Hello, LogMessage, Message, Refuse
@@ -335,7 +332,9 @@ class Node:
     def _on_hello(self, frame: Frame, hello: Hello, now: float) -> None:
         mine = self.membership.mine
         them = hello.member
-        holder = self.membership.holder_of(them.name, them.peer)
+        peer = self.membership.holder_of(them.name, them.peer)
+        clusters = {**self._clusters, self.peer: self.links.cluster_id}
+        holder = (peer, clusters.get(peer, ClusterId(""))) if peer else None
         if self._left or not self.links.receive_hello(frame, hello, mine, holder, now):
             return
         self._clusters[them.peer] = hello.cluster_id

@@ -1,0 +1,177 @@
+"""Acquaintance: who is heard, who is refused, and what both are told."""
+
+import pytest
+
+from mabeam_p2p.config import PROTOCOL_VERSION, Limits, Timing
+from mabeam_p2p.effects import Connect, Effect, Notify, Send
+from mabeam_p2p.events import Dropped, Refused
+from mabeam_p2p.ids import ClusterId, PeerId
+from mabeam_p2p.messages import Frame, Hello, Message, Refuse
+from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.links import Links
+from mabeam_p2p.records import Member, MemberState
+
+MINE, SMALL, LARGE = PeerId("5" * 16), PeerId("1" * 16), PeerId("9" * 16)
+UNFORMED, FORMED, OTHER = ClusterId(""), ClusterId("f" * 32), ClusterId("e" * 32)
+
+
+def member(peer: PeerId, name: str = "other", epoch: int = 1) -> Member:
+    address = f"10.0.0.{peer[0]}:7000"
+    return Member(
+        peer, name, address, epoch, epoch << 16, MemberState.ALIVE, True, 50, PROTOCOL_VERSION
+    )
+
+
+class World:
+    """One peer's links, and what they want of the world."""
+
+    def __init__(self, cluster_id: ClusterId = UNFORMED) -> None:
+        self.outbox = Outbox()
+        self.mine = member(MINE, "mine")
+        self.links = Links(
+            MINE, 1, "day", self.mine.address, timing=Timing(), limits=Limits(), outbox=self.outbox
+        )
+        self.links.cluster_id = cluster_id
+
+    def hello(
+        self,
+        them: Member,
+        *,
+        cluster: str = "day",
+        cluster_id: ClusterId = UNFORMED,
+        version: int = PROTOCOL_VERSION,
+        name_holder: tuple[PeerId, ClusterId] | None = None,
+    ) -> tuple[bool, tuple[Effect, ...]]:
+        """Whether they are met, and what is done about it."""
+        hello = Hello(cluster, cluster_id, them, answer=False)
+        sealed = frame(them, hello, cluster_id=cluster_id, version=version)
+        met = self.links.receive_hello(sealed, hello, self.mine, name_holder, 10.0)
+        return met, self.outbox.take()
+
+
+def frame(
+    them: Member,
+    *messages: Message,
+    cluster_id: ClusterId = UNFORMED,
+    version: int = PROTOCOL_VERSION,
+) -> Frame:
+    return Frame(version, them.peer, them.epoch, 1, 1, cluster_id, messages)
+
+
+def refusal(effects: tuple[Effect, ...]) -> Refuse:
+    """What the other side is told, over a link that is opened for that."""
+    (connect,) = [effect for effect in effects if isinstance(effect, Connect)]
+    (send,) = [effect for effect in effects if isinstance(effect, Send)]
+    assert send.target == connect.target
+    assert isinstance(send.message, Refuse)
+    return send.message
+
+
+def drops(effects: tuple[Effect, ...]) -> list[str]:
+    events = [effect.event for effect in effects if isinstance(effect, Notify)]
+    return [event.reason for event in events if isinstance(event, Dropped)]
+
+
+def test_peer_of_the_same_cluster_is_met_and_greeted_back() -> None:
+    met, effects = World().hello(member(SMALL))
+    assert met
+    assert [type(effect) for effect in effects] == [Connect, Send]
+
+
+def test_peer_of_another_cluster_name_is_refused_told_why_and_reported() -> None:
+    world = World()
+    met, effects = world.hello(member(SMALL), cluster="night")
+    assert not met
+    assert refusal(effects) == Refuse(
+        "cluster", "belongs to cluster 'night', this peer to 'day'", final=False
+    )
+    assert drops(effects) == ["refused_cluster"]
+    assert not world.links.is_linked(SMALL)
+
+
+def test_peer_of_another_formed_cluster_of_the_same_name_is_refused() -> None:
+    met, effects = World(FORMED).hello(member(SMALL), cluster_id=OTHER)
+    assert not met
+    assert refusal(effects).reason == "cluster"
+
+
+def test_greeting_of_another_protocol_version_is_refused_for_good_with_both_versions() -> None:
+    met, effects = World().hello(member(SMALL), version=PROTOCOL_VERSION + 1)
+    assert not met
+    assert refusal(effects) == Refuse("version", "speaks protocol 2, this peer 1", final=True)
+    assert drops(effects) == ["refused_version"]
+
+
+def test_frame_of_another_protocol_version_is_dropped_and_reported() -> None:
+    world = World()
+    world.hello(member(SMALL))
+    assert world.links.opens(frame(member(SMALL)), world.mine, 10.0)
+    assert not world.links.opens(frame(member(SMALL), version=2), world.mine, 10.0)
+    assert drops(world.outbox.take()) == ["version"]
+    assert world.links.dropped_count == 1
+
+
+def test_copy_of_this_peers_own_folder_is_refused_for_good() -> None:
+    copied = Member(MINE, "copy", "10.0.0.77:7000", 2, 2 << 16, MemberState.ALIVE, True, 50, 1)
+    met, effects = World().hello(copied)
+    assert not met
+    assert refusal(effects).reason == "identity"
+    assert refusal(effects).final
+
+
+@pytest.mark.parametrize(
+    ("them", "holder", "gives_way"),
+    [
+        ((SMALL, ""), (LARGE, ""), False),
+        ((LARGE, ""), (SMALL, ""), True),
+        ((SMALL, ""), (LARGE, FORMED), True),
+        ((LARGE, FORMED), (SMALL, ""), False),
+        # Whoever judges: one of the two, or somebody else who has met both.
+        ((SMALL, ""), (MINE, ""), False),
+        ((LARGE, ""), (MINE, ""), True),
+    ],
+)
+def test_of_two_that_want_one_name_the_one_in_no_cluster_or_else_the_larger_id_gives_way(
+    them: tuple[PeerId, ClusterId], holder: tuple[PeerId, ClusterId], gives_way: bool
+) -> None:
+    met, effects = World().hello(member(them[0]), cluster_id=them[1], name_holder=holder)
+    assert not met
+    assert refusal(effects).reason == "name"
+    assert refusal(effects).final is gives_way
+
+
+@pytest.mark.parametrize(
+    ("refuse", "cluster_id", "fatal"),
+    [
+        (Refuse("name", "taken", final=True), ClusterId(""), True),
+        (Refuse("name", "taken", final=True), FORMED, False),
+        (Refuse("name", "taken"), ClusterId(""), False),
+        (Refuse("version", "other", final=True), FORMED, True),
+        (Refuse("cluster", "other"), ClusterId(""), False),
+    ],
+)
+def test_refused_peer_gives_way_if_it_is_told_so_and_keeps_its_name_once_it_is_in_a_cluster(
+    refuse: Refuse, cluster_id: ClusterId, fatal: bool
+) -> None:
+    world = World(cluster_id)
+    world.links.receive_refuse(frame(member(SMALL), refuse), refuse)
+    (notify,) = world.outbox.take()
+    assert isinstance(notify, Notify)
+    assert notify.event == Refused(SMALL, refuse.reason, refuse.detail, fatal)
+
+
+def test_refusals_under_way_are_bounded() -> None:
+    world = World()
+    for number in range(100):
+        peer = PeerId(f"{number + 1:016x}")
+        them = Member(
+            peer, "x", f"10.0.1.{number}:7000", 1, 1 << 16, MemberState.ALIVE, True, 50, 1
+        )
+        world.links.receive_hello(
+            frame(them), Hello("night", ClusterId(""), them, False), world.mine, None, 10.0
+        )
+    opened = [effect for effect in world.outbox.take() if isinstance(effect, Connect)]
+    assert len(opened) == 32
+    world.links.tick(world.mine, 20.0)
+    closed = [effect for effect in world.outbox.take() if isinstance(effect, Connect)]
+    assert [effect.address for effect in closed] == [None] * 32
