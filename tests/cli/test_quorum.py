@@ -1,0 +1,69 @@
+"""What persons and scripts see when peers are gone."""
+
+import signal
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from tests.cli.daemons import House, house, mabeam, told, until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def place() -> Iterator[House]:
+    with house() as place:
+        yield place
+
+
+def test_minority_refuses_to_decide_and_still_shows_what_it_knows(place: House) -> None:
+    _, bee, cow = place.started("ant", "bee", "cow")
+    assert mabeam("set", "rate", "0.5", "--wait", "all").exit_code == 0
+    seed = str(told("status")["address"])
+    for daemon in (bee, cow):
+        daemon.signal(signal.SIGKILL)
+        daemon.wait()
+    until(lambda: told("status")["quorum"] is False)
+
+    proposed = mabeam("propose", "depth", "1")
+    assert proposed.exit_code == 75
+    assert "certainly not done" in proposed.stderr
+    assert mabeam("get", "depth", "--linearizable").exit_code == 75
+    assert told("get", "rate")["value"] == 0.5
+    unheard = mabeam("set", "rate", "0.6", "--wait", "all", "--timeout", "0.3", "--json")
+    assert unheard.exit_code == 75
+    assert told("get", "rate")["value"] == 0.6
+    until(lambda: "dead" in mabeam("members").stdout)
+
+    back = place.start("--seed", seed, name="bee")
+    assert [back.line()["event"], back.line()["event"]] == ["listening", "ready"]
+    until(lambda: told("status")["quorum"] is True)
+    until(lambda: told("get", "rate", "--addr", "bee")["value"] == 0.6)
+
+
+def test_others_explain_a_decision_when_its_leader_has_died(place: House) -> None:
+    daemons = dict(zip(("ant", "bee", "cow"), place.started("ant", "bee", "cow"), strict=True))
+    leader = str(told("leader")["name"])
+    first, second = (name for name in daemons if name != leader)
+    assert mabeam("propose", "rate", "1", "--addr", first, "--timeout", "0.2").exit_code == 75
+    listed = told("proposals", "--addr", first)["proposals"]
+    assert isinstance(listed, list)
+    daemons[leader].signal(signal.SIGKILL)
+    until(lambda: told("leader", "--addr", second)["name"] in (first, second))
+    explained = told("explain", listed[0]["id"], "--addr", second)
+    assert explained["status"] == "no_quorum"
+    assert explained["electorate"] == ["ant@ant", "bee@bee", "cow@cow"]
+
+
+def test_leader_is_watched_over_a_change(place: House) -> None:
+    daemons = dict(zip(("ant", "bee", "cow"), place.started("ant", "bee", "cow"), strict=True))
+    leader = str(told("leader")["name"])
+    other = next(name for name in daemons if name != leader)
+    daemons[leader].signal(signal.SIGKILL)
+    result = mabeam("leader", "--watch", "--json", "--addr", other, "--timeout", "6")
+    assert result.exit_code == 75
+    seen = [msgspec.json.decode(line)["name"] for line in result.stdout.splitlines()]
+    assert seen[0] in (leader, None, *daemons)
+    assert seen[-1] in daemons
+    assert seen[-1] != leader
