@@ -35,12 +35,11 @@ REFUSALS_MAX = 32
 class Link:
     """A peer that has been met: where, and in which epoch."""
 
-    __slots__ = ("address", "epoch", "greeted_at", "sequence")
+    __slots__ = ("address", "epoch", "greeted_at")
 
     def __init__(self, address: str, epoch: int) -> None:
         self.address = address
         self.epoch = epoch
-        self.sequence = 0
         self.greeted_at = -inf
 
 
@@ -79,6 +78,7 @@ class Links:
         self._timing = timing
         self._limits = limits
         self._outbox = outbox
+        self._sequence = 0
         self._links: dict[PeerId, Link] = {}
         self._greetings: dict[str, Greeting] = {}
         self._refusals: dict[str, float] = {}
@@ -89,13 +89,15 @@ class Links:
     def seal(self, target: PeerId, messages: tuple[Message, ...]) -> Frame:
         """The frame in which `messages` travel to `target`."""
         link = self._links.get(target)
-        epoch = sequence = 0
-        if link is not None:
-            epoch = link.epoch
-            link.sequence += 1
-            sequence = link.sequence
+        self._sequence += 1
         return Frame(
-            PROTOCOL_VERSION, self._peer, self._epoch, epoch, sequence, self.cluster_id, messages
+            PROTOCOL_VERSION,
+            self._peer,
+            self._epoch,
+            link.epoch if link is not None else 0,
+            self._sequence,
+            self.cluster_id,
+            messages,
         )
 
     def opens(self, frame: Frame, mine: Member, now: float) -> bool:
@@ -148,13 +150,19 @@ class Links:
         known = address in self._greetings or any(
             link.address == address for link in self._links.values()
         )
-        if (
-            known
-            or address == self._address
-            or len(self._greetings) >= (self._limits.candidates_max)
-        ):
+        if known or address == self._address:
             return
-        self._greet_from(PeerId(UNMET + address), address, now)
+        if len(self._greetings) < self._limits.candidates_max or self._make_room():
+            self._greet_from(PeerId(UNMET + address), address, now)
+
+    def _make_room(self) -> bool:
+        """Give up the suggestion that has gone unanswered the longest, if any has for long."""
+        for address, greeting in self._greetings.items():
+            is_slow = greeting.interval >= self._timing.greet_interval_seconds_max
+            if is_slow and greeting.target.startswith(UNMET):
+                self._greeting_ends(address)
+                return True
+        return False
 
     def silent(self, member: Member, now: float) -> None:
         """A member has gone silent: greet its address until it answers (rule 4)."""
@@ -220,6 +228,9 @@ class Links:
         if link is not None and link.epoch > them.epoch:
             self.drop(frame.source, "stale_source", "from a process that is gone", now)
             return False
+        if link is None and len(self._links) >= self._limits.members_max:
+            self.drop(frame.source, "full", "there is no room for more members", now)
+            return False
         new = link is None or link.epoch < them.epoch or link.address != them.address
         self._greeting_ends(them.address)
         if new:
@@ -261,8 +272,9 @@ class Links:
         address = them.address
         if len(self._refusals) >= REFUSALS_MAX and address not in self._refusals:
             return
-        target = PeerId(UNMET + address)
-        if address not in self._greetings and address not in self._refusals:
+        greeting = self._greetings.get(address)
+        target = greeting.target if greeting is not None else PeerId(UNMET + address)
+        if greeting is None and address not in self._refusals:
             self._outbox.connect(target, address)
         self._refusals[address] = now + REFUSAL_SECONDS
         self._outbox.send(target, refuse)
