@@ -38,7 +38,6 @@ IMPATIENT_SHARE = 0.25
 """Of the strikes that leave the leader alone: those that the next one follows at once."""
 KINDS = {"one": 8, "leader": 6, "two": 3, "all": 1}
 """How often each kind of strike is drawn."""
-LOG_LINES = 8
 
 
 class Stuck(Exception):
@@ -216,11 +215,13 @@ async def judge(soak: Soak, kills: int, seconds: float) -> list[str]:
     finally:
         await soak.cluster.close()
     violations += [f"crashed: {failure}" for failure in soak.cluster.failures]
-    found = list(anomalies(soak.history.operations))
-    if any(violation.startswith("stuck") for violation in violations):
-        # Without the last reads, what nobody has read yet is not lost.
-        found = [anomaly for anomaly in found if anomaly.kind != "lost ack"]
-    return violations + [f"{found.kind}: {found.key}, {found.detail}" for found in found]
+    # Without the last reads, what nobody has read yet is not lost.
+    was_read = not any(violation.startswith("stuck") for violation in violations)
+    return violations + [
+        f"{anomaly.kind}: {anomaly.key}, {anomaly.detail}"
+        for anomaly in anomalies(soak.history.operations)
+        if was_read or anomaly.kind != "lost ack"
+    ]
 
 
 def print_report(facts: dict[str, object]) -> None:

@@ -49,10 +49,10 @@ class Process:
         self._reader = asyncio.create_task(self._read(self._child), name=f"read {self.name}")
 
     def strike(self) -> None:
-        """kill -9, now; `buried` waits for its end."""
-        assert self._child is not None
-        self._is_struck = True
-        self._child.strike()
+        """kill -9, now; `buried` waits for its end. Nothing happens if it has ended before."""
+        if self._child is not None:
+            self._is_struck = True
+            self._child.strike()
 
     async def buried(self) -> None:
         """Return once a struck process is gone."""
