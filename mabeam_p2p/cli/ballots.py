@@ -119,7 +119,7 @@ def _print(target: Target, proposal: Proposal) -> None:
         return
     verdict = click.style(proposal.status, fg=_COLOURS.get(proposal.status, "yellow"), bold=True)
     click.echo(f"{proposal.parameter} = {output.plain(proposal.value)}: {verdict}")
-    click.echo(f"  proposal {proposal.id} by {proposal.proposer}")
+    click.echo(f"  proposal {proposal.id} by {proposal.proposer}, {output.moment(proposal.when)}")
     if proposal.rationale:
         click.echo(f"  “{proposal.rationale}”")
     for vote in proposal.votes:

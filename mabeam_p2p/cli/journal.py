@@ -21,9 +21,9 @@ _QUIET = ("session", "sequence")
               help="Index of the first entry.  [default: 1]")  # fmt: skip
 @verb
 async def log(target: Target, follow: bool, first: int) -> None:
-    """Print the committed log: index, term, seconds of the log's clock, command.
+    """Print the committed log, one entry a line: index, term, time, command.
 
-    It is the same on every peer. One entry a line.
+    It is the same on every peer.
     """
     async with target.question() as attachment:
         while True:
@@ -41,7 +41,7 @@ def _print(target: Target, entry: Entry) -> None:
     if target.as_json:
         output.json_line(entry.to_dict())
         return
-    stamp = click.style(f"{entry.when:>10.3f}", dim=True)
+    stamp = click.style(output.moment(entry.when), dim=True)
     facts = " ".join(
         f"{name}={output.cell(value)}" for name, value in entry.facts.items() if name not in _QUIET
     )

@@ -16,6 +16,7 @@
 """
 
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
@@ -168,3 +169,8 @@ def cell(value: object) -> str:
 def plain(value: object) -> str:
     """An agreed or shared value: text as it is, anything else as JSON (bytes in base64)."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def moment(when: float) -> str:
+    """A time in seconds since 1970, as a clock on this host's wall shows it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
