@@ -120,10 +120,10 @@ class Leadership:
             self.progress[peer] = Progress(self._log.last_index, now)
 
     def restarted(self, peer: PeerId) -> None:
-        """A follower runs anew: what was under way to it is gone."""
+        """A follower runs anew: what was under way to it is gone. Where it is, it will say."""
         progress = self.progress.get(peer)
         if progress is not None:
-            progress.probe_from(progress.match_index)
+            progress.probe_from(self._log.last_index)
 
     # ---- appending ---------------------------------------------------------------------------
 
