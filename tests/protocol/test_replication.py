@@ -275,6 +275,41 @@ def test_pre_votes_are_refused_by_who_takes_over() -> None:
     assert answer.message == VoteReply(0, 1, granted=False, pre=True, higher=True)
 
 
+def test_a_learner_that_has_gone_is_sent_nothing() -> None:
+    world = World(3, learners=(D,))
+    world.elect(A)
+    assert world[A].core.learners == (D,)
+    world.act(A, lambda core: core.set_learners((), world.now))
+    world.propose(A, b"x")
+    assert {parcel.target for parcel in world.flying} == {B, C}
+    world.act(A, lambda core: core.restarted(D))
+    world.act(B, lambda core: core.restarted(D))
+    world.deliver()
+    assert world[D].core.log.last_index == 2
+
+
+def test_a_quorum_is_there_as_long_as_the_leader_is_heard_or_hears_it() -> None:
+    world = World(3)
+    assert not world[B].core.has_quorum(world.now)
+    world.elect(A)
+    for peer in (A, B):
+        assert world[peer].core.has_quorum(world.now)
+        assert not world[peer].core.has_quorum(world.now + TIMING.election_timeout_seconds)
+
+
+def test_a_leader_wakes_for_its_next_heartbeat_and_no_later_than_its_office_ends() -> None:
+    world = World(3)
+    world.elect(A)
+    assert world[A].core.next_deadline() == world.now + TIMING.heartbeat_seconds
+    world.isolate(A)
+    for _ in range(3):
+        world.beat(A)
+    due = world[A].core.next_deadline()
+    world.wait(due - world.now)
+    world.tick(A)
+    assert world[A].core.role is Role.FOLLOWER
+
+
 # ---- limits ----------------------------------------------------------------------------------
 
 

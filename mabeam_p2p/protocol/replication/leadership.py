@@ -69,7 +69,6 @@ class Leadership:
         *,
         log_id: int,
         term_persist: int,
-        durable_index: int,
         timing: Timing,
         limits: Limits,
         outbox: Outbox,
@@ -78,7 +77,8 @@ class Leadership:
         self.first_index = log.last_index + 1
         """Index of this term's first entry: the no-op."""
         self.progress: dict[PeerId, Progress] = {}
-        self.durable_index = durable_index
+        self.durable_index = 0
+        """Last index of this term that its own disk has; older ones count for nothing (rule 2)."""
         self.has_progressed = True
         """Whether a position that counts has moved since `committable` was last asked."""
         self.uncommitted_bytes = 0

@@ -88,7 +88,6 @@ class Replication:
         self._learners: tuple[PeerId, ...] = ()
         self._term_persist = 0
         self._log_persist = 0
-        self._durable_index = self.log.last_index
         self._verified_index = 0
         self._pending_reply: tuple[PeerId, AppendReply] | None = None
         self._timing = timing
@@ -182,8 +181,6 @@ class Replication:
 
     def stored(self, number: int) -> None:
         """Persist `number`, and every one before it, is durable."""
-        if number >= self._log_persist:
-            self._durable_index = self.log.last_index
         if self.leadership is not None:
             self.leadership.stored(number)
 
@@ -254,7 +251,6 @@ class Replication:
             self.voters,
             log_id=self.log_id,
             term_persist=self._term_persist,
-            durable_index=self._durable_index,
             timing=self._timing,
             limits=self._limits,
             outbox=self._outbox,
@@ -401,15 +397,11 @@ class Replication:
             verified_index = batch.last_index
         self._verified_index = max(self._verified_index, verified_index)
         self._commit_verified(message.commit_index)
-        if self._pending_reply is None or self._verified_index > (
-            self._pending_reply[1].match_index
-        ):
-            self._pending_reply = (
-                source,
-                AppendReply(
-                    self.log_id, self.term, True, self._verified_index, message.previous_index
-                ),
-            )
+        # Verified grows within a term, so the last answer of a turn says everything.
+        reply = AppendReply(
+            self.log_id, self.term, True, self._verified_index, message.previous_index
+        )
+        self._pending_reply = source, reply
 
     def _can_stand(self, keep_index: int, batches: tuple[Batch, ...]) -> bool:
         """Whether a leader of this term can have these batches behind `keep_index`."""
@@ -423,7 +415,6 @@ class Replication:
         """Replace what stands behind `keep_index`. Nothing committed is ever replaced."""
         if keep_index < self.log.last_index:
             self.log.truncate(keep_index, self.commit_index)
-            self._durable_index = min(self._durable_index, keep_index)
         self.log.append(batches)
         self._log_persist = self._outbox.persist(LogAppend(self.log_id, keep_index, batches))
         self.voters = self.log.voters
