@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from mabeam_p2p.commands import AnyCommand
-from mabeam_p2p.config import Limits
+from mabeam_p2p.config import PROTOCOL_VERSION, Limits
 from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
 from mabeam_p2p.messages import AppendEntries, Forward, Frame, Message, Offer
 from mabeam_p2p.wire import cbor
@@ -44,11 +44,21 @@ class CborCodec:
         return cbor.encode(to_plain(frame))
 
     def decode_frame(self, data: bytes) -> Frame:
-        """Raises RemoteProtocolError: its reason is `size`, `cbor`, `type` or `schema`."""
-        frame = to_typed(cbor.decode(data, size_max=self._limits.frame_bytes_max), Frame)
-        self._schema.check(frame)
-        for message in frame.messages:
-            self._read_commands(message)
+        """Raises RemoteProtocolError: its reason is `size`, `cbor`, `type` or `schema`; `version`
+        for what only another version of the protocol may understand."""
+        plain = cbor.decode(data, size_max=self._limits.frame_bytes_max)
+        try:
+            frame = to_typed(plain, Frame)
+            self._schema.check(frame)
+            for message in frame.messages:
+                self._read_commands(message)
+        except RemoteProtocolError:
+            match plain:
+                case [int(version), *_] if version != PROTOCOL_VERSION:
+                    detail = f"a frame of protocol {version}, this peer speaks {PROTOCOL_VERSION}"
+                    raise RemoteProtocolError("version", detail) from None
+                case _:
+                    raise
         return frame
 
     def encode_commands(self, commands: Sequence[AnyCommand]) -> bytes:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mabeam_p2p.commands import AnyCommand, AppendJournal, Arrive, CastVote
-from mabeam_p2p.config import Limits
+from mabeam_p2p.config import PROTOCOL_VERSION, Limits
 from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
 from mabeam_p2p.ids import PeerId, ProposalId, SessionId
 from mabeam_p2p.messages import AppendEntries, Forward, Frame, Heartbeat, Message, Offer
@@ -167,6 +167,21 @@ def test_an_unknown_message_is_refused() -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         CODEC.decode_frame(cbor.encode(plain))
     assert caught.value.reason == "type"
+
+
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_a_frame_of_another_protocol_version_is_read_if_it_can_be_and_else_named(
+    spoiled: bool,
+) -> None:
+    plain = plain_lists(frame_of(Heartbeat(0, 1, 2, 3)))
+    plain[0] = PROTOCOL_VERSION + 1
+    if not spoiled:
+        assert CODEC.decode_frame(cbor.encode(plain)).version == PROTOCOL_VERSION + 1
+        return
+    plain[-1][0][0] = 9999
+    with pytest.raises(RemoteProtocolError, match="protocol 2, this peer speaks 1") as caught:
+        CODEC.decode_frame(cbor.encode(plain))
+    assert caught.value.reason == "version"
 
 
 def test_a_frame_over_the_limit_is_refused_by_its_size() -> None:

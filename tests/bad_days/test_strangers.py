@@ -1,0 +1,193 @@
+"""Whoever does not belong: other clusters, other releases, other programs, and namesakes; at real
+peers, over real sockets."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import zmq
+
+from mabeam_p2p import Agent, Config, Peer, PeerRefused, join
+from mabeam_p2p.addresses import split_address
+from mabeam_p2p.config import PROTOCOL_VERSION, Limits
+from mabeam_p2p.ids import ClusterId, PeerId
+from mabeam_p2p.messages import Frame, Hello, Message, Probe, Refuse
+from mabeam_p2p.records import Member, MemberState, Standing
+from mabeam_p2p.transport.zeromq import ZeroMqTransport
+from mabeam_p2p.wire.codec import CborCodec
+from tests.api.clusters import agents
+from tests.eventually import eventually
+from tests.in_loop import in_loop
+from tools.children import free_ports
+
+pytestmark = pytest.mark.slow
+
+CODEC = CborCodec(Limits())
+
+
+@asynccontextmanager
+async def lone_agent(**settings: Any) -> AsyncIterator[Agent]:
+    """An agent on a peer that is a cluster by itself."""
+    config = Config(**{"data_dir": ":memory:", "mdns": False, "expect": 1, **settings})
+    async with Peer(config) as peer:
+        yield await peer.agent("a")
+
+
+async def address_of(agent: Agent) -> str:
+    return (await agent.status()).address
+
+
+class Stranger:
+    """A speaker without a peer: it says what the test wants, and keeps what it is told."""
+
+    def __init__(self, version: int) -> None:
+        self.transport = ZeroMqTransport(
+            "127.0.0.1:0", frame_bytes_max=Limits().frame_bytes_max, insecure=False
+        )
+        self.heard: list[Message] = []
+        self._version = version
+        self.member = Member(
+            PeerId("7" * 16), "stranger", self.transport.address, 1, 1 << 16, MemberState.ALIVE,
+            True, 50, version,
+        )  # fmt: skip
+        self.transport.start(self._receive)
+
+    def say(self, address: str, message: Message) -> None:
+        frame = Frame(self._version, self.member.peer, 1, 1, 1, ClusterId(""), (message,))
+        self.transport.connect("them", address)
+        self.transport.send("them", CODEC.encode_frame(frame))
+
+    def _receive(self, data: bytes) -> None:
+        self.heard.extend(CODEC.decode_frame(data).messages)
+
+
+@in_loop
+async def test_two_clusters_that_meet_refuse_each_other_and_exchange_nothing() -> None:
+    ports = free_ports(2)
+    seeds = [f"127.0.0.1:{port}" for port in ports]
+    day = {"name": "sun", "cluster": "day", "listen": seeds[0], "seeds": (seeds[1],)}
+    night = {"name": "moon", "cluster": "night", "listen": seeds[1], "seeds": (seeds[0],)}
+    async with lone_agent(**day) as a:
+        refused = a.events("peer.refused")
+        dropped = a.events("frame.dropped")
+        await a.journal("run").append("day")
+        async with lone_agent(**night) as b:
+            refused_too = b.events("peer.refused")
+            await b.journal("run").append("night")
+            # Each greets the other, so each refuses, and each is told.
+            for told, detail in ((refused, "'day', this peer to 'night'"), (refused_too, "'day'")):
+                async with asyncio.timeout(10):
+                    event = await anext(told)
+                assert (event.facts["reason"], event.facts["fatal"]) == ("cluster", False)
+                assert detail in str(event.facts["detail"])
+            async with asyncio.timeout(10):
+                assert (await anext(dropped)).facts["reason"] == "refused_cluster"
+            for agent, item in ((a, "day"), (b, "night")):
+                assert [member.name for member in agent.members()] == [agent.peer]
+                assert [entry.value for entry in await agent.journal("run").read()] == [item]
+                assert (await agent.status()).learners == ()
+
+
+@in_loop
+async def test_peer_of_another_release_is_refused_and_told_both_versions() -> None:
+    async with lone_agent(name="sun", cluster="day") as agent:
+        stranger = Stranger(version=PROTOCOL_VERSION + 1)
+        try:
+            hello = Hello("day", ClusterId(""), stranger.member, answer=False)
+            stranger.say(await address_of(agent), hello)
+            await eventually(lambda: stranger.heard)
+            assert stranger.heard == [
+                Refuse("version", "speaks protocol 2, this peer 1", final=True)
+            ]
+            assert [member.name for member in agent.members()] == ["sun"]
+        finally:
+            stranger.transport.close()
+
+
+@in_loop
+async def test_frame_of_another_release_is_dropped_and_reported() -> None:
+    async with lone_agent(name="sun", cluster="day") as agent:
+        dropped = agent.events("frame.dropped")
+        stranger = Stranger(version=PROTOCOL_VERSION + 1)
+        try:
+            probe = Probe(1, Standing(9, 9, 9, 9, True))
+            stranger.say(await address_of(agent), probe)
+            async with asyncio.timeout(10):
+                event = await anext(dropped)
+            assert (event.facts["source"], event.facts["reason"]) == ("7" * 16, "version")
+        finally:
+            stranger.transport.close()
+
+
+@in_loop
+async def test_peer_goes_on_serving_under_garbage_and_oversized_frames() -> None:
+    """From raw connections that speak no ZeroMQ, and from well-behaved ones that speak nonsense."""
+    async with agents(3) as everyone:
+        leader = await everyone[0].wait_for_leader(timeout=10)
+        served = next(agent for agent in everyone if agent.peer == leader.name)
+        before = await served.status()
+        dropped = served.events("frame.dropped")
+        random_bytes = random.Random("garbage").randbytes
+        context = zmq.Context()
+        dealers: list[zmq.Socket[bytes]] = []
+        raw: list[socket.socket] = []
+        try:
+            for number in range(20):
+                raw.append(socket.create_connection(split_address(before.address)))
+                raw[-1].sendall(random_bytes(1 + 977 * number))
+                dealers.append(dealer := context.socket(zmq.DEALER))
+                dealer.connect(f"tcp://{before.address}")
+                dealer.send(random_bytes(number))
+                dealer.send(CODEC.encode_frame(_unfinished())[: -1 - number % 9])
+                dealer.send_multipart([b"many", b"parts"])
+                dealer.send(bytes(Limits().frame_bytes_max + 1 + number))
+            async with asyncio.timeout(10):
+                while (await served.status()).counters["frames_undecodable"] < len(dealers):
+                    await asyncio.sleep(0.005)
+                assert (await anext(dropped)).facts["reason"] in ("cbor", "type")
+            for number in range(20):
+                agent = everyone[number % 3]
+                assert await agent.journal("run").append(number) == number + 1
+        finally:
+            context.destroy(linger=0)
+            for connection in raw:
+                connection.close()
+        after = await served.status()
+        assert (after.role, after.term) == ("leader", before.term)
+
+
+def _unfinished() -> Frame:
+    probe = Probe(1, Standing(1, 1, 1, 1, True))
+    return Frame(PROTOCOL_VERSION, PeerId("7" * 16), 1, 1, 1, ClusterId("f" * 32), (probe,))
+
+
+@in_loop
+async def test_join_under_the_name_of_a_member_is_refused_and_the_member_stays() -> None:
+    async with lone_agent(name="sun", cluster="day") as agent:
+        seed = await address_of(agent)
+        with pytest.raises(PeerRefused, match="another live peer has this name") as caught:
+            await join("sun", cluster="day", seeds=[seed], data_dir=":memory:", mdns=False)
+        assert caught.value.reason == "name"
+        assert await agent.journal("run").append("still here") == 1
+        async with join("moon", cluster="day", seeds=[seed], data_dir=":memory:", mdns=False) as b:
+            assert [item.value for item in await b.journal("run").read()] == ["still here"]
+
+
+@in_loop
+async def test_of_two_that_join_at_once_under_one_name_exactly_one_gets_in() -> None:
+    async with lone_agent(name="sun", cluster="day") as agent:
+        seed = await address_of(agent)
+        joining = (
+            join("moon", cluster="day", seeds=[seed], data_dir=":memory:", mdns=False, timeout=10)
+            for _ in range(2)
+        )
+        ends = await asyncio.gather(*joining, return_exceptions=True)
+        inside = [end for end in ends if isinstance(end, Agent)]
+        refused = [end for end in ends if isinstance(end, PeerRefused)]
+        assert (len(inside), len(refused)) == (1, 1), ends
+        assert await inside[0].journal("run").append(1) == 1
+        await inside[0].close()
