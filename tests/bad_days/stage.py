@@ -217,7 +217,13 @@ class Client:
         self._sequence = 0
         self._life = host.life
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether its process runs and does not know yet what has become of a command."""
+        return self.host.life == self._life and len(self.known) < self._sequence
+
     def number(self) -> int:
+        """Of its next command."""
         self._sequence += 1
         return self._sequence
 
