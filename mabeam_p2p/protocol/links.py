@@ -247,13 +247,14 @@ class Links:
         self, frame: Frame, hello: Hello, name_holder: tuple[PeerId, ClusterId] | None
     ) -> Refuse | None:
         them = hello.member
-        if frame.version != PROTOCOL_VERSION:
-            return Refuse("version", _other_version(frame), final=True)
         if hello.cluster != self._cluster:
             return Refuse(
                 "cluster",
                 f"belongs to cluster {hello.cluster!r}, this peer to {self._cluster!r}",
             )
+        # Behind the cluster's name: another release next door is nobody's error.
+        if frame.version != PROTOCOL_VERSION:
+            return Refuse("version", _other_version(frame), final=True)
         if hello.cluster_id and self.cluster_id and hello.cluster_id != self.cluster_id:
             return Refuse("cluster", "belongs to another cluster of the same name")
         if them.peer == self._peer:

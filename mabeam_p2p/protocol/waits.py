@@ -5,7 +5,7 @@ begins too late ends at once.
 
 from collections.abc import Callable
 
-from mabeam_p2p.config import Timing
+from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.deadlines import Deadlines
@@ -38,10 +38,16 @@ class Waits:
     """The waiting requests of one peer. `find` answers a query from the applied state."""
 
     def __init__(
-        self, *, find: Callable[[Query, bool], Found], timing: Timing, outbox: Outbox
+        self,
+        *,
+        find: Callable[[Query, bool], Found],
+        timing: Timing,
+        limits: Limits,
+        outbox: Outbox,
     ) -> None:
         self._find = find
         self._timing = timing
+        self._limits = limits
         self._outbox = outbox
         self._waits: dict[int, Wait] = {}
         self._subjects: dict[Subject, list[int]] = {}
@@ -73,8 +79,8 @@ class Waits:
         if any(p.status for p in found.proposals) or any(g.status for g in found.generations):
             self._outbox.resolve(token, found)
             return
-        self._add(token, Wait(query, subject), deadline)
-        self._subjects.setdefault(subject, []).append(token)
+        if self._add(token, Wait(query, subject), deadline):
+            self._subjects.setdefault(subject, []).append(token)
 
     def ended(self, name: str, generation: int = 0) -> None:
         """A proposal was decided, or a generation of a barrier ended."""
@@ -84,8 +90,8 @@ class Waits:
     # ---- linearizable reads ------------------------------------------------------------------
 
     def read(self, token: int, request: Read, deadline: float) -> None:
-        self._add(token, Wait(request.query, None), deadline)
-        self._unasked.append(token)
+        if self._add(token, Wait(request.query, None), deadline):
+            self._unasked.append(token)
 
     def flush(self, leader: PeerId | None, ask: Callable[[int], bool], now: float) -> None:
         """Ask `leader` for one read index for all reads that were gathered, and again if the
@@ -157,9 +163,15 @@ class Waits:
             due = min(due, self._leaderless_since + self._timing.no_quorum_seconds)
         return due
 
-    def _add(self, token: int, wait: Wait, deadline: float) -> None:
+    def _add(self, token: int, wait: Wait, deadline: float) -> bool:
+        """Whether there was room; else the request is answered."""
+        if len(self._waits) >= self._limits.pending_requests_max:
+            text = f"{len(self._waits)} requests wait on this peer: wait for some"
+            self._outbox.resolve(token, Failed("overloaded", text))
+            return False
         self._waits[token] = wait
         self._deadlines.set(token, deadline)
+        return True
 
     def _answer(self, token: int, *, linearizable: bool) -> None:
         wait = self._end(token)

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from mabeam_p2p.config import Timing
+from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.effects import Effects, Resolve
 from mabeam_p2p.ids import AgentId, PeerId, ProposalId
 from mabeam_p2p.protocol.core import Outbox
@@ -62,9 +62,11 @@ def generation(number: int, status: BarrierStatus) -> Generation:
 class Desk:
     """Waits, the state that they read, and the questions that they asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
         self.outbox = Outbox()
-        self.waits = Waits(find=self.find, timing=TIMING, outbox=self.outbox)
+        self.waits = Waits(
+            find=self.find, timing=TIMING, limits=limits or Limits(), outbox=self.outbox
+        )
         self.index = 0
         self.proposals: dict[str, ProposalStatus] = {}
         self.generations: dict[int, BarrierStatus] = {}
@@ -327,3 +329,16 @@ def test_a_wait_that_reaches_its_deadline_says_timeout() -> None:
     desk.waits.ended("one")
     assert desk.taken() == []
     assert len(desk.waits) == 0
+
+
+def test_a_full_desk_answers_overloaded_and_keeps_who_waits() -> None:
+    desk = Desk(Limits(pending_requests_max=1))
+    desk.waits.wait(1, AwaitProposal(ProposalId("p")), 9.0)
+    desk.waits.wait(2, AwaitProposal(ProposalId("p")), 9.0)
+    desk.waits.read(3, Read(ProposalQuery(ProposalId("p")), linearizable=True), 9.0)
+    answers = [e for e in desk.outbox.take() if isinstance(e, Resolve)]
+    assert [(e.token, e.answer.reason) for e in answers if isinstance(e.answer, Failed)] == [
+        (2, "overloaded"),
+        (3, "overloaded"),
+    ]
+    assert len(desk.waits) == 1

@@ -143,7 +143,7 @@ class Node:
         self.pending = Pending(
             self.peer, encode=encode, propose=propose, timing=timing, limits=limits, outbox=outbox
         )
-        self.waits = Waits(find=self._find, timing=timing, outbox=outbox)
+        self.waits = Waits(find=self._find, timing=timing, limits=limits, outbox=outbox)
         self._application = Application(
             self.machine, self.replication, self.pending, self.waits, codec, outbox
         )
