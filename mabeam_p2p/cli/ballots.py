@@ -71,7 +71,7 @@ async def vote(
 @verb
 async def proposals(target: Target) -> None:
     """List the proposals that are open, and the latest that were decided."""
-    async with target.attach() as agent:
+    async with target.look() as agent:
         seen = await agent.proposals()
     if target.as_json:
         output.json_line({"proposals": [proposal.to_dict() for proposal in seen]})
@@ -101,7 +101,7 @@ async def explain(target: Target, proposal: str) -> None:
     The answer comes from the log, so it is the same on every peer, also after restarts. The
     beginning of an ID is enough if only one proposal has it.
     """
-    async with target.attach() as agent:
+    async with target.look() as agent:
         known = _find(await agent.proposals(), proposal)
         seen = await agent.explain(known)
     _print(target, seen)

@@ -21,7 +21,7 @@ async def status(target: Target) -> None:
     ROLE is leader, follower, candidate or learner, or none while no cluster has formed. Without a
     QUORUM nothing new can be agreed, and what is read may be old.
     """
-    async with target.attach() as agent:
+    async with target.look() as agent:
         seen = await agent.status()
     if target.as_json:
         output.json_line(seen.to_dict())
@@ -56,7 +56,7 @@ async def members(target: Target) -> None:
 
     A peer that answers nothing is suspect, then dead. One that said goodbye has left.
     """
-    async with target.attach() as agent:
+    async with target.look() as agent:
         seen = agent.members()
     if target.as_json:
         output.json_line({"members": [member.to_dict() for member in seen]})
@@ -71,7 +71,7 @@ async def members(target: Target) -> None:
 @verb
 async def info(target: Target) -> None:
     """Show this host's peer and its surroundings: leader, members, agents, how much is shared."""
-    async with target.attach() as agent:
+    async with target.look() as agent:
         seen = agent.info()
     if target.as_json:
         output.json_line(seen.to_dict())
@@ -98,7 +98,7 @@ async def leader(target: Target, watch: bool) -> None:
 
     Exits 1 if nobody leads, as far as this host's peer knows.
     """
-    async with target.attach() as agent:
+    async with target.look() as agent:
         changes = agent.events("leader.*")
         seen = await agent.status()
         _print_leader(target, seen.leader, seen.leader_name, seen.term)

@@ -17,7 +17,7 @@ async def events(target: Target, patterns: tuple[str, ...]) -> None:
 
     PATTERNS choose events by name, as member.* or proposal.decided; quote them.
     """
-    async with target.attach() as agent:
+    async with target.look() as agent:
         async for event in agent.events(*patterns):
             _print(target, event)
 
@@ -26,7 +26,7 @@ async def events(target: Target, patterns: tuple[str, ...]) -> None:
 @verb
 async def monitor(target: Target) -> None:
     """Show this host's peer, then everything that happens at it."""
-    async with target.attach() as agent:
+    async with target.look() as agent:
         stream = agent.events()
         seen = await agent.status()
         if target.as_json:

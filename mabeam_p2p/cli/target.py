@@ -11,12 +11,13 @@ from typing import Concatenate, ParamSpec
 import click
 
 from mabeam_p2p.api import settings
+from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.attached import AttachedBackend
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.connecting import connect
-from mabeam_p2p.api.joining import Joining
+from mabeam_p2p.api.joining import START_SECONDS, Joining
 from mabeam_p2p.cli import output
-from mabeam_p2p.errors import InvalidName, MabeamTimeout
+from mabeam_p2p.errors import DaemonNotRunning, InvalidName, MabeamTimeout
 from mabeam_p2p.ids import CLUSTER_SESSION, check_key
 
 P = ParamSpec("P")
@@ -34,15 +35,37 @@ class Target:
     as_json: bool
 
     def attach(self, name: str | None = None) -> Joining:
-        """An agent at that daemon that has no vote. Without a name it speaks for the daemon's own
-        agent."""
+        """An agent at that daemon that has no vote, once the peer is ready. Without a name it
+        speaks for the daemon's own agent."""
         return connect(
             name,
             cluster=self.cluster,
             addr=self.addr,
             participates_in_consensus=False,
             eligible=False,
+            timeout=START_SECONDS if self.timeout is None else self.timeout,
         )
+
+    @asynccontextmanager
+    async def look(self) -> AsyncIterator[Agent]:
+        """The daemon's view at once: also where no cluster has formed, or no quorum is left.
+
+        Streams end when the daemon goes; then, at the end, raises DaemonNotRunning.
+        """
+        endings: list[asyncio.Task[None]] = []
+        async with self.question(lambda: endings.append(end_soon())) as attachment:
+            agent = Agent(attachment, None)
+
+            def end_soon() -> asyncio.Task[None]:
+                return asyncio.create_task(agent.close(), name="daemon has gone")
+
+            await attachment.read_anew()
+            try:
+                yield agent
+            finally:
+                await agent.close()
+            if endings:
+                raise DaemonNotRunning(f"the daemon of peer {agent.peer} has gone")
 
     @asynccontextmanager
     async def question(

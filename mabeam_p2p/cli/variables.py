@@ -37,7 +37,7 @@ async def get(target: Target, name: str, agreed: bool, linearizable: bool) -> No
 
     Text is printed as it is, other values as JSON. Exits 1 if there is no such value.
     """
-    async with target.attach() as agent:
+    async with target.look() as agent:
         try:
             if linearizable:
                 reading = await agent.parameters.read(name, timeout=target.timeout)
@@ -75,7 +75,7 @@ async def set_(target: Target, name: str, value: object, wait: Wait) -> None:
     The VALUE is read as JSON, and taken as text if it is not JSON. With --wait, exits 75 if not
     enough members acknowledged in time; the write stands and reaches them later.
     """
-    async with target.attach() as agent:
+    async with target.look() as agent:
         acknowledged = await agent.variables.set(
             name,
             value,
@@ -98,7 +98,7 @@ async def watch(target: Target, pattern: str, agreed: bool) -> None:
 
     PATTERN may hold *, ? and [abc]; quote it.
     """
-    async with target.attach() as agent:
+    async with target.look() as agent:
         source = agent.parameters if agreed else agent.variables
         async for change in source.watch(pattern):
             _print_change(target, change)

@@ -1,6 +1,7 @@
 """What persons and scripts see when peers are gone."""
 
 import signal
+import threading
 from collections.abc import Iterator
 
 import msgspec
@@ -50,7 +51,7 @@ def test_others_explain_a_decision_when_its_leader_has_died(place: House) -> Non
     listed = told("proposals", "--addr", first)["proposals"]
     assert isinstance(listed, list)
     daemons[leader].signal(signal.SIGKILL)
-    until(lambda: told("leader", "--addr", second)["name"] in (first, second))
+    until(lambda: told("status", "--addr", second)["leader_name"] in (first, second))
     explained = told("explain", listed[0]["id"], "--addr", second)
     assert explained["status"] == "no_quorum"
     assert explained["electorate"] == ["ant@ant", "bee@bee", "cow@cow"]
@@ -67,3 +68,33 @@ def test_leader_is_watched_over_a_change(place: House) -> None:
     assert seen[0] in (leader, None, *daemons)
     assert seen[-1] in daemons
     assert seen[-1] != leader
+
+
+def test_peer_without_a_cluster_says_what_it_waits_for(place: House) -> None:
+    place.start("--expect", "3").line()
+    assert told("status")["role"] == "none"
+    assert "1 of the 3 peers" in mabeam("status").stdout
+    assert mabeam("leader").exit_code == 1
+    assert len(mabeam("members").stdout.splitlines()) == 2
+    assert mabeam("get", "rate").exit_code == 1
+    waiting = mabeam("propose", "rate", "1", "--timeout", "0.3")
+    assert waiting.exit_code == 75
+
+
+def test_restarted_peer_without_a_quorum_shows_what_it_had(place: House) -> None:
+    daemons = place.started("ant", "bee", "cow")
+    assert mabeam("set", "rate", "0.5", "--wait", "all").exit_code == 0
+    for daemon in daemons:
+        daemon.signal(signal.SIGKILL)
+        daemon.wait()
+    place.start("--expect", "3").line()
+    assert told("get", "rate")["value"] == 0.5
+    assert told("status")["quorum"] is False
+
+
+def test_stream_ends_with_69_when_its_daemon_goes(place: House) -> None:
+    (daemon,) = place.started("ant")
+    daemon_gone = threading.Timer(0.3, daemon.signal, (signal.SIGKILL,))
+    daemon_gone.start()
+    assert mabeam("events", "--timeout", "20").exit_code == 69
+    daemon_gone.join()
