@@ -6,7 +6,8 @@ does not, under the same load in the same run; a ping-pong of two bare ZeroMQ so
 2. An operation appends 10 bytes to a replicated list. So many are always under way; the next one
    begins in the callback of the one before.
 3. Processor time is that of all processes of the contender, its load included.
-4. Absolute figures depend on the machine and its other work; the ratios within one run count.
+4. Before each set the disk is timed alone: no commit that is durable is faster than that.
+5. Absolute figures depend on the machine and its other work; the ratios within one run count.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -31,6 +33,7 @@ OUTSTANDING = (1, 64, 1024)
 START_SECONDS = 30.0
 PEERS = 3
 ATTEMPTS = 3
+SYNCS = 100
 OURS = "mabeam, leader"
 
 T = TypeVar("T")
@@ -190,16 +193,33 @@ def note(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def sync_milliseconds() -> float:
+    """Median of appending 4 KiB to a file and waiting until the disk has it."""
+    folder = disk_folder("mabeam-bench-")
+    taken: list[float] = []
+    with (folder / "file").open("wb", buffering=0) as file:
+        for _ in range(SYNCS):
+            began = time.perf_counter()
+            file.write(bytes(4096))
+            os.fdatasync(file.fileno())
+            taken.append(time.perf_counter() - began)
+    shutil.rmtree(folder)
+    return median(taken) * 1000
+
+
 async def run_rounds(
     contenders: Sequence[Contender], repeat: int, seconds: float
-) -> list[Measurement]:
+) -> tuple[list[Measurement], list[float]]:
+    """Also: what the disk took before each contender, in milliseconds."""
     measurements: list[Measurement] = []
+    syncs: list[float] = []
     for turn in range(repeat):
         first = turn % len(contenders)
         for contender in (*contenders[first:], *contenders[:first]):
             note(f"round {turn + 1} of {repeat}: {contender.name}")
+            syncs.append(sync_milliseconds())
             measurements += await run_patiently(contender, seconds)
-    return measurements
+    return measurements, syncs
 
 
 class Row(NamedTuple):
@@ -310,13 +330,17 @@ def main() -> int:
         parser.error(f"no contender: {', '.join(contender.name for contender in CONTENDERS)}")
     before = machine()
     try:
-        measurements = asyncio.run(run_rounds(chosen, repeat, seconds))
+        measurements, syncs = asyncio.run(run_rounds(chosen, repeat, seconds))
     except BenchError as error:
         note(str(error))
         return 1
     rows = rows_of(measurements)
     ratios = ratios_of(rows)
     print(f"{repeat} rounds of {seconds:g} s; medians, range of the rates; {before}")
+    print(
+        f"4 KiB to the disk and fdatasync: {median(syncs):.2f} ms ({min(syncs):.2f} to "
+        f"{max(syncs):.2f} over the run)"
+    )
     print_table(rows, ratios)
     if options.json is not None:
         facts = {
@@ -324,6 +348,7 @@ def main() -> int:
             "machine_after": machine(),
             "seconds": seconds,
             "repeat": repeat,
+            "sync_milliseconds": syncs,
             "rows": [row._asdict() for row in rows],
             "ratios_of": OURS,
             "ratios": ratios,
