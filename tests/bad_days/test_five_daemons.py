@@ -38,6 +38,9 @@ class Five:
             told = [self._running[name].line()["event"] for _ in range(2)]
             assert told == ["listening", "ready"]
 
+    def signal(self, name: str, number: signal.Signals) -> None:
+        self._running[name].signal(number)
+
     def kill(self, *names: str) -> None:
         """With nothing between the first and the last but the system calls."""
         for name in names:
@@ -134,3 +137,26 @@ async def test_two_left_of_five_decide_nothing_and_go_on_with_a_third(five: Five
         await eventually(lambda: a.info().quorum)
         assert await a.journal("run").append("three", timeout=20) == 2
         assert [item.value for item in await b.journal("run").read()] == ["five", "three"]
+
+
+@in_loop
+async def test_leader_that_was_stopped_wakes_into_a_cluster_that_went_on_without_it(
+    five: Five,
+) -> None:
+    """Its clocks have leapt: it neither leads nor denies what was decided meanwhile."""
+    async with attached(*NAMES) as agents:
+        assert await agents[0].journal("run").append("before") == 1
+        leader = await agents[0].wait_for_leader(timeout=20)
+        (stopped,) = [agent for agent in agents if agent.peer == leader.name]
+        awake = [agent for agent in agents if agent is not stopped]
+        five.signal(stopped.peer, signal.SIGSTOP)
+        try:
+            await eventually(lambda: awake[0].leader not in (None, leader))
+            assert await awake[0].journal("run").append("meanwhile", timeout=20) == 2
+        finally:
+            five.signal(stopped.peer, signal.SIGCONT)
+        for agent in (stopped, *awake):
+            kept = [item.value for item in await agent.journal("run").read(timeout=20)]
+            assert kept == ["before", "meanwhile"]
+        await eventually(lambda: stopped.leader not in (None, leader))
+        assert await stopped.journal("run").append("after", timeout=20) == 3
