@@ -36,6 +36,7 @@ class End:
         self._role = role
         self._socket = zmq.Context().socket(zmq.ROUTER if role == "server" else zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.set_hwm(0)  # A ROUTER drops what is beyond its mark.
         if role == "server":
             self._socket.bind(f"tcp://{address}")
         else:
