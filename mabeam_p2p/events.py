@@ -51,7 +51,8 @@ class Ready(Struct, frozen=True, gc=False, array_like=True, tag=6):
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag=7):
     """Another peer refuses this one. `fatal`: it can never succeed while both run as they are."""
 
-    address: str
+    peer: PeerId
+    """The peer that refuses."""
     reason: str
     detail: str
     fatal: bool

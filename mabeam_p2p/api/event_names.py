@@ -76,8 +76,8 @@ def named(event: PeerEvent) -> Event:
             return Event("cluster.formed", {"cluster_id": cluster_id, "voters": list(voters)})
         case Ready():
             return Event("peer.ready", {})
-        case Refused(address=address, reason=reason, detail=detail, fatal=fatal):
-            facts = {"address": address, "reason": reason, "detail": detail, "fatal": fatal}
+        case Refused(peer=peer, reason=reason, detail=detail, fatal=fatal):
+            facts = {"peer": peer, "reason": reason, "detail": detail, "fatal": fatal}
             return Event("peer.refused", facts)
         case Dropped(source=source, reason=reason, detail=detail, count=count):
             facts = {"source": source, "reason": reason, "detail": detail, "count": count}

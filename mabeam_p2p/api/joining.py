@@ -99,7 +99,7 @@ def _refusal(attachment: Attachment, event: Refused) -> PeerRefused:
         "identity": "two peers use one data folder, or a copy of one: give each its own",
     }
     return PeerRefused(
-        f"{event.address} refuses peer {attachment.peer_name}: "
+        f"peer {event.peer} refuses peer {attachment.peer_name}: "
         f"{event.detail or event.reason}; {advice.get(event.reason, 'see its log')}",
         reason=event.reason,
     )
@@ -123,7 +123,7 @@ async def _late(
             "expects, itself included; start the others, give their addresses as seeds where mDNS "
             "does not reach, or expect fewer"
             + "".join(
-                f". {event.address} refuses it (reason: {event.reason}): {event.detail}"
+                f". Peer {event.peer} refuses it (reason: {event.reason}): {event.detail}"
                 for event in refusals
             )
         )

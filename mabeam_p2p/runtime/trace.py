@@ -54,8 +54,8 @@ def log_event(peer: PeerId, event: Event) -> None:
             _log.info("cluster_formed peer=%s cluster=%s voters=%s", peer, cluster_id, voters)
         case Ready():
             _log.info("ready peer=%s", peer)
-        case Refused(address, reason, detail):
-            _log.warning("refused peer=%s by=%s reason=%s detail=%r", peer, address, reason, detail)
+        case Refused(by, reason, detail):
+            _log.warning("refused peer=%s by=%s reason=%s detail=%r", peer, by, reason, detail)
         case Dropped(source, reason, detail, count):
             _log.warning(
                 "dropped peer=%s source=%s reason=%s count=%d detail=%r",
