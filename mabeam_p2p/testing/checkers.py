@@ -234,14 +234,21 @@ class Checkers:
         self._term_claim(ghost, target, message)
         if not message.success:
             return
-        durable = ghost.disk.log.hash_at(message.match_index)
-        if durable is None:
+        # One write can hold a log and the one that replaces it in the next term. The answer for the
+        # first, held until then, is still true of its term: the peer gave it before its next vote.
+        is_of_the_past = message.term < ghost.disk.hard_state.term
+        durable = (
+            ghost.disk.logs_held(message.match_index)
+            if is_of_the_past
+            else [ghost.disk.log.hash_at(message.match_index)]
+        )
+        if not any(log is not None for log in durable):
             raise Violation("I3", f"{ghost.peer} has no such log on disk: {message}")
         leader = self.ghosts.get(target)
         if (
             leader is not None
             and leader.term == leader.led_term == message.term
-            and leader.log.hash_at(message.match_index) != durable
+            and leader.log.hash_at(message.match_index) not in durable
         ):
             raise Violation("I10", f"{ghost.peer} acknowledges another log: {message}")
 

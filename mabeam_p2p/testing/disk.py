@@ -100,7 +100,16 @@ class LogView:
 class Disk:
     """One data folder."""
 
-    __slots__ = ("addresses", "bootstrap", "epoch", "hard_state", "log", "pending", "variables")
+    __slots__ = (
+        "_replaced",
+        "addresses",
+        "bootstrap",
+        "epoch",
+        "hard_state",
+        "log",
+        "pending",
+        "variables",
+    )
 
     def __init__(self) -> None:
         self.epoch = 0
@@ -109,6 +118,8 @@ class Disk:
         self.bootstrap: BootstrapState | None = None
         self.variables: dict[str, Variable] = {}
         self.addresses: tuple[str, ...] = ()
+        self._replaced: dict[int, list[int]] = {}
+        """Hashes of logs that were durable here and gave way to others, by their last index."""
         self.pending: deque[Record] = deque()
         """Written, not yet durable, oldest first."""
 
@@ -119,6 +130,11 @@ class Disk:
         """The oldest `count` pending records are durable now."""
         for _ in range(count):
             self._apply(self.pending.popleft())
+
+    def logs_held(self, index: int) -> list[int]:
+        """Hashes of every log up to `index` that is or was durable here."""
+        present = self.log.hash_at(index)
+        return [*self._replaced.get(index, ()), *([] if present is None else [present])]
 
     def crash(self, random: Random) -> int:
         """Keep a random prefix of what was pending; returns how many records survived."""
@@ -143,6 +159,9 @@ class Disk:
     def _apply(self, record: Record) -> None:
         match record:
             case LogAppend():
+                for place in range(self.log.count_until(record.keep_index), len(self.log.ends)):
+                    end = self.log.ends[place]
+                    self._replaced.setdefault(end, []).append(self.log.hashes[place])
                 self.log.keep(record.keep_index)
                 for batch in record.batches:
                     self.log.append(batch)

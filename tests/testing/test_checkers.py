@@ -189,6 +189,25 @@ def test_i3_acknowledged_batch_that_is_not_on_disk_is_seen(world: World) -> None
         world.send(B, A, acknowledged(2, 2))
 
 
+def test_i3_answer_of_a_term_that_one_write_ended_and_replaced_is_lawful(world: World) -> None:
+    world.elect(A, 2)
+    world.append(A, entry(2, 2))
+    world.write(B, LogAppend(0, 1, (entry(2, 2),)), HardState(0, 3, PeerId("")))
+    world.write(B, LogAppend(0, 1, (entry(2, 3, count=2),)))
+    world.sync(B)
+    world.send(B, A, acknowledged(2, 2))
+
+
+def test_i3_answer_of_a_past_term_for_what_was_never_on_disk_is_seen(world: World) -> None:
+    world.elect(A, 2)
+    world.append(A, entry(2, 2))
+    world.write(B, HardState(0, 3, PeerId("")))
+    world.write(B, LogAppend(0, 1, (entry(2, 3, count=2),)))
+    world.sync(B)
+    with broken("I3"):
+        world.send(B, A, acknowledged(2, 2))
+
+
 def test_i3_leader_without_its_term_on_disk_is_seen(world: World) -> None:
     world.write(A, HardState(0, 2, A))
     with broken("I3"):
