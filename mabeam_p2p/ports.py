@@ -98,8 +98,9 @@ class Backend(Protocol):
     cluster: str
 
     def ask(self, request: Request) -> Awaitable[Answer]:
-        """Send at once; await the answer. Cancelling it cancels the request. Raises Closed or
-        DaemonNotRunning when the peer goes away meanwhile."""
+        """Send at once; await the answer. Cancelling it cancels the request. When the peer goes
+        away meanwhile, raises OutcomeUnknown for a command that it had, else Closed or
+        DaemonNotRunning."""
         ...
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:

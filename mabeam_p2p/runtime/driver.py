@@ -19,12 +19,12 @@ from msgspec.structs import replace
 
 from mabeam_p2p.config import Limits
 from mabeam_p2p.effects import Effect, Effects
-from mabeam_p2p.errors import Closed, MabeamError, RemoteProtocolError
+from mabeam_p2p.errors import Closed, MabeamError, OutcomeUnknown, RemoteProtocolError
 from mabeam_p2p.events import Event
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.ports import Clock, Codec, Discovery, Storage, Transport
-from mabeam_p2p.requests import Answer, Leave, Request, StatusAnswer, Suggest
+from mabeam_p2p.requests import Answer, Leave, Request, StatusAnswer, Submit, Suggest
 from mabeam_p2p.runtime.lane import Lane
 from mabeam_p2p.runtime.trace import DropReports, log_event
 
@@ -93,7 +93,8 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_deadline = inf
         self._tokens = itertools.count(1)
-        self._replies: dict[int, Callable[[Reply], None]] = {}
+        self._replies: dict[int, tuple[Callable[[Reply], None], bool]] = {}
+        """Who waits for each token, and whether for a command."""
         self._listeners: dict[int, Callable[[Event], None]] = {}
         self._reports = DropReports()
         self._frames_undecodable = 0
@@ -126,12 +127,13 @@ class Driver:
 
     def ask(self, request: Request, reply: Callable[[Reply], None]) -> int:
         """Give the request to the node; return its token. `reply` is called once, in a later turn:
-        with the answer, or with Closed. Not at all after `cancel`."""
+        with the answer, or, if the peer ends before, with OutcomeUnknown for a command and Closed
+        for anything else. Not at all after `cancel`."""
         token = next(self._tokens)
         if not self.is_running:
             self._loop.call_soon(reply, self._closed())
             return token
-        self._replies[token] = reply
+        self._replies[token] = reply, type(request) is Submit
         self._feed(lambda now: self._node.request(token, request, now))
         return token
 
@@ -263,7 +265,7 @@ class Driver:
     # ---- outputs -----------------------------------------------------------------------------
 
     def _resolve(self, token: int, answer: Answer) -> None:
-        reply = self._replies.pop(token, None)
+        reply, _ = self._replies.pop(token, (None, False))
         if reply is None:  # Cancelled while the answer was held.
             return
         if type(answer) is StatusAnswer:
@@ -309,8 +311,10 @@ class Driver:
             self._timer.cancel()
         self._transport.close()
         replies, self._replies = self._replies, {}
-        for reply in replies.values():
-            self._call(reply, self._closed())
+        closed = self._closed()
+        unknown = OutcomeUnknown(f"{closed}; the command was under way and may be committed")
+        for reply, is_command in replies.values():
+            self._call(reply, unknown if is_command else closed)
 
     async def _leave_and_stop(self) -> None:
         if self.is_running:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from mabeam_p2p.commands import AppendJournal
 from mabeam_p2p.config import Limits
 from mabeam_p2p.effects import Effects, Notify, Resolve
-from mabeam_p2p.errors import AddressError, Closed, Overloaded
+from mabeam_p2p.errors import AddressError, Closed, OutcomeUnknown, Overloaded
 from mabeam_p2p.events import Dropped, Event, LeaderChanged, Ready
-from mabeam_p2p.requests import Done, LogQuery, Read, ReadMembers, ReadStatus, Request
+from mabeam_p2p.ids import SessionId
+from mabeam_p2p.requests import Done, LogQuery, Read, ReadMembers, ReadStatus, Request, Submit
 from mabeam_p2p.runtime.driver import Driver
 from mabeam_p2p.runtime.thread import CROSSINGS_MAX, PeerThread
 from tests.eventually import eventually
@@ -101,6 +103,22 @@ def test_closing_answers_every_open_question_with_closed() -> None:
         with pytest.raises(Closed):
             await backend.ask(ReadMembers())
         await backend.close()
+
+    asyncio.run(run())
+
+
+def test_a_command_under_way_at_the_end_is_never_denied() -> None:
+    node = FakeNode()
+
+    async def run() -> None:
+        thread = PeerThread(lambda: make_driver(node))
+        await thread.start()
+        backend = thread.backend()
+        asked = backend.ask(Submit(AppendJournal(SessionId(1), 1, "runs", b"\x01")))
+        await eventually(lambda: any(verb == "request" for verb, _ in node.told))
+        await backend.close()
+        with pytest.raises(OutcomeUnknown, match="may be committed"):
+            await asked
 
     asyncio.run(run())
 
