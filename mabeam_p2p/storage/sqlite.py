@@ -138,6 +138,9 @@ class SqliteStorage:
     def _open(self) -> sqlite3.Connection:
         connection = self._connect(recovery.uri(self._database, "rw"))
         connection.execute("PRAGMA synchronous = FULL")
+        # Else a transaction that outgrows the cache leaves its pages in the log in any order, and
+        # one that a crash has torn would be taken for damage (`wal`, rule 2).
+        connection.execute("PRAGMA cache_spill = OFF")
         # Where fsync leaves data in the disk's own cache (macOS), ask for more.
         connection.execute("PRAGMA fullfsync = ON")
         connection.execute("PRAGMA checkpoint_fullfsync = ON")

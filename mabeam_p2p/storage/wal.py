@@ -9,7 +9,7 @@ whatever order the disk wrote its frames in. Frames behind the first bad one tha
 than one transaction are therefore proof of damage:
 
 1. a transaction ends with the one frame in it that has a database size;
-2. within a transaction page numbers grow, each page once.
+2. within a transaction page numbers grow, each page once, as nothing is spilled before its commit.
 
 Format: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 """

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from mabeam_p2p.errors import LogCorrupt
+from mabeam_p2p.records import LogAppend
 from mabeam_p2p.storage import layout, recovery, sqlite, wal
 from mabeam_p2p.storage.layout import DamagedRow
 from tests.storage.folders import FRAME_BYTES, Folder, append, batch, transaction_ends
@@ -195,6 +196,22 @@ def test_frames_written_out_of_order_within_the_last_write_are_no_damage(killed:
     assert wal.find_damage(torn, layout.PAGE_BYTES) is None
     killed.wal.write_bytes(torn)
     assert len(killed.recover().batches) == 11
+
+
+def test_a_large_last_write_that_was_torn_is_no_damage(tmp_path: Path) -> None:
+    live = Folder(tmp_path / "live")
+    storage = sqlite.SqliteStorage(str(live.path))
+    storage.recover()
+    for index in range(1, 7):
+        storage.write(append(index, size=200_000))
+    storage.write([LogAppend(0, 2, ())])  # Its pages are free now, and are taken from the end.
+    storage.write([record for index in range(3, 23) for record in append(index, size=300_000)])
+    left = live.copy("left")
+    storage.close()
+    whole = left.wal.read_bytes()
+    begin = transaction_ends(whole)[-2]
+    left.wal.write_bytes(flipped(whole, begin + 100, 0))
+    assert len(left.recover().batches) == 2
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 33, 32 + 24, 32 + FRAME_BYTES - 1])
