@@ -144,8 +144,8 @@ def _check_log(database: Path, batches: tuple[Batch, ...]) -> None:
 
 def _refuse(path: Path, offset: int, what: str) -> NoReturn:
     raise LogCorrupt(
-        f"{path} is damaged at byte {offset}: {what}. It was left as it is: restore the folder "
-        "from a copy, or move it away to start as a new peer",
+        f"{path} is damaged at byte {offset}: {what}. It was left as it is: move it "
+        "away to start as a new peer; an older copy of it would forget what this peer has promised",
         path=str(path),
         offset=offset,
     )
