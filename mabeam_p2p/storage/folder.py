@@ -37,6 +37,8 @@ class FolderLock:
     def release(self) -> None:
         """Idempotent."""
         if self._descriptor >= 0:
+            # Closing is not enough: a child that was forked meanwhile has the lock open too.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = -1
 

@@ -71,6 +71,23 @@ def test_a_second_process_is_refused_and_told_who_holds_the_folder(
     storage.close()
 
 
+def test_a_closed_folder_is_free_though_a_forked_child_lives_on(tmp_path: Path) -> None:
+    lock = folder.hold(str(tmp_path / "peer"))
+    ends, told = os.pipe()
+    child = os.fork()
+    if not child:  # It has the descriptor of the lock, as a worker of a data loader has.
+        os.close(told)
+        os.read(ends, 1)
+        os._exit(0)
+    try:
+        lock.release()
+        folder.hold(str(tmp_path / "peer")).release()
+    finally:
+        os.close(told)
+        os.close(ends)
+        os.waitpid(child, 0)
+
+
 def test_the_same_process_is_refused_too(tmp_path: Path) -> None:
     storage = SqliteStorage(str(tmp_path / "peer"))
     storage.recover()
