@@ -33,12 +33,15 @@ class FolderLock:
     def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
+        self._process = os.getpid()
 
     def release(self) -> None:
         """Idempotent."""
         if self._descriptor >= 0:
-            # Closing is not enough: a child that was forked meanwhile has the lock open too.
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            # A child that was forked meanwhile has the lock open too: for the holder it is not
+            # enough to close it, and the child must not do more.
+            if os.getpid() == self._process:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = -1
 

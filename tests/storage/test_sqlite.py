@@ -80,6 +80,8 @@ def test_a_closed_folder_is_free_though_a_forked_child_lives_on(tmp_path: Path) 
         os.read(ends, 1)
         os._exit(0)
     try:
+        with pytest.raises(DataFolderHeld):
+            folder.hold(str(tmp_path / "peer"))
         lock.release()
         folder.hold(str(tmp_path / "peer")).release()
     finally:
