@@ -10,7 +10,9 @@ from mabeam_p2p.messages import (
     Heartbeat,
     HeartbeatReply,
     ReadIndexReply,
+    ReplicationMessage,
     VoteReply,
+    VoteRequest,
 )
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.replication import Replication, Role
@@ -112,12 +114,12 @@ def test_a_silent_follower_is_sent_one_append_in_each_timeout() -> None:
 
 
 def test_a_leader_elected_again_counts_only_what_its_disk_has() -> None:
-    world = World(1, learners=(B,))
+    world = World(1)
     world.elect(A)
     world[A].is_slow = True
     world.propose(A, b"one")
     world.act(A, lambda core: core.stored(world[A].durable))
-    world.hear(B, A, AppendReply(0, 5, False, 0, 0))
+    world.act(A, lambda core: core.resign())
     assert world[A].core.role is Role.FOLLOWER
     world.stand(A)
     assert world[A].core.role is Role.LEADER
@@ -414,6 +416,52 @@ def test_nothing_that_a_member_says_stops_a_leader() -> None:
     world.beat(A)
     assert world[A].core.role is Role.LEADER
     assert world[B].core.log.last_index == 2
+
+
+FAR = 2**53 - 1
+
+
+@pytest.mark.parametrize("role", [Role.LEADER, Role.FOLLOWER])
+@pytest.mark.parametrize(
+    "message",
+    [
+        Heartbeat(0, FAR, 2, 1),
+        AppendEntries(0, FAR, 2, 2, 2, ()),
+        AppendReply(0, FAR, False, 0, 0),
+        HeartbeatReply(0, FAR, 1),
+        VoteReply(0, FAR, False, True, False),
+        VoteReply(0, FAR, False, False, False),
+        VoteRequest(0, FAR, Standing(FAR, FAR, 0, 0), False, True),
+    ],
+)
+def test_a_term_that_no_elections_can_have_reached_moves_nobody(
+    role: Role, message: ReplicationMessage
+) -> None:
+    """The last term there is would be the end of all elections."""
+    world = World(3)
+    world.elect(A)
+    peer = A if role is Role.LEADER else B
+    world.hear(C, peer, message)
+    assert (world[peer].core.term, world[peer].core.role) == (2, role)
+    assert world[peer].core.dropped_count == 1
+    assert world.flying == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [AppendReply(0, 3, False, 0, 0), HeartbeatReply(0, 3, 1), VoteReply(0, 3, False, True, False)],
+)
+def test_who_is_no_voter_deposes_nobody(message: ReplicationMessage) -> None:
+    world = World(3, learners=(D,))
+    world.elect(A)
+    world.hear(D, A, message)
+    assert (world[A].core.term, world[A].core.role) == (2, Role.LEADER)
+
+
+def test_a_newcomer_takes_the_clusters_term_however_high() -> None:
+    peer = blank(Outbox())
+    peer.receive(B, Heartbeat(0, 10**9, 0, 1), Standing(0, 0, 0, 0), False, 0.0)
+    assert peer.term == 10**9
 
 
 def test_effects_of_a_quiet_turn_are_none() -> None:

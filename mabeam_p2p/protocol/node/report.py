@@ -88,7 +88,7 @@ class Report:
             self._config.expect,
             len(here),
             (
-                ("dropped", self._links.dropped_count),
+                ("dropped", self._links.dropped_count + replication.dropped_count),
                 ("log_bytes", replication.log.byte_count),
             ),
             self._ready,

@@ -9,6 +9,7 @@ Rules
 3. A follower commits no further than it has verified against the leader of this term.
 4. An acknowledgement names the last index that is verified, and waits until it is durable.
 5. A message of an older term is answered with ours or dropped; of a newer one, it makes us follow.
+   Only a voter can say a newer one, and not one that elections cannot have reached.
 
 It never decides when to stand: `election` does, and `node` carries the word.
 """
@@ -37,6 +38,9 @@ from mabeam_p2p.protocol.replication.leadership import Leadership
 from mabeam_p2p.records import Batch, HardState, LogAppend, Standing
 
 NOBODY = PeerId("")
+
+TERM_LEAP_MAX = 1_000_000
+"""Elections that a peer can have missed. Behind the last term on the wire there is none."""
 
 
 class Role(StrEnum):
@@ -278,6 +282,9 @@ class Replication:
     ) -> None:
         """`standing`: this peer's own. `takes_over`: whether, to a pre-vote, it answers OK and
         stands itself."""
+        if not self._is_plausible(source, message):
+            self.dropped_count += 1
+            return
         match message:
             case AppendEntries():
                 self._on_append_entries(source, message, now)
@@ -300,6 +307,13 @@ class Replication:
                 self.granted_reads.append((message.number, message.index))
             case _:
                 assert_never(message)
+
+    def _is_plausible(self, source: PeerId, message: ReplicationMessage) -> bool:
+        """Rule 5. A newcomer, who knows no voters, takes the cluster's term as it is."""
+        if isinstance(message, ReadIndex | ReadIndexReply) or message.term <= self.term:
+            return True
+        in_reach = message.term <= self.term + TERM_LEAP_MAX
+        return not self.voters or (source in self.voters and in_reach)
 
     def _on_vote_request(
         self, source: PeerId, request: VoteRequest, takes_over: bool, now: float
