@@ -5,7 +5,7 @@ import pytest
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import AppendEntries, Heartbeat, HeartbeatReply, ReadIndex, ReadIndexReply
 from mabeam_p2p.protocol.replication import Replication, Role
-from tests.protocol.raft_world import TIMING, A, B, C, D, E, World
+from tests.protocol.raft_world import TIMING, A, B, C, D, E, Parcel, World
 
 
 def ask(world: World, peer: PeerId, number: int = 7) -> None:
@@ -201,3 +201,26 @@ def test_a_single_voter_confirms_its_own_reads() -> None:
     assert granted(world, A) == []
     world.write(A)
     assert granted(world, A) == [(7, 2)]
+
+
+@pytest.mark.slow
+def test_reads_beyond_number_over_a_slow_link_depose_no_leader() -> None:
+    """Step 3: each turn with a read begins a round, so that hundreds may be under way at once; each
+    of their answers is a contact (check-quorum, §6.2)."""
+    world = World(3)
+    world.elect(A)
+    world.lose(*world.flying)
+    under_way: list[tuple[float, Parcel]] = []
+    seen: dict[int, None] = {}
+    for number in range(1500):
+        world.wait(1 / 1024)
+        world.tick(A)
+        ask(world, A, number)
+        for parcel in world.flying:
+            if id(parcel) not in seen:
+                seen[id(parcel)] = None
+                under_way.append((world.now + 0.1, parcel))
+        while under_way and under_way[0][0] <= world.now:
+            world.arrive(under_way.pop(0)[1])
+        assert world[A].core.role is Role.LEADER, f"after {number} reads"
+    assert len(granted(world, A)) > 1000

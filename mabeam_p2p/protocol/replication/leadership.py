@@ -32,8 +32,6 @@ from mabeam_p2p.protocol.log import Log
 from mabeam_p2p.protocol.quorum import held_by_majority, held_by_majority_since
 from mabeam_p2p.records import Batch, LogAppend
 
-ROUNDS_REMEMBERED = 64
-
 
 class Progress:
     """How far one follower is, as the leader knows it."""
@@ -290,12 +288,19 @@ class Leadership:
         self._heartbeat_due = now + self._timing.heartbeat_seconds
         self._round += 1
         self._round_times[self._round] = now
-        self._round_times.pop(self._round - ROUNDS_REMEMBERED, None)
+        self._forget_rounds(now)
         message = Heartbeat(self._log_id, self._term, commit_index, self._round)
         for peer, progress in self.progress.items():
             self._outbox.send(peer, message, self._term_persist)
             self._resend_unanswered(progress, now)
             self._replicate(peer, progress, commit_index, now)
+
+    def _forget_rounds(self, now: float) -> None:
+        """An answer to a round of an election timeout ago is no contact any more (rule 4)."""
+        oldest = next(iter(self._round_times))
+        while now - self._round_times[oldest] > self._timing.election_timeout_seconds:
+            del self._round_times[oldest]
+            oldest += 1
 
     # ---- reads -------------------------------------------------------------------------------
 
