@@ -21,7 +21,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from mabeam_p2p.config import Limits, Timing
+from mabeam_p2p.config import PROTOCOL_VERSION, Config, Limits, Timing
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Gossip, Probe, ProbeAck
 from mabeam_p2p.protocol.core import Outbox
@@ -29,6 +29,9 @@ from mabeam_p2p.records import Member, MemberState, Standing
 
 GOSSIP_EVERY = 4
 """Probe intervals between two exchanges of the whole table with one random member."""
+
+EPOCH_SHIFT = 16
+"""Incarnations of one epoch."""
 
 
 class Acquaintance:
@@ -222,6 +225,15 @@ class Membership:
             and known.member.state is not MemberState.LEFT
         ):
             self._change(known, member)
+
+
+def own_record(config: Config, peer: PeerId, address: str, epoch: int) -> Member:
+    """This peer's own record; its incarnation begins above every one of an earlier epoch."""
+    incarnation, eligible, score = epoch << EPOCH_SHIFT, config.eligible, config.score
+    alive = MemberState.ALIVE
+    return Member(
+        peer, config.name, address, epoch, incarnation, alive, eligible, score, PROTOCOL_VERSION
+    )
 
 
 def _with_state(member: Member, state: MemberState) -> Member:

@@ -12,7 +12,7 @@ from math import inf
 from random import Random
 
 from mabeam_p2p.commands import CommandCodec, Configure, Noop
-from mabeam_p2p.config import PROTOCOL_VERSION, Config
+from mabeam_p2p.config import Config
 from mabeam_p2p.effects import Effects
 from mabeam_p2p.events import ClusterFormed, MemberChanged
 from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId, PeerId
@@ -23,7 +23,7 @@ from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.duties import Duties
 from mabeam_p2p.protocol.election import Election
 from mabeam_p2p.protocol.links import Links
-from mabeam_p2p.protocol.membership import Membership
+from mabeam_p2p.protocol.membership import Membership, own_record
 from mabeam_p2p.protocol.node.application import Application
 from mabeam_p2p.protocol.node.dispatch import Dispatch
 from mabeam_p2p.protocol.node.report import Report
@@ -64,8 +64,6 @@ from mabeam_p2p.requests import Variables as VariablesAnswer
 LOG_ID = 0
 SCORE_BUCKET = 10
 TENURE_SECONDS = 60.0
-EPOCH_SHIFT = 16
-"""Incarnations of one epoch."""
 
 
 class Node:
@@ -107,7 +105,7 @@ class Node:
         self.links = Links(
             self.peer, epoch, config.cluster, address, timing=timing, limits=limits, outbox=outbox
         )
-        mine = _member(config, self.peer, address, epoch)
+        mine = own_record(config, self.peer, address, epoch)
         self.membership = Membership(
             mine, timing=timing, limits=limits, random=random, outbox=outbox, now=now
         )
@@ -258,6 +256,7 @@ class Node:
                 for peer, standing in self.membership.standings()
                 if peer in self.replication.voters and peer != self.replication.leader
             )
+            self._carry_leader_heard()
             if self.election.is_due(mine, others, now):
                 self.replication.stand(mine)
         self.variables.tick(now)
@@ -432,9 +431,16 @@ class Node:
         if replication.vote_given:
             replication.vote_given = False
             election.vote_given(now)
-        if replication.leader is not None and replication.heard_at != self._heard_at:
+        self._carry_leader_heard()
+
+    def _carry_leader_heard(self) -> None:
+        """Before every look at the election's deadline: a turn may have heard the leader first."""
+        replication = self.replication
+        if replication.leader is None or replication.leadership is not None:
+            return
+        if replication.heard_at != self._heard_at:
             self._heard_at = replication.heard_at
-            election.leader_heard(replication.heard_at)
+            self.election.leader_heard(replication.heard_at)
 
     def _do_duties(self, now: float) -> None:
         leadership = self.replication.leadership
@@ -482,15 +488,6 @@ class Node:
         self._left = True
         self.replication.resign()
         self.membership.leave()
-
-
-def _member(config: Config, peer: PeerId, address: str, epoch: int) -> Member:
-    """This peer's own record; its incarnation begins above every one of an earlier epoch."""
-    incarnation, eligible, score = epoch << EPOCH_SHIFT, config.eligible, config.score
-    alive = MemberState.ALIVE
-    return Member(
-        peer, config.name, address, epoch, incarnation, alive, eligible, score, PROTOCOL_VERSION
-    )
 
 
 def _hard_state(recovered: Recovered) -> HardState | None:

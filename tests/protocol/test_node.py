@@ -1,0 +1,79 @@
+"""One whole peer, as the shell drives it: what its cores tell each other within a turn."""
+
+from random import Random
+
+from mabeam_p2p.commands import Configure
+from mabeam_p2p.config import PROTOCOL_VERSION, Config, Limits
+from mabeam_p2p.effects import Effects, Send
+from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId, PeerId
+from mabeam_p2p.messages import Frame, Heartbeat, Hello, Message, VoteRequest
+from mabeam_p2p.protocol.node import Node
+from mabeam_p2p.records import (
+    Batch,
+    BootstrapState,
+    HardState,
+    Member,
+    MemberState,
+    Recovered,
+)
+from mabeam_p2p.wire.codec import CborCodec
+
+ME, A, B = VOTERS = tuple(PeerId(letter * 16) for letter in "0ab")
+CLUSTER = ClusterId("c" * 32)
+EPOCH = 5
+
+
+class Desk:
+    """A voter of three that was restarted, and the shell around it. The others are played."""
+
+    def __init__(self) -> None:
+        codec = CborCodec(Limits())
+        blob = codec.encode_commands([Configure(CLUSTER_SESSION, 0, CLUSTER, VOTERS)])
+        first = Batch(1, 1, 1, 10, blob, VOTERS)
+        recovered = Recovered(
+            ME,
+            EPOCH,
+            (HardState(0, 1, PeerId("")),),
+            (first,),
+            BootstrapState(CLUSTER, A, VOTERS, (first,), True),
+        )
+        self.now = 1000.0
+        self.effects: list[object] = []
+        config = Config(name="me")
+        self.node = Node(config, recovered, "127.0.0.1:1", codec, Random(1), 1.7e9, self.now)
+        self.did(self.node.start(self.now))
+        for peer in (A, B):
+            member = Member(peer, peer[0], f"127.0.0.1:{ord(peer[0])}", 1, 1, MemberState.ALIVE)
+            self.hear(peer, Hello("default", CLUSTER, member, True))
+        self.end_turn()
+
+    def did(self, effects: Effects) -> None:
+        self.effects += effects
+
+    def hear(self, source: PeerId, *messages: Message) -> None:
+        frame = Frame(PROTOCOL_VERSION, source, 1, EPOCH, 1, CLUSTER, messages)
+        self.did(self.node.receive(frame, self.now))
+
+    def end_turn(self) -> None:
+        self.did(self.node.flush(self.now))
+
+    def sent(self, kind: type[Message]) -> list[Message]:
+        return [
+            effect.message
+            for effect in self.effects
+            if isinstance(effect, Send) and isinstance(effect.message, kind)
+        ]
+
+
+def test_a_leader_that_is_heard_in_the_turn_of_the_deadline_is_heard() -> None:
+    """A loop that was blocked reads the heartbeats that waited before it looks at the time."""
+    desk = Desk()
+    desk.hear(A, Heartbeat(0, 2, 1, 1))
+    desk.end_turn()
+    desk.now += 0.9
+    desk.hear(A, Heartbeat(0, 2, 1, 2))
+    assert desk.node.next_deadline() <= desk.now
+    desk.did(desk.node.tick(desk.now))
+    desk.end_turn()
+    assert desk.sent(VoteRequest) == []
+    assert desk.node.replication.leader == A
