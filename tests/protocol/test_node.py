@@ -2,11 +2,20 @@
 
 from random import Random
 
-from mabeam_p2p.commands import Configure
+from mabeam_p2p.commands import Configure, Noop
 from mabeam_p2p.config import PROTOCOL_VERSION, Config, Limits
 from mabeam_p2p.effects import Effects, Send
 from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId, PeerId
-from mabeam_p2p.messages import Frame, Heartbeat, Hello, Message, VoteRequest
+from mabeam_p2p.messages import (
+    Forward,
+    ForwardRefused,
+    Frame,
+    Heartbeat,
+    Hello,
+    Message,
+    VoteReply,
+    VoteRequest,
+)
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.records import (
     Batch,
@@ -15,7 +24,9 @@ from mabeam_p2p.records import (
     Member,
     MemberState,
     Recovered,
+    Standing,
 )
+from mabeam_p2p.requests import Leave
 from mabeam_p2p.wire.codec import CborCodec
 
 ME, A, B = VOTERS = tuple(PeerId(letter * 16) for letter in "0ab")
@@ -42,10 +53,21 @@ class Desk:
         config = Config(name="me")
         self.node = Node(config, recovered, "127.0.0.1:1", codec, Random(1), 1.7e9, self.now)
         self.did(self.node.start(self.now))
-        for peer in (A, B):
-            member = Member(peer, peer[0], f"127.0.0.1:{ord(peer[0])}", 1, 1, MemberState.ALIVE)
-            self.hear(peer, Hello("default", CLUSTER, member, True))
+        self.greet(A)
+        self.greet(B)
         self.end_turn()
+
+    def greet(self, peer: PeerId) -> None:
+        member = Member(peer, peer[0], f"127.0.0.1:{ord(peer[0])}", 1, 1, MemberState.ALIVE)
+        self.hear(peer, Hello("default", CLUSTER, member, True))
+
+    def wait(self, seconds: float) -> None:
+        """Time passes, in steps that the node asks for."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, max(self.node.next_deadline(), self.now + 0.001))
+            self.did(self.node.tick(self.now))
+            self.end_turn()
 
     def did(self, effects: Effects) -> None:
         self.effects += effects
@@ -77,3 +99,29 @@ def test_a_leader_that_is_heard_in_the_turn_of_the_deadline_is_heard() -> None:
     desk.end_turn()
     assert desk.sent(VoteRequest) == []
     assert desk.node.replication.leader == A
+
+
+def test_a_forward_is_heard_once_though_its_sender_was_thought_dead_meanwhile() -> None:
+    """Its refusal said that it was certainly not appended."""
+    desk = Desk()
+    blob = CborCodec(Limits()).encode_commands([Noop(CLUSTER_SESSION, 0)])
+    desk.hear(A, Forward(0, 1, 1, blob))
+    desk.wait(4.0)
+    member = desk.node.membership.find(A)
+    assert member is not None
+    assert member.state is MemberState.DEAD
+    desk.greet(A)
+    desk.hear(A, Forward(0, 1, 1, blob))
+    assert len(desk.sent(ForwardRefused)) == 1
+
+
+def test_who_has_left_takes_no_election_over() -> None:
+    desk = Desk()
+    desk.wait(0.3)
+    desk.did(desk.node.request(1, Leave(), desk.now))
+    desk.hear(B, VoteRequest(0, 2, Standing(1, 1, 0, 0), pre=True, transfer=False))
+    desk.end_turn()
+    assert [reply.higher for reply in desk.sent(VoteReply) if isinstance(reply, VoteReply)] == [
+        False
+    ]
+    assert desk.sent(VoteRequest) == []

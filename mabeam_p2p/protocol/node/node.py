@@ -337,9 +337,11 @@ class Node:
         if self._left or not self.links.receive_hello(frame, hello, mine, holder, now):
             return
         self._clusters[them.peer] = hello.cluster_id
+        known = self.membership.find(them.peer)
         if self.membership.met(them, now):
             self.replication.restarted(them.peer)
-            self._dispatch.restarted(them.peer)
+            if known is None or known.epoch != them.epoch:
+                self._dispatch.restarted(them.peer)
 
     def _carry_membership(self, now: float) -> None:
         membership = self.membership
@@ -476,7 +478,7 @@ class Node:
             log.last_index,
             self.config.score // SCORE_BUCKET,
             int((now - self.started_at) // TENURE_SECONDS),
-            self.config.eligible,
+            self.config.eligible and not self._left,
         )
 
     def _deadline(self, timeout: float | None, now: float) -> float:
