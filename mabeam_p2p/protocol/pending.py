@@ -68,6 +68,8 @@ class Pending:
         self._outbox = outbox
         self._log_id = log_id
         self._entries: dict[Key, Entry] = {}
+        self._keys: dict[int, Key] = {}
+        """Of the entry that each token waits for."""
         self._unsent: dict[Key, None] = {}
         self._forwarded: dict[Key, float] = {}
         """When each forwarded command is to be sent again, soonest first but for longer waits."""
@@ -88,6 +90,7 @@ class Pending:
         entry = self._entries.get(key)
         if entry is not None:
             self._outbox.resolve(entry.token, Failed("unknown", "the same command was asked again"))
+            self._keys.pop(entry.token, None)
             entry.token = token
         elif len(self._entries) >= self._limits.pending_requests_max:
             text = f"{len(self._entries)} commands are under way on this peer: wait for some"
@@ -96,6 +99,8 @@ class Pending:
         else:
             self._entries[key] = Entry(token, command)
             self._unsent[key] = None
+        if token:
+            self._keys[token] = key
         self._deadlines.set(key, deadline)
 
     def committed(self, key: Key, outcome: Outcome) -> None:
@@ -107,10 +112,9 @@ class Pending:
 
     def cancel(self, token: int) -> None:
         """Nobody waits any more. What was sent may still be committed."""
-        for key, entry in self._entries.items():
-            if entry.token == token:
-                self._drop(key)
-                return
+        key = self._keys.get(token)
+        if key is not None:
+            self._drop(key)
 
     def flush(self, leader: Leader | None, now: float) -> None:
         """Send what is to be sent, to `leader`; None while nobody leads."""
@@ -222,7 +226,7 @@ class Pending:
         self._drop(key)
 
     def _drop(self, key: Key) -> None:
-        del self._entries[key]
+        self._keys.pop(self._entries.pop(key).token, None)
         self._unsent.pop(key, None)
         self._forwarded.pop(key, None)
         self._deadlines.drop(key)

@@ -13,7 +13,7 @@ from mabeam_p2p.errors import InvalidValue
 from mabeam_p2p.ids import PeerId, SessionId
 from mabeam_p2p.messages import Forward, ForwardRefused
 from mabeam_p2p.protocol.core import Outbox
-from mabeam_p2p.protocol.pending import CHUNK_COMMANDS, INTERVAL_GROWTH_MAX, Pending
+from mabeam_p2p.protocol.pending import CHUNK_COMMANDS, INTERVAL_GROWTH_MAX, Entry, Pending
 from mabeam_p2p.records import OnDeparture
 from mabeam_p2p.requests import Committed, Failed, Refused
 
@@ -213,6 +213,31 @@ def test_a_command_that_is_given_up_and_asked_again_is_sent_once() -> None:
     counter.pending.cancel(3)
     counter.pending.submit(4, command(8), inf)
     assert [forward.count for forward in counter.flush((A, 1), 0.0)] == [1]
+
+
+def test_a_cancel_costs_the_same_however_much_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an application that gives up a full house keeps the peer from its heartbeats."""
+    looks = 0
+
+    class Looked(Entry):
+        @property
+        def token(self) -> int:
+            nonlocal looks
+            looks += 1
+            return self.asker
+
+        @token.setter
+        def token(self, token: int) -> None:
+            self.asker = token
+
+    monkeypatch.setattr("mabeam_p2p.protocol.pending.Entry", Looked)
+    counter = Counter()
+    counter.submit(*range(1000))
+    looks = 0
+    for sequence in reversed(range(1000)):
+        counter.pending.cancel(100 + sequence)
+    assert len(counter.pending) == 0
+    assert looks <= 2 * 1000
 
 
 def test_nobody_is_answered_after_a_cancel() -> None:
