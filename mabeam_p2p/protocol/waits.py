@@ -50,7 +50,7 @@ class Waits:
         self._limits = limits
         self._outbox = outbox
         self._waits: dict[int, Wait] = {}
-        self._subjects: dict[Subject, list[int]] = {}
+        self._subjects: dict[Subject, dict[int, None]] = {}
         self._deadlines: Deadlines[int] = Deadlines()
         self._unasked: list[int] = []
         self._asked: dict[int, tuple[float, list[int]]] = {}
@@ -80,11 +80,11 @@ class Waits:
             self._outbox.resolve(token, found)
             return
         if self._add(token, Wait(query, subject), deadline):
-            self._subjects.setdefault(subject, []).append(token)
+            self._subjects.setdefault(subject, {})[token] = None
 
     def ended(self, name: str, generation: int = 0) -> None:
         """A proposal was decided, or a generation of a barrier ended."""
-        for token in self._subjects.get((name, generation), [])[:]:
+        for token in tuple(self._subjects.get((name, generation), ())):
             self._answer(token, linearizable=False)
 
     # ---- linearizable reads ------------------------------------------------------------------
@@ -190,7 +190,7 @@ class Waits:
         self._deadlines.drop(token)
         if wait.subject is not None:
             tokens = self._subjects[wait.subject]
-            tokens.remove(token)
+            del tokens[token]
             if not tokens:
                 del self._subjects[wait.subject]
         return wait
