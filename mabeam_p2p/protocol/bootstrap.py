@@ -24,6 +24,8 @@ from mabeam_p2p.records import Batch, BootstrapState
 
 NOBODY = PeerId("")
 NO_CLUSTER = ClusterId("")
+FIRST_TERM = 1
+"""Of the first batch of every log."""
 OFFER_SECONDS = 5.0
 """An offer that not everybody has promised in this time is withdrawn."""
 
@@ -155,10 +157,11 @@ class Bootstrap:
 
     def _on_offer(self, source: PeerId, offer: Offer, now: float) -> None:
         if (
-            self._peer not in offer.voters
+            not offer.cluster_id
+            or self._peer not in offer.voters
             or source != min(offer.voters)
             or offer.first.voters != offer.voters
-            or offer.first.index != 1
+            or (offer.first.index, offer.first.term) != (1, FIRST_TERM)
         ):
             return
         if self.is_coordinator and source < self._peer:
@@ -184,9 +187,11 @@ class Bootstrap:
                 self._outbox.send(source, Withdraw(promise.cluster_id), self._persist)
         elif state.formed:
             self._outbox.send(source, Form(state.cluster_id), self._persist)
+        elif source not in state.voters:
+            return
         elif not promise.granted:
             self._withdraw(now)
-        elif source in state.voters and source not in self._promised:
+        elif source not in self._promised:
             self._promised.append(source)
             if len(self._promised) == len(state.voters):
                 self._form()

@@ -202,8 +202,17 @@ def test_a_formed_peer_refuses_other_offers_and_knows_its_own() -> None:
         (B, offer_of(X, (A, B, C))),
         (A, Offer(X, (A, B), first_batch(ABC))),
         (A, Offer(X, ABC, Batch(2, 1, 1, 0, b"", ABC))),
+        (A, Offer(X, ABC, Batch(1, 1, 2**53 - 1, 0, b"", ABC))),
+        (A, offer_of(ClusterId(""))),
     ],
-    ids=["not for us", "not of the lowest", "voters that differ", "not the first batch"],
+    ids=[
+        "not for us",
+        "not of the lowest",
+        "voters that differ",
+        "not the first batch",
+        "not of the first term",
+        "no cluster",
+    ],
 )
 def test_an_offer_that_cannot_be_is_dropped(source: PeerId, offer: Offer) -> None:
     peer = Peer(B)
@@ -307,6 +316,13 @@ def test_an_offer_that_is_not_promised_in_time_is_withdrawn_first_on_disk() -> N
         Send(B, Withdraw(X), 2),
         Send(C, Withdraw(X), 2),
     )
+
+
+def test_only_a_voter_can_refuse_an_offer() -> None:
+    peer = Peer(A)
+    peer.offer()
+    assert peer.hear(D, Promise(X, granted=False)) == ()
+    assert peer.core.is_coordinator
 
 
 def test_a_refused_offer_is_withdrawn() -> None:

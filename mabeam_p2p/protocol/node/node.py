@@ -18,7 +18,7 @@ from mabeam_p2p.events import ClusterFormed, MemberChanged
 from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId, PeerId
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.messages import Frame, Heard, Hello, LogMessage, Message, Refuse
-from mabeam_p2p.protocol.bootstrap import Bootstrap
+from mabeam_p2p.protocol.bootstrap import FIRST_TERM, Bootstrap
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.duties import Duties
 from mabeam_p2p.protocol.election import Election
@@ -398,7 +398,7 @@ class Node:
         command = Configure(CLUSTER_SESSION, 0, cluster_id, voters)
         blob = self._codec.encode_commands([command])
         clock = int((self._wall + now) * 1_000_000)
-        self.bootstrap.offer(cluster_id, Batch(1, 1, 1, clock, blob, voters), now)
+        self.bootstrap.offer(cluster_id, Batch(1, 1, FIRST_TERM, clock, blob, voters), now)
 
     def _begin_log(self) -> None:
         """Once the cluster has formed: its name goes into every frame, its first batch into an
