@@ -68,7 +68,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     inflight_appends_max: int = 64
     """AppendEntries on the way to one follower (Raft thesis §10.2.1)."""
     uncommitted_bytes_max: int = 64 * 1024 * 1024
-    """What a leader holds uncommitted before it answers Overloaded."""
+    """What a leader holds uncommitted, or unwritten, before it answers Overloaded."""
     pending_requests_max: int = 65_536
     """Requests that one peer has under way."""
     members_max: int = 1_024

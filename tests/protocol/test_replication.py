@@ -334,6 +334,20 @@ def test_a_leader_takes_no_more_than_it_may_hold_uncommitted() -> None:
     assert core.leadership.uncommitted_bytes == 100
 
 
+def test_a_leader_takes_no_more_than_may_wait_for_its_own_disk() -> None:
+    """Its followers commit without it; a disk that hangs must not fill its memory."""
+    world = World(3, limits=Limits(uncommitted_bytes_max=100))
+    world.elect(A)
+    core = world[A].core
+    world[A].is_slow = True
+    world.propose(A, bytes(60))
+    world.deliver()
+    assert core.commit_index == 3
+    assert not core.propose(1, bytes(60))
+    world.write(A)
+    assert core.propose(1, bytes(60))
+
+
 def test_the_count_of_uncommitted_bytes_starts_anew_with_each_leadership() -> None:
     world = World(3, limits=Limits(uncommitted_bytes_max=100))
     world.elect(A)

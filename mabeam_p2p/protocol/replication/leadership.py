@@ -93,7 +93,9 @@ class Leadership:
         self._clock_base = log.last_clock
         self._waiting: list[tuple[int, bytes]] = []
         self._waiting_bytes = 0
-        self._persists: deque[tuple[int, int]] = deque()
+        self._persists: deque[tuple[int, int, int]] = deque()
+        """(number, last index, bytes) of each Persist of batches that is not durable yet."""
+        self._unstored_bytes = 0
         self._heartbeat_due = now
         self._round = 0
         self._round_times: dict[int, float] = {}
@@ -132,10 +134,9 @@ class Leadership:
 
     def append(self, count: int, blob: bytes) -> bool:
         """Take commands for the next batch. False, and nothing is taken, when too much is
-        uncommitted."""
-        if self.uncommitted_bytes + self._waiting_bytes + len(blob) > (
-            self._limits.uncommitted_bytes_max
-        ):
+        uncommitted, or waits for this peer's own disk."""
+        held_bytes = max(self.uncommitted_bytes, self._unstored_bytes) + self._waiting_bytes
+        if held_bytes + len(blob) > self._limits.uncommitted_bytes_max:
             return False
         self._waiting.append((count, blob))
         self._waiting_bytes += len(blob)
@@ -163,20 +164,23 @@ class Leadership:
             byte_count += len(blob)
         batches.append(Batch(index, count, self._term, clock, b"".join(runs)))
         keep_index = self._log.last_index
-        self.uncommitted_bytes += self._waiting_bytes
+        taken_bytes, self._waiting_bytes = self._waiting_bytes, 0
+        self.uncommitted_bytes += taken_bytes
+        self._unstored_bytes += taken_bytes
         self._waiting.clear()
-        self._waiting_bytes = 0
         appended = tuple(batches)
         self._log.append(appended)
         for peer, progress in self.progress.items():
             self._replicate(peer, progress, commit_index, now)
         number = self._outbox.persist(LogAppend(self._log_id, keep_index, appended))
-        self._persists.append((number, self._log.last_index))
+        self._persists.append((number, self._log.last_index, taken_bytes))
 
     def stored(self, number: int) -> None:
         """Persist `number` is durable, and so is every one before."""
         while self._persists and self._persists[0][0] <= number:
-            self.durable_index = max(self.durable_index, self._persists.popleft()[1])
+            _, last_index, byte_count = self._persists.popleft()
+            self.durable_index = max(self.durable_index, last_index)
+            self._unstored_bytes -= byte_count
             self.has_progressed = True
 
     def _replicate(self, peer: PeerId, progress: Progress, commit_index: int, now: float) -> None:
