@@ -93,7 +93,7 @@ class VoteRequest(Struct, frozen=True, gc=False, array_like=True, tag=20):
     standing: Standing
     pre: bool
     transfer: bool
-    """Asked by the old leader itself: leader stickiness does not apply."""
+    """Kept for a leader that hands over by itself; nobody sends it yet, and it has no effect."""
 
 
 class VoteReply(Struct, frozen=True, gc=False, array_like=True, tag=21):

@@ -304,7 +304,8 @@ class Replication:
             case ReadIndex():
                 self._on_read_index(source, message)
             case ReadIndexReply():
-                self.granted_reads.append((message.number, message.index))
+                if source == self.leader:
+                    self.granted_reads.append((message.number, message.index))
             case _:
                 assert_never(message)
 
@@ -320,7 +321,7 @@ class Replication:
     ) -> None:
         if self.voters and source not in self.voters:
             return
-        if self.is_leader_heard(now) and not request.transfer:
+        if self.is_leader_heard(now):
             # Leader stickiness (Raft §6). The reply lets a candidate of an old term catch up.
             if request.pre:
                 self._reply_vote(source, self.term, granted=False, pre=True)
