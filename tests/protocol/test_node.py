@@ -5,7 +5,7 @@ from random import Random
 from mabeam_p2p.commands import Configure, Noop
 from mabeam_p2p.config import PROTOCOL_VERSION, Config, Limits
 from mabeam_p2p.effects import Effects, Send
-from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId, PeerId
+from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, ClusterId, PeerId
 from mabeam_p2p.messages import (
     Forward,
     ForwardRefused,
@@ -125,3 +125,15 @@ def test_who_has_left_takes_no_election_over() -> None:
         False
     ]
     assert desk.sent(VoteRequest) == []
+
+
+def test_a_wall_clock_out_of_its_mind_leaves_the_logs_clock_room_to_grow() -> None:
+    codec = CborCodec(Limits())
+    for wall in (-1e12, 1e12):
+        config = Config(name="me", expect=1)
+        node = Node(config, Recovered(ME, 1), "127.0.0.1:1", codec, Random(1), wall, 0.0)
+        node.start(0.0)
+        node.tick(1.0)
+        node.flush(1.0)
+        assert node.replication.log.last_index, "it has formed its cluster"
+        assert 0 <= node.replication.log.last_clock <= INTEGER_MAX // 2 + 2_000_000

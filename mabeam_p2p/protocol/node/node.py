@@ -15,7 +15,7 @@ from mabeam_p2p.commands import CommandCodec, Configure, Noop
 from mabeam_p2p.config import Config
 from mabeam_p2p.effects import Effects
 from mabeam_p2p.events import ClusterFormed, MemberChanged
-from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId, PeerId
+from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, ClusterId, PeerId
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.messages import Frame, Heard, Hello, LogMessage, Message, Refuse
 from mabeam_p2p.protocol.bootstrap import FIRST_TERM, Bootstrap
@@ -397,7 +397,7 @@ class Node:
         cluster_id = ClusterId(f"{self._random.getrandbits(128):032x}")
         command = Configure(CLUSTER_SESSION, 0, cluster_id, voters)
         blob = self._codec.encode_commands([command])
-        clock = int((self._wall + now) * 1_000_000)
+        clock = min(max(0, int((self._wall + now) * 1_000_000)), INTEGER_MAX // 2)
         self.bootstrap.offer(cluster_id, Batch(1, 1, FIRST_TERM, clock, blob, voters), now)
 
     def _begin_log(self) -> None:
