@@ -91,12 +91,15 @@ class Session:
         patience = timing.dead_seconds + timing.departure_grace_seconds + NAME_GRACE_SECONDS
         give_up = loop.time() + patience
         pause = RETRY_SECONDS
-        while True:
-            answer = await self._open_once()
+        command = await self._begin()
+        while command is not None:
+            answer, _ = await self._send(command, math.inf)
             if isinstance(answer, Committed):
                 self._trouble = None
                 return
             error = self._attachment.error(answer, self._purpose)
+            # Certainly not done, so the same session can be asked for again; another one would need
+            # another greeting, at a daemon that still holds the name for this one.
             # No quorum: the cluster has not formed yet, or has no leader now. A name may be held by
             # a session that is about to end, as that of this agent's own process before it.
             is_held = isinstance(error, NameTaken) and loop.time() + pause <= give_up
@@ -105,6 +108,7 @@ class Session:
             self._trouble = error
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
+        self._trouble = None
 
     async def close(self) -> None:
         """End the session in the log if it can be reached soon. Idempotent; raises nothing."""
@@ -248,12 +252,12 @@ class Session:
 
     # ---- opening ---------------------------------------------------------------------------
 
-    async def _open_once(self) -> Answer:
-        """Ask for a session of a new id, until the log has said yes or no."""
+    async def _begin(self) -> OpenSession | None:
+        """What opens a session of a new id; None for session 0, which needs no opening."""
         profile = self._profile
         if profile is None:
             await self._attachment.begin(CLUSTER_SESSION)
-            return Committed(0, 0)
+            return None
         session = SessionId(secrets.randbelow(INTEGER_MAX) + 1)
         epoch = await self._attachment.begin(session)
         # From here on: closing must end what may have been opened.
@@ -261,7 +265,7 @@ class Session:
         self._last = 1
         self._under_way.clear()
         backend = self._attachment.backend
-        command = OpenSession(
+        return OpenSession(
             session,
             1,
             agent_id(profile.name, backend.peer_name),
@@ -272,8 +276,6 @@ class Session:
             profile.eligible,
             profile.capabilities,
         )
-        answer, _ = await self._send(command, math.inf)
-        return answer
 
     async def _renew(self) -> None:
         pause = RETRY_SECONDS

@@ -17,7 +17,7 @@ from mabeam_p2p.errors import (
     Rejected,
 )
 from mabeam_p2p.events import AgentLeft, QuorumChanged
-from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, AgentId
+from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, AgentId, SessionId
 from mabeam_p2p.records import Agent
 from mabeam_p2p.requests import Committed, Failed, Refused, Request, Submit
 from tests.api.fakes import PEER, FakePeer, Reply, attachment, usual
@@ -148,11 +148,27 @@ async def test_command_that_finds_no_number_in_time_was_certainly_not_done() -> 
 
 
 @in_loop
-async def test_opening_waits_for_a_quorum_with_a_new_id_each_time() -> None:
+async def test_opening_waits_for_a_quorum_and_greets_once() -> None:
     peer = FakePeer()
     failing(peer, Failed("no_quorum", ""), Failed("no_quorum", ""))
-    await opened(peer)
-    assert len({command.session for command in peer.commands()}) == 3
+    greeted: list[SessionId] = []
+
+    async def begin(session: SessionId) -> int:
+        # A daemon that has not noticed the end of the first connection holds the name.
+        if greeted:
+            raise NameTaken("a is attached already", reason="name_taken")
+        greeted.append(session)
+        return 1
+
+    async def renewed() -> None:
+        raise AssertionError("it was never open")
+
+    tie = attachment(peer)
+    tie.begin = begin
+    session = Session(tie, Profile("a"), renewed)
+    await session.open()
+    assert [command.session for command in peer.commands()] == [session.id] * 3
+    assert greeted == [session.id]
 
 
 @in_loop
