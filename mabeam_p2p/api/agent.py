@@ -177,8 +177,8 @@ class Agent:
             lambda: view.alive_count() >= count,
             timeout,
             lambda: (
-                f"{view.alive_count()} of {count} members are alive: see `mabeam doctor` and "
-                "`mabeam members`, or give their addresses as seeds"
+                f"{view.alive_count()} of {count} members are alive: "
+                "start the others, or give their addresses as seeds; see `members()`"
             ),
         )
         return self.members()
@@ -350,9 +350,14 @@ class Agent:
 
     async def _on_renewed(self) -> None:
         await self._attachment.read_anew()
-        self.consider_open()
+        self._consider_open()
 
-    def consider_open(self) -> None:
+    def begin(self) -> None:
+        """Joining is done: from now on the agent votes, on what is open already as well."""
+        self._evaluators.begin()
+        self._consider_open()
+
+    def _consider_open(self) -> None:
         """Evaluate what is open and was not voted on yet."""
         for record in tuple(self._attachment.view.open_proposals.values()):
             self._consider(record)

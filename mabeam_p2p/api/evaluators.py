@@ -8,6 +8,8 @@
 4. Each proposal is evaluated once at a time; again if the vote did not get through, when the agent
    is attached anew.
 5. An agent that votes manually says nothing by itself where it has no evaluator.
+6. Nothing is said before `begin`: an agent is in the electorate as soon as the log has its session,
+   but the program declares its evaluators only when joining has returned.
 """
 
 import asyncio
@@ -28,7 +30,7 @@ TIME_SHARE = 0.8
 """Of what remains until the deadline, what an evaluator may take unless it was given less."""
 
 SETTLING_SECONDS = 1.0
-"""How long after its agent has joined a proposal without an evaluator waits for one to come."""
+"""How long after `begin` a proposal without an evaluator waits for one to come."""
 
 THREADS_MAX = 64
 """Plain evaluators of one agent that run, or hang, at a time."""
@@ -53,7 +55,7 @@ class Evaluators:
         self._votes_manually = votes_manually
         self._by_group: dict[str | None, Patterns[_Declared]] = {}
         self._running: dict[ProposalId, asyncio.Task[None]] = {}
-        self._settled_at = asyncio.get_running_loop().time() + SETTLING_SECONDS
+        self._settled_at: float | None = None
         self._threads = threading.BoundedSemaphore(THREADS_MAX)
 
     def declare(
@@ -63,9 +65,13 @@ class Evaluators:
         patterns = self._by_group.setdefault(group, Patterns())
         patterns.declare(pattern, _Declared(evaluator, timeout))
 
+    def begin(self) -> None:
+        """The program has its agent. Whoever calls this considers then what is open."""
+        self._settled_at = asyncio.get_running_loop().time() + SETTLING_SECONDS
+
     def consider(self, record: ProposalRecord) -> None:
         """Evaluate an open proposal that the agent has not voted on, and vote."""
-        if record.id in self._running:
+        if self._settled_at is None or record.id in self._running:
             return
         task = asyncio.create_task(self._evaluate(record), name=f"evaluate {record.id}")
         self._running[record.id] = task
@@ -86,6 +92,7 @@ class Evaluators:
         loop = asyncio.get_running_loop()
         ends = loop.time() + _remaining(record)
         declared = self._find(record)
+        assert self._settled_at is not None, "nothing is evaluated before begin"
         if declared is None:
             # The program may be about to declare its evaluators.
             await asyncio.sleep(min(self._settled_at, ends) - loop.time())

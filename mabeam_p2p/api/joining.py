@@ -81,7 +81,7 @@ async def joined(
         end_listening()
         opening.cancel()
     agent.on_close = on_close
-    agent.consider_open()
+    agent.begin()
     return agent
 
 

@@ -24,7 +24,7 @@ PAIRS = {
 
 INSIDE = {
     # Between the parts of the package, not for users.
-    "Agent": {"consider_open", "on_close", "session"},
+    "Agent": {"begin", "on_close", "session"},
 }
 
 

@@ -27,6 +27,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 async def agent_at(peer: FakePeer, *, vote_manually: bool = False) -> Agent:
     agent = Agent(attachment(peer), Profile("a"), vote_manually=vote_manually)
     await agent.session.open()
+    agent.begin()
     return agent
 
 
@@ -80,6 +81,21 @@ async def test_evaluator_declared_just_after_joining_is_waited_for(
     agent = await agent_at(peer)
     peer.tell(ProposalOpened(proposal()))
     await asyncio.sleep(0)
+    agent.on_proposal("rate")(lambda proposal: Vote.accept("in time"))
+    await eventually(lambda: votes(peer))
+    assert votes(peer)[0].rationale == "in time"
+
+
+@in_loop
+async def test_agent_says_nothing_while_it_joins_however_long_that_takes() -> None:
+    peer = FakePeer()
+    agent = Agent(attachment(peer), Profile("a"))
+    await agent.session.open()
+    peer.tell(ProposalOpened(proposal()))
+    # The cluster forms later than the agent has had time to settle, were it one already.
+    await asyncio.sleep(3 * module.SETTLING_SECONDS)
+    assert not votes(peer)
+    agent.begin()
     agent.on_proposal("rate")(lambda proposal: Vote.accept("in time"))
     await eventually(lambda: votes(peer))
     assert votes(peer)[0].rationale == "in time"
@@ -198,7 +214,7 @@ async def test_each_proposal_is_evaluated_once_at_a_time() -> None:
         return Vote.accept()
 
     peer.tell(ProposalOpened(proposal()))
-    agent.consider_open()
+    agent.begin()
     await eventually(lambda: votes(peer))
     assert len(calls) == 1
 
@@ -210,12 +226,12 @@ async def test_open_proposal_is_judged_again_only_while_the_vote_is_missing() ->
     agent.on_proposal("rate")(lambda proposal: Vote.accept())
     await vote_on(peer)
     await eventually(lambda: not agent._evaluators._running)
-    agent.consider_open()
+    agent.begin()
     await eventually(lambda: len(votes(peer)) == 2)
     recorded = VoteRecord(AgentId("a@ant"), Choice.ACCEPT, 1000, "", 2, 1)
     peer.tell(VoteRecorded("on rate", recorded))
     await eventually(lambda: not agent._evaluators._running)
-    agent.consider_open()
+    agent.begin()
     assert not agent._evaluators._running
 
 
