@@ -485,21 +485,3 @@ def test_effects_of_a_quiet_turn_are_none() -> None:
     assert world[A].outbox.take() == ()
     assert world[A].core.next_deadline() == float("inf")
     assert world[A].core.learners == ()
-
-
-def test_only_the_leader_answers_for_a_read() -> None:
-    world = World(3)
-    world.elect(A)
-    world.hear(C, B, ReadIndexReply(0, 1, 5))
-    assert world[B].core.granted_reads == []
-    world.hear(A, B, ReadIndexReply(0, 2, 5))
-    assert world[B].core.granted_reads == [(2, 5)]
-
-
-def test_a_vote_asked_for_as_a_hand_over_does_not_disturb_a_leader_that_is_heard() -> None:
-    world = World(3)
-    world.elect(A)
-    standing = world[C].standing()
-    world.hear(C, B, VoteRequest(0, 9, standing, pre=False, transfer=True))
-    assert world[B].core.term < 9
-    assert world[B].core.leader == A
