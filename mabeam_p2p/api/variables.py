@@ -234,8 +234,8 @@ class Variables(Mapping[str, Decoded]):
         if not answer.reached:
             raise AckTimeout(
                 f"{what} at peer {self._attachment.peer_name}: acknowledged by "
-                f"{len(answer.applied) + len(answer.superseded) + len(answer.merged)} in "
-                f"{seconds:g} s, missing: {', '.join(answer.missing) or 'members'}; the write "
+                f"{len(answer.applied) + len(answer.superseded) + len(answer.merged)}, "
+                f"missing: {', '.join(answer.missing) or 'other members'}; the write "
                 "stands and reaches them when they are back: see `mabeam members`",
                 missing=answer.missing,
             )

@@ -1,5 +1,7 @@
 """Verbs of consensus: propose, vote, look at proposals."""
 
+import secrets
+
 import click
 
 from mabeam_p2p.api.results import ChoiceWord, Decision, Proposal, RecordedVote
@@ -27,11 +29,17 @@ async def propose(
     \b
       mabeam propose learning_rate 0.003 --rationale "loss is flat"
     """
+    proposal = secrets.token_hex(8)
+    waiting = output.patience(
+        f"waiting for the votes on proposal {proposal}; `mabeam vote {proposal} accept` at a peer "
+        "votes for its agent"
+    )
     async with target.attach() as agent:
         scope = agent if group is None else agent.group(group)
-        decision = await scope.propose(
-            parameter, value, rationale=rationale, timeout=target.timeout
-        )
+        with waiting:
+            decision = await scope.propose(
+                parameter, value, rationale=rationale, timeout=target.timeout, id=proposal
+            )
     _print(target, decision)
     if decision.status == "no_quorum":
         raise output.Exit(output.TRY_AGAIN)

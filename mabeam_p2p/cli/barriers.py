@@ -47,10 +47,12 @@ async def barrier(
     """
     party = agent or f"barrier-{secrets.token_hex(4)}"
     async with target.attach(party) as attached:
+        meeting = attached.barrier(
+            name, parties=parties, timeout=target.timeout, on_departure=on_departure
+        )
         try:
-            release = await attached.barrier(
-                name, parties=parties, timeout=target.timeout, on_departure=on_departure
-            ).wait()
+            with output.patience(f"waiting at barrier {name!r} for {parties} parties"):
+                release = await meeting.wait()
         except BarrierBroken as broken:
             if target.as_json:
                 output.json_line(

@@ -15,6 +15,7 @@
    | 130 | interrupted |
 """
 
+import asyncio
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,6 +50,9 @@ UNREACHABLE = 69
 TRY_AGAIN = 75
 BAD_CONFIGURATION = 78
 INTERRUPTED = 130
+
+PATIENCE_SECONDS = 1.0
+"""How long a verb is silent before it says what it waits for."""
 
 _CODES: tuple[tuple[type[MabeamError], int], ...] = (
     (InvalidValue, USAGE),
@@ -121,6 +125,16 @@ def fail(message: str, code: int) -> NoReturn:
 def note(text: str, *, colour: str | None = None) -> None:
     """A line for a person, on standard error."""
     click.secho(text, err=True, fg=colour)
+
+
+@contextmanager
+def patience(text: str) -> Iterator[None]:
+    """Say what is waited for, if the block takes longer than a person waits without a word."""
+    timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, note, text)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def json_line(value: object) -> None:

@@ -15,7 +15,7 @@ from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.attached import AttachedBackend
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.connecting import connect
-from mabeam_p2p.api.joining import START_SECONDS, Joining
+from mabeam_p2p.api.joining import START_SECONDS
 from mabeam_p2p.cli import output
 from mabeam_p2p.errors import DaemonNotRunning, InvalidName, MabeamTimeout
 from mabeam_p2p.ids import CLUSTER_SESSION, check_key
@@ -34,10 +34,11 @@ class Target:
     """Seconds for the whole verb; None: the verb's own."""
     as_json: bool
 
-    def attach(self, name: str | None = None) -> Joining:
+    @asynccontextmanager
+    async def attach(self, name: str | None = None) -> AsyncIterator[Agent]:
         """An agent at that daemon that has no vote, once the peer is ready. Without a name it
         speaks for the daemon's own agent."""
-        return connect(
+        joining = connect(
             name,
             cluster=self.cluster,
             addr=self.addr,
@@ -45,6 +46,12 @@ class Target:
             eligible=False,
             timeout=START_SECONDS if self.timeout is None else self.timeout,
         )
+        with output.patience(
+            f"waiting for cluster {self.cluster!r} to have a leader: see `mabeam status`"
+        ):
+            agent = await joining
+        async with agent:
+            yield agent
 
     @asynccontextmanager
     async def look(self) -> AsyncIterator[Agent]:
@@ -95,7 +102,10 @@ def verb(function: Verb[P]) -> Callable[P, None]:
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            raise MabeamTimeout(f"not done within --timeout {target.timeout:g} s") from error
+            raise MabeamTimeout(
+                f"not done within --timeout {target.timeout:g} s: give it more, or see `mabeam "
+                "status` for a leader and a quorum"
+            ) from error
 
     functools.update_wrapper(bounded, function)
     return primitive(bounded)

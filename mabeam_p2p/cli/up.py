@@ -99,7 +99,12 @@ async def _run(config: Config, as_json: bool) -> int:
         output.note("this peer keeps nothing: all it knows is lost when it ends")
     async with host:
         _report(as_json, host, "listening")
-        if await host.ready():
+        with output.patience(
+            f"{config.name} waits: a new cluster forms when {config.expect} peers see each other, "
+            "an old one goes on when a majority is back; see `mabeam status`"
+        ):
+            is_ready = await host.ready()
+        if is_ready:
             _report(as_json, host, "ready")
         await host.stopped()
     return output.INTERRUPTED if signal.SIGINT in signals else output.DONE

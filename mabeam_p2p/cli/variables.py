@@ -76,12 +76,8 @@ async def set_(target: Target, name: str, value: object, wait: Wait) -> None:
     enough members acknowledged in time; the write stands and reaches them later.
     """
     async with target.look() as agent:
-        acknowledged = await agent.variables.set(
-            name,
-            value,
-            wait=wait,
-            timeout=target.timeout,
-        )
+        with output.patience(f"waiting for acknowledgements of {name!r}"):
+            acknowledged = await agent.variables.set(name, value, wait=wait, timeout=target.timeout)
     if target.as_json:
         output.json_line({"name": name, "value": value} | acknowledged.to_dict())
     else:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from mabeam_p2p.cli import output
 from tests.cli.daemons import House, house, mabeam, told, until
 
 pytestmark = pytest.mark.slow
@@ -41,6 +42,41 @@ def test_minority_refuses_to_decide_and_still_shows_what_it_knows(place: House) 
     assert [back.line()["event"], back.line()["event"]] == ["listening", "ready"]
     until(lambda: told("status")["quorum"] is True)
     until(lambda: told("get", "rate", "--addr", "bee")["value"] == 0.6)
+
+
+def test_who_waits_for_others_is_told_so_at_once_and_ends_with_75(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "PATIENCE_SECONDS", 0.05)
+    lonely = place.start("--expect", "2")
+    lonely.line()
+    lonely.wait_until_it_says("ant waits")
+    for verb in (
+        ("propose", "rate", "1"),
+        ("vote", "12ab", "accept"),
+        ("barrier", "gate", "--parties", "2"),
+    ):
+        result = mabeam(*verb, "--timeout", "0.5")
+        assert result.exit_code == 75, result.stderr
+        assert "waiting for cluster 'test'" in result.stderr
+        assert "mabeam status" in result.stderr
+        assert result.stdout == ""
+
+
+def test_who_waits_for_votes_parties_or_acknowledgements_is_told_what_for(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "PATIENCE_SECONDS", 0.05)
+    _, bee = place.started("ant", "bee")
+    proposed = mabeam("propose", "rate", "1", "--timeout", "0.5")
+    listed = told("proposals")["proposals"]
+    assert isinstance(listed, list)
+    assert f"mabeam vote {listed[0]['id']} accept" in proposed.stderr
+    met = mabeam("barrier", "gate", "--parties", "2", "--timeout", "0.5")
+    assert "waiting at barrier 'gate' for 2 parties" in met.stderr
+    bee.signal(signal.SIGSTOP)
+    written = mabeam("set", "rate", "1", "--wait", "1", "--timeout", "0.5")
+    assert "waiting for acknowledgements" in written.stderr
 
 
 def test_others_explain_a_decision_when_its_leader_has_died(place: House) -> None:
