@@ -179,6 +179,14 @@ def _schema(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str,
 _TYPES = dict(_schema(Config))
 """Dotted key to type, in the order of the fields."""
 
+_KINDS: dict[object, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    tuple[str, ...]: "a list of texts",
+}
+"""What to take for each type; text for all others."""
+
 
 def _known(key: str, path: str, written: str | None = None) -> str:
     """`key`, or ConfigError with the nearest known one. `written`: as it stands in `path`."""
@@ -198,10 +206,11 @@ def _convert(setting: Setting) -> object:
     if kind == tuple[str, ...] and isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
     try:
-        # Only text from the environment and flags may stand for numbers and truth.
-        return msgspec.convert(value, kind, strict=not isinstance(value, str))
+        # Only text from the environment may stand for numbers and truth.
+        is_text = setting.origin.startswith(ENVIRONMENT)
+        return msgspec.convert(value, kind, strict=not is_text)
     except msgspec.ValidationError as error:
-        raise _wrong(setting, str(error)) from error
+        raise _wrong(setting, f"it is {_KINDS.get(kind, 'text')}") from error
 
 
 def _wrong(setting: Setting, fault: str) -> ConfigError:
@@ -238,7 +247,8 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
         try:
             check_name(getattr(config, key), key)
         except ConfigError as error:
-            yield key, str(error)
+            # Whose name it is, and which, stands before that already.
+            yield key, str(error).rpartition(": ")[2]
     if not 0 <= config.score <= 100:
         yield "score", "it is a number from 0 to 100"
     if not 1 <= config.expect <= config.limits.voters_max:

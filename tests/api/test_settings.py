@@ -135,6 +135,19 @@ def test_wrong_value_names_its_key_and_its_file(places: Path, text: str, key: st
     assert key in str(caught.value)
 
 
+def test_text_in_a_file_is_no_number_and_the_fault_says_what_to_take(places: Path) -> None:
+    (places / "mabeam.toml").write_text('expect = "3"\n')
+    with pytest.raises(ConfigError, match=r"'3' is not usable: it is a whole number$"):
+        load()
+
+
+def test_bad_name_is_told_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({"name": "a: b"})
+    assert str(caught.value).count("not usable") == 1
+    assert "letters, digits" in str(caught.value)
+
+
 def test_file_that_is_no_toml_is_named(places: Path) -> None:
     (places / "mabeam.toml").write_text("cluster = ")
     with pytest.raises(ConfigError, match="no valid TOML") as caught:
