@@ -90,7 +90,8 @@ class AttachedBackend:
             try:
                 connection, welcome = await _connect(path, self._name, session)
             except (OSError, TimeoutError, RemoteProtocolError) as error:
-                faults.append(f"{path}: {str(error) or type(error).__name__}")
+                fault = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                faults.append(f"{path}: {fault}")
                 continue
             if self._is_closed:
                 await connection.close()
@@ -144,11 +145,16 @@ class AttachedBackend:
         return Closed(f"the connection to peer {self.peer_name or '?'} has been closed")
 
     def _missing(self, faults: list[str]) -> DaemonNotRunning:
-        where = f"at {self._addr}" if self._addr else f"of cluster {self.cluster!r}"
+        name = self.peer_name or self._addr or ""
+        where, flags = f"of cluster {self.cluster!r}", ""
+        if "/" in name:
+            where = f"at {name}"
+        elif name:
+            where, flags = f"named {name!r} in cluster {self.cluster!r}", f" --name {name}"
         tried = f" (tried {'; '.join(faults)})" if faults else ""
         return DaemonNotRunning(
             f"no daemon {where} answers on this host{tried}: start one with "
-            f"`mabeam up --cluster {self.cluster}`, or check --addr and --cluster"
+            f"`mabeam up{flags} --cluster {self.cluster}`, or check --addr and --cluster"
         )
 
 

@@ -4,6 +4,7 @@ import os
 
 import click
 
+import mabeam_p2p
 from mabeam_p2p.cli.ballots import explain, proposals, propose, vote
 from mabeam_p2p.cli.barriers import barrier
 from mabeam_p2p.cli.demo import demo
@@ -20,6 +21,7 @@ from mabeam_p2p.cli.variables import get, set_, watch
     epilog="Exit codes: 0 done, 1 refused or not found, 2 usage, 69 no daemon, 75 try again, "
     "78 configuration, 130 interrupted.",
 )
+@click.version_option(mabeam_p2p.__version__, message="mabeam %(version)s")
 @click.pass_context
 def main(context: click.Context) -> None:
     """Peers without a broker: they find each other, elect, vote, share and meet.

@@ -6,7 +6,7 @@ import click
 
 from mabeam_p2p.api.results import ChoiceWord, Decision, Proposal, RecordedVote
 from mabeam_p2p.cli import output
-from mabeam_p2p.cli.target import Target, key, primitive, value, verb
+from mabeam_p2p.cli.target import Target, key, name, primitive, value, verb
 
 _COLOURS = {"accepted": "green", "rejected": "red", "open": None}
 
@@ -15,16 +15,23 @@ _COLOURS = {"accepted": "green", "rejected": "red", "open": None}
 @click.argument("parameter", type=key, metavar="NAME")
 @click.argument("value", type=value, metavar="VALUE")
 @click.option("--rationale", default="", help="Why; the voters read it.")
-@click.option("--group", default=None, help="The group whose agents vote.  [default: all]")
+@click.option(
+    "--group",
+    type=name,
+    metavar="NAME",
+    default=None,
+    help="The group whose agents vote.  [default: all]",
+)
 @primitive
 async def propose(
     target: Target, parameter: str, value: object, rationale: str, group: str | None
 ) -> None:
-    """Put a VALUE for the parameter NAME to the vote, and wait for the decision.
+    """Put a VALUE for the parameter NAME to the vote.
 
-    The VALUE is read as JSON, and taken as text if it is not JSON. The proposal is that of this
-    host's own agent; --timeout is how long the vote is open. Exits 0 if the value was accepted, 1
-    if not, 75 if too few agents voted in time.
+    Waits for the decision. The VALUE is read as JSON, and taken as text if it is not JSON; write
+    `--` before one that begins with a minus. The proposal is that of this host's own agent;
+    --timeout is how long the vote is open. Exits 0 if the value was accepted, 1 if not, 75 if too
+    few agents voted in time.
 
     \b
       mabeam propose learning_rate 0.003 --rationale "loss is flat"
@@ -78,7 +85,7 @@ async def vote(
 @click.command()
 @verb
 async def proposals(target: Target) -> None:
-    """List the proposals that are open, and the latest that were decided."""
+    """List the open proposals, and the latest decided ones."""
     async with target.look() as agent:
         seen = await agent.proposals()
     if target.as_json:

@@ -8,7 +8,7 @@ import click
 
 from mabeam_p2p.api.barriers import OnDepartureWord
 from mabeam_p2p.cli import output
-from mabeam_p2p.cli.target import Target, key, primitive
+from mabeam_p2p.cli.target import Target, key, name, primitive
 from mabeam_p2p.errors import BarrierBroken
 
 COMMAND_NOT_FOUND = 127
@@ -18,7 +18,14 @@ COMMAND_NOT_FOUND = 127
 @click.command()
 @click.argument("name", type=key, metavar="NAME")
 @click.option("--parties", type=click.IntRange(min=1), required=True, help="How many must arrive.")
-@click.option("--as", "agent", default=None, help="Name to arrive under.  [default: a new one]")
+@click.option(
+    "--as",
+    "agent",
+    type=name,
+    metavar="NAME",
+    default=None,
+    help="Name to arrive under.  [default: a new one]",
+)
 @click.option(
     "--on-departure",
     type=click.Choice(["break", "shrink", "wait"]),
@@ -36,11 +43,11 @@ async def barrier(
     on_departure: OnDepartureWord,
     command: tuple[str, ...],
 ) -> None:
-    """Wait at the barrier NAME until --parties have arrived; then run COMMAND, if one is given.
+    """Wait at the barrier NAME for others, then run COMMAND.
 
-    All parties must give the same --parties, --timeout and --on-departure. --timeout counts from
-    the first arrival; 30 s if it is not given. Exits 75 if the barrier broke, else with the exit
-    code of COMMAND.
+    Returns when --parties have arrived. All must give the same --parties, --timeout and
+    --on-departure. --timeout counts from the first arrival; 30 s if it is not given. Exits 75
+    if the barrier broke, else with the exit code of COMMAND, or 0 without one.
 
     \b
       mabeam barrier epoch-9 --parties 4 -- python train.py --epoch 9

@@ -23,6 +23,7 @@ async def status(target: Target) -> None:
     """
     async with target.look() as agent:
         seen = await agent.status()
+        names = {member.id: member.name for member in agent.members()}
     if target.as_json:
         output.json_line(seen.to_dict())
         return
@@ -36,8 +37,8 @@ async def status(target: Target) -> None:
             "quorum": seen.quorum,
             "commit index": seen.commit_index,
             "applied index": seen.applied_index,
-            "voters": seen.voters,
-            "learners": seen.learners,
+            "voters": [names.get(peer, peer) for peer in seen.voters],
+            "learners": [names.get(peer, peer) for peer in seen.learners],
             "alive": _alive(seen),
         }
     )
@@ -70,7 +71,10 @@ async def members(target: Target) -> None:
 @click.command()
 @verb
 async def info(target: Target) -> None:
-    """Show this host's peer and its surroundings: leader, members, agents, how much is shared."""
+    """Show this host's peer and its surroundings.
+
+    Those are leader, members, agents, and how much is agreed and shared.
+    """
     async with target.look() as agent:
         seen = agent.info()
     if target.as_json:
@@ -94,7 +98,7 @@ async def info(target: Target) -> None:
 @click.option("--watch", is_flag=True, help="Go on, and print every change.")
 @verb
 async def leader(target: Target, watch: bool) -> None:
-    """Print the peer that leads the log, and the term of its leadership.
+    """Print the peer that leads the log, and its term.
 
     Exits 1 if nobody leads, as far as this host's peer knows.
     """
@@ -123,9 +127,10 @@ def _print_leader(target: Target, peer: str | None, name: str, term: int) -> Non
 @click.command()
 @verb
 async def down(target: Target) -> None:
-    """Stop the daemon on this host: it says goodbye to its cluster and ends.
+    """Stop the daemon on this host.
 
-    Its data stays; `mabeam up` with the same name goes on from there.
+    It says goodbye to its cluster and ends. Its data stays; `mabeam up`
+    with the same name goes on from there.
     """
     gone = asyncio.Event()
     async with target.question(gone.set) as attachment:

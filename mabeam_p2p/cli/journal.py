@@ -21,9 +21,9 @@ _QUIET = ("session", "sequence")
               help="Index of the first entry.  [default: 1]")  # fmt: skip
 @verb
 async def log(target: Target, follow: bool, first: int) -> None:
-    """Print the committed log, one entry a line: index, term, time, command.
+    """Print the committed log, one entry a line.
 
-    It is the same on every peer.
+    A line is index, term, time and command. It is the same on every peer.
     """
     async with target.question() as attachment:
         while True:

@@ -19,7 +19,7 @@ def config() -> None:
 @click.option("--config", "file", metavar="FILE", help="Read this file in place of ./mabeam.toml.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def show(origin: bool, file: str | None, as_json: bool) -> None:
-    """Print every setting with its value, as `mabeam up` would take it here."""
+    """Print every setting, as `mabeam up` would take it here."""
     with output.endings():
         loaded = settings.load(file=file)
         if as_json:
@@ -56,7 +56,7 @@ def completion(context: click.Context, shell: str) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def version(as_json: bool) -> None:
-    """Print the version of the package, and of the protocol between peers."""
+    """Print the versions of the package and the protocol."""
     if as_json:
         output.json_line({"version": mabeam_p2p.__version__, "protocol": PROTOCOL_VERSION})
     else:

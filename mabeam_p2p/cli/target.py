@@ -18,7 +18,7 @@ from mabeam_p2p.api.connecting import connect
 from mabeam_p2p.api.joining import START_SECONDS
 from mabeam_p2p.cli import output
 from mabeam_p2p.errors import DaemonNotRunning, InvalidName, MabeamTimeout
-from mabeam_p2p.ids import CLUSTER_SESSION, check_key
+from mabeam_p2p.ids import CLUSTER_SESSION, check_key, check_name
 
 P = ParamSpec("P")
 
@@ -116,7 +116,11 @@ def primitive(function: Verb[P]) -> Callable[P, None]:
     what the cluster says of it."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-    @click.option("--cluster", envvar="MABEAM_CLUSTER", help="Name of the cluster.")
+    @click.option(
+        "--cluster",
+        envvar="MABEAM_CLUSTER",
+        help="Name of the cluster.  [default: as in the settings, else default]",
+    )
     @click.option(
         "--addr",
         envvar="MABEAM_ADDR",
@@ -129,7 +133,7 @@ def primitive(function: Verb[P]) -> Callable[P, None]:
         envvar="MABEAM_TIMEOUT",
         type=click.FloatRange(min=0, min_open=True),
         metavar="SECONDS",
-        help="How long the command may take.",
+        help="How long the command may take, or wait in the cluster.  [default: the verb's own]",
     )
     @functools.wraps(function)
     def run(
@@ -153,6 +157,14 @@ def key(text: str) -> str:
     """The name of a parameter, variable or barrier, as an argument."""
     try:
         return check_key(text)
+    except InvalidName as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def name(text: str) -> str:
+    """The name of an agent or a group, as an argument."""
+    try:
+        return check_name(text)
     except InvalidName as error:
         raise click.BadParameter(str(error)) from error
 

@@ -33,7 +33,7 @@ def wait_count(text: object) -> Wait:
 )
 @verb
 async def get(target: Target, name: str, agreed: bool, linearizable: bool) -> None:
-    """Print the shared variable NAME, or with --agreed the parameter of that name.
+    """Print the variable NAME, or with --agreed the parameter.
 
     Text is printed as it is, other values as JSON. Exits 1 if there is no such value.
     """
@@ -72,8 +72,9 @@ def _print(target: Target, reading: Reading) -> None:
 async def set_(target: Target, name: str, value: object, wait: Wait) -> None:
     """Write the shared variable NAME. Every peer gets it; a concurrent write is resolved.
 
-    The VALUE is read as JSON, and taken as text if it is not JSON. With --wait, exits 75 if not
-    enough members acknowledged in time; the write stands and reaches them later.
+    The VALUE is read as JSON, and taken as text if it is not JSON; write `--` before one that
+    begins with a minus. With --wait, exits 75 if not enough members acknowledged in time;
+    the write stands and reaches them later.
     """
     async with target.look() as agent:
         with output.patience(f"waiting for acknowledgements of {name!r}"):
@@ -90,9 +91,9 @@ async def set_(target: Target, name: str, value: object, wait: Wait) -> None:
 @click.option("--agreed", is_flag=True, help="Watch parameters that were put to the vote.")
 @verb
 async def watch(target: Target, pattern: str, agreed: bool) -> None:
-    """Print variables whose names match PATTERN: the present values first, then every change.
+    """Print variables whose names match PATTERN, and every change.
 
-    PATTERN may hold *, ? and [abc]; quote it.
+    The present values come first. PATTERN may hold *, ? and [abc]; quote it.
     """
     async with target.look() as agent:
         source = agent.parameters if agreed else agent.variables

@@ -5,7 +5,7 @@ import pytest
 
 from mabeam_p2p.api.settings import load
 from mabeam_p2p.cli import main
-from tests.cli.daemons import House, house, mabeam, told
+from tests.cli.daemons import CLUSTER, House, house, mabeam, told
 
 AT_A_DAEMON = (
     "down",
@@ -88,6 +88,8 @@ def test_without_a_daemon_a_verb_says_how_to_start_one(arguments: tuple[str, ...
         ("set", "a", "1", "--wait", "some"),
         ("status", "--timeout", "0"),
         ("up", "--expect", "many"),
+        ("barrier", "gate", "--parties", "2", "--as", "no name"),
+        ("propose", "rate", "1", "--group", "no name"),
     ],
     ids=" ".join,
 )
@@ -98,8 +100,28 @@ def test_wrong_usage_ends_with_2_and_is_told_on_stderr(arguments: tuple[str, ...
     assert result.stdout == ""
 
 
+def test_list_of_verbs_cuts_no_sentence() -> None:
+    assert "..." not in mabeam("--help").stdout.partition("Commands:")[2]
+    assert "..." not in mabeam("config", "--help").stdout.partition("Commands:")[2]
+
+
+def test_daemon_that_is_missing_by_name_is_to_be_started_by_that_name() -> None:
+    result = mabeam("members", "--addr", "bee")
+    assert result.exit_code == 69
+    assert "'bee'" in result.stderr
+    assert f"mabeam up --name bee --cluster {CLUSTER}" in result.stderr
+
+
+def test_socket_that_is_missing_is_named_with_the_reason_in_words(place: House) -> None:
+    path = str(place.folder / "no.sock")
+    result = mabeam("members", "--addr", path)
+    assert result.exit_code == 69
+    assert f"{path}: No such file or directory" in result.stderr
+
+
 def test_version_is_that_of_the_package() -> None:
     assert mabeam("version").stdout.startswith("mabeam ")
+    assert mabeam("--version").stdout.startswith("mabeam ")
     assert set(told("version")) >= {"version", "protocol"}
 
 
