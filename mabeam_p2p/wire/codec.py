@@ -66,12 +66,15 @@ class CborCodec:
 
         What once stands in the log is read by every peer for ever: none of them may choke on it.
         """
-        for command in commands:
-            try:
-                self._schema.check(command)
-            except RemoteProtocolError as error:
-                raise InvalidValue(f"{error.detail} of this command cannot travel") from None
-        return cbor.encode_sequence(to_plain(commands))
+        try:
+            plain = to_plain(commands)
+            # Fields are typed by convention only, and a float passes for an integer.
+            for command, fields in zip(commands, plain, strict=True):
+                self._schema.check(to_typed(fields, type(command)))
+        except (RemoteProtocolError, TypeError) as error:
+            fault = error.detail if isinstance(error, RemoteProtocolError) else str(error)
+            raise InvalidValue(f"a command cannot travel: {fault}") from None
+        return cbor.encode_sequence(plain)
 
     def decode_commands(self, count: int, blob: bytes) -> tuple[AnyCommand, ...]:
         """Raises RemoteProtocolError, as decode_frame does."""

@@ -109,6 +109,21 @@ def test_a_command_that_no_peer_would_read_is_not_encoded() -> None:
         CODEC.encode_commands([no_text])
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        Arrive(SessionId(1), 1, "gate", 2.5, 1, OnDeparture.BREAK),  # type: ignore[arg-type]
+        Arrive(SessionId(1), 1, "gate", "2", 1, OnDeparture.BREAK),  # type: ignore[arg-type]
+        Arrive(SessionId(1), 1, 7, 2, 1, OnDeparture.BREAK),  # type: ignore[arg-type]
+        Arrive(SessionId(1), 1, object(), 2, 1, OnDeparture.BREAK),  # type: ignore[arg-type]
+        CastVote(SessionId(1), 1, ProposalId("p"), Choice.ACCEPT, True, ""),
+    ],
+)
+def test_a_command_with_a_field_of_another_type_is_not_encoded(command: AnyCommand) -> None:
+    with pytest.raises(InvalidValue, match="cannot travel"):
+        CODEC.encode_commands([COMMANDS[0], command])
+
+
 NOT_COMMANDS = [b"", b"\x80", b"\xff", CODEC.encode_commands(COMMANDS[:2]), b"\x83\x01\x00\x20"]
 """No blob of one command: none, another thing, no CBOR, two of them, a negative number."""
 
