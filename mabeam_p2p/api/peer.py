@@ -141,7 +141,7 @@ def join(
     given: dict[str, object] = {
         "name": name,
         "cluster": cluster,
-        "seeds": None if seeds is None else tuple(seeds),
+        "seeds": seeds if seeds is None or isinstance(seeds, str) else tuple(seeds),
         "expect": expect,
         "listen": listen,
         "data_dir": data_dir,

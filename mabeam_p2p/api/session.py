@@ -22,7 +22,15 @@ from msgspec import Struct, structs
 
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.commands import AnyCommand, CloseSession, OpenSession
-from mabeam_p2p.errors import Closed, DaemonNotRunning, MabeamError, NameTaken, NoQuorum, Overloaded
+from mabeam_p2p.errors import (
+    Closed,
+    DaemonNotRunning,
+    InvalidName,
+    MabeamError,
+    NameTaken,
+    NoQuorum,
+    Overloaded,
+)
 from mabeam_p2p.events import AgentLeft, Event
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, SessionId, agent_id, check_name
 from mabeam_p2p.requests import Answer, Committed, Failed, Refused, Submit
@@ -310,6 +318,8 @@ def profile_of(
 ) -> Profile:
     """Raises InvalidName."""
     check_name(name, "agent's name")
+    if isinstance(groups, str):
+        raise InvalidName(f"groups {groups!r} is one text: give a list, as [{groups!r}]")
     unique = tuple(dict.fromkeys(check_name(group, "group") for group in groups))
     amounts = tuple(sorted((capabilities or {}).items()))
     for capability, _ in amounts:

@@ -91,6 +91,8 @@ def load(
 
 def complete(config: Config) -> Config:
     """`config` with the host's name if it has none, checked. Raises ConfigError."""
+    for key, value in _flatten(config).items():
+        _convert(Setting(key, value, "argument"))
     config = config if config.name else _named(config)
     _check(config, {})
     return config

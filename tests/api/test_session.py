@@ -5,11 +5,12 @@ import asyncio
 import pytest
 
 from mabeam_p2p.api import session as session_module
-from mabeam_p2p.api.session import Profile, Session
+from mabeam_p2p.api.session import Profile, Session, profile_of
 from mabeam_p2p.commands import AppendJournal, CloseSession, Command, OpenSession
 from mabeam_p2p.errors import (
     Closed,
     DaemonNotRunning,
+    InvalidName,
     NameTaken,
     NoQuorum,
     OutcomeUnknown,
@@ -64,6 +65,11 @@ async def test_session_is_opened_with_number_one_under_a_drawn_id() -> None:
     assert 0 < session.id <= INTEGER_MAX
     assert (command.agent, command.peer, command.epoch) == ("a@ant", PEER, 1)
     assert command.groups == ("vision",)
+
+
+def test_one_text_is_no_list_of_groups() -> None:
+    with pytest.raises(InvalidName, match=r"\['vision'\]"):
+        profile_of("a", "vision", {}, True, True)
 
 
 @in_loop

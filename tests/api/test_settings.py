@@ -170,6 +170,13 @@ def test_config_made_by_hand_is_checked_and_named_after_the_host() -> None:
         settings.complete(Config(score=-1))
 
 
+def test_config_made_by_hand_holds_values_of_the_right_types() -> None:
+    with pytest.raises(ConfigError, match="expect = '3' is not usable"):
+        settings.complete(Config(expect="3"))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="score"):
+        settings.complete(Config(score=1.5))  # type: ignore[arg-type]
+
+
 def test_host_name_is_a_usable_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "--My Host!.example.org")
     assert settings.host_name() == "My-Host"
