@@ -173,7 +173,9 @@ class Session:
             finally:
                 self._release(session, number)
             is_ended = isinstance(answer, Refused) and answer.reason == "unknown_session"
-            if not is_ended or self._left(deadline) <= 0:
+            # What was to be closed needs no other session.
+            is_final = isinstance(command, CloseSession) or self._left(deadline) <= 0
+            if not is_ended or is_final:
                 return answer
             if not is_first:
                 return Failed("unknown", "the session ended before the outcome was known")

@@ -276,6 +276,20 @@ async def test_closing_ends_the_session_in_the_log_once_and_refuses_what_comes_a
 
 
 @in_loop
+async def test_closing_a_session_that_never_was_open_opens_none() -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    told = len(peer.commands())
+    peer.reply = lambda request: (
+        Refused("unknown_session", "") if isinstance(request, Submit) else usual(request)
+    )
+    # Only with a quorum is the log asked.
+    peer.tell(QuorumChanged(True))
+    await session.close()
+    assert [type(command) for command in peer.commands()[told:]] == [CloseSession]
+
+
+@in_loop
 async def test_session_zero_opens_numbers_and_repeats_nothing() -> None:
     peer = FakePeer()
 
