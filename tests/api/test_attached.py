@@ -155,7 +155,7 @@ async def test_agent_that_goes_away_breaks_the_barrier_it_waits_at() -> None:
 async def test_without_a_daemon_the_error_says_how_to_start_one() -> None:
     with pytest.raises(DaemonNotRunning, match="mabeam up --cluster test"):
         await connect("a")
-    with pytest.raises(DaemonNotRunning, match="at nobody"):
+    with pytest.raises(DaemonNotRunning, match="mabeam up --name nobody --cluster test"):
         await connect("a", addr="nobody")
 
 
