@@ -116,6 +116,11 @@ class Session:
             self._trouble = error
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
+            if is_held:
+                # What the log has refused stays refused: it takes another session. While a daemon
+                # still holds the name for the connection before, there is none to be had.
+                with contextlib.suppress(NameTaken):
+                    command = await self._begin()
         self._trouble = None
 
     async def close(self) -> None:

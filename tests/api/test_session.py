@@ -190,6 +190,8 @@ async def test_held_name_is_waited_for_while_its_holder_may_be_dead() -> None:
     peer = FakePeer()
     failing(peer, Refused("name_taken", ""), Refused("name_taken", ""))
     await opened(peer)
+    # The log remembers each session that it has refused, so each attempt is another one.
+    assert len({command.session for command in peer.commands()}) == 3
     failing(peer, *[Refused("name_taken", "a@ant is there")] * 10_000)
     with pytest.raises(NameTaken, match="a@ant is there"):
         await opened(peer)
