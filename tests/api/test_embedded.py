@@ -59,6 +59,8 @@ async def test_accepted_value_is_the_parameter_everywhere_with_its_votes() -> No
             decision.index,
             "linearizable",
         )
+        # An explanation is a local read: the third peer may be a moment behind.
+        await eventually(lambda: "learning_rate" in b.parameters)
         assert (await b.explain(decision.id)).votes[: len(decision.votes)] == decision.votes
 
 
