@@ -76,7 +76,7 @@ async def test_without_an_evaluator_the_agent_abstains() -> None:
 async def test_evaluator_declared_just_after_joining_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "SETTLING_SECONDS", 0.2)
+    monkeypatch.setattr(module, "SETTLING_SECONDS", 2.0)
     peer = FakePeer()
     agent = await agent_at(peer)
     peer.tell(ProposalOpened(proposal()))
