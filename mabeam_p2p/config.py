@@ -102,6 +102,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     parameters_max: int = 65_536
     groups_per_agent_max: int = 64
     capabilities_per_agent_max: int = 64
+    attributes_per_agent_max: int = 16
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):

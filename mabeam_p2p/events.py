@@ -106,6 +106,12 @@ class JournalAppended(Struct, frozen=True, gc=False, array_like=True, tag=27):
     journal: Journal
 
 
+class AgentChanged(Struct, frozen=True, gc=False, array_like=True, tag=28):
+    """An agent has joined or left a group, or describes itself anew."""
+
+    agent: Agent
+
+
 class VariableChanged(Struct, frozen=True, gc=False, array_like=True, tag=40):
     """The variables of one batch, as they now are."""
 
@@ -122,6 +128,7 @@ MachineEvent = (
     | ParameterChanged
     | BarrierChanged
     | JournalAppended
+    | AgentChanged
 )
 
 Event = (
@@ -141,5 +148,6 @@ Event = (
     | ParameterChanged
     | BarrierChanged
     | JournalAppended
+    | AgentChanged
     | VariableChanged
 )

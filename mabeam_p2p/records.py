@@ -279,6 +279,10 @@ class Agent(Struct, frozen=True, gc=False, array_like=True):
     eligible: bool
     capabilities: tuple[tuple[str, int], ...]
     joined_index: int
+    attributes: tuple[tuple[str, str], ...] = ()
+    """What it tells of itself while it runs, sorted by key."""
+    lease: int = 0
+    """Microseconds of the log's clock; 0: none."""
 
 
 class Journal(Struct, frozen=True, gc=False, array_like=True):

@@ -78,18 +78,12 @@ class Read(Struct, frozen=True, gc=False, array_like=True, tag=2):
     timeout: float | None = None
 
 
-class AwaitProposal(Struct, frozen=True, gc=False, array_like=True, tag=3):
-    """Answer: Found with the closed proposal; Failed with reason timeout."""
+class Await(Struct, frozen=True, gc=False, array_like=True, tag=3):
+    """Answer: Found once the query's subject is settled (machine/subjects.py): a proposal that was
+    decided, a generation that ended. Failed with reason timeout. LogQuery and queries about
+    everything never settle."""
 
-    proposal: ProposalId
-    timeout: float | None = None
-
-
-class AwaitGeneration(Struct, frozen=True, gc=False, array_like=True, tag=4):
-    """Answer: Found with the finished generation; Failed with reason timeout."""
-
-    barrier: str
-    generation: int
+    query: Query
     timeout: float | None = None
 
 
@@ -139,18 +133,12 @@ class Leave(Struct, frozen=True, gc=False, array_like=True, tag=10):
     """Say goodbye. Answer: Done, when every live member was told."""
 
 
-Request = (
-    Submit
-    | Read
-    | AwaitProposal
-    | AwaitGeneration
-    | SetVariables
-    | ReadVariables
-    | ReadStatus
-    | ReadMembers
-    | Suggest
-    | Leave
+NodeRequest = (
+    Submit | Read | Await | SetVariables | ReadVariables | ReadStatus | ReadMembers | Suggest
 )
+"""Whatever one of a node's cores answers."""
+
+Request = NodeRequest | Leave
 
 # ---- answers ---------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from mabeam_p2p.ports import Backend
 from mabeam_p2p.records import Status
 from mabeam_p2p.requests import (
     Answer,
+    Await,
     Failed,
     Found,
     Members,
@@ -38,6 +39,9 @@ from mabeam_p2p.requests import (
 ANSWER_GRACE_SECONDS = 1.0
 """How much longer than the request's own timeout an answer is waited for: a peer answers always, a
 daemon that was stopped does not."""
+
+RETRY_SECONDS = 0.2
+"""Pause before a wait that ended too early is begun again."""
 
 EVENTS_LOST = "slow_listener"
 """Reason of a Dropped event that says that events did not reach this listener."""
@@ -110,6 +114,27 @@ class Attachment:
         if isinstance(answer, Found):
             return answer
         raise self.error(answer, what)
+
+    async def settled(self, query: Query, what: str, deadline: float) -> Found | None:
+        """The answer once the query is settled, asked for again while there is time; None: it is
+        not settled as far as the peer knew at `deadline`, which is by the loop's clock."""
+        loop = asyncio.get_running_loop()
+        while True:
+            left = max(0.0, deadline - loop.time())
+            answer: Answer
+            try:
+                answer = await self.ask(Await(query, left), left)
+            except DaemonNotRunning as error:
+                answer = Failed("timeout", str(error))
+            match answer:
+                case Found():
+                    return answer
+                case Failed(reason="timeout") if loop.time() + RETRY_SECONDS < deadline:
+                    await asyncio.sleep(RETRY_SECONDS)
+                case Failed(reason="timeout"):
+                    return None
+                case _:
+                    raise self.error(answer, what)
 
     async def status(self) -> Status:
         seconds = self.timing.request_timeout_seconds

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.attachment import RETRY_SECONDS, Attachment
 from mabeam_p2p.api.evaluators import Evaluator, Evaluators
 from mabeam_p2p.api.results import (
     CHOICES,
@@ -25,16 +25,13 @@ from mabeam_p2p.api.values import (
     shortened,
 )
 from mabeam_p2p.commands import CastVote, OpenProposal
-from mabeam_p2p.errors import DaemonNotRunning, ProposalTimeout, UnknownProposal
+from mabeam_p2p.errors import ProposalTimeout, UnknownProposal
 from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, ProposalId, check_key
 from mabeam_p2p.records import Parameter, Policy, ProposalStatus
 from mabeam_p2p.records import Proposal as ProposalRecord
 from mabeam_p2p.requests import (
-    Answer,
-    AwaitProposal,
     Committed,
     Failed,
-    Found,
     ProposalQuery,
     Refused,
 )
@@ -42,8 +39,6 @@ from mabeam_p2p.requests import (
 DECISION_GRACE_SECONDS = 5.0
 """How much later than its deadline a decision may reach the proposer: the log closes it, and a
 change of leader may come between."""
-
-RETRY_SECONDS = 0.2
 
 E = TypeVar("E", bound=Evaluator)
 
@@ -144,29 +139,16 @@ class Ballots:
         )
 
     async def _decided(self, proposal: ProposalId, what: str, deadline: float) -> ProposalRecord:
-        """The closed proposal; asked for again while there is time."""
-        loop = asyncio.get_running_loop()
-        while True:
-            left = max(0.0, deadline - loop.time())
-            answer: Answer
-            try:
-                answer = await self._attachment.ask(AwaitProposal(proposal, left), left)
-            except DaemonNotRunning as error:
-                answer = Failed("timeout", str(error))
-            match answer:
-                case Found(proposals=(record, *_)) if record.status is not ProposalStatus.OPEN:
-                    return record
-                case Failed(reason="timeout") if loop.time() + RETRY_SECONDS < deadline:
-                    await asyncio.sleep(RETRY_SECONDS)
-                case Failed(reason="timeout"):
-                    raise ProposalTimeout(
-                        f"{what} is not decided as far as peer {self._attachment.peer_name} "
-                        f"knows; it goes on: see `mabeam explain {proposal}`, and "
-                        "`mabeam status` for a quorum",
-                        proposal=proposal,
-                    )
-                case _:
-                    raise self._attachment.error(answer, what)
+        """The closed proposal."""
+        found = await self._attachment.settled(ProposalQuery(proposal), what, deadline)
+        if found is None:
+            raise ProposalTimeout(
+                f"{what} is not decided as far as peer {self._attachment.peer_name} "
+                f"knows; it goes on: see `mabeam explain {proposal}`, and "
+                "`mabeam status` for a quorum",
+                proposal=proposal,
+            )
+        return found.proposals[0]
 
 
 async def cast(

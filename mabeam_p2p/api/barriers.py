@@ -9,10 +9,10 @@ from mabeam_p2p.api.results import Release
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.values import microseconds
 from mabeam_p2p.commands import Arrive
-from mabeam_p2p.errors import BarrierBroken, DaemonNotRunning, InvalidValue, MabeamTimeout
+from mabeam_p2p.errors import BarrierBroken, InvalidValue, MabeamTimeout
 from mabeam_p2p.ids import CLUSTER_SESSION, check_key
 from mabeam_p2p.records import BarrierStatus, Generation, OnDeparture
-from mabeam_p2p.requests import Answer, AwaitGeneration, Failed, Found
+from mabeam_p2p.requests import GenerationQuery
 
 OnDepartureWord = Literal["break", "shrink", "wait"]
 
@@ -25,8 +25,6 @@ _ON_DEPARTURE: dict[OnDepartureWord, OnDeparture] = {
 END_GRACE_SECONDS = 5.0
 """How much later than its deadline the end of a generation may reach this agent: the log closes
 it, and a change of leader may come between."""
-
-RETRY_SECONDS = 0.2
 
 
 class Barrier:
@@ -99,28 +97,17 @@ class Barrier:
         raise self._broken(generation)
 
     async def _end_of(self, name: str, number: int, deadline: float) -> Generation:
-        """The finished generation; asked for again while there is time."""
-        loop = asyncio.get_running_loop()
-        while True:
-            left = max(0.0, deadline - loop.time())
-            answer: Answer
-            try:
-                answer = await self._attachment.ask(AwaitGeneration(name, number, left), left)
-            except DaemonNotRunning as error:
-                answer = Failed("timeout", str(error))
-            match answer:
-                case Found(generations=(generation, *_)):
-                    return generation
-                case Failed(reason="timeout") if loop.time() + RETRY_SECONDS < deadline:
-                    await asyncio.sleep(RETRY_SECONDS)
-                case Failed(reason="timeout"):
-                    raise MabeamTimeout(
-                        f"peer {self._attachment.peer_name} has not heard the end of generation "
-                        f"{number} of barrier {name!r}; the arrival stands: see `mabeam status` "
-                        "for a quorum, then wait again"
-                    )
-                case _:
-                    raise self._attachment.error(answer, f"waiting at barrier {name!r}")
+        """The finished generation."""
+        found = await self._attachment.settled(
+            GenerationQuery(name, number), f"waiting at barrier {name!r}", deadline
+        )
+        if found is None:
+            raise MabeamTimeout(
+                f"peer {self._attachment.peer_name} has not heard the end of generation "
+                f"{number} of barrier {name!r}; the arrival stands: see `mabeam status` "
+                "for a quorum, then wait again"
+            )
+        return found.generations[0]
 
     def _broken(self, generation: Generation) -> BarrierBroken:
         arrived = tuple(map(str, generation.arrived))

@@ -4,6 +4,7 @@ from typing import assert_never
 
 from mabeam_p2p.api.results import AgentFacts, Event, Member, Proposal, RecordedVote, decoded
 from mabeam_p2p.events import (
+    AgentChanged,
     AgentJoined,
     AgentLeft,
     BarrierChanged,
@@ -26,6 +27,7 @@ from mabeam_p2p.events import Event as PeerEvent
 from mabeam_p2p.records import BarrierStatus, Generation
 
 EVENT_NAMES = (
+    "agent.changed",
     "agent.joined",
     "agent.left",
     "barrier.arrived",
@@ -63,7 +65,7 @@ def named(event: PeerEvent) -> Event:
     """The event as users see it."""
     facts: dict[str, object]
     match event:
-        case MemberChanged() | AgentJoined() | AgentLeft():
+        case MemberChanged() | AgentJoined() | AgentLeft() | AgentChanged():
             return _about_members(event)
         case LeaderChanged(leader=leader, leader_name=name, term=term, reason=reason):
             facts = {"leader": leader, "name": name, "term": term, "reason": reason}
@@ -86,7 +88,7 @@ def named(event: PeerEvent) -> Event:
             return _about_the_log(event)
 
 
-def _about_members(event: MemberChanged | AgentJoined | AgentLeft) -> Event:
+def _about_members(event: MemberChanged | AgentJoined | AgentLeft | AgentChanged) -> Event:
     match event:
         case MemberChanged(member=record):
             member = Member.of(record, ())
@@ -95,6 +97,8 @@ def _about_members(event: MemberChanged | AgentJoined | AgentLeft) -> Event:
             return Event(f"member.{member.state}", facts)
         case AgentJoined(agent=agent):
             return Event("agent.joined", AgentFacts.of(agent).to_dict())
+        case AgentChanged(agent=agent):
+            return Event("agent.changed", AgentFacts.of(agent).to_dict())
         case AgentLeft(agent=agent, reason=reason):
             return Event("agent.left", AgentFacts.of(agent).to_dict() | {"reason": reason})
         case _:

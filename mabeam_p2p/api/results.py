@@ -357,6 +357,8 @@ class AgentFacts(Result):
     capabilities: Mapping[str, int]
     participates_in_consensus: bool
     eligible: bool
+    attributes: Mapping[str, str]
+    """What it tells of itself while it runs."""
 
     @staticmethod
     def of(record: AgentRecord) -> "AgentFacts":
@@ -367,6 +369,7 @@ class AgentFacts(Result):
             dict(record.capabilities),
             record.participates,
             record.eligible,
+            dict(record.attributes),
         )
 
 

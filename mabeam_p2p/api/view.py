@@ -17,6 +17,7 @@ from msgspec import structs
 
 from mabeam_p2p.api.results import AgentFacts, Leader, Member
 from mabeam_p2p.events import (
+    AgentChanged,
     AgentJoined,
     AgentLeft,
     Event,
@@ -178,7 +179,7 @@ class View:
                 self.quorum = quorum
             case Ready():
                 self.ready = True
-            case AgentJoined(agent=agent):
+            case AgentJoined(agent=agent) | AgentChanged(agent=agent):
                 self._agents[agent.id] = agent
             case AgentLeft(agent=agent):
                 self._on_agent_left(agent)

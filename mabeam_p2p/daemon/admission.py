@@ -13,15 +13,12 @@ import msgspec
 
 from mabeam_p2p.commands import (
     AppendJournal,
-    Arrive,
     CastVote,
     CloseSession,
-    Configure,
-    DepartPeer,
-    Noop,
+    ClusterCommand,
     OpenProposal,
     OpenSession,
-    Tick,
+    SessionCommand,
 )
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, AgentId, PeerId, SessionId
 from mabeam_p2p.requests import Refused, Request, Submit
@@ -54,9 +51,9 @@ class Admission:
                 if self.agent is None and command.session == CLUSTER_SESSION:
                     return command
                 return self._mine(request)
-            case Submit(command=CloseSession() | Arrive()):
+            case Submit(command=SessionCommand()):
                 return self._mine(request)
-            case Submit(command=Noop() | Tick() | Configure() | DepartPeer() as command):
+            case Submit(command=ClusterCommand() as command):
                 return Refused("invalid", f"{type(command).__name__} is written by leaders only")
             case _:
                 return request

@@ -37,6 +37,7 @@ class DeadlineKind(IntEnum):
 
     PROPOSAL = 0
     BARRIER = 1
+    SESSION = 2
 
 
 class Deadlines:

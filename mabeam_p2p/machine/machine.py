@@ -20,16 +20,24 @@ import msgspec
 from msgspec import Struct
 
 from mabeam_p2p.commands import (
+    AnyClusterCommand,
     AnyCommand,
+    AnySessionCommand,
+    AnySessionsCommand,
     AppendJournal,
     Arrive,
-    CastVote,
     CloseSession,
+    ClusterCommand,
     Configure,
     DepartPeer,
+    Describe,
+    JoinGroup,
+    KeepAlive,
+    LeaveGroup,
     Noop,
-    OpenProposal,
     OpenSession,
+    ProposalCommand,
+    SessionCommand,
     Tick,
 )
 from mabeam_p2p.config import Limits
@@ -64,12 +72,6 @@ from mabeam_p2p.requests import (
 MachineQuery = ParameterQuery | ProposalQuery | GenerationQuery | JournalQuery | AgentQuery
 """Every question but the one about the log itself."""
 
-SessionCommand = CloseSession | OpenProposal | CastVote | Arrive | AppendJournal
-"""What an agent says in its session."""
-
-ClusterCommand = Noop | Tick | Configure | DepartPeer
-"""What the leader writes for the cluster."""
-
 
 class MachineState(Struct, frozen=True, array_like=True):
     """A snapshot, typed."""
@@ -92,7 +94,7 @@ class Machine:
     def __init__(self, limits: Limits) -> None:
         self._events: list[MachineEvent] = []
         self._deadlines = Deadlines()
-        self._sessions = Sessions(limits, self._events)
+        self._sessions = Sessions(limits, self._deadlines, self._events)
         self._proposals = Proposals(limits, self._deadlines, self._events)
         self._barriers = Barriers(limits, self._deadlines, self._events)
         self._journals = Journals(limits, self._events)
@@ -146,16 +148,21 @@ class Machine:
                     self._proposals.expire(entry, ProposalId(name))
                 case DeadlineKind.BARRIER:
                     self._barriers.expire(entry, name)
+                case DeadlineKind.SESSION:
+                    session = self._sessions.lapsed(name)
+                    if session is not None:
+                        self._end_session(entry, session, "lease expired")
                 case _:
                     assert_never(kind)
             assert self._deadlines.first() != first
 
     def _outcome(self, entry: Entry, command: AnyCommand) -> Outcome:
         match command:
-            case AppendJournal() | CastVote() | Arrive() | OpenProposal() | CloseSession():
+            case SessionCommand():
                 session = self._sessions.get(command.session)
                 if session is None:
                     return self._sessions.answer_missing(command)
+                session.heard_clock = entry.clock
                 recorded = session.recorded(command.sequence)
                 if recorded is not None:
                     return recorded
@@ -164,23 +171,37 @@ class Machine:
                 return outcome
             case OpenSession():
                 return self._open_session(entry, command)
-            case Noop() | Tick() | Configure() | DepartPeer():
+            case ClusterCommand():
                 return self._apply_for_cluster(entry, command)
             case _:
                 assert_never(command)
 
-    def _apply_in_session(self, entry: Entry, session: Session, command: SessionCommand) -> Outcome:
+    def _apply_in_session(
+        self, entry: Entry, session: Session, command: AnySessionCommand
+    ) -> Outcome:
         agent = session.agent.id
         match command:
             case AppendJournal():
                 return self._journals.append(entry, command)
-            case CastVote():
-                return self._proposals.vote(entry, agent, command)
             case Arrive():
                 return self._barriers.arrive(entry, agent, command)
-            case OpenProposal():
-                group = self._sessions.in_group(command.group)
-                return self._proposals.open(entry, agent, command, group)
+            case ProposalCommand():
+                return self._proposals.apply(entry, agent, command, self._sessions.in_group)
+            case _:
+                return self._apply_to_session(entry, session, command)
+
+    def _apply_to_session(
+        self, entry: Entry, session: Session, command: AnySessionsCommand
+    ) -> Outcome:
+        match command:
+            case KeepAlive():
+                return entry.committed()
+            case JoinGroup():
+                return self._sessions.join_group(entry, session, command)
+            case LeaveGroup():
+                return self._sessions.leave_group(entry, session, command)
+            case Describe():
+                return self._sessions.describe(entry, session, command)
             case CloseSession():
                 if not _is_reason(command.reason):
                     return Refused("too_large", f"a reason has at most {KEY_BYTES_MAX} bytes")
@@ -190,7 +211,7 @@ class Machine:
                 assert_never(command)
 
     def _open_session(self, entry: Entry, command: OpenSession) -> Outcome:
-        answer = self._sessions.answer_open(command)
+        answer = self._sessions.answer_open(entry, command)
         if answer is not None:
             return answer
         older = self._sessions.of_agent(command.agent)
@@ -205,7 +226,7 @@ class Machine:
 
     # ---- the cluster's own commands --------------------------------------------------------
 
-    def _apply_for_cluster(self, entry: Entry, command: ClusterCommand) -> Outcome:
+    def _apply_for_cluster(self, entry: Entry, command: AnyClusterCommand) -> Outcome:
         if command.session != CLUSTER_SESSION:
             return Refused("invalid", "a command of the cluster stands in session 0")
         match command:

@@ -14,11 +14,13 @@
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mabeam_p2p.commands import CastVote, OpenProposal
+from mabeam_p2p.commands import AnyProposalCommand, CastVote, OpenProposal
 from mabeam_p2p.config import Limits
 from mabeam_p2p.events import (
     MachineEvent,
@@ -91,6 +93,22 @@ class Proposals:
         self._parameters: dict[str, Parameter] = {}
 
     # ---- commands --------------------------------------------------------------------------
+
+    def apply(
+        self,
+        entry: Entry,
+        agent: AgentId,
+        command: AnyProposalCommand,
+        in_group: Callable[[str], tuple[Agent, ...]],
+    ) -> Outcome:
+        """in_group: the live agents of a group."""
+        match command:
+            case CastVote():
+                return self.vote(entry, agent, command)
+            case OpenProposal():
+                return self.open(entry, agent, command, in_group(command.group))
+            case _:
+                assert_never(command)
 
     def open(
         self, entry: Entry, proposer: AgentId, command: OpenProposal, group: tuple[Agent, ...]

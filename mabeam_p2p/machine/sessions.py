@@ -7,19 +7,32 @@
 3. A session id is used once. Ids that have ended, or whose OpenSession was refused, are
    remembered, so that a late copy of an OpenSession leaves no agent that nobody hosts.
 4. An agent's new session takes the place of an older one only if its peer has restarted since:
-   same peer, higher epoch.
+   same peer, higher epoch. Its own session it may take along instead: an OpenSession that comes
+   again from a higher epoch moves the live one there, with all that it holds.
+5. A session with a lease ends when none of its commands has been applied for as long, by the log's
+   clock (Gray and Cheriton 1989). Its deadline in the table is that of the last look: when it is
+   due, the session ends or is looked at again.
 """
 
 from collections import OrderedDict
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from mabeam_p2p.commands import AnyCommand, CloseSession, OpenSession
+from mabeam_p2p.commands import (
+    AnyCommand,
+    CloseSession,
+    Describe,
+    JoinGroup,
+    LeaveGroup,
+    OpenSession,
+)
 from mabeam_p2p.config import Limits
-from mabeam_p2p.events import AgentJoined, AgentLeft, MachineEvent
+from mabeam_p2p.events import AgentChanged, AgentJoined, AgentLeft, MachineEvent
 from mabeam_p2p.ids import (
     GROUP_ALL,
     INTEGER_MAX,
+    KEY_BYTES_MAX,
     AgentId,
     PeerId,
     SessionId,
@@ -27,17 +40,20 @@ from mabeam_p2p.ids import (
     is_name,
     is_peer_id,
 )
-from mabeam_p2p.machine.core import Entry
+from mabeam_p2p.machine.core import DeadlineKind, Deadlines, Entry
 from mabeam_p2p.records import Agent
 from mabeam_p2p.requests import Committed, Outcome, Refused
 
 
 class SessionState(Struct, frozen=True, array_like=True):
-    """A session in a snapshot."""
+    """A session in a snapshot. opening: the agent as it was opened. look_clock: its deadline."""
 
     agent: Agent
+    opening: Agent
     opened: Committed
     last: int
+    heard_clock: int
+    look_clock: int
     outcomes: tuple[tuple[int, Outcome], ...]
 
 
@@ -49,12 +65,28 @@ class SessionsState(Struct, frozen=True, array_like=True):
 class Session:
     """One live session, and what its recent commands came to."""
 
-    __slots__ = ("_floor", "_last", "_outcomes", "_window", "agent", "opened")
+    __slots__ = (
+        "_floor",
+        "_last",
+        "_outcomes",
+        "_window",
+        "agent",
+        "heard_clock",
+        "look_clock",
+        "opened",
+        "opening",
+    )
 
-    def __init__(self, agent: Agent, opened: Committed, window: int) -> None:
+    def __init__(self, agent: Agent, opened: Committed, heard_clock: int, window: int) -> None:
         self.agent = agent
+        self.opening = agent
+        """The agent as its OpenSession named it."""
         self.opened = opened
         """Outcome of its OpenSession."""
+        self.heard_clock = heard_clock
+        """Stamp of its last command."""
+        self.look_clock = self.lease_end
+        """When the lease is looked at, by the log's clock."""
         self._window = window
         self._last = 0
         self._floor = 0
@@ -91,10 +123,25 @@ class Session:
             self._outcomes = {n: known for n, known in outcomes.items() if n > floor}
         self._floor = floor
 
+    @property
+    def lease_end(self) -> int:
+        """By the log's clock."""
+        return self.heard_clock + self.agent.lease
+
     def state(self) -> SessionState:
-        return SessionState(self.agent, self.opened, self._last, tuple(self._outcomes.items()))
+        return SessionState(
+            self.agent,
+            self.opening,
+            self.opened,
+            self._last,
+            self.heard_clock,
+            self.look_clock,
+            tuple(self._outcomes.items()),
+        )
 
     def load(self, state: SessionState) -> None:
+        self.opening = state.opening
+        self.look_clock = state.look_clock
         self._last = state.last
         self._floor = max(0, state.last - self._window)
         self._outcomes = dict(state.outcomes)
@@ -103,8 +150,9 @@ class Session:
 class Sessions:
     """Every live session, in the order of their opening."""
 
-    def __init__(self, limits: Limits, events: list[MachineEvent]) -> None:
+    def __init__(self, limits: Limits, deadlines: Deadlines, events: list[MachineEvent]) -> None:
         self._limits = limits
+        self._deadlines = deadlines
         self._events = events
         self._live: dict[SessionId, Session] = {}
         self._by_agent: dict[AgentId, Session] = {}
@@ -136,20 +184,18 @@ class Sessions:
             return Refused("unknown_session", f"session {command.session} ended: open another one")
         return Refused("unknown_session", "there is no such session")
 
-    def answer_open(self, command: OpenSession) -> Outcome | None:
+    def answer_open(self, entry: Entry, command: OpenSession) -> Outcome | None:
         """The outcome of an OpenSession that opens nothing; None: it opens.
 
         Refused: invalid, unknown_session (it has ended), name_taken, limit.
         """
         session = self._live.get(command.session)
         if session is not None:
-            if _agent_of(command, session.agent.joined_index) == session.agent:
-                return session.opened
-            return Refused("invalid", f"session {command.session} is open as another agent")
+            return self._open_again(entry, session, command)
         ended = self._ended.get(command.session)
         if ended is not None:
             return ended if isinstance(ended, Refused) else self.answer_missing(command)
-        if not self._is_valid(command):
+        if not self._is_valid(entry, command):
             return Refused("invalid", "an agent with malformed fields")
         refusal = self._refusal(command)
         if refusal is not None:
@@ -165,14 +211,68 @@ class Sessions:
         assert command.agent not in self._by_agent
         agent = _agent_of(command, entry.index)
         opened = entry.committed()
-        session = Session(agent, opened, self._limits.session_window)
+        session = Session(agent, opened, entry.clock, self._limits.session_window)
         session.record(command.sequence, opened)
         self._insert(session)
         self._events.append(AgentJoined(agent))
         return opened
 
+    def join_group(self, entry: Entry, session: Session, command: JoinGroup) -> Outcome:
+        """Refused: invalid, limit. Joining twice is joining."""
+        agent, group = session.agent, command.group
+        if not is_name(group):
+            return Refused("invalid", "the group has no usable name")
+        if group == GROUP_ALL or group in agent.groups:
+            return entry.committed()
+        if len(agent.groups) >= self._limits.groups_per_agent_max:
+            return Refused("limit", f"an agent is in {self._limits.groups_per_agent_max} groups")
+        self._change(session, replace(agent, groups=(*agent.groups, group)))
+        return entry.committed()
+
+    def leave_group(self, entry: Entry, session: Session, command: LeaveGroup) -> Outcome:
+        """Refused: invalid. Leaving a group that one is not in is leaving."""
+        agent, group = session.agent, command.group
+        if group == GROUP_ALL:
+            return Refused("invalid", f"every agent is in group {GROUP_ALL!r} until it closes")
+        if group in agent.groups:
+            rest = tuple(name for name in agent.groups if name != group)
+            self._change(session, replace(agent, groups=rest))
+        return entry.committed()
+
+    def describe(self, entry: Entry, session: Session, command: Describe) -> Outcome:
+        """Refused: invalid, too_large, limit."""
+        key, text, most = command.key, command.text, self._limits.attributes_per_agent_max
+        if not is_key(key):
+            return Refused("invalid", "the attribute has no usable name")
+        if len(text.encode()) > KEY_BYTES_MAX:
+            return Refused("too_large", f"an attribute has at most {KEY_BYTES_MAX} bytes")
+        attributes = dict(session.agent.attributes)
+        if text:
+            attributes[key] = text
+        else:
+            attributes.pop(key, None)
+        if len(attributes) > most:
+            return Refused("limit", f"an agent has at most {most} attributes")
+        described = tuple(sorted(attributes.items()))
+        if described != session.agent.attributes:
+            self._change(session, replace(session.agent, attributes=described))
+        return entry.committed()
+
+    def lapsed(self, name: str) -> Session | None:
+        """The session of the deadline `name` if its lease has run out there; else it gets its next
+        one."""
+        session = self._live[SessionId(int(name))]
+        if session.lease_end <= session.look_clock:
+            return session
+        session.look_clock = session.lease_end
+        self._deadlines.remove(DeadlineKind.SESSION, name)
+        self._deadlines.add(DeadlineKind.SESSION, name, session.look_clock)
+        return None
+
     def end(self, entry: Entry, session: Session, reason: str) -> None:
         agent = session.agent
+        if agent.lease:
+            self._deadlines.remove(DeadlineKind.SESSION, str(agent.session))
         del self._live[agent.session]
         del self._by_agent[agent.id]
         del self._by_peer[agent.peer][agent.session]
@@ -189,7 +289,8 @@ class Sessions:
     def load(self, state: SessionsState) -> None:
         self._live, self._by_agent, self._by_peer = {}, {}, {}
         for stored in state.live:
-            session = Session(stored.agent, stored.opened, self._limits.session_window)
+            window = self._limits.session_window
+            session = Session(stored.agent, stored.opened, stored.heard_clock, window)
             session.load(stored)
             self._insert(session)
         self._ended = OrderedDict(state.ended)
@@ -199,13 +300,29 @@ class Sessions:
         self._live[agent.session] = session
         self._by_agent[agent.id] = session
         self._by_peer.setdefault(agent.peer, {})[agent.session] = session
+        if agent.lease:
+            self._deadlines.add(DeadlineKind.SESSION, str(agent.session), session.look_clock)
+
+    def _open_again(self, entry: Entry, session: Session, command: OpenSession) -> Outcome:
+        """A copy of what opened the session, perhaps from a peer that has restarted since."""
+        opening = session.opening
+        if replace(_agent_of(command, opening.joined_index), epoch=opening.epoch) != opening:
+            return Refused("invalid", f"session {command.session} is open as another agent")
+        if command.epoch > session.agent.epoch:
+            session.heard_clock = entry.clock
+            self._change(session, replace(session.agent, epoch=command.epoch))
+        return session.opened
+
+    def _change(self, session: Session, agent: Agent) -> None:
+        session.agent = agent
+        self._events.append(AgentChanged(agent))
 
     def _remember_ended(self, session: SessionId, outcome: Outcome) -> None:
         self._ended[session] = outcome
         if len(self._ended) > self._limits.sessions_max:
             self._ended.popitem(last=False)
 
-    def _is_valid(self, command: OpenSession) -> bool:
+    def _is_valid(self, entry: Entry, command: OpenSession) -> bool:
         name, at, peer_name = command.agent.partition("@")
         groups = dict.fromkeys(command.groups)
         capabilities = dict(command.capabilities)
@@ -223,6 +340,7 @@ class Sessions:
             and len(capabilities) <= self._limits.capabilities_per_agent_max
             and all(map(is_key, capabilities))
             and all(0 <= amount <= INTEGER_MAX for amount in capabilities.values())
+            and (command.lease == 0 or entry.can_wait(command.lease))
         )
 
     def _refusal(self, command: OpenSession) -> Refused | None:
@@ -250,4 +368,5 @@ def _agent_of(command: OpenSession, joined_index: int) -> Agent:
         eligible=command.eligible,
         capabilities=command.capabilities,
         joined_index=joined_index,
+        lease=command.lease,
     )

@@ -1,27 +1,18 @@
-"""Requests that wait for the log to come to something: a read to be confirmed, a proposal to be
-decided, a generation of a barrier to end. They wait on state, not on events, so that a wait that
-begins too late ends at once.
+"""Requests that wait for the log to come to something: a read to be confirmed, or the subject of a
+query to be settled, as a proposal that is decided. They wait on state, not on events, so that a
+wait that begins too late ends at once. What settles what, the machine says.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.deadlines import Deadlines
-from mabeam_p2p.requests import (
-    AwaitGeneration,
-    AwaitProposal,
-    Failed,
-    Found,
-    GenerationQuery,
-    ProposalQuery,
-    Query,
-    Read,
-)
+from mabeam_p2p.requests import Failed, Found, Query, Read
 
-Subject = tuple[str, int]
-"""What is waited for: (proposal id, 0) or (barrier, generation)."""
+Subject = Hashable
+"""What is waited for: waits of equal subjects are looked at together."""
 
 
 class Wait:
@@ -35,17 +26,20 @@ class Wait:
 
 
 class Waits:
-    """The waiting requests of one peer. `find` answers a query from the applied state."""
+    """The waiting requests of one peer. `find` answers a query from the applied state; `is_settled`
+    says whether an answer shows what was waited for."""
 
     def __init__(
         self,
         *,
         find: Callable[[Query, bool], Found],
+        is_settled: Callable[[Query, Found], bool],
         timing: Timing,
         limits: Limits,
         outbox: Outbox,
     ) -> None:
         self._find = find
+        self._is_settled = is_settled
         self._timing = timing
         self._limits = limits
         self._outbox = outbox
@@ -64,28 +58,24 @@ class Waits:
     def __len__(self) -> int:
         return len(self._waits)
 
-    # ---- proposals and generations -----------------------------------------------------------
+    # ---- what the log comes to -----------------------------------------------------------------
 
-    def wait(self, token: int, request: AwaitProposal | AwaitGeneration, deadline: float) -> None:
-        """Answer now if what is waited for has ended; else when it does."""
-        query: Query
-        subject: Subject
-        if isinstance(request, AwaitProposal):
-            query, subject = ProposalQuery(request.proposal), (request.proposal, 0)
-        else:
-            query = GenerationQuery(request.barrier, request.generation)
-            subject = request.barrier, request.generation
+    def wait(self, token: int, query: Query, subject: Subject, deadline: float) -> None:
+        """Answer now if the query is settled; else when `subject` has changed and it is."""
         found = self._find(query, False)
-        if any(p.status for p in found.proposals) or any(g.status for g in found.generations):
+        if self._is_settled(query, found):
             self._outbox.resolve(token, found)
-            return
-        if self._add(token, Wait(query, subject), deadline):
+        elif self._add(token, Wait(query, subject), deadline):
             self._subjects.setdefault(subject, {})[token] = None
 
-    def ended(self, name: str, generation: int = 0) -> None:
-        """A proposal was decided, or a generation of a barrier ended."""
-        for token in tuple(self._subjects.get((name, generation), ())):
-            self._answer(token, linearizable=False)
+    def changed(self, subject: Subject) -> None:
+        """Look again at what waits for `subject`."""
+        for token in tuple(self._subjects.get(subject, ())):
+            query = self._waits[token].query
+            found = self._find(query, False)
+            if self._is_settled(query, found):
+                self._end(token)
+                self._outbox.resolve(token, found)
 
     # ---- linearizable reads ------------------------------------------------------------------
 
@@ -134,7 +124,9 @@ class Waits:
                 later.append((index, tokens))
                 continue
             for token in tokens:
-                self._answer(token, linearizable=True)
+                wait = self._end(token)
+                if wait is not None:
+                    self._outbox.resolve(token, self._find(wait.query, True))
         self._granted = later
 
     # ---- ends --------------------------------------------------------------------------------
@@ -172,11 +164,6 @@ class Waits:
         self._waits[token] = wait
         self._deadlines.set(token, deadline)
         return True
-
-    def _answer(self, token: int, *, linearizable: bool) -> None:
-        wait = self._end(token)
-        if wait is not None:
-            self._outbox.resolve(token, self._find(wait.query, linearizable))
 
     def _fail(self, token: int, reason: str, detail: str) -> None:
         self._end(token)

@@ -20,12 +20,13 @@ from mabeam_p2p.ids import INTEGER_MAX, AgentId, ProposalId, SessionId
 from mabeam_p2p.records import Choice, OnDeparture, Policy
 from mabeam_p2p.requests import (
     Answer,
-    AwaitGeneration,
-    AwaitProposal,
+    Await,
     Committed,
     Failed,
     Found,
+    GenerationQuery,
     JournalQuery,
+    ProposalQuery,
     Query,
     Refused,
     SetVariables,
@@ -245,7 +246,7 @@ class SimulatedAgent:
 
         def arrived(answer: Answer) -> None:
             if isinstance(answer, Committed):
-                request = AwaitGeneration(name, answer.number, self._timeout())
+                request = Await(GenerationQuery(name, answer.number), self._timeout())
                 self._ask(request, ended)
             else:
                 self._think()
@@ -279,7 +280,7 @@ class SimulatedAgent:
         def opened(answer: Answer) -> None:
             if isinstance(answer, Committed):
                 self._workload.proposals.append(proposal)
-                self._ask(AwaitProposal(proposal, self._timeout()), decided)
+                self._ask(Await(ProposalQuery(proposal), self._timeout()), decided)
             else:
                 self._think()
 
@@ -325,7 +326,7 @@ class SimulatedAgent:
 
     def _ask(
         self,
-        request: ReadRequest | AwaitGeneration | AwaitProposal | SetVariables,
+        request: ReadRequest | Await | SetVariables,
         answered: Callable[[Answer], None],
     ) -> None:
         self.pending += 1

@@ -15,7 +15,8 @@ from mabeam_p2p.config import PROTOCOL_VERSION, Limits
 from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
 from mabeam_p2p.messages import AppendEntries, Forward, Frame, Message, Offer
 from mabeam_p2p.wire import cbor
-from mabeam_p2p.wire.schema import COMMAND_ITEM_COUNT_MAX, Schema
+from mabeam_p2p.wire.rules import COMMAND_ITEM_COUNT_MAX
+from mabeam_p2p.wire.schema import Schema
 
 Decoded = TypeVar("Decoded")
 

@@ -98,12 +98,23 @@ class WrittenLog:
         epoch: int = 1,
         groups: tuple[str, ...] = (),
         participates: bool = True,
+        lease: int = 0,
     ) -> Outcome:
         number = SessionId(session)
         sequence = self.next(number)
         agent = AgentId(f"{name}@p")
         return self.apply(
-            OpenSession(number, sequence, agent, peer_id(peer), epoch, groups, participates, True)
+            OpenSession(
+                number,
+                sequence,
+                agent,
+                peer_id(peer),
+                epoch,
+                groups,
+                participates,
+                True,
+                lease=lease,
+            )
         )
 
     def attached(self, count: int, *, groups: tuple[str, ...] = ()) -> list[SessionId]:

@@ -7,6 +7,7 @@ import pytest
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.effects import Effects, Resolve
 from mabeam_p2p.ids import AgentId, PeerId, ProposalId
+from mabeam_p2p.machine.subjects import is_settled, subject_of
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.waits import Waits
 from mabeam_p2p.records import (
@@ -18,8 +19,6 @@ from mabeam_p2p.records import (
     ProposalStatus,
 )
 from mabeam_p2p.requests import (
-    AwaitGeneration,
-    AwaitProposal,
     Failed,
     Found,
     GenerationQuery,
@@ -32,7 +31,7 @@ from mabeam_p2p.requests import (
 A, B = PeerId("a" * 16), PeerId("b" * 16)
 TIMING = Timing(forward_timeout_seconds=0.5, no_quorum_seconds=1.5, heartbeat_seconds=0.125)
 READ = Read(ParameterQuery("lr"), True)
-ONE = AwaitProposal(ProposalId("one"))
+ONE = ProposalQuery(ProposalId("one"))
 
 
 def proposal(name: str, status: ProposalStatus) -> Proposal:
@@ -65,7 +64,11 @@ class Desk:
     def __init__(self, limits: Limits | None = None) -> None:
         self.outbox = Outbox()
         self.waits = Waits(
-            find=self.find, timing=TIMING, limits=limits or Limits(), outbox=self.outbox
+            find=self.find,
+            is_settled=is_settled,
+            timing=TIMING,
+            limits=limits or Limits(),
+            outbox=self.outbox,
         )
         self.index = 0
         self.proposals: dict[str, ProposalStatus] = {}
@@ -88,6 +91,11 @@ class Desk:
     def ask(self, number: int) -> bool:
         self.asked.append(number)
         return self.answers
+
+    def wait(self, token: int, query: Query, deadline: float) -> None:
+        subject = subject_of(query)
+        assert subject is not None
+        self.waits.wait(token, query, subject, deadline)
 
     def flush(self, now: float, leader: PeerId | None = A) -> None:
         self.waits.flush(leader, self.ask, now)
@@ -229,7 +237,7 @@ def test_reads_wait_while_nobody_can_be_asked() -> None:
 def test_reads_fail_when_nobody_leads_for_long(start: float) -> None:
     desk = Desk()
     desk.waits.read(1, READ, inf)
-    desk.waits.wait(2, ONE, inf)
+    desk.wait(2, ONE, inf)
     desk.flush(start, None)
     desk.flush(start + 1.0, None)
     assert desk.waits.next_deadline() == start + 1.5
@@ -281,8 +289,8 @@ def test_what_has_ended_is_answered_at_once() -> None:
     desk = Desk()
     desk.proposals["one"] = ProposalStatus.REJECTED
     desk.generations[1] = BarrierStatus.BROKEN
-    desk.waits.wait(1, ONE, inf)
-    desk.waits.wait(2, AwaitGeneration("epoch", 1), inf)
+    desk.wait(1, ONE, inf)
+    desk.wait(2, GenerationQuery("epoch", 1), inf)
     answered = dict(desk.taken())
     assert sorted(answered) == [1, 2]
     assert all(isinstance(answer, Found) for answer in answered.values())
@@ -292,12 +300,12 @@ def test_what_has_ended_is_answered_at_once() -> None:
 def test_what_runs_or_is_unknown_is_waited_for() -> None:
     desk = Desk()
     desk.proposals["one"] = ProposalStatus.OPEN
-    desk.waits.wait(1, ONE, inf)
-    desk.waits.wait(2, AwaitProposal(ProposalId("two")), inf)
-    desk.waits.wait(3, AwaitGeneration("epoch", 1), inf)
+    desk.wait(1, ONE, inf)
+    desk.wait(2, ProposalQuery(ProposalId("two")), inf)
+    desk.wait(3, GenerationQuery("epoch", 1), inf)
     assert desk.taken() == []
     desk.proposals["one"] = ProposalStatus.ACCEPTED
-    desk.waits.ended("one")
+    desk.waits.changed(("proposal", "one", 0))
     [(token, answer)] = desk.taken()
     assert token == 1
     assert isinstance(answer, Found)
@@ -307,34 +315,34 @@ def test_what_runs_or_is_unknown_is_waited_for() -> None:
 def test_an_end_is_told_to_all_who_wait_for_it_and_nobody_else() -> None:
     desk = Desk()
     for token, number in [(1, 1), (2, 1), (3, 2)]:
-        desk.waits.wait(token, AwaitGeneration("epoch", number), inf)
-    desk.waits.wait(4, AwaitProposal(ProposalId("epoch")), inf)
+        desk.wait(token, GenerationQuery("epoch", number), inf)
+    desk.wait(4, ProposalQuery(ProposalId("epoch")), inf)
     desk.generations[1] = BarrierStatus.RELEASED
-    desk.waits.ended("epoch", 1)
+    desk.waits.changed(("barrier", "epoch", 1))
     assert [token for token, _ in desk.taken()] == [1, 2]
-    desk.waits.ended("epoch", 1)
+    desk.waits.changed(("barrier", "epoch", 1))
     assert desk.taken() == []
     assert len(desk.waits) == 2
 
 
 def test_a_wait_that_reaches_its_deadline_says_timeout() -> None:
     desk = Desk()
-    desk.waits.wait(1, ONE, 2.0)
-    desk.waits.wait(2, ONE, 3.0)
+    desk.wait(1, ONE, 2.0)
+    desk.wait(2, ONE, 3.0)
     assert desk.waits.next_deadline() == 2.0
     desk.waits.tick(2.0)
     assert failures(desk) == [(1, "timeout")]
     desk.waits.cancel(2)
     desk.waits.cancel(2)
-    desk.waits.ended("one")
+    desk.waits.changed(("proposal", "one", 0))
     assert desk.taken() == []
     assert len(desk.waits) == 0
 
 
 def test_a_full_desk_answers_overloaded_and_keeps_who_waits() -> None:
     desk = Desk(Limits(pending_requests_max=1))
-    desk.waits.wait(1, AwaitProposal(ProposalId("p")), 9.0)
-    desk.waits.wait(2, AwaitProposal(ProposalId("p")), 9.0)
+    desk.wait(1, ProposalQuery(ProposalId("p")), 9.0)
+    desk.wait(2, ProposalQuery(ProposalId("p")), 9.0)
     desk.waits.read(3, Read(ProposalQuery(ProposalId("p")), linearizable=True), 9.0)
     answers = [e for e in desk.outbox.take() if isinstance(e, Resolve)]
     assert [(e.token, e.answer.reason) for e in answers if isinstance(e.answer, Failed)] == [

@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from mabeam_p2p.commands import AnyCommand, CommandCodec
 from mabeam_p2p.errors import RemoteProtocolError
-from mabeam_p2p.events import BarrierChanged, MachineEvent, ProposalDecided
 from mabeam_p2p.machine.machine import Machine
+from mabeam_p2p.machine.subjects import settled_by
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.replication import Replication
@@ -58,7 +58,9 @@ class Application:
                     if command.session:
                         pending.committed((command.session, command.sequence), outcome)
             for event in machine.take_events():
-                self._end_waits(event)
+                subject = settled_by(event)
+                if subject is not None:
+                    self._waits.changed(subject)
                 if batch.index > self._recovered_index:
                     self._outbox.notify(event)
 
@@ -81,9 +83,3 @@ class Application:
             return self._codec.decode_commands(batch.count, batch.blob)
         except RemoteProtocolError as error:
             raise AssertionError(f"batch {batch.index} cannot be read: {error}") from error
-
-    def _end_waits(self, event: MachineEvent) -> None:
-        if isinstance(event, ProposalDecided):
-            self._waits.ended(event.proposal.id)
-        elif isinstance(event, BarrierChanged) and event.generation.status:
-            self._waits.ended(event.generation.barrier, event.generation.generation)

@@ -17,6 +17,7 @@ from mabeam_p2p.effects import Effects
 from mabeam_p2p.events import ClusterFormed, MemberChanged
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, ClusterId, PeerId
 from mabeam_p2p.machine.machine import Machine
+from mabeam_p2p.machine.subjects import is_settled
 from mabeam_p2p.messages import Frame, Heard, Hello, LogMessage, Message, Refuse
 from mabeam_p2p.protocol.bootstrap import FIRST_TERM, Bootstrap
 from mabeam_p2p.protocol.core import Outbox
@@ -25,6 +26,7 @@ from mabeam_p2p.protocol.election import Election
 from mabeam_p2p.protocol.links import Links
 from mabeam_p2p.protocol.membership import Membership, own_record
 from mabeam_p2p.protocol.node.application import Application
+from mabeam_p2p.protocol.node.desk import Desk
 from mabeam_p2p.protocol.node.dispatch import Dispatch
 from mabeam_p2p.protocol.node.report import Report
 from mabeam_p2p.protocol.pending import Pending
@@ -40,26 +42,7 @@ from mabeam_p2p.records import (
     Recovered,
     Standing,
 )
-from mabeam_p2p.requests import (
-    AgentQuery,
-    AwaitGeneration,
-    AwaitProposal,
-    Done,
-    Found,
-    Leave,
-    Members,
-    Query,
-    Read,
-    ReadMembers,
-    ReadStatus,
-    ReadVariables,
-    Request,
-    SetVariables,
-    StatusAnswer,
-    Submit,
-    Suggest,
-)
-from mabeam_p2p.requests import Variables as VariablesAnswer
+from mabeam_p2p.requests import AgentQuery, Done, Found, Leave, Query, Request
 
 LOG_ID = 0
 SCORE_BUCKET = 10
@@ -141,7 +124,13 @@ class Node:
         self.pending = Pending(
             self.peer, encode=encode, propose=propose, timing=timing, limits=limits, outbox=outbox
         )
-        self.waits = Waits(find=self._find, timing=timing, limits=limits, outbox=outbox)
+        self.waits = Waits(
+            find=self._find,
+            is_settled=is_settled,
+            timing=timing,
+            limits=limits,
+            outbox=outbox,
+        )
         self._application = Application(
             self.machine, self.replication, self.pending, self.waits, codec, outbox
         )
@@ -163,6 +152,18 @@ class Node:
             self.machine,
             self.variables,
             outbox,
+        )
+
+        self._desk = Desk(
+            timing,
+            links=self.links,
+            membership=self.membership,
+            pending=self.pending,
+            waits=self.waits,
+            variables=self.variables,
+            application=self._application,
+            report=self._report,
+            outbox=outbox,
         )
 
     # ---- verbs -------------------------------------------------------------------------------
@@ -195,42 +196,17 @@ class Node:
         """A wish of an agent or a program; exactly one Resolve of `token` follows, unless it is
         cancelled. Token 0 has nobody waiting."""
         self._now = now
-        match request:
-            case Submit():
-                deadline = self._deadline(request.timeout, now)
-                self.pending.submit(token, request.command, deadline)
-            case Read():
-                if request.linearizable:
-                    self.waits.read(token, request, self._deadline(request.timeout, now))
-                else:
-                    self.outbox.resolve(token, self._find(request.query, False))
-            case AwaitProposal() | AwaitGeneration():
-                self.waits.wait(token, request, self._deadline(request.timeout, now))
-            case SetVariables():
-                self.variables.write(token, request, now)
-            case ReadVariables():
-                found = self.variables.read(request.name)
-                self.outbox.resolve(token, VariablesAnswer(found))
-            case ReadStatus():
-                self.outbox.resolve(token, StatusAnswer(self._report.status(now)))
-            case ReadMembers():
-                agents = self._find(AgentQuery(), False).agents
-                self.outbox.resolve(token, Members(self.membership.view(), agents))
-            case Suggest():
-                for address in request.addresses:
-                    self.links.suggest(address, now)
-                self.outbox.resolve(token, Done())
-            case Leave():
-                self._leave()
-                self.outbox.resolve(token, Done())
+        if isinstance(request, Leave):
+            self._leave()
+            self.outbox.resolve(token, Done())
+        else:
+            self._desk.request(token, request, now)
         return self.outbox.take()
 
     def cancel(self, token: int, now: float) -> Effects:
         """Nobody waits for this token any more."""
         self._now = now
-        self.pending.cancel(token)
-        self.waits.cancel(token)
-        self.variables.cancel(token)
+        self._desk.cancel(token)
         return self.outbox.take()
 
     def stored(self, number: int, now: float) -> Effects:
@@ -480,11 +456,6 @@ class Node:
             int((now - self.started_at) // TENURE_SECONDS),
             self.config.eligible and not self._left,
         )
-
-    def _deadline(self, timeout: float | None, now: float) -> float:
-        if timeout is None:
-            timeout = self.config.timing.request_timeout_seconds
-        return now + timeout
 
     def _leave(self) -> None:
         self._left = True

@@ -1,0 +1,75 @@
+"""Commands: what stands in the log. Tags are only ever appended.
+
+Every command names its session and its number in that session, which make its effect
+exactly-once (Raft thesis §6.3). Commands of the cluster itself have session 0 and sequence 0. One
+file for each family; a family whose machine tells its commands apart has a base class of its own.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mabeam_p2p.commands.base import ClusterCommand, Command, SessionCommand
+from mabeam_p2p.commands.cluster import AnyClusterCommand, Configure, DepartPeer, Noop, Tick
+from mabeam_p2p.commands.meeting import AppendJournal, Arrive
+from mabeam_p2p.commands.proposals import (
+    AnyProposalCommand,
+    CastVote,
+    OpenProposal,
+    ProposalCommand,
+)
+from mabeam_p2p.commands.sessions import (
+    AnySessionsCommand,
+    CloseSession,
+    Describe,
+    JoinGroup,
+    KeepAlive,
+    LeaveGroup,
+    OpenSession,
+)
+
+AnySessionCommand = AnySessionsCommand | AnyProposalCommand | Arrive | AppendJournal
+"""What an agent says in its session."""
+
+AnyCommand = AnyClusterCommand | OpenSession | AnySessionCommand
+
+
+class CommandCodec(Protocol):
+    """Commands to the blob of a batch and back. The one thing that a node cannot do by itself."""
+
+    def encode_commands(self, commands: Sequence[AnyCommand]) -> bytes:
+        """The commands one behind the other: results can be joined by concatenation.
+
+        Raises InvalidValue for a command that decoding would refuse."""
+        ...
+
+    def decode_commands(self, count: int, blob: bytes) -> tuple[AnyCommand, ...]:
+        """Inverse of encode_commands for exactly `count` commands. Raises RemoteProtocolError."""
+        ...
+
+
+__all__ = [
+    "AnyClusterCommand",
+    "AnyCommand",
+    "AnyProposalCommand",
+    "AnySessionCommand",
+    "AnySessionsCommand",
+    "AppendJournal",
+    "Arrive",
+    "CastVote",
+    "CloseSession",
+    "ClusterCommand",
+    "Command",
+    "CommandCodec",
+    "Configure",
+    "DepartPeer",
+    "Describe",
+    "JoinGroup",
+    "KeepAlive",
+    "LeaveGroup",
+    "Noop",
+    "OpenProposal",
+    "OpenSession",
+    "ProposalCommand",
+    "SessionCommand",
+    "Tick",
+]

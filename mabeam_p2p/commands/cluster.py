@@ -1,0 +1,30 @@
+"""What the leader writes for the cluster."""
+
+from mabeam_p2p.commands.base import ClusterCommand
+from mabeam_p2p.ids import ClusterId, PeerId
+
+
+class Noop(ClusterCommand, frozen=True, gc=False, array_like=True, tag=1):
+    """A new leader's first entry: commits what earlier terms left (Raft §8)."""
+
+
+class Tick(ClusterCommand, frozen=True, gc=False, array_like=True, tag=2):
+    """Moves the log's clock past a deadline."""
+
+
+class Configure(ClusterCommand, frozen=True, gc=False, array_like=True, tag=3):
+    """The voters from this index on. The first entry of every log."""
+
+    cluster_id: ClusterId
+    voters: tuple[PeerId, ...]
+
+
+class DepartPeer(ClusterCommand, frozen=True, gc=False, array_like=True, tag=6):
+    """The sessions of `peer` up to `epoch` end: its process is gone."""
+
+    peer: PeerId
+    epoch: int
+    reason: str
+
+
+AnyClusterCommand = Noop | Tick | Configure | DepartPeer

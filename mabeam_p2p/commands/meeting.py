@@ -1,0 +1,21 @@
+"""What is said of barriers and journals."""
+
+from mabeam_p2p.commands.base import SessionCommand
+from mabeam_p2p.records import OnDeparture
+
+
+class Arrive(SessionCommand, frozen=True, gc=False, array_like=True, tag=9):
+    barrier: str
+    parties: int
+    timeout: int
+    """Microseconds of the log's clock."""
+    on_departure: OnDeparture
+    generation: int = 0
+    """0: the running one; otherwise that one, whose recorded outcome is returned if finished."""
+
+
+class AppendJournal(SessionCommand, frozen=True, gc=False, array_like=True, tag=10):
+    """Append one item to a list that only grows."""
+
+    journal: str
+    item: bytes

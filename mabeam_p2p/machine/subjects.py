@@ -1,0 +1,45 @@
+"""What a wait waits for: the subject of a query, whether it is settled, and which events settle it.
+
+A wait looks at the state, never at an event: the event only says when to look again. A query that
+has no subject never settles.
+"""
+
+from mabeam_p2p.events import BarrierChanged, MachineEvent, ProposalDecided
+from mabeam_p2p.records import BarrierStatus, ProposalStatus
+from mabeam_p2p.requests import Found, GenerationQuery, ProposalQuery, Query
+
+Subject = tuple[str, str, int]
+"""Kind, name, number."""
+
+
+def subject_of(query: Query) -> Subject | None:
+    """What must happen for `query` to be settled; None: it cannot be waited for."""
+    match query:
+        case ProposalQuery(proposal) if proposal:
+            return "proposal", proposal, 0
+        case GenerationQuery(barrier, generation) if barrier and generation:
+            return "barrier", barrier, generation
+        case _:
+            return None
+
+
+def is_settled(query: Query, found: Found) -> bool:
+    """Whether `found`, the answer to `query`, shows what was waited for."""
+    match query:
+        case ProposalQuery():
+            return any(one.status is not ProposalStatus.OPEN for one in found.proposals)
+        case GenerationQuery():
+            return any(one.status is not BarrierStatus.WAITING for one in found.generations)
+        case _:
+            return False
+
+
+def settled_by(event: MachineEvent) -> Subject | None:
+    """The subject whose waits must look again."""
+    match event:
+        case ProposalDecided(proposal=proposal):
+            return "proposal", proposal.id, 0
+        case BarrierChanged(generation=one) if one.status is not BarrierStatus.WAITING:
+            return "barrier", one.barrier, one.generation
+        case _:
+            return None

@@ -1,0 +1,102 @@
+"""Where the agents of this peer ask: each request goes to the core that answers it, now or later."""
+
+from typing import assert_never
+
+from mabeam_p2p.config import Timing
+from mabeam_p2p.machine.subjects import subject_of
+from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.links import Links
+from mabeam_p2p.protocol.membership import Membership
+from mabeam_p2p.protocol.node.application import Application
+from mabeam_p2p.protocol.node.report import Report
+from mabeam_p2p.protocol.pending import Pending
+from mabeam_p2p.protocol.variables import Variables
+from mabeam_p2p.protocol.waits import Waits
+from mabeam_p2p.requests import (
+    AgentQuery,
+    Await,
+    Done,
+    Members,
+    NodeRequest,
+    Read,
+    ReadMembers,
+    ReadStatus,
+    ReadVariables,
+    Refused,
+    SetVariables,
+    StatusAnswer,
+    Submit,
+    Suggest,
+)
+from mabeam_p2p.requests import Variables as VariablesAnswer
+
+
+class Desk:
+    """Every request but Leave, which is the node's own."""
+
+    def __init__(
+        self,
+        timing: Timing,
+        *,
+        links: Links,
+        membership: Membership,
+        pending: Pending,
+        waits: Waits,
+        variables: Variables,
+        application: Application,
+        report: Report,
+        outbox: Outbox,
+    ) -> None:
+        self._timing = timing
+        self._links = links
+        self._membership = membership
+        self._pending = pending
+        self._waits = waits
+        self._variables = variables
+        self._application = application
+        self._report = report
+        self._outbox = outbox
+
+    def request(self, token: int, request: NodeRequest, now: float) -> None:
+        outbox = self._outbox
+        match request:
+            case Submit(command=command, timeout=timeout):
+                self._pending.submit(token, command, self._deadline(timeout, now))
+            case Read(query=query, linearizable=linearizable):
+                if linearizable:
+                    self._waits.read(token, request, self._deadline(request.timeout, now))
+                else:
+                    outbox.resolve(token, self._application.find(query, False, now))
+            case Await():
+                self._wait(token, request, now)
+            case SetVariables():
+                self._variables.write(token, request, now)
+            case ReadVariables():
+                outbox.resolve(token, VariablesAnswer(self._variables.read(request.name)))
+            case ReadStatus():
+                outbox.resolve(token, StatusAnswer(self._report.status(now)))
+            case ReadMembers():
+                agents = self._application.find(AgentQuery(), False, now).agents
+                outbox.resolve(token, Members(self._membership.view(), agents))
+            case Suggest():
+                for address in request.addresses:
+                    self._links.suggest(address, now)
+                outbox.resolve(token, Done())
+            case _:
+                assert_never(request)
+
+    def cancel(self, token: int) -> None:
+        self._pending.cancel(token)
+        self._waits.cancel(token)
+        self._variables.cancel(token)
+
+    def _wait(self, token: int, request: Await, now: float) -> None:
+        subject = subject_of(request.query)
+        if subject is None:
+            refusal = Refused("invalid", f"{type(request.query).__name__} cannot be waited for")
+            self._outbox.resolve(token, refusal)
+        else:
+            self._waits.wait(token, request.query, subject, self._deadline(request.timeout, now))
+
+    def _deadline(self, timeout: float | None, now: float) -> float:
+        return now + (self._timing.request_timeout_seconds if timeout is None else timeout)

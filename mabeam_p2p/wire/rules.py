@@ -1,0 +1,257 @@
+"""The rules of fields: ranges, names and counts. What they are for stands in `schema`.
+
+A rule answers whether a value is acceptable. Every field has that of its type unless it is named in
+`by_field`; `relations` hold what ties fields of one struct together.
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from operator import lt
+from typing import Any
+
+from mabeam_p2p import commands, messages, records, requests
+from mabeam_p2p.config import Limits
+from mabeam_p2p.ids import (
+    INTEGER_MAX,
+    AgentId,
+    ClusterId,
+    PeerId,
+    ProposalId,
+    SessionId,
+    is_key,
+    is_name,
+    is_peer_id,
+)
+
+Rule = Callable[[Any], bool]
+
+TEXT_LENGTH_MAX = 4_096
+"""Reasons, details, rationales: characters."""
+
+TUPLE_COUNT_MAX = 4_096
+"""Elements of a tuple whose field has no bound of its own."""
+
+ATTRIBUTE_COUNT_MAX = 256
+"""Groups, and capabilities, that one agent can name; `Limits` says how many it may have."""
+
+COMMAND_ITEM_COUNT_MAX = 2_048
+"""CBOR items of one command: more than the largest has, an OpenSession with all attributes."""
+
+VOTER_COUNT_MAX = 256
+"""Voters that one message or command can name; `Limits.voters_max` says how many are wanted."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_CLUSTER_ID = re.compile(r"(?:[0-9a-f]{32})?")
+_ADDRESS = re.compile(r"[!-~]{1,260}:[0-9]{1,5}")
+
+
+# ---- rules -----------------------------------------------------------------------------------
+
+
+def is_integer(value: int) -> bool:
+    """Terms, indices, epochs, sequences, clocks: what a double holds, never negative."""
+    return 0 <= value <= INTEGER_MAX
+
+
+def between(lowest: int, highest: int) -> Rule:
+    return lambda value: lowest <= value <= highest
+
+
+def is_text(value: str) -> bool:
+    """Short, and fit for UTF-8: what is decoded always is, what is to be encoded may not be."""
+    return len(value) <= TEXT_LENGTH_MAX and (value.isascii() or _SURROGATE.search(value) is None)
+
+
+def is_agent_id(value: str) -> bool:
+    name, _, peer_name = value.partition("@")
+    return is_name(name) and is_name(peer_name)
+
+
+def is_cluster_id(value: str) -> bool:
+    return _CLUSTER_ID.fullmatch(value) is not None
+
+
+def is_address(value: str) -> bool:
+    return _ADDRESS.fullmatch(value) is not None
+
+
+def is_duration(value: float) -> bool:
+    """Seconds."""
+    return math.isfinite(value) and value >= 0
+
+
+def or_empty(rule: Rule) -> Rule:
+    """Questions give an empty name to ask about all."""
+    return lambda value: not value or rule(value)
+
+
+def each(rule: Rule, most: int, least: int = 0) -> Rule:
+    """Of a tuple: between `least` and `most` elements that keep `rule`."""
+    return lambda values: least <= len(values) <= most and all(map(rule, values))
+
+
+def pairs(first: Rule, second: Rule, most: int) -> Rule:
+    return lambda values: (
+        len(values) <= most and all(first(one) and second(other) for one, other in values)
+    )
+
+
+def shorter(most: int) -> Rule:
+    """Of text or bytes: at most `most` long."""
+    return lambda value: len(value) <= most
+
+
+def always(value: object) -> bool:
+    return True
+
+
+positive = between(1, INTEGER_MAX)
+hash64 = between(0, 2**64 - 1)
+dot_counter = between(0, 2**63 - 1)
+"""(epoch << 32) + n."""
+
+
+# ---- the table -------------------------------------------------------------------------------
+
+
+def by_type() -> dict[object, Rule]:
+    return {
+        int: is_integer,
+        float: is_duration,
+        bool: always,
+        bytes: always,
+        str: is_text,
+        PeerId: is_peer_id,
+        AgentId: is_agent_id,
+        ClusterId: is_cluster_id,
+        SessionId: is_integer,
+        ProposalId: is_key,
+    }
+
+
+Table = dict[tuple[type, str], Rule]
+
+
+def by_field(limits: Limits) -> Table:
+    return _records(limits) | _messages(limits) | _commands(limits) | _requests(limits)
+
+
+some_voters = each(is_peer_id, VOTER_COUNT_MAX, least=1)
+
+
+def _context(limits: Limits) -> Rule:
+    """A version vector."""
+    return pairs(is_peer_id, dot_counter, limits.members_max)
+
+
+def _command_count(limits: Limits) -> Rule:
+    return between(1, limits.batch_commands_max)
+
+
+def _records(limits: Limits) -> Table:
+    return {
+        (records.Batch, "index"): positive,
+        (records.Batch, "count"): _command_count(limits),
+        (records.Batch, "blob"): shorter(limits.batch_bytes_max),
+        (records.Member, "name"): is_name,
+        (records.Member, "address"): is_address,
+        (records.Member, "score"): between(0, 100),
+        (records.Standing, "score_bucket"): between(0, 100),
+        (records.Variable, "name"): is_key,
+        (records.Variable, "resolver"): is_key,
+        (records.Variable, "context"): _context(limits),
+        (records.Variable, "siblings"): shorter(limits.siblings_max),
+        (records.Sibling, "counter"): dot_counter,
+        (records.Sibling, "value"): shorter(limits.value_bytes_max),
+        (records.Policy, "accept_denominator"): positive,
+        (records.Policy, "reject_denominator"): positive,
+    }
+
+
+def _messages(limits: Limits) -> Table:
+    buckets = each(hash64, limits.digest_entries_max)
+    return {
+        (messages.Frame, "messages"): shorter(limits.frame_messages_max),
+        (messages.Hello, "cluster"): is_name,
+        (messages.Gossip, "members"): shorter(limits.members_max),
+        (messages.Offer, "voters"): some_voters,
+        (messages.AppendEntries, "batches"): shorter(limits.append_batches_max),
+        (messages.Forward, "count"): _command_count(limits),
+        (messages.Forward, "blob"): shorter(limits.batch_bytes_max),
+        (messages.VariableAck, "outcomes"): each(between(0, 3), TUPLE_COUNT_MAX),
+        (messages.Digest, "buckets"): buckets,
+        (messages.DigestEntries, "buckets"): buckets,
+        (messages.DigestEntries, "entries"): pairs(is_key, hash64, limits.digest_entries_max),
+        (messages.VariableWant, "names"): each(is_key, limits.digest_entries_max),
+    }
+
+
+def _commands(limits: Limits) -> Table:
+    """How long a value may be, the machine decides, so that a refusal is an outcome."""
+    return {
+        (commands.Configure, "voters"): some_voters,
+        (commands.OpenSession, "groups"): each(is_name, ATTRIBUTE_COUNT_MAX),
+        (commands.OpenSession, "capabilities"): pairs(is_key, is_integer, ATTRIBUTE_COUNT_MAX),
+        (commands.JoinGroup, "group"): is_name,
+        (commands.LeaveGroup, "group"): is_name,
+        (commands.Describe, "key"): is_key,
+        (commands.OpenProposal, "parameter"): is_key,
+        (commands.OpenProposal, "group"): is_name,
+        (commands.CastVote, "confidence"): between(0, 1000),
+        (commands.Arrive, "barrier"): is_key,
+        (commands.Arrive, "parties"): positive,
+        (commands.AppendJournal, "journal"): is_key,
+    }
+
+
+def _requests(limits: Limits) -> Table:
+    return {
+        (requests.ParameterQuery, "name"): or_empty(is_key),
+        (requests.ProposalQuery, "proposal"): or_empty(is_key),
+        (requests.GenerationQuery, "barrier"): or_empty(is_key),
+        (requests.JournalQuery, "name"): is_key,
+        (requests.VariableChange, "name"): is_key,
+        (requests.VariableChange, "resolver"): is_key,
+        (requests.VariableChange, "value"): shorter(limits.value_bytes_max),
+        (requests.VariableChange, "context"): _context(limits),
+        (requests.SetVariables, "wait"): between(requests.WAIT_MAJORITY, limits.members_max),
+        (requests.ReadVariables, "name"): or_empty(is_key),
+        (requests.Suggest, "addresses"): each(is_address, limits.candidates_max),
+    }
+
+
+def relations() -> dict[type, tuple[str, Rule]]:
+    """What must hold between the fields of a class, once each of them is right."""
+    return {
+        messages.Offer: ("first is not the first of a log", lambda offer: offer.first.index == 1),
+        messages.AppendEntries: ("batches are not contiguous", _is_contiguous),
+        records.Batch: ("voters are not sorted", lambda batch: _is_ascending(batch.voters)),
+        records.Variable: ("siblings and context are not sorted or disagree", _is_causal),
+    }
+
+
+def _is_contiguous(entries: messages.AppendEntries) -> bool:
+    last_index = entries.previous_index
+    for batch in entries.batches:
+        if batch.index != last_index + 1:
+            return False
+        last_index = batch.last_index
+    return last_index <= INTEGER_MAX
+
+
+def _is_causal(variable: records.Variable) -> bool:
+    """Both parts sorted, and every dot within the context."""
+    dots = [(sibling.actor, sibling.counter) for sibling in variable.siblings]
+    seen = dict(variable.context)
+    return (
+        _is_ascending(dots)
+        and _is_ascending(variable.context)
+        and len(seen) == len(variable.context)
+        and all(counter <= seen.get(actor, -1) for actor, counter in dots)
+    )
+
+
+def _is_ascending(values: Sequence[Any]) -> bool:
+    """Strictly, so that nothing stands twice."""
+    return all(map(lt, values, values[1:]))
