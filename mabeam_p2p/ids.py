@@ -72,3 +72,14 @@ def check_key(text: str, what: str = "name") -> str:
 
 def agent_id(name: str, peer_name: str) -> AgentId:
     return AgentId(f"{name}@{peer_name}")
+
+
+def scoped(group: str, name: str) -> str:
+    """What `name` of `group` is called in the log: GROUP:NAME, or NAME in the group of all. A group
+    has no colon in its name, so that the first one ends it."""
+    return name if group == GROUP_ALL else f"{group}:{name}"
+
+
+def unscoped(group: str, name: str) -> str:
+    """What `name` in the log is called in `group`."""
+    return name.removeprefix("" if group == GROUP_ALL else f"{group}:")

@@ -3,35 +3,29 @@
 import asyncio
 import logging
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TypeVar
 
 from mabeam_p2p.api.attachment import Attachment
-from mabeam_p2p.api.ballots import Ballots, cast
-from mabeam_p2p.api.barriers import Barrier, OnDepartureWord
+from mabeam_p2p.api.ballots import cast
 from mabeam_p2p.api.evaluators import Evaluator, Evaluators
-from mabeam_p2p.api.journals import Journal
 from mabeam_p2p.api.parameters import Parameters
 from mabeam_p2p.api.results import (
-    AgentFacts,
-    ChoiceWord,
-    Decision,
     Info,
     Leader,
     Member,
     PeerStatus,
     Proposal,
-    RecordedVote,
     Vote,
 )
+from mabeam_p2p.api.scope import Scope
 from mabeam_p2p.api.session import Profile, Session
 from mabeam_p2p.api.streams import EventStream, Streams
 from mabeam_p2p.api.variables import Variables
 from mabeam_p2p.errors import MabeamError, MabeamTimeout
 from mabeam_p2p.events import Event, ProposalDecided, ProposalOpened
 from mabeam_p2p.ids import GROUP_ALL, agent_id, check_name
-from mabeam_p2p.records import Policy
 from mabeam_p2p.records import Proposal as ProposalRecord
 
 _log = logging.getLogger(__name__)
@@ -39,56 +33,15 @@ _log = logging.getLogger(__name__)
 E = TypeVar("E", bound=Evaluator)
 
 
-class Group:
-    """Ballots among the agents of one group."""
+class Group(Scope):
+    """The same primitives among the agents of one group."""
 
-    def __init__(self, name: str, ballots: Ballots, attachment: Attachment) -> None:
-        self.name = name
-        self._ballots = ballots
-        self._attachment = attachment
-
-    def agents(self) -> tuple[AgentFacts, ...]:
-        """The live agents of the group, as far as this agent's peer has told."""
-        return tuple(
-            agent
-            for agent in self._attachment.view.agents()
-            if self.name in (GROUP_ALL, *agent.groups)
-        )
-
-    def on_proposal(self, pattern: str, *, timeout: float | None = None) -> Callable[[E], E]:
-        """As Agent.on_proposal, for proposals of this group only."""
-        return self._ballots.on_proposal(pattern, timeout=timeout)
-
-    async def propose(
-        self,
-        parameter: str,
-        value: object,
-        *,
-        rationale: str = "",
-        metadata: Mapping[str, object] | None = None,
-        timeout: float | None = None,
-        base_version: int | None = None,
-        policy: Policy | None = None,
-        id: str | None = None,
-    ) -> Decision:
-        """As Agent.propose, with the agents of this group as the electorate."""
-        return await self._ballots.propose(
-            parameter,
-            value,
-            rationale=rationale,
-            metadata=metadata,
-            timeout=timeout,
-            base_version=base_version,
-            policy=policy,
-            id=id,
-        )
-
-    async def proposals(self) -> tuple[Proposal, ...]:
-        """Those of this group that are remembered, open and closed."""
-        return await self._ballots.proposals()
+    @property
+    def name(self) -> str:
+        return self._group
 
 
-class Agent:
+class Agent(Scope):
     """A participant. Made by `join`, `connect` and `Peer.agent`; ends with `close`."""
 
     def __init__(
@@ -108,10 +61,9 @@ class Agent:
         """Agreed values."""
         self.variables = Variables(attachment, lambda: self.id, self._streams)
         """Shared values."""
-        self._attachment = attachment
         self._profile = profile
-        self._evaluators = Evaluators(self._cast, votes_manually=vote_manually)
-        self._ballots = Ballots(attachment, self.session, self._evaluators, GROUP_ALL)
+        evaluators = Evaluators(self._cast, votes_manually=vote_manually)
+        super().__init__(GROUP_ALL, attachment, self.session, evaluators, lambda: self.id)
         self.on_close: Callable[[], Awaitable[None]] | None = None
         """Awaited once the agent has ended."""
         self._closing: asyncio.Task[None] | None = None
@@ -205,93 +157,11 @@ class Agent:
         self._streams.add(stream)
         return stream
 
-    # ---- ballots -----------------------------------------------------------------------------
-
     def group(self, name: str) -> Group:
-        """The same ballots, among the agents of one group."""
+        """The same primitives, among the agents of one group. Names in it are `GROUP:NAME`
+        elsewhere."""
         check_name(name, "group")
-        ballots = Ballots(self._attachment, self.session, self._evaluators, name)
-        return Group(name, ballots, self._attachment)
-
-    def on_proposal(self, pattern: str, *, timeout: float | None = None) -> Callable[[E], E]:
-        """Declare the decorated function as the evaluator of the parameters that match.
-
-        It gets a Proposal and returns a Vote; a plain function runs in a thread of its own. The
-        most specific pattern speaks. timeout: seconds after which the agent abstains; at most, and
-        without one exactly, four fifths of what remains until the deadline.
-        """
-        return self._ballots.on_proposal(pattern, timeout=timeout)
-
-    async def propose(
-        self,
-        parameter: str,
-        value: object,
-        *,
-        rationale: str = "",
-        metadata: Mapping[str, object] | None = None,
-        timeout: float | None = None,
-        base_version: int | None = None,
-        policy: Policy | None = None,
-        id: str | None = None,
-    ) -> Decision:
-        """Put a value to the vote of all agents; return how it ended.
-
-        timeout: seconds until the ballot closes. base_version: the version that the parameter must
-        still have when the value is accepted. id: a retry with the same id is the same proposal.
-        Raises ProposalTimeout if the end did not reach this agent, NoElectorate, NoQuorum (it was
-        certainly not opened) and OutcomeUnknown (it may have been).
-        """
-        return await self._ballots.propose(
-            parameter,
-            value,
-            rationale=rationale,
-            metadata=metadata,
-            timeout=timeout,
-            base_version=base_version,
-            policy=policy,
-            id=id,
-        )
-
-    async def vote(
-        self, proposal: str, choice: ChoiceWord, *, confidence: float = 1.0, rationale: str = ""
-    ) -> RecordedVote:
-        """Vote by hand. Raises UnknownProposal, ProposalClosed, NotEligible, ConflictingVote."""
-        return await self._ballots.vote(
-            proposal, choice, confidence=confidence, rationale=rationale
-        )
-
-    async def proposals(self) -> tuple[Proposal, ...]:
-        """All that are remembered, open and closed."""
-        return await self._ballots.proposals()
-
-    async def explain(self, proposal: str) -> Proposal:
-        """Who voted what, why and when. Raises UnknownProposal."""
-        return await self._ballots.explain(proposal)
-
-    # ---- meeting and remembering -------------------------------------------------------------
-
-    def barrier(
-        self,
-        name: str,
-        *,
-        parties: int,
-        timeout: float | None = None,
-        on_departure: OnDepartureWord = "break",
-    ) -> Barrier:
-        """A barrier for so many agents: `await barrier.wait()`, or `async with barrier:`."""
-        return Barrier(
-            self._attachment,
-            self.session,
-            self.id,
-            name,
-            parties=parties,
-            timeout=timeout,
-            on_departure=on_departure,
-        )
-
-    def journal(self, name: str) -> Journal:
-        """A list in the log that only grows."""
-        return Journal(self._attachment, self.session, name)
+        return Group(name, self._attachment, self.session, self._evaluators, self._agent)
 
     # ---- life --------------------------------------------------------------------------------
 

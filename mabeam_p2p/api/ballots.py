@@ -26,7 +26,7 @@ from mabeam_p2p.api.values import (
 )
 from mabeam_p2p.commands import CastVote, OpenProposal
 from mabeam_p2p.errors import ProposalTimeout, UnknownProposal
-from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, ProposalId, check_key
+from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, ProposalId, check_key, scoped
 from mabeam_p2p.records import Parameter, Policy, ProposalStatus
 from mabeam_p2p.records import Proposal as ProposalRecord
 from mabeam_p2p.requests import (
@@ -83,7 +83,7 @@ class Ballots:
             CLUSTER_SESSION,
             0,
             proposal,
-            check_key(parameter, "parameter"),
+            check_key(scoped(self._group, parameter), "parameter"),
             encoded(value, limits),
             check_rationale(rationale, limits),
             encoded_metadata(dict(metadata or {}), limits),
@@ -93,7 +93,7 @@ class Ballots:
             policy or Policy(),
         )
         deadline = asyncio.get_running_loop().time() + seconds + DECISION_GRACE_SECONDS
-        what = f"proposal {proposal} on {parameter!r}"
+        what = f"proposal {proposal} on {command.parameter!r}"
         await self._session.commit(command, what, seconds)
         record = await self._decided(proposal, what, deadline)
         if record.status is ProposalStatus.ACCEPTED:

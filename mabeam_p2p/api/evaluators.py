@@ -1,7 +1,7 @@
 """What an agent thinks of proposals, and when it says so.
 
 1. The evaluators of the proposal's group are asked first, then those for every group; among each,
-   the most specific pattern speaks.
+   the most specific pattern speaks. Patterns are held against the name as the group has it.
 2. No evaluator: abstain. It raises, returns something else than a Vote, or overruns its time:
    abstain, with the error as rationale. Never a silent accept.
 3. A plain function runs in a thread of its own, a coroutine function in the agent's loop.
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from mabeam_p2p.api.patterns import Patterns
 from mabeam_p2p.api.results import Proposal, Vote, seconds
 from mabeam_p2p.errors import Closed
-from mabeam_p2p.ids import ProposalId
+from mabeam_p2p.ids import ProposalId, unscoped
 from mabeam_p2p.records import Proposal as ProposalRecord
 
 Evaluator = Callable[[Proposal], Vote | Awaitable[Vote]]
@@ -112,9 +112,10 @@ class Evaluators:
             return
 
     def _find(self, record: ProposalRecord) -> _Declared | None:
+        name = unscoped(record.group, record.parameter)
         for group in (record.group, None):
             patterns = self._by_group.get(group)
-            if patterns is not None and (found := patterns.find(record.parameter)) is not None:
+            if patterns is not None and (found := patterns.find(name)) is not None:
                 return found
         return None
 

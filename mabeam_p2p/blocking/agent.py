@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from mabeam_p2p.api import agent as agents
 from mabeam_p2p.api import barriers, journals
+from mabeam_p2p.api import scope as scopes
 from mabeam_p2p.api.barriers import OnDepartureWord
 from mabeam_p2p.api.evaluators import Evaluator
 from mabeam_p2p.api.results import (
@@ -67,17 +68,18 @@ class Journal:
         return LOOP.run(self._own.read(first, level=level, timeout=timeout))
 
 
-class Group:
-    def __init__(self, own: agents.Group) -> None:
-        self.name = own.name
-        self._own = own
+class Scope:
+    """What Agent and Group share."""
+
+    def __init__(self, own: scopes.Scope) -> None:
+        self._scope = own
 
     def agents(self) -> tuple[AgentFacts, ...]:
-        return LOOP.call(self._own.agents)
+        return LOOP.call(self._scope.agents)
 
     def on_proposal(self, pattern: str, *, timeout: float | None = None) -> Callable[[E], E]:
         return lambda evaluator: LOOP.call(
-            lambda: self._own.on_proposal(pattern, timeout=timeout)(evaluator)
+            lambda: self._scope.on_proposal(pattern, timeout=timeout)(evaluator)
         )
 
     def propose(
@@ -93,7 +95,7 @@ class Group:
         id: str | None = None,
     ) -> Decision:
         return LOOP.run(
-            self._own.propose(
+            self._scope.propose(
                 parameter,
                 value,
                 rationale=rationale,
@@ -105,12 +107,47 @@ class Group:
             )
         )
 
+    def vote(
+        self, proposal: str, choice: ChoiceWord, *, confidence: float = 1.0, rationale: str = ""
+    ) -> RecordedVote:
+        return LOOP.run(
+            self._scope.vote(proposal, choice, confidence=confidence, rationale=rationale)
+        )
+
     def proposals(self) -> tuple[Proposal, ...]:
-        return LOOP.run(self._own.proposals())
+        return LOOP.run(self._scope.proposals())
+
+    def explain(self, proposal: str) -> Proposal:
+        return LOOP.run(self._scope.explain(proposal))
+
+    def barrier(
+        self,
+        name: str,
+        *,
+        parties: int,
+        timeout: float | None = None,
+        on_departure: OnDepartureWord = "break",
+    ) -> Barrier:
+        own = self._scope.barrier(name, parties=parties, timeout=timeout, on_departure=on_departure)
+        return Barrier(own)
+
+    def journal(self, name: str) -> Journal:
+        return Journal(self._scope.journal(name))
 
 
-class Agent:
+class Group(Scope):
+    def __init__(self, own: agents.Group) -> None:
+        super().__init__(own)
+        self._own = own
+
+    @property
+    def name(self) -> str:
+        return self._own.name
+
+
+class Agent(Scope):
     def __init__(self, own: agents.Agent) -> None:
+        super().__init__(own)
         self.groups = own.groups
         self.capabilities = own.capabilities
         self.vote_manually = own.vote_manually
@@ -162,63 +199,6 @@ class Agent:
 
     def group(self, name: str) -> Group:
         return Group(self._own.group(name))
-
-    def on_proposal(self, pattern: str, *, timeout: float | None = None) -> Callable[[E], E]:
-        return lambda evaluator: LOOP.call(
-            lambda: self._own.on_proposal(pattern, timeout=timeout)(evaluator)
-        )
-
-    def propose(
-        self,
-        parameter: str,
-        value: object,
-        *,
-        rationale: str = "",
-        metadata: Mapping[str, object] | None = None,
-        timeout: float | None = None,
-        base_version: int | None = None,
-        policy: Policy | None = None,
-        id: str | None = None,
-    ) -> Decision:
-        return LOOP.run(
-            self._own.propose(
-                parameter,
-                value,
-                rationale=rationale,
-                metadata=metadata,
-                timeout=timeout,
-                base_version=base_version,
-                policy=policy,
-                id=id,
-            )
-        )
-
-    def vote(
-        self, proposal: str, choice: ChoiceWord, *, confidence: float = 1.0, rationale: str = ""
-    ) -> RecordedVote:
-        return LOOP.run(
-            self._own.vote(proposal, choice, confidence=confidence, rationale=rationale)
-        )
-
-    def proposals(self) -> tuple[Proposal, ...]:
-        return LOOP.run(self._own.proposals())
-
-    def explain(self, proposal: str) -> Proposal:
-        return LOOP.run(self._own.explain(proposal))
-
-    def barrier(
-        self,
-        name: str,
-        *,
-        parties: int,
-        timeout: float | None = None,
-        on_departure: OnDepartureWord = "break",
-    ) -> Barrier:
-        own = self._own.barrier(name, parties=parties, timeout=timeout, on_departure=on_departure)
-        return Barrier(own)
-
-    def journal(self, name: str) -> Journal:
-        return Journal(self._own.journal(name))
 
     def close(self) -> None:
         LOOP.run(self._own.close())

@@ -148,6 +148,8 @@ async def test_group_is_the_electorate_of_its_proposals() -> None:
         decision = await other.group("vision").propose("crop", 224)
         assert decision.accepted
         assert decision.electorate == ("v0@p0", "v1@p1", "v2@p2")
+        assert decision.parameter == "vision:crop", "a group's names are its own"
+        assert other.parameters["vision:crop"] == 224
         assert [p.id for p in await other.group("vision").proposals()] == [decision.id]
         assert await other.group("sound").proposals() == ()
         assert {agent.id for agent in other.group("vision").agents()} == set(decision.electorate)

@@ -1,4 +1,4 @@
-"""Where the agents of this peer ask: each request goes to the core that answers it, now or later."""
+"""Where the agents of this peer ask: each request goes to the core that answers it."""
 
 from typing import assert_never
 

@@ -1,0 +1,133 @@
+"""What agents do together, within one group: the primitives, and how their names are scoped."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.ballots import Ballots
+from mabeam_p2p.api.barriers import Barrier, OnDepartureWord
+from mabeam_p2p.api.evaluators import Evaluator, Evaluators
+from mabeam_p2p.api.journals import Journal
+from mabeam_p2p.api.results import (
+    AgentFacts,
+    ChoiceWord,
+    Decision,
+    Proposal,
+    RecordedVote,
+)
+from mabeam_p2p.api.session import Session
+from mabeam_p2p.ids import GROUP_ALL, scoped
+from mabeam_p2p.records import Policy
+
+E = TypeVar("E", bound=Evaluator)
+
+
+class Scope:
+    """One agent's voice in one group. What has a name there is called `GROUP:NAME` everywhere else;
+    in the group `all` it is called by its name alone."""
+
+    def __init__(
+        self,
+        group: str,
+        attachment: Attachment,
+        session: Session,
+        evaluators: Evaluators,
+        agent: Callable[[], str],
+    ) -> None:
+        """Not for users. agent: this agent's id, as it is now."""
+        self._group = group
+        self._attachment = attachment
+        self._session = session
+        self._evaluators = evaluators
+        self._agent = agent
+        self._ballots = Ballots(attachment, session, evaluators, group)
+
+    def agents(self) -> tuple[AgentFacts, ...]:
+        """The live agents of the group, as far as this agent's peer has told."""
+        return tuple(
+            agent
+            for agent in self._attachment.view.agents()
+            if self._group in (GROUP_ALL, *agent.groups)
+        )
+
+    # ---- ballots -----------------------------------------------------------------------------
+
+    def on_proposal(self, pattern: str, *, timeout: float | None = None) -> Callable[[E], E]:
+        """Declare the decorated function as the evaluator of the parameters that match.
+
+        It gets a Proposal and returns a Vote; a plain function runs in a thread of its own. The
+        most specific pattern speaks. timeout: seconds after which the agent abstains; at most, and
+        without one exactly, four fifths of what remains until the deadline.
+        """
+        return self._ballots.on_proposal(pattern, timeout=timeout)
+
+    async def propose(
+        self,
+        parameter: str,
+        value: object,
+        *,
+        rationale: str = "",
+        metadata: Mapping[str, object] | None = None,
+        timeout: float | None = None,
+        base_version: int | None = None,
+        policy: Policy | None = None,
+        id: str | None = None,
+    ) -> Decision:
+        """Put a value to the vote of the agents of the group; return how it ended.
+
+        timeout: seconds until the ballot closes. base_version: the version that the parameter must
+        still have when the value is accepted. id: a retry with the same id is the same proposal.
+        Raises ProposalTimeout if the end did not reach this agent, NoElectorate, NoQuorum (it was
+        certainly not opened) and OutcomeUnknown (it may have been).
+        """
+        return await self._ballots.propose(
+            parameter,
+            value,
+            rationale=rationale,
+            metadata=metadata,
+            timeout=timeout,
+            base_version=base_version,
+            policy=policy,
+            id=id,
+        )
+
+    async def vote(
+        self, proposal: str, choice: ChoiceWord, *, confidence: float = 1.0, rationale: str = ""
+    ) -> RecordedVote:
+        """Vote by hand. Raises UnknownProposal, ProposalClosed, NotEligible, ConflictingVote."""
+        return await self._ballots.vote(
+            proposal, choice, confidence=confidence, rationale=rationale
+        )
+
+    async def proposals(self) -> tuple[Proposal, ...]:
+        """Those of the group that are remembered, open and closed."""
+        return await self._ballots.proposals()
+
+    async def explain(self, proposal: str) -> Proposal:
+        """Who voted what, why and when. Raises UnknownProposal."""
+        return await self._ballots.explain(proposal)
+
+    # ---- meeting and remembering -------------------------------------------------------------
+
+    def barrier(
+        self,
+        name: str,
+        *,
+        parties: int,
+        timeout: float | None = None,
+        on_departure: OnDepartureWord = "break",
+    ) -> Barrier:
+        """A barrier for so many agents: `await barrier.wait()`, or `async with barrier:`."""
+        return Barrier(
+            self._attachment,
+            self._session,
+            self._agent(),
+            scoped(self._group, name),
+            parties=parties,
+            timeout=timeout,
+            on_departure=on_departure,
+        )
+
+    def journal(self, name: str) -> Journal:
+        """A list in the log that only grows."""
+        return Journal(self._attachment, self._session, scoped(self._group, name))
