@@ -1,0 +1,137 @@
+"""What the log has made of agents, ballots, barriers and journals."""
+
+from enum import IntEnum
+
+from msgspec import Struct
+
+from mabeam_p2p.ids import AgentId, PeerId, ProposalId, SessionId
+
+
+class Choice(IntEnum):
+    ABSTAIN = 0
+    ACCEPT = 1
+    REJECT = 2
+
+
+class ProposalStatus(IntEnum):
+    OPEN = 0
+    ACCEPTED = 1
+    REJECTED = 2
+    NO_CLEAR_MAJORITY = 3
+    NO_QUORUM = 4
+    CONFLICT = 5
+
+
+class Vote(Struct, frozen=True, gc=False, array_like=True):
+    agent: AgentId
+    choice: Choice
+    confidence: int
+    """Thousandths, 0..1000."""
+    rationale: str
+    index: int
+    clock: int
+
+
+class Policy(Struct, frozen=True, gc=False, array_like=True):
+    """Thresholds of a ballot as fractions of whole numbers (docs/protocol.md, Ballots)."""
+
+    accept_numerator: int = 3
+    accept_denominator: int = 5
+    reject_numerator: int = 2
+    reject_denominator: int = 5
+    min_voters: int = 3
+
+
+class Proposal(Struct, frozen=True, gc=False, array_like=True):
+    id: ProposalId
+    parameter: str
+    value: bytes
+    proposer: AgentId
+    rationale: str
+    metadata: bytes
+    group: str
+    policy: Policy
+    base_version: int | None
+    """Version that the parameter must still have when the value is accepted; None: any."""
+    electorate: tuple[AgentId, ...]
+    """Frozen at `opened_index`, sorted."""
+    opened_index: int
+    opened_term: int
+    opened_clock: int
+    deadline: int
+    """By the log's clock."""
+    votes: tuple[Vote, ...] = ()
+    """In order of their index."""
+    status: ProposalStatus = ProposalStatus.OPEN
+    closed_index: int = 0
+    closed_term: int = 0
+    closed_clock: int = 0
+    reason: str = ""
+    """Why it closed when it did: `decided`, `deadline`, or what was in conflict."""
+
+
+class Parameter(Struct, frozen=True, gc=False, array_like=True):
+    name: str
+    value: bytes
+    version: int
+    """Log index of the decision."""
+    proposal: ProposalId
+    clock: int
+
+
+class OnDeparture(IntEnum):
+    """What becomes of a generation when a party that has arrived departs."""
+
+    BREAK = 0
+    SHRINK = 1
+    WAIT = 2
+
+
+class BarrierStatus(IntEnum):
+    WAITING = 0
+    RELEASED = 1
+    BROKEN = 2
+
+
+class Generation(Struct, frozen=True, gc=False, array_like=True):
+    """One round of a barrier."""
+
+    barrier: str
+    generation: int
+    """Counts from 1."""
+    parties: int
+    timeout: int
+    """Microseconds of the log's clock from the first arrival."""
+    on_departure: OnDeparture
+    arrived: tuple[AgentId, ...]
+    """In order of arrival, each agent once."""
+    status: BarrierStatus
+    opened_clock: int
+    closed_index: int = 0
+    closed_clock: int = 0
+    reason: str = ""
+    """`all arrived`, `timeout`, or `departed: AGENT`."""
+
+
+class Agent(Struct, frozen=True, gc=False, array_like=True):
+    id: AgentId
+    peer: PeerId
+    epoch: int
+    """Epoch of the peer when the session was opened."""
+    session: SessionId
+    groups: tuple[str, ...]
+    participates: bool
+    eligible: bool
+    capabilities: tuple[tuple[str, int], ...]
+    joined_index: int
+    attributes: tuple[tuple[str, str], ...] = ()
+    """What it tells of itself while it runs, sorted by key."""
+    lease: int = 0
+    """Microseconds of the log's clock; 0: none."""
+
+
+class Journal(Struct, frozen=True, gc=False, array_like=True):
+    name: str
+    first: int
+    """Position of the first item kept, from 1."""
+    items: tuple[bytes, ...]

@@ -1,0 +1,67 @@
+"""Who is there, and one peer's own view of it."""
+
+from enum import IntEnum
+
+from msgspec import Struct
+
+from mabeam_p2p.ids import ClusterId, PeerId
+
+
+class MemberState(IntEnum):
+    ALIVE = 0
+    SUSPECT = 1
+    DEAD = 2
+    LEFT = 3
+
+
+class Member(Struct, frozen=True, gc=False, array_like=True):
+    """What is known of a peer. Ordered by (incarnation, state): the greater one is newer."""
+
+    peer: PeerId
+    name: str
+    address: str
+    """HOST:PORT, or [IPV6]:PORT."""
+    epoch: int
+    incarnation: int
+    state: MemberState
+    eligible: bool = True
+    score: int = 50
+    version: int = 1
+
+
+class Standing(Struct, frozen=True, gc=False, array_like=True):
+    """What the bully order compares, in this order; the peer's id breaks the tie."""
+
+    last_term: int
+    last_index: int
+    score_bucket: int
+    tenure: int
+    """Whole minutes since the peer started."""
+    eligible: bool = True
+
+
+class Status(Struct, frozen=True, gc=False, array_like=True):
+    """One peer's own view, as `mabeam status --json` prints it."""
+
+    peer: PeerId
+    name: str
+    cluster: str
+    cluster_id: ClusterId
+    role: str
+    """leader, follower, candidate, learner or none."""
+    leader: PeerId | None
+    leader_name: str
+    term: int
+    commit_index: int
+    applied_index: int
+    last_index: int
+    quorum: bool
+    voters: tuple[PeerId, ...]
+    learners: tuple[PeerId, ...]
+    epoch: int
+    address: str
+    expect: int
+    alive_count: int
+    counters: tuple[tuple[str, int], ...] = ()
+    ready: bool = False
+    """Whether the peer follows the log and has been given all variables once."""

@@ -1,0 +1,116 @@
+"""What is stored: batches of the log, variables, and all that a Persist can carry."""
+
+from msgspec import Struct
+
+from mabeam_p2p.ids import ClusterId, PeerId
+
+
+class Batch(Struct, frozen=True, gc=False, array_like=True):
+    """A run of log entries that one leader made in one turn: stored, sent and applied whole.
+
+    Entries are counted one by one, so that an index is unique: this batch holds the indices
+    `index` to `index + count - 1`, all of term `term` and with the stamp `clock`.
+    """
+
+    index: int
+    """Index of the first entry, 1 or more."""
+    count: int
+    """Entries, 1 or more."""
+    term: int
+    clock: int
+    """The log's clock: integer microseconds that never go back along the log."""
+    blob: bytes
+    """The commands, each encoded by its proposer's peer, one behind the other. Opaque to Raft."""
+    voters: tuple[PeerId, ...] = ()
+    """Sorted: the voters from this batch on (Raft thesis §4.1). Empty: as before."""
+
+    @property
+    def last_index(self) -> int:
+        return self.index + self.count - 1
+
+
+# ---- what is stored (the closed union of what a Persist can carry) ---------------------------
+
+
+class HardState(Struct, frozen=True, gc=False, array_like=True, tag=1):
+    """Raft's currentTerm and votedFor: one record, so that they are never stored apart."""
+
+    log: int
+    term: int
+    vote: PeerId
+    """Empty while no vote was given in this term."""
+
+
+class LogAppend(Struct, frozen=True, gc=False, array_like=True, tag=2):
+    """Drop every batch that begins behind `keep_index`, then append `batches`."""
+
+    log: int
+    keep_index: int
+    """Last index that stays: the end of a batch, or 0."""
+    batches: tuple[Batch, ...]
+
+
+class BootstrapState(Struct, frozen=True, gc=False, array_like=True, tag=3):
+    """What this peer has promised while a cluster forms (docs/protocol.md, Bootstrap)."""
+
+    cluster_id: ClusterId
+    """Empty: no promise."""
+    coordinator: PeerId
+    voters: tuple[PeerId, ...]
+    first: tuple[Batch, ...]
+    """The first batch of the cluster's log, or nothing."""
+    formed: bool
+    """Whether the cluster is known to exist: no way back."""
+
+
+class KnownAddresses(Struct, frozen=True, gc=False, array_like=True, tag=5):
+    """Addresses of members, remembered as hints for the next start."""
+
+    addresses: tuple[str, ...]
+
+
+class Sibling(Struct, frozen=True, gc=False, array_like=True):
+    """One value of a variable that no other value supersedes, with the dot that wrote it."""
+
+    actor: PeerId
+    counter: int
+    """The actor's write: (epoch << 32) + n. Grows over restarts."""
+    clock: int
+    """Hybrid logical clock of the write: microseconds since 1970, made to grow past every clock
+    seen. For last-writer-wins only."""
+    value: bytes | None
+    """Encoded value; None is a tombstone."""
+
+
+RESOLVERS = ("lww", "max", "min", "counter", "set", "map", "multi_value", "function")
+"""What can make one value of concurrent ones. Where two words meet in one variable, the earlier
+one stands; only ever appended."""
+
+
+class Variable(Struct, frozen=True, gc=False, array_like=True, tag=4):
+    """A variable as a dotted version vector set: `context` dominates every sibling's dot."""
+
+    name: str
+    resolver: str
+    """One of RESOLVERS."""
+    context: tuple[tuple[PeerId, int], ...]
+    """Version vector, sorted by actor."""
+    siblings: tuple[Sibling, ...]
+    """Sorted by (actor, counter)."""
+
+
+Record = HardState | LogAppend | BootstrapState | KnownAddresses | Variable
+
+
+class Recovered(Struct, frozen=True):
+    """What a data folder held when it was opened."""
+
+    peer: PeerId
+    epoch: int
+    """Opens of this folder, this one included; stored before it is used."""
+    hard_states: tuple[HardState, ...] = ()
+    batches: tuple[Batch, ...] = ()
+    """Of log 0, in order of index, without a gap."""
+    bootstrap: BootstrapState | None = None
+    variables: tuple[Variable, ...] = ()
+    addresses: tuple[str, ...] = ()
