@@ -100,6 +100,10 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Events that wait for one slow listener before the oldest are dropped and counted."""
     voters_max: int = 7
     parameters_max: int = 65_536
+    schemas_max: int = 4_096
+    """Parameters whose values are declared."""
+    guards_max: int = 1_024
+    """Parameters whose last version waits to be confirmed."""
     groups_per_agent_max: int = 64
     capabilities_per_agent_max: int = 64
     attributes_per_agent_max: int = 16

@@ -6,7 +6,7 @@
     ├── InvalidValue             a value that cannot travel: not encodable, or too large
     ├── Rejected                 asked and refused: certainly not done
     │   ├── NameTaken  UnknownProposal  ProposalClosed  NotEligible  ConflictingVote
-    │   └── BarrierMismatch  NoElectorate
+    │   └── BarrierMismatch  NoElectorate  ParameterReverted
     ├── NoQuorum                 no majority can be reached: certainly not done
     ├── OutcomeUnknown           it may have been done, or may still be
     ├── Overloaded               a queue is full: certainly not done, try again later
@@ -79,6 +79,10 @@ class ConflictingVote(Rejected):
 
 class NoElectorate(Rejected):
     """Fewer agents than the policy's minimum may vote."""
+
+
+class ParameterReverted(Rejected):
+    """Somebody who had to could not put an agreed value into effect: the one before is back."""
 
 
 class BarrierMismatch(Rejected):

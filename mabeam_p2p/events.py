@@ -9,6 +9,7 @@ from mabeam_p2p.records import (
     Journal,
     Member,
     Parameter,
+    ParameterSchema,
     Proposal,
     Variable,
     Vote,
@@ -112,6 +113,16 @@ class AgentChanged(Struct, frozen=True, gc=False, array_like=True, tag=28):
     agent: Agent
 
 
+class ParameterConfirmed(Struct, frozen=True, gc=False, array_like=True, tag=29):
+    """Somebody has put a guarded version into effect."""
+
+    parameter: Parameter
+
+
+class ParameterDeclared(Struct, frozen=True, gc=False, array_like=True, tag=63):
+    schema: ParameterSchema
+
+
 class VariableChanged(Struct, frozen=True, gc=False, array_like=True, tag=40):
     """The variables of one batch, as they now are."""
 
@@ -129,6 +140,8 @@ MachineEvent = (
     | BarrierChanged
     | JournalAppended
     | AgentChanged
+    | ParameterConfirmed
+    | ParameterDeclared
 )
 
 Event = (
@@ -149,5 +162,7 @@ Event = (
     | BarrierChanged
     | JournalAppended
     | AgentChanged
+    | ParameterConfirmed
+    | ParameterDeclared
     | VariableChanged
 )

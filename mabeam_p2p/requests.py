@@ -16,6 +16,7 @@ from mabeam_p2p.records import (
     Journal,
     Member,
     Parameter,
+    ParameterSchema,
     Proposal,
     Status,
     Variable,
@@ -25,9 +26,11 @@ from mabeam_p2p.records import (
 
 
 class ParameterQuery(Struct, frozen=True, gc=False, array_like=True, tag=1):
-    """The parameter of this name, or, with an empty name, all of them."""
+    """The parameter of this name, or, with an empty name, all of them, and their schemas. Settled
+    once the guard of `version` has ended or another one has taken its place."""
 
     name: str
+    version: int = 0
 
 
 class ProposalQuery(Struct, frozen=True, gc=False, array_like=True, tag=2):
@@ -157,7 +160,8 @@ class Refused(Struct, frozen=True, gc=False, array_like=True, tag=2):
 
     name_taken, unknown_session, limit, invalid, unknown_proposal, proposal_closed, not_eligible,
     conflicting_vote, proposal_exists, no_electorate, barrier_mismatch, unknown_generation,
-    stale_sequence, too_large, resolver_mismatch.
+    stale_sequence, too_large, resolver_mismatch, unknown_parameter, stale_version,
+    conflicting_schema.
     """
 
     reason: str
@@ -185,6 +189,7 @@ class Found(Struct, frozen=True, gc=False, array_like=True, tag=4):
     journals: tuple[Journal, ...] = ()
     agents: tuple[Agent, ...] = ()
     batches: tuple[Batch, ...] = ()
+    schemas: tuple[ParameterSchema, ...] = ()
 
 
 class Acknowledged(Struct, frozen=True, gc=False, array_like=True, tag=5):

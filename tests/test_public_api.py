@@ -29,6 +29,7 @@ ERRORS = [
     "NotEligible",
     "OutcomeUnknown",
     "Overloaded",
+    "ParameterReverted",
     "PeerRefused",
     "ProposalClosed",
     "ProposalTimeout",
@@ -40,6 +41,7 @@ ERRORS = [
 RESULTS = [
     "Acknowledgement",
     "AgentFacts",
+    "Applied",
     "Change",
     "Decision",
     "Event",
@@ -52,6 +54,7 @@ RESULTS = [
     "Reading",
     "RecordedVote",
     "Release",
+    "ValueSchema",
     "Vote",
 ]
 

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TypeVar
 
+from mabeam_p2p.api.appliers import Appliers
 from mabeam_p2p.api.attachment import Attachment
-from mabeam_p2p.api.ballots import cast
+from mabeam_p2p.api.ballots import cast, fault_of_proposal
 from mabeam_p2p.api.evaluators import Evaluator, Evaluators
 from mabeam_p2p.api.parameters import Parameters
 from mabeam_p2p.api.results import (
@@ -22,10 +23,13 @@ from mabeam_p2p.api.results import (
 from mabeam_p2p.api.scope import Scope
 from mabeam_p2p.api.session import Profile, Session
 from mabeam_p2p.api.streams import EventStream, Streams
+from mabeam_p2p.api.values import shortened
 from mabeam_p2p.api.variables import Variables
+from mabeam_p2p.commands import ConfirmParameter
 from mabeam_p2p.errors import MabeamError, MabeamTimeout
-from mabeam_p2p.events import Event, ProposalDecided, ProposalOpened
-from mabeam_p2p.ids import GROUP_ALL, agent_id, check_name
+from mabeam_p2p.events import Event, ParameterChanged, ProposalDecided, ProposalOpened
+from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, agent_id, check_name
+from mabeam_p2p.records import Parameter
 from mabeam_p2p.records import Proposal as ProposalRecord
 
 _log = logging.getLogger(__name__)
@@ -57,13 +61,18 @@ class Agent(Scope):
         self.vote_manually = vote_manually
         self.session = Session(attachment, profile, self._on_renewed)
         self._streams: Streams = weakref.WeakSet()
-        self.parameters = Parameters(attachment, self._streams)
+        self.parameters = Parameters(attachment, self.session, self._streams)
         """Agreed values."""
         self.variables = Variables(attachment, lambda: self.id, self._streams)
         """Shared values."""
         self._profile = profile
-        evaluators = Evaluators(self._cast, votes_manually=vote_manually)
-        super().__init__(GROUP_ALL, attachment, self.session, evaluators, lambda: self.id)
+        evaluators = Evaluators(
+            self._cast,
+            votes_manually=vote_manually,
+            fault_of=lambda record: fault_of_proposal(attachment.view, record),
+        )
+        appliers = Appliers(self._confirm, self._is_awaited)
+        super().__init__(GROUP_ALL, attachment, self.session, evaluators, appliers, lambda: self.id)
         self.on_close: Callable[[], Awaitable[None]] | None = None
         """Awaited once the agent has ended."""
         self._closing: asyncio.Task[None] | None = None
@@ -161,7 +170,9 @@ class Agent(Scope):
         """The same primitives, among the agents of one group. Names in it are `GROUP:NAME`
         elsewhere."""
         check_name(name, "group")
-        return Group(name, self._attachment, self.session, self._evaluators, self._agent)
+        return Group(
+            name, self._attachment, self.session, self._evaluators, self._appliers, self._agent
+        )
 
     # ---- life --------------------------------------------------------------------------------
 
@@ -192,6 +203,7 @@ class Agent(Scope):
         for stream in tuple(self._streams):
             stream.close()
         await self._evaluators.close()
+        await self._appliers.close()
         await self.session.close()
         if self.on_close is not None:
             await self.on_close()
@@ -214,8 +226,10 @@ class Agent(Scope):
                 self._consider(proposal)
             case ProposalDecided(proposal=proposal):
                 self._evaluators.dismiss(proposal.id)
+            case ParameterChanged(parameter=parameter):
+                self._appliers.changed(parameter)
             case _:
-                # Nothing else asks for an opinion.
+                # Nothing else asks for an opinion or an effect.
                 pass
 
     async def _on_renewed(self) -> None:
@@ -225,17 +239,31 @@ class Agent(Scope):
     def begin(self) -> None:
         """Joining is done: from now on the agent votes, on what is open already as well."""
         self._evaluators.begin()
+        self._appliers.begin()
         self._consider_open()
 
     def _consider_open(self) -> None:
         """Evaluate what is open and was not voted on yet."""
         for record in tuple(self._attachment.view.open_proposals.values()):
             self._consider(record)
+        for parameter in tuple(self._attachment.view.parameters.entries.values()):
+            if self._is_awaited(parameter):
+                self._appliers.changed(parameter)
 
     def _consider(self, record: ProposalRecord) -> None:
         is_ours = self._profile is not None and self.id in record.electorate
         if is_ours and not any(vote.agent == self.id for vote in record.votes):
             self._evaluators.consider(record)
+
+    def _is_awaited(self, parameter: Parameter) -> bool:
+        return self._profile is not None and self.id in parameter.awaited
+
+    async def _confirm(self, parameter: Parameter, applied: bool, detail: str) -> None:
+        short = shortened(detail, self._attachment.limits)
+        version = parameter.version
+        command = ConfirmParameter(CLUSTER_SESSION, 0, parameter.name, version, applied, short)
+        seconds = self._attachment.timing.request_timeout_seconds
+        await self.session.commit(command, f"confirming {parameter.name!r}", seconds)
 
     async def _cast(self, proposal: Proposal, vote: Vote, seconds: float) -> None:
         try:

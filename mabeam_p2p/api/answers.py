@@ -74,6 +74,18 @@ _REFUSED: dict[str, Refusal] = {
     ),
     "stale_sequence": (OutcomeUnknown, "it may have been done: look before asking again"),
     "too_large": (InvalidValue, "make it smaller"),
+    "unknown_parameter": (
+        _rejected(Rejected, "unknown_parameter"),
+        "no proposal on it was accepted yet",
+    ),
+    "stale_version": (
+        _rejected(Rejected, "stale_version"),
+        "another decision has taken its place: look at the present one",
+    ),
+    "conflicting_schema": (
+        _rejected(Rejected, "conflicting_schema"),
+        "the first declaration binds: declare the same, or take another name",
+    ),
     "resolver_mismatch": (
         _rejected(Rejected, "resolver_mismatch"),
         "use the resolver that the variable was declared with",

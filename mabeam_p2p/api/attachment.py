@@ -176,6 +176,8 @@ class Attachment:
         for parameter in parameters.parameters:
             self.view.parameters.put(parameter.name, parameter)
         self.view.on_proposals(proposals.proposals)
+        for schema in parameters.schemas:
+            self.view.schemas.put(schema.name, schema)
         for variable in variables.variables:
             self.view.variables.put(variable.name, variable)
 

@@ -15,7 +15,9 @@ from mabeam_p2p.api.results import (
     Proposal,
     RecordedVote,
     Vote,
+    decoded,
 )
+from mabeam_p2p.api.schemas import fault_of, from_encoded
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.values import (
     check_rationale,
@@ -24,14 +26,16 @@ from mabeam_p2p.api.values import (
     microseconds,
     shortened,
 )
+from mabeam_p2p.api.view import View
 from mabeam_p2p.commands import CastVote, OpenProposal
-from mabeam_p2p.errors import ProposalTimeout, UnknownProposal
+from mabeam_p2p.errors import InvalidValue, ProposalTimeout, UnknownProposal
 from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, ProposalId, check_key, scoped
-from mabeam_p2p.records import Parameter, Policy, ProposalStatus
+from mabeam_p2p.records import ParameterSchema, Policy, ProposalStatus
 from mabeam_p2p.records import Proposal as ProposalRecord
 from mabeam_p2p.requests import (
     Committed,
     Failed,
+    ParameterQuery,
     ProposalQuery,
     Refused,
 )
@@ -74,6 +78,7 @@ class Ballots:
         timeout: float | None,
         base_version: int | None,
         policy: Policy | None,
+        guard: float | None,
         id: str | None,
     ) -> Decision:
         limits, timing = self._attachment.limits, self._attachment.timing
@@ -91,17 +96,23 @@ class Ballots:
             microseconds(seconds),
             base_version,
             policy or Policy(),
+            0 if guard is None else microseconds(guard),
         )
         deadline = asyncio.get_running_loop().time() + seconds + DECISION_GRACE_SECONDS
+        schema = self._attachment.view.schemas.entries.get(command.parameter)
+        fault = None if schema is None else _fault(schema, value)
+        if fault is not None:
+            raise InvalidValue(
+                f"value {value!r} for parameter {command.parameter!r} {fault}, as it was declared; "
+                "propose another one"
+            )
         what = f"proposal {proposal} on {command.parameter!r}"
         await self._session.commit(command, what, seconds)
         record = await self._decided(proposal, what, deadline)
         if record.status is ProposalStatus.ACCEPTED:
             # Who has the decision finds its value, even if the event comes later.
-            agreed = Parameter(
-                record.parameter, record.value, record.closed_index, record.id, record.closed_clock
-            )
-            self._attachment.view.parameters.put(agreed.name, agreed)
+            found = await self._attachment.find(ParameterQuery(record.parameter), what)
+            self._attachment.view.parameters.put(record.parameter, found.parameters[0])
         decision = Proposal.of(record)
         assert isinstance(decision, Decision), "an open proposal was given as decided"
         return decision
@@ -173,6 +184,18 @@ async def cast(
                 return reason
             case _:
                 await asyncio.sleep(RETRY_SECONDS)
+
+
+def _fault(declared: ParameterSchema, value: object) -> str | None:
+    schema = from_encoded(declared.schema)
+    return None if schema is None else fault_of(schema, value)
+
+
+def fault_of_proposal(view: View, record: ProposalRecord) -> str | None:
+    """What is wrong with the value of a proposal, by the declaration of its parameter."""
+    declared = view.schemas.entries.get(record.parameter)
+    fault = None if declared is None else _fault(declared, decoded(record.value))
+    return None if fault is None else f"the value {fault}, as the parameter was declared"
 
 
 def _cast(proposal: ProposalId, vote: Vote) -> CastVote:

@@ -2,7 +2,8 @@
 
 1. The evaluators of the proposal's group are asked first, then those for every group; among each,
    the most specific pattern speaks. Patterns are held against the name as the group has it.
-2. No evaluator: abstain. It raises, returns something else than a Vote, or overruns its time:
+2. A value that breaks what its parameter was declared to be is rejected, and no evaluator is asked.
+   No evaluator: abstain. It raises, returns something else than a Vote, or overruns its time:
    abstain, with the error as rationale. Never a silent accept.
 3. A plain function runs in a thread of its own, a coroutine function in the agent's loop.
 4. Each proposal is evaluated once at a time; again if the vote did not get through, when the agent
@@ -13,11 +14,11 @@
 """
 
 import asyncio
-import inspect
-import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
+from mabeam_p2p.api.calls import Calls
 from mabeam_p2p.api.patterns import Patterns
 from mabeam_p2p.api.results import Proposal, Vote, seconds
 from mabeam_p2p.errors import Closed
@@ -31,9 +32,6 @@ TIME_SHARE = 0.8
 
 SETTLING_SECONDS = 1.0
 """How long after `begin` a proposal without an evaluator waits for one to come."""
-
-THREADS_MAX = 64
-"""Plain evaluators of one agent that run, or hang, at a time."""
 
 NO_EVALUATOR = "no evaluator for this parameter"
 
@@ -50,13 +48,21 @@ class _Declared:
 class Evaluators:
     """See the module."""
 
-    def __init__(self, cast: Cast, *, votes_manually: bool) -> None:
+    def __init__(
+        self,
+        cast: Cast,
+        *,
+        votes_manually: bool,
+        fault_of: Callable[[ProposalRecord], str | None] = lambda record: None,
+    ) -> None:
+        """fault_of: what is wrong with the proposed value, by its parameter's declaration."""
         self._cast = cast
+        self._fault_of = fault_of
         self._votes_manually = votes_manually
         self._by_group: dict[str | None, Patterns[_Declared]] = {}
         self._running: dict[ProposalId, asyncio.Task[None]] = {}
         self._settled_at: float | None = None
-        self._threads = threading.BoundedSemaphore(THREADS_MAX)
+        self._calls = Calls("evaluators")
 
     def declare(
         self, pattern: str, group: str | None, evaluator: Evaluator, timeout: float | None
@@ -91,17 +97,20 @@ class Evaluators:
     async def _evaluate(self, record: ProposalRecord) -> None:
         loop = asyncio.get_running_loop()
         ends = loop.time() + _remaining(record)
+        fault = self._fault_of(record)
         declared = self._find(record)
         assert self._settled_at is not None, "nothing is evaluated before begin"
-        if declared is None:
+        if declared is None and fault is None:
             # The program may be about to declare its evaluators.
             await asyncio.sleep(min(self._settled_at, ends) - loop.time())
             declared = self._find(record)
-        if declared is None and self._votes_manually:
+        if (declared is None or fault is not None) and self._votes_manually:
             return
         proposal = Proposal.of(record)
         vote = Vote.abstain(NO_EVALUATOR)
-        if declared is not None:
+        if fault is not None:
+            vote = Vote.reject(fault)
+        elif declared is not None:
             allowed = TIME_SHARE * (ends - loop.time())
             if declared.timeout is not None:
                 allowed = min(allowed, declared.timeout)
@@ -122,10 +131,7 @@ class Evaluators:
     async def _opinion(self, evaluator: Evaluator, proposal: Proposal, allowed: float) -> Vote:
         try:
             async with asyncio.timeout(allowed) as scope:
-                if inspect.iscoroutinefunction(evaluator):
-                    vote = await evaluator(proposal)
-                else:
-                    vote = await self._in_thread(evaluator, proposal)
+                vote = await self._calls.call(partial(evaluator, proposal))
         except TimeoutError as error:
             if scope.expired():
                 return Vote.abstain(f"the evaluator took longer than {allowed:.3g} s")
@@ -135,37 +141,6 @@ class Evaluators:
         if isinstance(vote, Vote):
             return vote
         return Vote.abstain(f"the evaluator returned {type(vote).__name__}, and no Vote")
-
-    async def _in_thread(self, evaluator: Evaluator, proposal: Proposal) -> Vote:
-        """Not in the loop's pool: an evaluator that hangs would keep its place there for ever, and
-        the program from ending."""
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[Vote | Awaitable[Vote]] = loop.create_future()
-        if not self._threads.acquire(blocking=False):
-            raise RuntimeError(f"{THREADS_MAX} evaluators are still running")
-
-        def settle(result: Vote | Awaitable[Vote] | Exception) -> None:
-            if outcome.done():
-                return
-            if isinstance(result, Exception):
-                outcome.set_exception(result)
-            else:
-                outcome.set_result(result)
-
-        def run() -> None:
-            result: Vote | Awaitable[Vote] | Exception
-            try:
-                result = evaluator(proposal)
-            except Exception as error:
-                result = error
-            self._threads.release()
-            # The agent's loop may have ended before a slow evaluator does.
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, result)
-
-        threading.Thread(target=run, name=f"evaluate {proposal.id}", daemon=True).start()
-        result = await outcome
-        return await result if inspect.isawaitable(result) else result
 
 
 def _remaining(record: ProposalRecord) -> float:

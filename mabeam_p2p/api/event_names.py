@@ -14,6 +14,8 @@ from mabeam_p2p.events import (
     LeaderChanged,
     MemberChanged,
     ParameterChanged,
+    ParameterConfirmed,
+    ParameterDeclared,
     ProposalDecided,
     ProposalOpened,
     QuorumChanged,
@@ -43,6 +45,8 @@ EVENT_NAMES = (
     "member.left",
     "member.suspect",
     "parameter.changed",
+    "parameter.confirmed",
+    "parameter.declared",
     "peer.ready",
     "peer.refused",
     "proposal.decided",
@@ -110,6 +114,8 @@ def _about_the_log(
     | VoteRecorded
     | ProposalDecided
     | ParameterChanged
+    | ParameterConfirmed
+    | ParameterDeclared
     | BarrierChanged
     | JournalAppended
     | VariableChanged,
@@ -123,14 +129,8 @@ def _about_the_log(
             return Event("proposal.voted", facts)
         case ProposalDecided(proposal=proposal):
             return Event("proposal.decided", Proposal.of(proposal).to_dict())
-        case ParameterChanged(parameter=parameter):
-            facts = {
-                "name": parameter.name,
-                "value": decoded(parameter.value),
-                "version": parameter.version,
-                "proposal": str(parameter.proposal),
-            }
-            return Event("parameter.changed", facts)
+        case ParameterChanged() | ParameterConfirmed() | ParameterDeclared():
+            return _about_parameters(event)
         case BarrierChanged(generation=generation):
             return Event(_BARRIER_NAMES[generation.status], _generation(generation))
         case JournalAppended(journal=journal):
@@ -143,6 +143,28 @@ def _about_the_log(
         case VariableChanged(variables=variables, source=source):
             names = [variable.name for variable in variables]
             return Event("variable.changed", {"names": names, "source": str(source)})
+        case _:
+            assert_never(event)
+
+
+def _about_parameters(event: ParameterChanged | ParameterConfirmed | ParameterDeclared) -> Event:
+    facts: dict[str, object]
+    match event:
+        case ParameterDeclared(schema=schema):
+            facts = {"name": schema.name, "schema": decoded(schema.schema), "agent": schema.agent}
+            return Event("parameter.declared", facts)
+        case ParameterChanged(parameter=parameter) | ParameterConfirmed(parameter=parameter):
+            facts = {
+                "name": parameter.name,
+                "value": decoded(parameter.value),
+                "version": parameter.version,
+                "proposal": str(parameter.proposal),
+                "awaited": list(map(str, parameter.awaited)),
+                "confirmed": list(map(str, parameter.confirmed)),
+                "reverted": parameter.reverted,
+            }
+            name = "changed" if isinstance(event, ParameterChanged) else "confirmed"
+            return Event(f"parameter.{name}", facts)
         case _:
             assert_never(event)
 

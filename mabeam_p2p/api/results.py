@@ -155,6 +155,11 @@ class Proposal(Result):
     status: StatusWord
     reason: str
     """Why it closed when it did; empty while it is open."""
+    guard: float | None
+    """Seconds within which the electorate must confirm an accepted value; None: it need not."""
+    departed: tuple[str, ...]
+    """Who has left the electorate, which then is smaller than it was: only where the policy shrinks
+    it."""
 
     @staticmethod
     def of(record: ProposalRecord) -> "Proposal":
@@ -174,6 +179,8 @@ class Proposal(Result):
             tuple(map(RecordedVote.of, record.votes)),
             _STATUS_WORDS[record.status],
             record.reason,
+            seconds(record.guard) if record.guard else None,
+            tuple(map(str, record.departed)),
         )
         if record.status is ProposalStatus.OPEN:
             return Proposal(*common)
@@ -231,6 +238,28 @@ class Decision(Proposal):
             f"`mabeam explain {self.id}` tells who voted what and why",
             reason=self.status,
         )
+
+
+TypeWord = Literal["bool", "int", "float", "text", "bytes", "list", "map"]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueSchema(Result):
+    """What a parameter's values may be. A float may be given as an int; None: no bound."""
+
+    type: TypeWord
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[Decoded, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied(Result):
+    """A version of a parameter that stands. confirmed: who had to say so, and did."""
+
+    name: str
+    version: int
+    confirmed: tuple[str, ...]
 
 
 # ---- agreed and shared values ------------------------------------------------------------------

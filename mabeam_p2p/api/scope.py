@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from mabeam_p2p.api.appliers import Applier, Appliers
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.ballots import Ballots
 from mabeam_p2p.api.barriers import Barrier, OnDepartureWord
@@ -19,6 +20,7 @@ from mabeam_p2p.api.session import Session
 from mabeam_p2p.ids import GROUP_ALL, scoped
 from mabeam_p2p.records import Policy
 
+A = TypeVar("A", bound=Applier)
 E = TypeVar("E", bound=Evaluator)
 
 
@@ -32,6 +34,7 @@ class Scope:
         attachment: Attachment,
         session: Session,
         evaluators: Evaluators,
+        appliers: Appliers,
         agent: Callable[[], str],
     ) -> None:
         """Not for users. agent: this agent's id, as it is now."""
@@ -39,6 +42,7 @@ class Scope:
         self._attachment = attachment
         self._session = session
         self._evaluators = evaluators
+        self._appliers = appliers
         self._agent = agent
         self._ballots = Ballots(attachment, session, evaluators, group)
 
@@ -61,6 +65,17 @@ class Scope:
         """
         return self._ballots.on_proposal(pattern, timeout=timeout)
 
+    def on_parameter(self, pattern: str) -> Callable[[A], A]:
+        """Call the decorated function with the Change of each parameter that matches, from now on:
+        it puts the value into effect. The most specific pattern speaks. Where the decision is
+        guarded, its return confirms the value, and an exception takes it back for everybody."""
+
+        def declare(applier: A) -> A:
+            self._appliers.declare(scoped(self._group, pattern), applier)
+            return applier
+
+        return declare
+
     async def propose(
         self,
         parameter: str,
@@ -71,12 +86,16 @@ class Scope:
         timeout: float | None = None,
         base_version: int | None = None,
         policy: Policy | None = None,
+        guard: float | None = None,
         id: str | None = None,
     ) -> Decision:
         """Put a value to the vote of the agents of the group; return how it ended.
 
         timeout: seconds until the ballot closes. base_version: the version that the parameter must
-        still have when the value is accepted. id: a retry with the same id is the same proposal.
+        still have when the value is accepted. guard: seconds within which every voter must confirm
+        that it has put the accepted value into effect (`on_parameter`), else the value before it
+        returns; `parameters.wait_applied` waits for that. id: a retry with the same id is the same
+        proposal.
         Raises ProposalTimeout if the end did not reach this agent, NoElectorate, NoQuorum (it was
         certainly not opened) and OutcomeUnknown (it may have been).
         """
@@ -88,6 +107,7 @@ class Scope:
             timeout=timeout,
             base_version=base_version,
             policy=policy,
+            guard=guard,
             id=id,
         )
 

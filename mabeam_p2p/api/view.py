@@ -24,6 +24,7 @@ from mabeam_p2p.events import (
     LeaderChanged,
     MemberChanged,
     ParameterChanged,
+    ParameterDeclared,
     ProposalDecided,
     ProposalOpened,
     QuorumChanged,
@@ -32,7 +33,14 @@ from mabeam_p2p.events import (
     VoteRecorded,
 )
 from mabeam_p2p.ids import AgentId, PeerId, ProposalId
-from mabeam_p2p.records import Agent, MemberState, Parameter, ProposalStatus, Variable
+from mabeam_p2p.records import (
+    Agent,
+    MemberState,
+    Parameter,
+    ParameterSchema,
+    ProposalStatus,
+    Variable,
+)
 from mabeam_p2p.records import Member as MemberRecord
 from mabeam_p2p.records import Proposal as ProposalRecord
 
@@ -72,6 +80,7 @@ class View:
 
     def __init__(self) -> None:
         self.parameters: Shelf[Parameter] = Shelf(lambda new, old: new.version > old.version)
+        self.schemas: Shelf[ParameterSchema] = Shelf(lambda new, old: new.index > old.index)
         self.variables: Shelf[Variable] = Shelf(_has_seen_more)
         self.open_proposals: dict[ProposalId, ProposalRecord] = {}
         self.leader: Leader | None = None
@@ -191,6 +200,8 @@ class View:
                 self.open_proposals.pop(proposal.id, None)
             case ParameterChanged(parameter=parameter):
                 self.parameters.put(parameter.name, parameter)
+            case ParameterDeclared(schema=schema):
+                self.schemas.put(schema.name, schema)
             case VariableChanged(variables=variables):
                 for variable in variables:
                     self.variables.put(variable.name, variable)

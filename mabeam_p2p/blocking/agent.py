@@ -7,6 +7,7 @@ from typing import TypeVar
 from mabeam_p2p.api import agent as agents
 from mabeam_p2p.api import barriers, journals
 from mabeam_p2p.api import scope as scopes
+from mabeam_p2p.api.appliers import Applier
 from mabeam_p2p.api.barriers import OnDepartureWord
 from mabeam_p2p.api.evaluators import Evaluator
 from mabeam_p2p.api.results import (
@@ -28,6 +29,7 @@ from mabeam_p2p.blocking.loop import LOOP, Stream
 from mabeam_p2p.blocking.values import Parameters, Variables
 from mabeam_p2p.records import Policy
 
+A = TypeVar("A", bound=Applier)
 E = TypeVar("E", bound=Evaluator)
 
 
@@ -82,6 +84,9 @@ class Scope:
             lambda: self._scope.on_proposal(pattern, timeout=timeout)(evaluator)
         )
 
+    def on_parameter(self, pattern: str) -> Callable[[A], A]:
+        return lambda applier: LOOP.call(lambda: self._scope.on_parameter(pattern)(applier))
+
     def propose(
         self,
         parameter: str,
@@ -92,6 +97,7 @@ class Scope:
         timeout: float | None = None,
         base_version: int | None = None,
         policy: Policy | None = None,
+        guard: float | None = None,
         id: str | None = None,
     ) -> Decision:
         return LOOP.run(
@@ -103,6 +109,7 @@ class Scope:
                 timeout=timeout,
                 base_version=base_version,
                 policy=policy,
+                guard=guard,
                 id=id,
             )
         )

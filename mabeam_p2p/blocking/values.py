@@ -1,10 +1,19 @@
 """Agreed and shared values, without `await`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 
 from mabeam_p2p.api import parameters, variables
-from mabeam_p2p.api.results import Acknowledgement, Change, Decoded, Level, Reading
+from mabeam_p2p.api.results import (
+    Acknowledgement,
+    Applied,
+    Change,
+    Decoded,
+    Level,
+    Reading,
+    TypeWord,
+    ValueSchema,
+)
 from mabeam_p2p.api.variables import Merge, Wait
 from mabeam_p2p.blocking.loop import LOOP, Stream
 
@@ -26,6 +35,30 @@ class Parameters(Mapping[str, Decoded]):
         self, name: str, *, level: Level = "linearizable", timeout: float | None = None
     ) -> Reading:
         return LOOP.run(self._own.read(name, level=level, timeout=timeout))
+
+    def declare(
+        self,
+        name: str,
+        type: TypeWord | type,
+        *,
+        minimum: float | None = None,
+        maximum: float | None = None,
+        choices: Sequence[object] | None = None,
+        timeout: float | None = None,
+    ) -> ValueSchema:
+        return LOOP.run(
+            self._own.declare(
+                name, type, minimum=minimum, maximum=maximum, choices=choices, timeout=timeout
+            )
+        )
+
+    def schema(self, name: str) -> ValueSchema | None:
+        return LOOP.call(lambda: self._own.schema(name))
+
+    def wait_applied(
+        self, name: str, version: int | None = None, *, timeout: float | None = None
+    ) -> Applied:
+        return LOOP.run(self._own.wait_applied(name, version, timeout=timeout))
 
     def watch(self, pattern: str = "*") -> Stream[Change]:
         return Stream(LOOP.call(lambda: self._own.watch(pattern)))

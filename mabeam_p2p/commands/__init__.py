@@ -11,6 +11,12 @@ from typing import Protocol
 from mabeam_p2p.commands.base import ClusterCommand, Command, SessionCommand
 from mabeam_p2p.commands.cluster import AnyClusterCommand, Configure, DepartPeer, Noop, Tick
 from mabeam_p2p.commands.meeting import AppendJournal, Arrive
+from mabeam_p2p.commands.parameters import (
+    AnyParameterCommand,
+    ConfirmParameter,
+    DeclareParameter,
+    ParameterCommand,
+)
 from mabeam_p2p.commands.proposals import (
     AnyProposalCommand,
     CastVote,
@@ -27,7 +33,9 @@ from mabeam_p2p.commands.sessions import (
     OpenSession,
 )
 
-AnySessionCommand = AnySessionsCommand | AnyProposalCommand | Arrive | AppendJournal
+AnySessionCommand = (
+    AnySessionsCommand | AnyProposalCommand | AnyParameterCommand | Arrive | AppendJournal
+)
 """What an agent says in its session."""
 
 AnyCommand = AnyClusterCommand | OpenSession | AnySessionCommand
@@ -50,6 +58,7 @@ class CommandCodec(Protocol):
 __all__ = [
     "AnyClusterCommand",
     "AnyCommand",
+    "AnyParameterCommand",
     "AnyProposalCommand",
     "AnySessionCommand",
     "AnySessionsCommand",
@@ -61,6 +70,8 @@ __all__ = [
     "Command",
     "CommandCodec",
     "Configure",
+    "ConfirmParameter",
+    "DeclareParameter",
     "DepartPeer",
     "Describe",
     "JoinGroup",
@@ -69,6 +80,7 @@ __all__ = [
     "Noop",
     "OpenProposal",
     "OpenSession",
+    "ParameterCommand",
     "ProposalCommand",
     "SessionCommand",
     "Tick",

@@ -20,6 +20,9 @@ class OpenProposal(ProposalCommand, frozen=True, gc=False, array_like=True, tag=
     """Microseconds of the log's clock."""
     base_version: int | None
     policy: Policy
+    guard: int = 0
+    """Microseconds of the log's clock within which the electorate must confirm that it has put the
+    accepted value into effect, else the one before returns; 0: nobody needs to."""
 
 
 class CastVote(ProposalCommand, frozen=True, gc=False, array_like=True, tag=8):

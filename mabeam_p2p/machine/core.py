@@ -38,6 +38,7 @@ class DeadlineKind(IntEnum):
     PROPOSAL = 0
     BARRIER = 1
     SESSION = 2
+    GUARD = 8
 
 
 class Deadlines:

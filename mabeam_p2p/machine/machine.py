@@ -36,6 +36,7 @@ from mabeam_p2p.commands import (
     LeaveGroup,
     Noop,
     OpenSession,
+    ParameterCommand,
     ProposalCommand,
     SessionCommand,
     Tick,
@@ -55,6 +56,7 @@ from mabeam_p2p.ids import (
 from mabeam_p2p.machine.barriers import Barriers, BarriersState
 from mabeam_p2p.machine.core import DeadlineKind, Deadlines, Entry
 from mabeam_p2p.machine.journals import Journals
+from mabeam_p2p.machine.parameters import Parameters, ParametersState
 from mabeam_p2p.machine.proposals import Proposals, ProposalsState
 from mabeam_p2p.machine.sessions import Session, Sessions, SessionsState
 from mabeam_p2p.records import Agent, Batch, Journal
@@ -83,6 +85,7 @@ class MachineState(Struct, frozen=True, array_like=True):
     voters: tuple[PeerId, ...]
     ignored_count: int
     sessions: SessionsState
+    parameters: ParametersState
     proposals: ProposalsState
     barriers: BarriersState
     journals: tuple[Journal, ...]
@@ -95,7 +98,10 @@ class Machine:
         self._events: list[MachineEvent] = []
         self._deadlines = Deadlines()
         self._sessions = Sessions(limits, self._deadlines, self._events)
-        self._proposals = Proposals(limits, self._deadlines, self._events)
+        self._parameters = Parameters(limits, self._deadlines, self._events)
+        self._proposals = Proposals(
+            limits, self._deadlines, self._events, self._parameters, self._sessions.is_here
+        )
         self._barriers = Barriers(limits, self._deadlines, self._events)
         self._journals = Journals(limits, self._events)
         self.applied_index = 0
@@ -148,6 +154,8 @@ class Machine:
                     self._proposals.expire(entry, ProposalId(name))
                 case DeadlineKind.BARRIER:
                     self._barriers.expire(entry, name)
+                case DeadlineKind.GUARD:
+                    self._parameters.expire(entry, name)
                 case DeadlineKind.SESSION:
                     session = self._sessions.lapsed(name)
                     if session is not None:
@@ -185,6 +193,8 @@ class Machine:
                 return self._journals.append(entry, command)
             case Arrive():
                 return self._barriers.arrive(entry, agent, command)
+            case ParameterCommand():
+                return self._parameters.apply(entry, agent, command)
             case ProposalCommand():
                 return self._proposals.apply(entry, agent, command, self._sessions.in_group)
             case _:
@@ -222,7 +232,10 @@ class Machine:
     def _end_session(self, entry: Entry, session: Session, reason: str) -> None:
         """Release what the session held, at this index. Votes stay."""
         self._sessions.end(entry, session, reason)
-        self._barriers.depart(entry, session.agent.id)
+        agent = session.agent.id
+        self._barriers.depart(entry, agent)
+        self._proposals.depart(entry, agent)
+        self._parameters.depart(entry, agent)
 
     # ---- the cluster's own commands --------------------------------------------------------
 
@@ -272,7 +285,8 @@ class Machine:
         found = partial(Found, self.applied_index, 0.0, False)
         match query:
             case ParameterQuery(name):
-                return found(parameters=self._proposals.parameters(name))
+                table = self._parameters
+                return found(parameters=table.parameters(name), schemas=table.schemas(name))
             case ProposalQuery(proposal):
                 return found(proposals=self._proposals.proposals(proposal))
             case GenerationQuery(barrier, generation):
@@ -308,6 +322,7 @@ class Machine:
         self.voters = state.voters
         self.ignored_count = state.ignored_count
         self._sessions.load(state.sessions)
+        self._parameters.load(state.parameters)
         self._proposals.load(state.proposals)
         self._barriers.load(state.barriers)
         self._journals.load(state.journals)
@@ -327,6 +342,7 @@ class Machine:
             voters=self.voters,
             ignored_count=self.ignored_count,
             sessions=self._sessions.state(),
+            parameters=self._parameters.state(),
             proposals=self._proposals.state(),
             barriers=self._barriers.state(),
             journals=self._journals.state(),

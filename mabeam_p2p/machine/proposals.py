@@ -1,7 +1,9 @@
 """Proposals: ballots of a frozen electorate over a parameter's next value.
 
 1. A proposal opens with the agents of its group that take part in consensus, as they are at that
-   index. The electorate never changes: who leaves counts as outstanding, who comes cannot vote.
+   index. Who comes later cannot vote; who leaves counts as outstanding. Where the policy shrinks
+   the electorate, who leaves without a vote is taken out of it, by the entry of its departure, as
+   long as a majority of the first electorate and `min_voters` remain; the record names them.
 2. The least electorate is `min_voters`, or all agents of the group where it has fewer; and one.
 3. A vote belongs to an agent, not to its session. The first one binds; an equal repeat is
    committed where it stands and changes nothing; another one is refused.
@@ -9,13 +11,14 @@
    result, `ballots` says.
 5. An accepted value becomes the parameter's, with the closing index as its version, unless
    `base_version` is given and no longer the version (0: never decided): CONFLICT. That is
-   compared at the close alone, where it can still be lost.
+   compared at the close alone, where it can still be lost. What parameters do with it stands in
+   `parameters`.
 6. The same id with equal content is the same proposal, whoever sends it, while it is remembered.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,7 +27,6 @@ from mabeam_p2p.commands import AnyProposalCommand, CastVote, OpenProposal
 from mabeam_p2p.config import Limits
 from mabeam_p2p.events import (
     MachineEvent,
-    ParameterChanged,
     ProposalDecided,
     ProposalOpened,
     VoteRecorded,
@@ -32,7 +34,7 @@ from mabeam_p2p.events import (
 from mabeam_p2p.ids import INTEGER_MAX, AgentId, ProposalId, is_key, is_name
 from mabeam_p2p.machine.ballots import is_sound, result_at_close, result_if_certain
 from mabeam_p2p.machine.core import DeadlineKind, Deadlines, Entry
-from mabeam_p2p.records import Agent, Parameter, Proposal, ProposalStatus, Vote
+from mabeam_p2p.records import Agent, Proposal, ProposalStatus, Vote
 from mabeam_p2p.requests import Committed, Outcome, Refused
 
 CONFIDENCE_MAX = 1000
@@ -42,17 +44,28 @@ CONFIDENCE_MAX = 1000
 class ProposalsState(Struct, frozen=True, array_like=True):
     open: tuple[Proposal, ...]
     closed: tuple[Proposal, ...]
-    parameters: tuple[Parameter, ...]
+
+
+class ParameterTable(Protocol):
+    """What ballots need of the parameters."""
+
+    def version(self, name: str) -> int: ...
+
+    def refusal(self, name: str, guard: int) -> Refused | None: ...
+
+    def decide(self, entry: Entry, proposal: Proposal, awaited: tuple[AgentId, ...]) -> None: ...
 
 
 class _Ballot:
     """An open proposal with its votes and their counts."""
 
-    __slots__ = ("counts", "electorate", "proposal", "votes")
+    __slots__ = ("counts", "departed", "electorate", "first_count", "proposal", "votes")
 
     def __init__(self, proposal: Proposal) -> None:
         self.proposal = proposal
-        """As opened: its own `votes` are not looked at."""
+        """As opened: its own `votes` and `electorate` are not looked at."""
+        self.departed = dict.fromkeys(proposal.departed)
+        self.first_count = len(proposal.electorate) + len(self.departed)
         self.electorate = dict.fromkeys(proposal.electorate)
         self.votes: dict[AgentId, Vote] = {}
         self.counts = [0, 0, 0]
@@ -76,21 +89,49 @@ class _Ballot:
             self.proposal.policy, len(self.electorate), accepts, rejects, abstentions
         )
 
+    def can_lose(self, agent: AgentId) -> bool:
+        """Whether the electorate may go on without an agent that has departed."""
+        policy = self.proposal.policy
+        least = max(self.first_count // 2 + 1, policy.min_voters)
+        return (
+            policy.shrink
+            and agent in self.electorate
+            and agent not in self.votes
+            and len(self.electorate) > least
+        )
+
+    def lose(self, agent: AgentId) -> None:
+        del self.electorate[agent]
+        self.departed[agent] = None
+
     def snapshot(self) -> Proposal:
-        return replace(self.proposal, votes=tuple(self.votes.values()))
+        return replace(
+            self.proposal,
+            votes=tuple(self.votes.values()),
+            electorate=tuple(self.electorate),
+            departed=tuple(self.departed),
+        )
 
 
 class Proposals:
-    """Proposals, open and closed, and the parameters that they have set."""
+    """Proposals, open and closed. is_here: whether an agent has a live session."""
 
-    def __init__(self, limits: Limits, deadlines: Deadlines, events: list[MachineEvent]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        deadlines: Deadlines,
+        events: list[MachineEvent],
+        parameters: ParameterTable,
+        is_here: Callable[[AgentId], bool],
+    ) -> None:
         self._limits = limits
+        self._parameters = parameters
+        self._is_here = is_here
         self._deadlines = deadlines
         self._events = events
         self._open: dict[ProposalId, _Ballot] = {}
         self._closed: OrderedDict[ProposalId, Proposal] = OrderedDict()
         """In order of closing; the oldest leave first."""
-        self._parameters: dict[str, Parameter] = {}
 
     # ---- commands --------------------------------------------------------------------------
 
@@ -143,6 +184,7 @@ class Proposals:
             opened_term=entry.term,
             opened_clock=entry.clock,
             deadline=entry.clock + command.timeout,
+            guard=command.guard,
         )
         self._insert(proposal)
         self._events.append(ProposalOpened(proposal))
@@ -181,6 +223,16 @@ class Proposals:
         ballot = self._open[proposal]
         self._close(entry, ballot, ballot.result_at_close(), "deadline")
 
+    def depart(self, entry: Entry, agent: AgentId) -> None:
+        """Take an agent whose session has ended out of the electorates that shrink."""
+        for ballot in tuple(self._open.values()):
+            if not ballot.can_lose(agent):
+                continue
+            ballot.lose(agent)
+            result = ballot.result_if_certain()
+            if result is not None:
+                self._close(entry, ballot, result, "decided")
+
     # ---- queries ---------------------------------------------------------------------------
 
     def find(self, proposal: ProposalId) -> Proposal | None:
@@ -195,18 +247,10 @@ class Proposals:
             return () if one is None else (one,)
         return (*self._closed.values(), *(ballot.snapshot() for ballot in self._open.values()))
 
-    def parameters(self, name: str) -> tuple[Parameter, ...]:
-        """The one of this name; with an empty name all, in order of their first decision."""
-        if name:
-            one = self._parameters.get(name)
-            return () if one is None else (one,)
-        return tuple(self._parameters.values())
-
     def state(self) -> ProposalsState:
         return ProposalsState(
             tuple(ballot.snapshot() for ballot in self._open.values()),
             tuple(self._closed.values()),
-            tuple(self._parameters.values()),
         )
 
     def load(self, state: ProposalsState) -> None:
@@ -214,7 +258,6 @@ class Proposals:
         for proposal in state.open:
             self._insert(proposal)
         self._closed = OrderedDict((proposal.id, proposal) for proposal in state.closed)
-        self._parameters = {parameter.name: parameter for parameter in state.parameters}
 
     # ---- transitions -----------------------------------------------------------------------
 
@@ -227,13 +270,12 @@ class Proposals:
         del self._open[proposal.id]
         self._deadlines.remove(DeadlineKind.PROPOSAL, proposal.id)
         if status is ProposalStatus.ACCEPTED and proposal.base_version is not None:
-            version = self._version(proposal.parameter)
+            version = self._parameters.version(proposal.parameter)
             if version != proposal.base_version:
                 status = ProposalStatus.CONFLICT
                 reason = f"version is {version}, not {proposal.base_version}"
         closed = replace(
-            proposal,
-            votes=tuple(ballot.votes.values()),
+            ballot.snapshot(),
             status=status,
             closed_index=entry.index,
             closed_term=entry.term,
@@ -245,15 +287,8 @@ class Proposals:
             self._closed.popitem(last=False)
         self._events.append(ProposalDecided(closed))
         if status is ProposalStatus.ACCEPTED:
-            parameter = Parameter(
-                closed.parameter, closed.value, entry.index, closed.id, entry.clock
-            )
-            self._parameters[parameter.name] = parameter
-            self._events.append(ParameterChanged(parameter))
-
-    def _version(self, parameter: str) -> int:
-        decided = self._parameters.get(parameter)
-        return 0 if decided is None else decided.version
+            awaited = tuple(agent for agent in closed.electorate if self._is_here(agent))
+            self._parameters.decide(entry, closed, awaited)
 
     # ---- refusals --------------------------------------------------------------------------
 
@@ -267,6 +302,8 @@ class Proposals:
             return Refused("invalid", "fractions lie above 0 and up to 1, min_voters from 1")
         if not entry.can_wait(command.timeout):
             return Refused("invalid", "timeout is no positive number of microseconds")
+        if command.guard and not entry.can_wait(command.timeout + command.guard):
+            return Refused("invalid", "guard is no number of microseconds")
         if command.base_version is not None and not 0 <= command.base_version <= INTEGER_MAX:
             return Refused("invalid", "base_version is no version")
         for what, size, most in (
@@ -278,11 +315,7 @@ class Proposals:
                 return Refused("too_large", f"{what} has {size} bytes, the limit is {most}")
         if len(self._open) >= limits.open_proposals_max:
             return Refused("limit", f"{limits.open_proposals_max} proposals are open already")
-        # Open proposals may each add one more: the table is bounded by the sum of both limits.
-        is_new = command.parameter not in self._parameters
-        if is_new and len(self._parameters) >= limits.parameters_max:
-            return Refused("limit", f"there are {limits.parameters_max} parameters already")
-        return None
+        return self._parameters.refusal(command.parameter, command.guard)
 
     def _vote_late(self, entry: Entry, agent: AgentId, command: CastVote) -> Outcome:
         closed = self._closed.get(command.proposal)
@@ -306,6 +339,7 @@ def _answer_again(existing: Proposal, command: OpenProposal) -> Outcome:
         and existing.policy == command.policy
         and existing.base_version == command.base_version
         and existing.deadline - existing.opened_clock == command.timeout
+        and existing.guard == command.guard
     )
     if same:
         return Committed(existing.opened_index, existing.opened_term)

@@ -202,6 +202,9 @@ class Sessions:
             self._remember_ended(command.session, refusal)
         return refusal
 
+    def is_here(self, agent: AgentId) -> bool:
+        return agent in self._by_agent
+
     def of_agent(self, agent: AgentId) -> Session | None:
         """The session that the agent has; it must end before another one opens."""
         return self._by_agent.get(agent)

@@ -4,9 +4,15 @@ A wait looks at the state, never at an event: the event only says when to look a
 has no subject never settles.
 """
 
-from mabeam_p2p.events import BarrierChanged, MachineEvent, ProposalDecided
+from mabeam_p2p.events import (
+    BarrierChanged,
+    MachineEvent,
+    ParameterChanged,
+    ParameterConfirmed,
+    ProposalDecided,
+)
 from mabeam_p2p.records import BarrierStatus, ProposalStatus
-from mabeam_p2p.requests import Found, GenerationQuery, ProposalQuery, Query
+from mabeam_p2p.requests import Found, GenerationQuery, ParameterQuery, ProposalQuery, Query
 
 Subject = tuple[str, str, int]
 """Kind, name, number."""
@@ -17,6 +23,8 @@ def subject_of(query: Query) -> Subject | None:
     match query:
         case ProposalQuery(proposal) if proposal:
             return "proposal", proposal, 0
+        case ParameterQuery(name) if name:
+            return "parameter", name, 0
         case GenerationQuery(barrier, generation) if barrier and generation:
             return "barrier", barrier, generation
         case _:
@@ -28,6 +36,11 @@ def is_settled(query: Query, found: Found) -> bool:
     match query:
         case ProposalQuery():
             return any(one.status is not ProposalStatus.OPEN for one in found.proposals)
+        case ParameterQuery(version=version):
+            return any(
+                one.version > version or (one.version == version and not one.guard_deadline)
+                for one in found.parameters
+            )
         case GenerationQuery():
             return any(one.status is not BarrierStatus.WAITING for one in found.generations)
         case _:
@@ -39,6 +52,8 @@ def settled_by(event: MachineEvent) -> Subject | None:
     match event:
         case ProposalDecided(proposal=proposal):
             return "proposal", proposal.id, 0
+        case ParameterChanged(parameter=one) | ParameterConfirmed(parameter=one):
+            return "parameter", one.name, 0
         case BarrierChanged(generation=one) if one.status is not BarrierStatus.WAITING:
             return "barrier", one.barrier, one.generation
         case _:

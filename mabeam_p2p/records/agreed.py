@@ -40,6 +40,9 @@ class Policy(Struct, frozen=True, gc=False, array_like=True):
     reject_numerator: int = 2
     reject_denominator: int = 5
     min_voters: int = 3
+    shrink: bool = False
+    """Whether an agent that departs before it has voted leaves the electorate, as long as a
+    majority of the first one and `min_voters` remain; else it counts as outstanding."""
 
 
 class Proposal(Struct, frozen=True, gc=False, array_like=True):
@@ -68,6 +71,10 @@ class Proposal(Struct, frozen=True, gc=False, array_like=True):
     closed_clock: int = 0
     reason: str = ""
     """Why it closed when it did: `decided`, `deadline`, or what was in conflict."""
+    guard: int = 0
+    """Microseconds within which the electorate must confirm an accepted value; 0: it need not."""
+    departed: tuple[AgentId, ...] = ()
+    """Who has left the electorate, in order: only where the policy shrinks it."""
 
 
 class Parameter(Struct, frozen=True, gc=False, array_like=True):
@@ -77,6 +84,23 @@ class Parameter(Struct, frozen=True, gc=False, array_like=True):
     """Log index of the decision."""
     proposal: ProposalId
     clock: int
+    awaited: tuple[AgentId, ...] = ()
+    """Who has yet to confirm a guarded version."""
+    confirmed: tuple[AgentId, ...] = ()
+    """Who has confirmed it, in order."""
+    guard_deadline: int = 0
+    """By the log's clock; 0: it stands."""
+    reverted: str = ""
+    """Why this is the value before last; empty: it is not."""
+
+
+class ParameterSchema(Struct, frozen=True, gc=False, array_like=True):
+    """Which values a parameter may have, as its first declaration said."""
+
+    name: str
+    schema: bytes
+    agent: AgentId
+    index: int
 
 
 class OnDeparture(IntEnum):

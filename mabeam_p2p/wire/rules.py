@@ -197,6 +197,8 @@ def _commands(limits: Limits) -> Table:
         (commands.LeaveGroup, "group"): is_name,
         (commands.Describe, "key"): is_key,
         (commands.OpenProposal, "parameter"): is_key,
+        (commands.DeclareParameter, "parameter"): is_key,
+        (commands.ConfirmParameter, "parameter"): is_key,
         (commands.OpenProposal, "group"): is_name,
         (commands.CastVote, "confidence"): between(0, 1000),
         (commands.Arrive, "barrier"): is_key,

@@ -137,6 +137,7 @@ class WrittenLog:
         timeout: int = 30 * SECOND,
         rationale: str = "",
         metadata: bytes = b"",
+        guard: int = 0,
     ) -> Outcome:
         return self.apply(
             OpenProposal(
@@ -151,6 +152,7 @@ class WrittenLog:
                 timeout,
                 base_version,
                 policy or Policy(),
+                guard,
             )
         )
 

@@ -9,6 +9,8 @@ from mabeam_p2p.commands import (
     CastVote,
     CloseSession,
     Configure,
+    ConfirmParameter,
+    DeclareParameter,
     DepartPeer,
     Describe,
     JoinGroup,
@@ -134,6 +136,8 @@ COMMANDS: tuple[AnyCommand, ...] = (
     LeaveGroup(SESSION, 8, "vision"),
     Describe(SESSION, 9, "bulk", "127.0.0.1:7950"),
     KeepAlive(SESSION, 10),
+    DeclareParameter(SESSION, 11, "learning_rate", b"\xa1dtypeefloat"),
+    ConfirmParameter(SESSION, 12, "learning_rate", 41, False, "loss is NaN"),
 )
 
 

@@ -1,0 +1,98 @@
+"""Putting agreed values into effect, and saying so where the cluster waits for it.
+
+1. An applier is called with each new value of the parameters that match, the most specific pattern
+   alone; of values that come while it runs only the last one is taken.
+2. A guarded version is confirmed when the applier has returned, or at once where there is none. If
+   it raises, the failure is told with its text, and the cluster goes back to the value before.
+3. Nothing is said before `begin`, and where there is no applier not for a while after it: the
+   program declares its appliers when joining has returned.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from mabeam_p2p.api.calls import Calls
+from mabeam_p2p.api.evaluators import SETTLING_SECONDS
+from mabeam_p2p.api.patterns import Patterns
+from mabeam_p2p.api.results import Change, decoded
+from mabeam_p2p.errors import Closed, MabeamError
+from mabeam_p2p.records import Parameter
+
+_log = logging.getLogger(__name__)
+
+Applier = Callable[[Change], object | Awaitable[object]]
+
+Confirm = Callable[[Parameter, bool, str], Awaitable[None]]
+"""Tells the cluster whether the version took hold, and what was wrong."""
+
+
+class Appliers:
+    """The appliers of one agent. awaits: whether the cluster waits for it to confirm."""
+
+    def __init__(self, confirm: Confirm, awaits: Callable[[Parameter], bool]) -> None:
+        self._confirm = confirm
+        self._awaits = awaits
+        self._calls = Calls("appliers")
+        self._declared: Patterns[Applier] = Patterns()
+        self._latest: dict[str, Parameter] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._settled_at: float | None = None
+
+    def declare(self, pattern: str, applier: Applier) -> None:
+        self._declared.declare(pattern, applier)
+
+    def begin(self) -> None:
+        """The program has its agent. Whoever calls this tells then what is guarded."""
+        self._settled_at = asyncio.get_running_loop().time() + SETTLING_SECONDS
+
+    def changed(self, parameter: Parameter) -> None:
+        """The parameter has a new value, or is still guarded."""
+        if self._settled_at is None:
+            return
+        if self._declared.find(parameter.name) is None and not self._awaits(parameter):
+            return
+        self._latest[parameter.name] = parameter
+        if parameter.name not in self._running:
+            task = asyncio.create_task(self._work(parameter.name), name=f"apply {parameter.name}")
+            self._running[parameter.name] = task
+
+    async def close(self) -> None:
+        tasks = tuple(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, name: str) -> None:
+        try:
+            while (parameter := self._latest.pop(name, None)) is not None:
+                await self._apply(parameter)
+        except Closed:
+            return
+        finally:
+            del self._running[name]
+
+    async def _apply(self, parameter: Parameter) -> None:
+        applier = self._declared.find(parameter.name)
+        if applier is None:
+            assert self._settled_at is not None
+            await asyncio.sleep(max(0.0, self._settled_at - asyncio.get_running_loop().time()))
+            applier = self._declared.find(parameter.name)
+        fault = ""
+        if applier is not None:
+            change = Change(parameter.name, decoded(parameter.value), parameter.version, False)
+            try:
+                await self._calls.call(partial(applier, change))
+            except Exception as error:
+                fault = f"the applier raised {type(error).__name__}: {error}"
+                _log.warning("parameter %s version %d: %s", change.name, change.version, fault)
+        if not self._awaits(parameter):
+            return
+        try:
+            await self._confirm(parameter, not fault, fault)
+        except Closed:
+            raise
+        except MabeamError as error:
+            name, version = parameter.name, parameter.version
+            _log.info("version %d of %s not confirmed: %s", version, name, error)
