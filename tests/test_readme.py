@@ -13,6 +13,7 @@ SECONDS = 90.0
 """Deadline of the whole example: reached by a failure only."""
 
 
+@pytest.mark.fault("C22")
 @pytest.mark.slow
 @pytest.mark.parametrize("run", ["on new folders", "on the folders of an earlier run"])
 def test_example_of_the_readme_runs_as_three_processes(place: Path, run: str) -> None:

@@ -1,6 +1,7 @@
 """Barriers: agents wait for each other, and all of a generation see the same end."""
 
 import asyncio
+import logging
 from types import TracebackType
 from typing import Literal
 
@@ -13,6 +14,8 @@ from mabeam_p2p.errors import BarrierBroken, InvalidValue, MabeamTimeout
 from mabeam_p2p.ids import CLUSTER_SESSION, check_key
 from mabeam_p2p.records import BarrierStatus, Generation, OnDeparture
 from mabeam_p2p.requests import GenerationQuery
+
+_log = logging.getLogger(__name__)
 
 OnDepartureWord = Literal["break", "shrink", "wait"]
 
@@ -80,6 +83,15 @@ class Barrier:
     async def _pass(self, name: str, timeout: float) -> Release:
         loop = asyncio.get_running_loop()
         began = loop.time()
+        there = len(self._attachment.view.agents())
+        if self.parties > there:
+            _log.warning(
+                "barrier %r wants %d parties and %d agents are there: more must join before its "
+                "timeout",
+                name,
+                self.parties,
+                there,
+            )
         command = Arrive(
             CLUSTER_SESSION,
             0,

@@ -8,8 +8,6 @@ import pytest
 
 import mabeam_p2p
 from mabeam_p2p import (
-    BarrierBroken,
-    BarrierMismatch,
     Closed,
     Config,
     ConflictingVote,
@@ -35,6 +33,7 @@ from tests.in_loop import in_loop
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.fault("C13")
 @in_loop
 async def test_accepted_value_is_the_parameter_everywhere_with_its_votes() -> None:
     async with agents(3) as (a, b, c):
@@ -224,60 +223,26 @@ async def test_concurrent_additions_and_maxima_all_count() -> None:
             assert agent.variables["best"] == 2
 
 
+@pytest.mark.fault("C10")
 @in_loop
-async def test_barrier_releases_all_parties_with_one_generation() -> None:
-    async with agents(3) as everyone:
-        releases = await asyncio.gather(
-            *(agent.barrier("epoch", parties=3).wait() for agent in everyone)
-        )
-        assert {release.generation for release in releases} == {1}
-        assert sorted(release.order for release in releases) == [0, 1, 2]
-        again = await asyncio.gather(
-            *(agent.barrier("epoch", parties=3).wait() for agent in everyone)
-        )
-        assert {release.generation for release in again} == {2}
-
-
-@in_loop
-async def test_barrier_that_lacks_a_party_breaks_for_all_alike() -> None:
-    async with agents(3) as (a, b, _):
-        ends = await asyncio.gather(
-            *(agent.barrier("epoch", parties=3, timeout=0.3).wait() for agent in (a, b)),
-            return_exceptions=True,
-        )
-        for end in ends:
-            assert isinstance(end, BarrierBroken)
-            assert isinstance(end, TimeoutError)
-            assert (end.reason, end.missing_count) == ("timeout", 1)
-            assert sorted(end.arrived) == ["a0@p0", "a1@p1"]
-
-
-@in_loop
-async def test_barrier_with_other_parameters_is_refused() -> None:
+async def test_evaluator_of_the_proposer_may_ask_the_cluster_while_the_proposal_waits() -> None:
     async with agents(3) as (a, b, c):
-        waiting = asyncio.create_task(a.barrier("epoch", parties=3).wait())
-        arrived = b.events("barrier.arrived")
-        waiting_too = asyncio.create_task(c.barrier("epoch", parties=3).wait())
-        await anext(arrived)
-        with pytest.raises(BarrierMismatch):
-            await b.barrier("epoch", parties=2).wait()
-        await b.barrier("epoch", parties=3).wait()
-        await asyncio.gather(waiting, waiting_too)
+        for agent in (b, c):
+            agent.on_proposal("*")(lambda proposal: Vote.accept())
 
+        @a.on_proposal("outer")
+        async def judge(proposal: Proposal) -> Vote:
+            inner = await a.propose("inner", proposal.value)
+            reading = await a.parameters.read("inner")
+            return Vote.accept(f"{inner.status} as {reading.value}")
 
-@in_loop
-async def test_double_barrier_enters_and_leaves_together() -> None:
-    async with agents(3) as everyone:
-        inside: list[str] = []
-        left: list[int] = []
+        @a.on_proposal("inner")
+        def agree(proposal: Proposal) -> Vote:
+            return Vote.accept()
 
-        async def work(agent: mabeam_p2p.Agent) -> None:
-            async with agent.barrier("checkpoint", parties=3):
-                inside.append(agent.id)
-            left.append(len(inside))
-
-        await asyncio.gather(*map(work, everyone))
-        assert left == [3, 3, 3]
+        decision = await a.propose("outer", 7)
+        assert decision.accepted
+        await eventually(lambda: a.parameters.get("inner") == 7)
 
 
 @in_loop
@@ -413,6 +378,7 @@ async def test_join_is_awaited_or_entered() -> None:
             await agent.status()
 
 
+@pytest.mark.fault("C17")
 @in_loop
 async def test_minority_says_no_quorum_and_labels_its_reads() -> None:
     async with cluster(3) as peers:

@@ -64,6 +64,7 @@ async def test_evaluator_of_the_group_speaks_before_those_of_all() -> None:
     assert (await vote_on(peer, "rate", "sound")).rationale == "all"
 
 
+@pytest.mark.fault("C18")
 @in_loop
 async def test_without_an_evaluator_the_agent_abstains() -> None:
     peer = FakePeer()

@@ -74,6 +74,7 @@ def test_a_schema_comes_back_from_the_log_as_it_went_in() -> None:
 # ---- with peers ------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("C19")
 @pytest.mark.slow
 @in_loop
 async def test_values_outside_the_declaration_are_refused_here_and_rejected_there() -> None:
@@ -94,6 +95,7 @@ async def test_values_outside_the_declaration_are_refused_here_and_rejected_ther
         assert any("is above 1.0" in vote.rationale for vote in decision.votes)
 
 
+@pytest.mark.fault("C20")
 @pytest.mark.slow
 @in_loop
 async def test_guarded_value_stands_when_every_voter_has_put_it_into_effect() -> None:
@@ -115,6 +117,7 @@ async def test_guarded_value_stands_when_every_voter_has_put_it_into_effect() ->
         assert in_effect == {"a0": 0.2, "a1": 0.2}
 
 
+@pytest.mark.fault("C20")
 @pytest.mark.slow
 @in_loop
 async def test_guarded_value_that_one_voter_cannot_apply_is_taken_back_everywhere() -> None:

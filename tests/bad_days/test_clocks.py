@@ -85,6 +85,7 @@ def test_wall_clock_that_is_set_is_not_seen_by_a_running_peer(
     assert clock.wall() == before
 
 
+@pytest.mark.fault("C21")
 def test_wall_clocks_years_apart_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every life of a peer believes in an earlier year than the one before, and leads."""
     stage = Stage("calendars")
@@ -144,6 +145,7 @@ def test_leader_that_was_stopped_and_goes_on_decides_nothing_in_the_meantime() -
         assert is_ascending(stamps(host))
 
 
+@pytest.mark.fault("C4")
 @pytest.mark.parametrize("spread", [0.0, 0.25], ids=["equal clocks", "clocks of unequal pace"])
 def test_deadline_in_the_log_is_kept_by_the_third_leader(spread: float) -> None:
     stage = Stage("deadlines", clock_spread=spread)

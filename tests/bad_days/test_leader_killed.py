@@ -111,6 +111,7 @@ class Ballot:
         return all(p is None or p.status is not ProposalStatus.OPEN for p in self.results())
 
 
+@pytest.mark.fault("C14")
 @pytest.mark.slow
 @pytest.mark.parametrize("keeps", [False, True], ids=["unsynced lost", "unsynced kept"])
 def test_leader_killed_between_any_two_messages_of_a_ballot_leaves_one_result_and_every_vote(

@@ -66,6 +66,7 @@ def test_minority_says_no_quorum_within_two_seconds_of_any_question(leader_is_ki
     assert [had_quorum for _, had_quorum in commands].count(False) > 20
 
 
+@pytest.mark.fault("U7")
 def test_minority_labels_its_local_reads_with_a_growing_age() -> None:
     minority = Minority()
     stage = minority.stage
@@ -80,6 +81,7 @@ def test_minority_labels_its_local_reads_with_a_growing_age() -> None:
         assert later.age_seconds == pytest.approx(first.age_seconds + 5.0, abs=0.01)
 
 
+@pytest.mark.fault("L10")
 @pytest.mark.slow
 @pytest.mark.parametrize("leader_is_killed", [True, False], ids=["leader gone", "leader left"])
 def test_minority_never_elects_itself_and_leaves_the_term_alone(leader_is_killed: bool) -> None:

@@ -75,6 +75,7 @@ def test_the_last_vote_always_decides(policy: Policy) -> None:
                 assert result_if_certain(policy, electorate, *votes) is expected
 
 
+@pytest.mark.fault("C1")
 @pytest.mark.parametrize(
     ("votes", "status"),
     [
@@ -96,6 +97,7 @@ def test_two_accepts_of_five_are_no_acceptance_whatever_their_ratio() -> None:
     assert result_at_close(DEFAULT, 5, 2, 0, 1) is ProposalStatus.NO_CLEAR_MAJORITY
 
 
+@pytest.mark.fault("C2")
 def test_abstentions_make_the_quorum_and_weigh_in_the_ratio() -> None:
     assert result_at_close(DEFAULT, 5, 2, 0, 0) is ProposalStatus.NO_QUORUM
     assert result_at_close(DEFAULT, 7, 4, 0, 0) is ProposalStatus.ACCEPTED
@@ -110,6 +112,7 @@ def test_early_acceptance_needs_three_fifths_of_all_by_default() -> None:
             assert is_early == (5 * accepts >= 3 * electorate)
 
 
+@pytest.mark.fault("C3")
 def test_a_ratio_that_no_float_holds_is_exact() -> None:
     third = Policy(accept_numerator=10**15 + 1, accept_denominator=10**15 + 2)
     assert result_at_close(third, 4, 4, 0, 0) is ProposalStatus.ACCEPTED

@@ -27,6 +27,7 @@ def current(log: WrittenLog, barrier: str = "b", generation: int = 0) -> Generat
 # ---- meeting ---------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("B9")
 def test_the_first_arrival_makes_the_barrier_and_the_last_one_releases_it() -> None:
     log = WrittenLog()
     one, two, three = log.attached(3)
@@ -54,6 +55,7 @@ def test_the_first_arrival_makes_the_barrier_and_the_last_one_releases_it() -> N
     assert current(log) == current(log, generation=1) == released
 
 
+@pytest.mark.fault("B1")
 def test_an_agent_that_arrives_twice_counts_once() -> None:
     log = WrittenLog()
     one, two, three = log.attached(3)
@@ -84,6 +86,7 @@ def test_a_barrier_of_one_releases_at_once() -> None:
     assert told(log) == [(1, RELEASED, ("a1@p",))]
 
 
+@pytest.mark.fault("B7")
 def test_generations_count_from_one_and_the_next_may_differ() -> None:
     log = WrittenLog()
     one, two = log.attached(2)
@@ -134,6 +137,7 @@ def test_an_arrival_with_other_parameters_is_refused_and_both_are_named(
 # ---- naming a generation ---------------------------------------------------------------------
 
 
+@pytest.mark.fault("B6")
 def test_an_arrival_at_a_finished_generation_answers_with_it_and_begins_none() -> None:
     log = WrittenLog()
     one, two = log.attached(2)
@@ -169,6 +173,7 @@ def test_an_arrival_at_a_generation_that_is_not_there_is_refused(generation: int
 # ---- time ------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("B4")
 def test_a_generation_breaks_for_all_when_its_time_from_the_first_arrival_is_over() -> None:
     log = WrittenLog()
     one, two = log.attached(2)
@@ -211,6 +216,7 @@ def test_a_released_generation_has_no_timeout() -> None:
 # ---- departures ------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("B5")
 def test_the_departure_of_an_arrived_party_breaks_the_generation_by_default() -> None:
     log = WrittenLog()
     one, two, _ = log.attached(3)
@@ -300,6 +306,7 @@ def test_running_barriers_are_bounded_in_number() -> None:
     assert reason(log.arrive(one, "c", parties=1)) == ""
 
 
+@pytest.mark.fault("B12")
 def test_finished_generations_and_idle_barriers_are_forgotten_oldest_first() -> None:
     log = WrittenLog(Limits(closed_generations_max=2, closed_barriers_max=2))
     (one,) = log.attached(1)
@@ -337,6 +344,7 @@ def test_a_malformed_barrier_does_not_begin(barrier: str, parties: int, timeout:
 # ---- in any order ----------------------------------------------------------------------------
 
 
+@pytest.mark.fault("B8")
 @settings(max_examples=60)
 @given(st.lists(st.integers(1, 4), max_size=40), st.integers(1, 4))
 def test_a_generation_is_released_exactly_when_enough_different_agents_have_arrived(

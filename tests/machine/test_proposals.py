@@ -100,6 +100,7 @@ def test_an_electorate_below_the_minimum_is_refused_unless_the_group_is_all_of_i
     assert len(log.machine.find(ProposalQuery(ProposalId(""))).proposals) == opens
 
 
+@pytest.mark.fault("C11")
 def test_a_group_without_agents_has_no_electorate() -> None:
     log = WrittenLog()
     one, *_ = log.attached(3)
@@ -107,6 +108,7 @@ def test_a_group_without_agents_has_no_electorate() -> None:
     assert refused == Refused("no_electorate", "0 of 0 agents vote, 1 must")
 
 
+@pytest.mark.fault("C16")
 def test_the_same_id_with_equal_content_is_the_same_proposal_from_any_session() -> None:
     log, (one, two, _) = with_proposal(3)
     first = Committed(4, 1)
@@ -176,6 +178,7 @@ def test_what_is_as_large_as_allowed_opens() -> None:
 # ---- voting ----------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("C9")
 def test_a_vote_is_kept_with_its_confidence_its_rationale_and_its_place() -> None:
     log, (one, *_) = with_proposal(3)
     outcome = log.vote(one, REJECT, confidence=900, rationale="diverged")
@@ -185,6 +188,7 @@ def test_a_vote_is_kept_with_its_confidence_its_rationale_and_its_place() -> Non
     assert log.proposal().votes == (vote,)
 
 
+@pytest.mark.fault("C6")
 def test_the_session_decides_whose_vote_it_is() -> None:
     log, (one, *_) = with_proposal(3)
     log.close(one)
@@ -193,6 +197,7 @@ def test_the_session_decides_whose_vote_it_is() -> None:
     assert [vote.agent for vote in log.proposal().votes] == ["a1@p"]
 
 
+@pytest.mark.fault("C6")
 def test_a_restarted_agent_votes_once() -> None:
     log, (one, *_) = with_proposal(3)
     log.vote(one, ACCEPT)
@@ -203,6 +208,7 @@ def test_a_restarted_agent_votes_once() -> None:
     assert [vote.choice for vote in log.proposal().votes] == [ACCEPT]
 
 
+@pytest.mark.fault("C7")
 @pytest.mark.parametrize(
     "other", [{"choice": REJECT}, {"confidence": 1}, {"rationale": "on second thoughts"}]
 )
@@ -215,6 +221,7 @@ def test_the_first_vote_binds(other: dict[str, object]) -> None:
     assert log.proposal() == before
 
 
+@pytest.mark.fault("C12")
 def test_who_came_after_the_opening_has_no_vote() -> None:
     log, _ = with_proposal(3)
     log.attach("late", session=9)
@@ -222,6 +229,7 @@ def test_who_came_after_the_opening_has_no_vote() -> None:
     assert log.proposal().votes == ()
 
 
+@pytest.mark.fault("C12")
 def test_who_left_after_the_opening_is_outstanding_and_shrinks_nothing() -> None:
     log, (one, two, three, four, _) = with_proposal(5)
     log.depart(5)
@@ -242,6 +250,7 @@ def test_a_cast_vote_stays_when_its_agent_leaves() -> None:
     assert log.status() is ACCEPTED
 
 
+@pytest.mark.fault("C5")
 def test_unknown_closed_ineligible_and_conflicting_votes_are_told_apart() -> None:
     log, (one, two, three) = with_proposal(3)
     log.attach("late", session=9)
@@ -266,6 +275,7 @@ def test_a_counted_vote_that_is_repeated_after_the_close_is_no_error() -> None:
     assert log.proposal() == before
 
 
+@pytest.mark.fault("C8")
 @pytest.mark.parametrize(
     ("malformed", "why"),
     [
@@ -309,6 +319,7 @@ def test_a_lone_voter_of_a_lone_group_decides_at_once() -> None:
     assert log.status() is REJECTED
 
 
+@pytest.mark.fault("C4")
 @pytest.mark.parametrize(
     ("choices", "status"),
     [
@@ -398,6 +409,7 @@ def accept(log: WrittenLog, proposal: str) -> None:
         log.vote(SessionId(number), ACCEPT, proposal)
 
 
+@pytest.mark.fault("C15")
 def test_of_two_proposals_on_one_version_the_second_is_in_conflict() -> None:
     log = WrittenLog()
     one, two, _ = log.attached(3)

@@ -30,6 +30,7 @@ def is_above(left: Candidate, right: Candidate) -> bool:
     return order_key(*left) < order_key(*right)
 
 
+@pytest.mark.fault("L6")
 @given(candidates, candidates, candidates)
 def test_the_order_is_total(a: Candidate, b: Candidate, c: Candidate) -> None:
     """§4: processes are numbered: of any two exactly one is higher, and there is no cycle."""
@@ -40,6 +41,7 @@ def test_the_order_is_total(a: Candidate, b: Candidate, c: Candidate) -> None:
         assert is_above(a, c)
 
 
+@pytest.mark.fault("L1")
 @given(candidates, candidates)
 def test_the_log_outranks_every_preference(a: Candidate, b: Candidate) -> None:
     """Raft §5.4.1 comes first: who could not be elected is never preferred."""
@@ -208,6 +210,7 @@ def test_a_lower_candidate_is_answered_ok_and_the_higher_stands_at_once() -> Non
     assert group.leader() == C
 
 
+@pytest.mark.fault("L7")
 def test_nobody_stands_while_a_leader_is_heard() -> None:
     """Here the algorithm is not followed: a higher process that comes back does not bully."""
     group = bullies(3, c=9)
@@ -247,6 +250,7 @@ def test_preference_delays_an_election_at_most_once() -> None:
     assert len(oks) <= 1
 
 
+@pytest.mark.fault("L5")
 def test_an_election_goes_on_when_the_higher_one_dies_after_its_ok() -> None:
     """§4: who was answered waits for the coordinator, and starts again if none comes."""
     group = bullies(3, a=1, c=9)

@@ -76,6 +76,7 @@ def test_a_leader_of_an_older_term_is_told_the_newer_one(message: Message) -> No
     assert isinstance(answer.message, HeartbeatReply) or not answer.message.success
 
 
+@pytest.mark.fault("L12")
 def test_terms_survive_a_restart_of_everybody() -> None:
     """§5.1, figure 2: currentTerm and votedFor are persistent: no old term is used again."""
     world = World(3)
@@ -162,6 +163,7 @@ def test_a_vote_asked_again_is_given_again() -> None:
     ] * 2
 
 
+@pytest.mark.fault("L12")
 def test_a_vote_survives_a_restart() -> None:
     """§5.2, figure 2: votedFor is stored before the answer: nobody votes twice in a term."""
     world = World(3)
@@ -221,6 +223,7 @@ def test_a_candidate_ignores_a_leader_of_an_older_term() -> None:
     assert world.under_way(AppendReply)[0].message == AppendReply(0, 2, False, 0, 1)
 
 
+@pytest.mark.fault("L3")
 def test_a_split_vote_ends_with_a_new_term() -> None:
     """§5.2: "each candidate will time out and start a new election by incrementing its term"."""
     world = World(4)
@@ -302,6 +305,7 @@ def _is_pre(message: Message) -> bool:
     return isinstance(message, VoteRequest | VoteReply) and message.pre
 
 
+@pytest.mark.fault("L4")
 def test_only_voters_stand_and_only_voters_count() -> None:
     """Thesis §4.2.1: servers that are no members of the configuration do not count to majorities,
     and start no elections."""
@@ -345,6 +349,7 @@ def test_only_a_candidate_with_an_up_to_date_log_is_voted_for(
     assert reply.granted is granted
 
 
+@pytest.mark.fault("L8")
 def test_score_never_outranks_the_log() -> None:
     """§5.4.1: nothing but the log decides whether a vote may be given."""
     world = World(3, logs={B: written(1, 1)})

@@ -106,6 +106,7 @@ def test_a_leader_that_is_silent_for_the_election_timeout_is_heard_no_more() -> 
     assert world.under_way(VoteReply, B, C)[0].message == VoteReply(0, 3, True, False, False)
 
 
+@pytest.mark.fault("L2")
 def test_a_leader_without_its_quorum_steps_down() -> None:
     """Thesis §6.2: a leader steps down if an election timeout passes without a successful round of
     heartbeats to a majority of its cluster."""

@@ -43,6 +43,7 @@ def held(site: Site, name: str = "x") -> Variable:
     return found
 
 
+@pytest.mark.fault("V1")
 def test_v1_every_write_has_a_dot_of_its_own_and_is_durable_before_it_is_sent() -> None:
     network = settled(2)
     first, second = network.sites
@@ -58,6 +59,7 @@ def test_v1_every_write_has_a_dot_of_its_own_and_is_durable_before_it_is_sent() 
     assert shown(second) == b"3"
 
 
+@pytest.mark.fault("V2")
 def test_v2_a_write_of_one_variable_makes_no_other_older() -> None:
     network = settled(2)
     first, second = network.sites
@@ -69,6 +71,7 @@ def test_v2_a_write_of_one_variable_makes_no_other_older() -> None:
     assert [actor for actor, _ in held(first, "y").context] == [second.peer]
 
 
+@pytest.mark.fault("V3")
 def test_v3_a_receiver_joins_clocks_and_keeps_its_own_part() -> None:
     network = settled(2)
     first, second = network.sites
@@ -81,6 +84,7 @@ def test_v3_a_receiver_joins_clocks_and_keeps_its_own_part() -> None:
     assert dominates(held(second).context, held(first).context)
 
 
+@pytest.mark.fault("V4")
 def test_v4_older_equal_and_concurrent_pushes_are_all_acknowledged() -> None:
     network = settled(2)
     first, second = network.sites
@@ -105,6 +109,7 @@ def test_v4_older_equal_and_concurrent_pushes_are_all_acknowledged() -> None:
     ]
 
 
+@pytest.mark.fault("V5")
 def test_v5_a_wait_ends_by_deadline_and_late_or_foreign_acknowledgements_are_ignored() -> None:
     network = settled(4)
     first, second, third, fourth = network.sites
@@ -125,6 +130,7 @@ def test_v5_a_wait_ends_by_deadline_and_late_or_foreign_acknowledgements_are_ign
     assert first.acknowledged(token) == answer
 
 
+@pytest.mark.fault("V6")
 def test_v6_a_conflict_comes_to_the_same_value_everywhere_and_its_clock_dominates_both() -> None:
     network = settled(3)
     first, second, third = network.sites
@@ -138,6 +144,7 @@ def test_v6_a_conflict_comes_to_the_same_value_everywhere_and_its_clock_dominate
         assert all(dominates(held(site).context, context) for context in contexts)
 
 
+@pytest.mark.fault("V7")
 def test_v7_a_version_is_the_dot_of_its_write() -> None:
     network = settled(2)
     first = network.sites[0]
@@ -146,6 +153,7 @@ def test_v7_a_version_is_the_dot_of_its_write() -> None:
     assert held(first).context == ((sibling.actor, sibling.counter),)
 
 
+@pytest.mark.fault("V8")
 def test_v8_no_counter_comes_again_after_a_restart_and_entries_are_of_peers_not_lives() -> None:
     network = settled(2)
     first, second = network.sites
@@ -165,6 +173,7 @@ def test_v8_no_counter_comes_again_after_a_restart_and_entries_are_of_peers_not_
     assert network.is_even()
 
 
+@pytest.mark.fault("V9")
 def test_v9_one_lost_push_is_made_good_by_gossip_and_a_newcomer_is_given_everything() -> None:
     network = settled(3)
     first, second, third = network.sites
@@ -177,6 +186,7 @@ def test_v9_one_lost_push_is_made_good_by_gossip_and_a_newcomer_is_given_everyth
     assert third.core.ready
 
 
+@pytest.mark.fault("V10")
 def test_v10_nothing_is_acknowledged_that_a_power_cut_can_take_back() -> None:
     network = settled(2)
     first, second = network.sites
@@ -194,6 +204,7 @@ def test_v10_nothing_is_acknowledged_that_a_power_cut_can_take_back() -> None:
     assert second.values("x") == [b"1"]
 
 
+@pytest.mark.fault("V11")
 def test_v11_listeners_are_told_by_an_effect_after_the_state_is_durable() -> None:
     network = settled(2)
     first, second = network.sites
@@ -205,6 +216,7 @@ def test_v11_listeners_are_told_by_an_effect_after_the_state_is_durable() -> Non
     assert second.changes == [VariableChanged((held(second),), first.peer)]
 
 
+@pytest.mark.fault("V12")
 def test_v12_a_deleted_variable_stays_deleted_for_those_who_held_it() -> None:
     network = settled(3)
     first, second, third = network.sites
@@ -219,6 +231,7 @@ def test_v12_a_deleted_variable_stays_deleted_for_those_who_held_it() -> None:
     assert all(shown(site) is ABSENT for site in network.sites)
 
 
+@pytest.mark.fault("V13")
 def test_v13_a_variable_has_one_policy_and_what_is_decided_by_vote_is_none_of_them() -> None:
     network = settled(2)
     first, second = network.sites
@@ -233,6 +246,7 @@ def test_v13_a_variable_has_one_policy_and_what_is_decided_by_vote_is_none_of_th
     assert shown(second) == b"1"
 
 
+@pytest.mark.fault("V14")
 def test_v14_a_writer_holds_its_own_write_and_sees_that_another_was_concurrent() -> None:
     network = settled(2)
     first, second = network.sites
@@ -244,6 +258,7 @@ def test_v14_a_writer_holds_its_own_write_and_sees_that_another_was_concurrent()
     assert first.values("x") == second.values("x") == [b"1", b"2"]
 
 
+@pytest.mark.fault("V15")
 def test_v15_values_are_bounded_where_they_are_written_and_where_they_arrive() -> None:
     network = settled(2, Limits(value_bytes_max=100))
     first, second = network.sites

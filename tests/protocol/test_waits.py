@@ -285,6 +285,7 @@ def test_a_cancelled_read_is_neither_asked_for_nor_answered() -> None:
 # ---- proposals and generations ---------------------------------------------------------------
 
 
+@pytest.mark.fault("B3")
 def test_what_has_ended_is_answered_at_once() -> None:
     desk = Desk()
     desk.proposals["one"] = ProposalStatus.REJECTED
@@ -297,6 +298,7 @@ def test_what_has_ended_is_answered_at_once() -> None:
     assert len(desk.waits) == 0
 
 
+@pytest.mark.fault("B13")
 def test_what_runs_or_is_unknown_is_waited_for() -> None:
     desk = Desk()
     desk.proposals["one"] = ProposalStatus.OPEN
@@ -312,6 +314,7 @@ def test_what_runs_or_is_unknown_is_waited_for() -> None:
     assert answer.proposals[0].status is ProposalStatus.ACCEPTED
 
 
+@pytest.mark.fault("B10")
 def test_an_end_is_told_to_all_who_wait_for_it_and_nobody_else() -> None:
     desk = Desk()
     for token, number in [(1, 1), (2, 1), (3, 2)]:

@@ -193,6 +193,7 @@ def test_a_blocked_application_does_not_stop_the_peer() -> None:
     with_thread(node, story)
 
 
+@pytest.mark.fault("U6")
 def test_events_for_a_blocked_listener_are_bounded_and_the_loss_is_told() -> None:
     node = FakeNode()
     done = threading.Event()

@@ -22,6 +22,7 @@ GROUPS = 20
 SEEDS_PER_GROUP = 4
 
 
+@pytest.mark.fault("U10")
 @pytest.mark.slow
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_no_rule_is_broken_and_every_run_settles(group: int) -> None:

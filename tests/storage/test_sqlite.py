@@ -139,6 +139,7 @@ def test_a_folder_whose_making_was_interrupted_is_made_anew(tmp_path: Path) -> N
 # ---- crashes -----------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("U8")
 @pytest.mark.slow
 def test_a_kill_after_any_write_leaves_exactly_what_was_written(tmp_path: Path) -> None:
     live = Folder(tmp_path / "live")
