@@ -35,6 +35,9 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     """A member that answered nothing for this long is dead."""
     departure_grace_seconds: float = 2.0
     """How long after its death the agents of a peer keep what they hold."""
+    restart_grace_seconds: float = 5.0
+    """How long after its peer has restarted an agent may come back to what it held. As good as
+    every client of a daemon is back within a second; a busy machine takes longer."""
     greet_interval_seconds: float = 0.3
     """An address that does not answer is greeted again after this, doubling up to the maximum."""
     greet_interval_seconds_max: float = 3.0

@@ -7,6 +7,7 @@ from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.attached import AttachedBackend
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.joining import START_SECONDS, Joining, joined
+from mabeam_p2p.api.leases import LEASE_SECONDS
 from mabeam_p2p.api.session import profile_of
 
 
@@ -21,6 +22,7 @@ def connect(
     participates_in_consensus: bool = True,
     eligible: bool = True,
     vote_manually: bool = False,
+    lease: float | None = LEASE_SECONDS,
     timeout: float | None = START_SECONDS,
 ) -> Joining:
     """Attach an agent called `name` to a daemon of this host.
@@ -30,10 +32,15 @@ def connect(
     path or a peer's name; None takes `$MABEAM_ADDR`, or the first daemon of the cluster that
     answers.
     name: None speaks for the daemon's own agent, which may propose, vote, write and read, and meets
-    at no barrier. If the daemon goes away the agent attaches again by itself. timeout: seconds to
-    wait until a cluster exists and knows the agent.
+    at no barrier. If the daemon goes away the agent attaches again by itself, with its session if
+    that comes about in time. lease: seconds after which the cluster gives up an agent that says
+    nothing, and releases what it holds; the agent speaks up by itself on this loop, so that a loop
+    which is blocked for longer loses them: run long work in a thread (`asyncio.to_thread`), or take
+    a longer one. None: nothing but the end of this process or of the daemon ends it. timeout:
+    seconds to wait until a cluster exists and knows the agent.
 
-    Raises DaemonNotRunning, ConfigError, MabeamTimeout, NameTaken, PeerRefused.
+    Raises DaemonNotRunning, ConfigError, InvalidName, InvalidValue, MabeamTimeout, NameTaken,
+    PeerRefused.
     """
 
     async def begin() -> Agent:
@@ -41,7 +48,9 @@ def connect(
         profile = None
         if name:
             member_of = (group, *groups) if group else tuple(groups)
-            profile = profile_of(name, member_of, capabilities, participates_in_consensus, eligible)
+            profile = profile_of(
+                name, member_of, capabilities, participates_in_consensus, eligible, lease
+            )
         backend = AttachedBackend(name or "", cluster=config.cluster, addr=addr)
         attachment = Attachment(backend, begin=backend.open)
         try:

@@ -60,13 +60,16 @@ class Peer:
         participates_in_consensus: bool = True,
         eligible: bool = True,
         vote_manually: bool = False,
+        lease: float | None = None,
         timeout: float | None = START_SECONDS,
     ) -> Agent:
         """An agent `name@peer`; returns when the cluster knows it.
 
-        timeout: seconds to wait for a cluster. Raises MabeamTimeout, NameTaken, PeerRefused.
+        lease: as of `connect`; None leaves it to the cluster to notice this peer's end. timeout:
+        seconds to wait for a cluster. Raises InvalidName, InvalidValue, MabeamTimeout, NameTaken,
+        PeerRefused.
         """
-        profile = profile_of(name, groups, capabilities, participates_in_consensus, eligible)
+        profile = profile_of(name, groups, capabilities, participates_in_consensus, eligible, lease)
         agent = await joined(self._running, profile, timeout=timeout, vote_manually=vote_manually)
         self._agents.append(agent)
         return agent
@@ -126,6 +129,7 @@ def join(
     capabilities: Mapping[str, int] | None = None,
     participates_in_consensus: bool | None = None,
     eligible: bool | None = None,
+    lease: float | None = None,
     timeout: float | None = START_SECONDS,
 ) -> Joining:
     """Become a peer of this process with one agent, both called `name`.
@@ -133,8 +137,8 @@ def join(
     Use it as `async with join(...) as agent`, or `agent = await join(...)` and `await
     agent.close()`. What is not given comes from the environment, files and the built-in values;
     `Peer` takes a whole Config. group: the agent's, beside `all`. data_dir: None takes the user's
-    state folder, ":memory:" keeps nothing. timeout: seconds to wait until a cluster exists and
-    knows the agent.
+    state folder, ":memory:" keeps nothing. lease: as of `connect`; None leaves it to the cluster to
+    notice this peer's end. timeout: seconds to wait until a cluster exists and knows the agent.
 
     Raises ConfigError, AddressError, StorageError, MabeamTimeout, NameTaken, PeerRefused.
     """
@@ -152,22 +156,33 @@ def join(
         "eligible": eligible,
     }
 
-    async def begin() -> Agent:
-        peer = Peer(settings.load(given).config)
-        try:
-            await peer.start()
-            agent = await peer.agent(
-                name,
-                groups=() if group is None else (group,),
-                capabilities=capabilities,
-                participates_in_consensus=peer.config.participates_in_consensus,
-                eligible=peer.config.eligible,
-                timeout=timeout,
-            )
-        except BaseException:
-            await peer.close()
-            raise
-        agent.on_close = peer.close
-        return agent
+    return Joining(partial(_begin, name, given, group, capabilities, lease, timeout))
 
-    return Joining(begin)
+
+async def _begin(
+    name: str,
+    given: Mapping[str, object],
+    group: str | None,
+    capabilities: Mapping[str, int] | None,
+    lease: float | None,
+    timeout: float | None,
+) -> Agent:
+    """A peer of its own for one agent of the same name, which takes it along at its end."""
+    config = settings.load(given).config
+    peer = Peer(config)
+    try:
+        await peer.start()
+        agent = await peer.agent(
+            name,
+            groups=() if group is None else (group,),
+            capabilities=capabilities,
+            participates_in_consensus=config.participates_in_consensus,
+            eligible=config.eligible,
+            lease=lease,
+            timeout=timeout,
+        )
+    except BaseException:
+        await peer.close()
+        raise
+    agent.on_close = peer.close
+    return agent

@@ -5,9 +5,12 @@
    forgets the outcomes of older ones.
 3. A command whose outcome is unknown is sent again under the same number until its time is up;
    only then is the outcome unknown to the caller.
-4. When the log has ended the session, because its peer was away for too long, another one is
-   opened by itself. Commands that were sent under the old one are not sent under the new one.
-5. The session 0 is the voice of a daemon's own agent: nothing is opened or numbered here.
+4. When the way to the peer was lost, as by a daemon's restart, the session goes on: it is opened
+   again under its id, its numbers count on, and what was under way is sent again under its numbers.
+5. When the log has ended the session, because its peer was away or it was silent for too long,
+   another one is opened by itself. Commands that were sent under the old one are not sent under
+   the new one.
+6. The session 0 is the voice of a daemon's own agent: nothing is opened or numbered here.
 """
 
 import asyncio
@@ -21,7 +24,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from msgspec import Struct, structs
 
 from mabeam_p2p.api.attachment import Attachment
-from mabeam_p2p.commands import AnyCommand, CloseSession, OpenSession
+from mabeam_p2p.api.leases import Lease, lease_microseconds
+from mabeam_p2p.commands import AnyCommand, CloseSession, KeepAlive, OpenSession
 from mabeam_p2p.errors import (
     Closed,
     DaemonNotRunning,
@@ -60,11 +64,13 @@ class Profile(Struct, frozen=True):
     participates: bool = True
     eligible: bool = True
     capabilities: tuple[tuple[str, int], ...] = ()
+    lease: int = 0
+    """Microseconds; 0: none."""
 
 
 class Session:
     """See the module. `profile` says what the agent is; None is session 0. `renewed` is awaited
-    after each opening but the first."""
+    after each opening but the first, whether it is still the same session or another one."""
 
     def __init__(
         self,
@@ -81,6 +87,13 @@ class Session:
         self._under_way: dict[int, None] = {}
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._renewal: asyncio.Task[None] | None = None
+        self._is_renewal_due = False
+        """Whether something was lost since the renewal last began an attempt."""
+        self._is_ended = True
+        """Whether the log knows no session of this id, or none any more."""
+        self._lease: Lease | None = None
+        if profile is not None and profile.lease:
+            self._lease = Lease(profile.lease / 1_000_000, self._keep_alive)
         self._trouble: MabeamError | None = None
         """What keeps the session from being opened again."""
         self._is_closed = False
@@ -89,10 +102,10 @@ class Session:
     # ---- life ------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Begin; wait until the log has it. The caller bounds the time.
+        """Begin, or go on; wait until the log has it. The caller bounds the time.
 
-        Raises NameTaken if the name is still held after a dead peer's agents would be gone, and
-        other Rejected errors.
+        Raises NameTaken if the name is still held after a dead peer's agents would be gone, other
+        Rejected errors, and DaemonNotRunning: then it may be tried again.
         """
         timing = self._attachment.timing
         loop = asyncio.get_running_loop()
@@ -101,26 +114,27 @@ class Session:
         pause = RETRY_SECONDS
         command = await self._begin()
         while command is not None:
-            answer, _ = await self._send(command, math.inf)
+            sent_at = loop.time()
+            answer, _ = await self._send(command, math.inf, is_opening=True)
             if isinstance(answer, Committed):
-                self._trouble = None
+                self._opened_at(sent_at)
                 return
             error = self._attachment.error(answer, self._purpose)
-            # Certainly not done, so the same session can be asked for again; another one would need
-            # another greeting, at a daemon that still holds the name for this one.
-            # No quorum: the cluster has not formed yet, or has no leader now. A name may be held by
-            # a session that is about to end, as that of this agent's own process before it.
+            # What the log has refused stays refused, and what it has ended, ended: it takes another
+            # id. A name may be held by a session that is about to end, as that of this agent's own
+            # process before it.
+            is_ended = isinstance(answer, Refused) and answer.reason == "unknown_session"
             is_held = isinstance(error, NameTaken) and loop.time() + pause <= give_up
-            if not (is_held or isinstance(error, NoQuorum | Overloaded)):
+            self._is_ended = self._is_ended or isinstance(answer, Refused)
+            # Certainly not done, so the same session can be asked for again. No quorum: the cluster
+            # has not formed yet, or has no leader now.
+            if not (is_ended or is_held or isinstance(error, NoQuorum | Overloaded)):
                 raise error
             self._trouble = error
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
-            if is_held:
-                # What the log has refused stays refused: it takes another session. While a daemon
-                # still holds the name for the connection before, there is none to be had.
-                with contextlib.suppress(NameTaken):
-                    command = await self._begin()
+            if isinstance(answer, Refused):
+                command = await self._begin_anew(give_up)
         self._trouble = None
 
     async def close(self) -> None:
@@ -133,11 +147,15 @@ class Session:
                 await self.ask(command, CLOSE_SECONDS)
         self._is_closed = True
         self._end_listening()
+        if self._lease is not None:
+            self._lease.end()
         if self._renewal is not None:
             self._renewal.cancel()
 
     def renew(self) -> asyncio.Task[None]:
-        """Open another session, as soon as it can be. One at a time."""
+        """Open the session again, or another one if it has ended, as soon as it can be. One at a
+        time."""
+        self._is_renewal_due = True
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.create_task(self._renew(), name="renew session")
         return self._renewal
@@ -169,6 +187,7 @@ class Session:
                 return Failed("overloaded", f"{len(self._under_way)} commands are under way")
             session = self.id
             stamped = structs.replace(command, session=session, sequence=number)
+            sent_at = asyncio.get_running_loop().time()
             try:
                 answer, is_first = await self._send(stamped, deadline)
             except DaemonNotRunning:
@@ -177,7 +196,11 @@ class Session:
                 continue
             finally:
                 self._release(session, number)
+            if self._lease is not None and isinstance(answer, Committed) and session == self.id:
+                self._lease.renewed(sent_at)
             is_ended = isinstance(answer, Refused) and answer.reason == "unknown_session"
+            if is_ended and session == self.id:
+                self._is_ended = True
             # What was to be closed needs no other session.
             is_final = isinstance(command, CloseSession) or self._left(deadline) <= 0
             if not is_ended or is_final:
@@ -208,9 +231,12 @@ class Session:
                 "since the cluster had lost it; nothing was done: try again"
             )
 
-    async def _send(self, command: AnyCommand, deadline: float) -> tuple[Answer, bool]:
+    async def _send(
+        self, command: AnyCommand, deadline: float, *, is_opening: bool = False
+    ) -> tuple[Answer, bool]:
         """Send until the outcome is known or the time is up. Also: whether nothing but the last
-        sending can have had an effect."""
+        sending can have had an effect. Raises DaemonNotRunning if nothing was sent, and always if
+        it opens the session: a daemon must be greeted first."""
         is_first = True
         pause = RETRY_SECONDS
         while True:
@@ -218,7 +244,7 @@ class Session:
             try:
                 answer = await self._attachment.ask(Submit(command, left), left)
             except DaemonNotRunning as error:
-                if is_first:
+                if is_first or is_opening:
                     raise
                 answer = Failed("unknown", str(error))
             match answer:
@@ -268,20 +294,25 @@ class Session:
     # ---- opening ---------------------------------------------------------------------------
 
     async def _begin(self) -> OpenSession | None:
-        """What opens a session of a new id; None for session 0, which needs no opening."""
+        """Greet the peer; return what opens the session, under a new id if the one before has
+        ended. None for session 0, which needs no opening."""
         profile = self._profile
         if profile is None:
             await self._attachment.begin(CLUSTER_SESSION)
             return None
-        session = SessionId(secrets.randbelow(INTEGER_MAX) + 1)
-        epoch = await self._attachment.begin(session)
-        # From here on: closing must end what may have been opened.
-        self.id = session
-        self._last = 1
-        self._under_way.clear()
+        if self._is_ended:
+            session = SessionId(secrets.randbelow(INTEGER_MAX) + 1)
+            epoch = await self._attachment.begin(session)
+            # From here on: closing must end what may have been opened.
+            self.id = session
+            self._is_ended = False
+            self._last = 1
+            self._under_way.clear()
+        else:
+            epoch = await self._attachment.begin(self.id)
         backend = self._attachment.backend
         return OpenSession(
-            session,
+            self.id,
             1,
             agent_id(profile.name, backend.peer_name),
             backend.peer,
@@ -290,29 +321,51 @@ class Session:
             profile.participates,
             profile.eligible,
             profile.capabilities,
+            profile.lease,
         )
+
+    async def _begin_anew(self, give_up: float) -> OpenSession | None:
+        """As `_begin`, for another id: a daemon may have to notice first that the connection before
+        has ended."""
+        while True:
+            try:
+                return await self._begin()
+            except NameTaken:
+                if asyncio.get_running_loop().time() > give_up:
+                    raise
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _opened_at(self, sent_at: float) -> None:
+        self._trouble = None
+        if self._lease is not None:
+            self._lease.renewed(sent_at)
+            self._lease.keep()
+
+    async def _keep_alive(self, seconds: float) -> None:
+        await self.ask(KeepAlive(self.id, 0), seconds)
 
     async def _renew(self) -> None:
         pause = RETRY_SECONDS
-        while not self._is_closed:
+        while self._is_renewal_due and not self._is_closed:
+            self._is_renewal_due = False
             try:
                 await self.open()
                 await self._renewed()
             except (DaemonNotRunning, NameTaken) as error:
                 # The daemon may be about to come back, or to notice that the connection is lost.
                 self._trouble = error
+                self._is_renewal_due = True
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, RETRY_SECONDS_MAX)
             except MabeamError as error:
                 # Whoever asks next hears why; there is nobody else to tell.
                 _log.warning("the session of an agent cannot be opened again: %s", error)
                 return
-            else:
-                return
 
     def _on_event(self, event: Event) -> None:
         is_ours = isinstance(event, AgentLeft) and event.agent.session == self.id
         if is_ours and not self._is_closed and self._profile is not None:
+            self._is_ended = True
             self.renew()
 
 
@@ -322,8 +375,9 @@ def profile_of(
     capabilities: Mapping[str, int] | None,
     participates: bool,
     eligible: bool,
+    lease: float | None = None,
 ) -> Profile:
-    """Raises InvalidName."""
+    """lease: seconds, None for none. Raises InvalidName, InvalidValue."""
     check_name(name, "agent's name")
     if isinstance(groups, str):
         raise InvalidName(f"groups {groups!r} is one text: give a list, as [{groups!r}]")
@@ -331,4 +385,4 @@ def profile_of(
     amounts = tuple(sorted((capabilities or {}).items()))
     for capability, _ in amounts:
         check_name(capability, "capability")
-    return Profile(name, unique, participates, eligible, amounts)
+    return Profile(name, unique, participates, eligible, amounts, lease_microseconds(lease))

@@ -6,6 +6,7 @@ from types import TracebackType
 from mabeam_p2p.api import connecting
 from mabeam_p2p.api import peer as peers
 from mabeam_p2p.api.joining import START_SECONDS
+from mabeam_p2p.api.leases import LEASE_SECONDS
 from mabeam_p2p.api.results import Member, PeerStatus
 from mabeam_p2p.blocking.agent import Agent
 from mabeam_p2p.blocking.loop import LOOP
@@ -37,6 +38,7 @@ class Peer:
         participates_in_consensus: bool = True,
         eligible: bool = True,
         vote_manually: bool = False,
+        lease: float | None = None,
         timeout: float | None = START_SECONDS,
     ) -> Agent:
         own = self._own.agent(
@@ -46,6 +48,7 @@ class Peer:
             participates_in_consensus=participates_in_consensus,
             eligible=eligible,
             vote_manually=vote_manually,
+            lease=lease,
             timeout=timeout,
         )
         return Agent(LOOP.run(own))
@@ -87,6 +90,7 @@ def join(
     capabilities: Mapping[str, int] | None = None,
     participates_in_consensus: bool | None = None,
     eligible: bool | None = None,
+    lease: float | None = None,
     timeout: float | None = START_SECONDS,
 ) -> Agent:
     """As `mabeam_p2p.join`: `agent = join(...)`, or `with join(...) as agent`."""
@@ -104,6 +108,7 @@ def join(
         capabilities=capabilities,
         participates_in_consensus=participates_in_consensus,
         eligible=eligible,
+        lease=lease,
         timeout=timeout,
     )
     return Agent(LOOP.run(joining.__aenter__()))
@@ -120,9 +125,11 @@ def connect(
     participates_in_consensus: bool = True,
     eligible: bool = True,
     vote_manually: bool = False,
+    lease: float | None = LEASE_SECONDS,
     timeout: float | None = START_SECONDS,
 ) -> Agent:
-    """As `mabeam_p2p.connect`: `agent = connect(...)`, or `with connect(...) as agent`."""
+    """As `mabeam_p2p.connect`: `agent = connect(...)`, or `with connect(...) as agent`. The lease
+    is kept on a thread of its own, which the caller's work does not block."""
     joining = connecting.connect(
         name,
         cluster=cluster,
@@ -133,6 +140,7 @@ def connect(
         participates_in_consensus=participates_in_consensus,
         eligible=eligible,
         vote_manually=vote_manually,
+        lease=lease,
         timeout=timeout,
     )
     return Agent(LOOP.run(joining.__aenter__()))

@@ -6,7 +6,8 @@ bounded in `outgoing`; no client can slow another.
 
 1. A name belongs to one connection at a time; a second one that greets with it is refused.
 2. The session of a connection that has ended is closed in the log. That is tried until the cluster
-   says yes or no; then the agent can open another one.
+   says yes or no; then the agent can open another one. It does not go on meanwhile: nobody greets
+   with it. A daemon that has restarted knows of no connection before: there, sessions go on.
 3. `Leave` ends the daemon, after the peer has said goodbye to its cluster.
 """
 
@@ -114,6 +115,8 @@ class Server:
                 f"an agent named {greet.name!r} is attached to peer {backend.peer_name} already: "
                 "take another name",
             )
+        if greet.session in self._closings:
+            return Goodbye("name", f"the session of {agent} is being closed: try again")
         client.admission = Admission(agent, greet.session, backend.peer, self._epoch)
         return Welcome(LOCAL_VERSION, backend.peer, backend.peer_name, backend.cluster, self._epoch)
 

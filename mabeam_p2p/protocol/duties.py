@@ -56,7 +56,7 @@ class Duties:
                 continue
             since = self._gone_since.get((peer, epoch), now)
             gone[peer, epoch] = since
-            if reason == "left" or now - since >= self._timing.departure_grace_seconds:
+            if now - since >= self._grace(reason):
                 commands.append(DepartPeer(CLUSTER_SESSION, 0, peer, epoch, reason))
                 gone[peer, epoch] = now
         self._gone_since = gone
@@ -71,6 +71,16 @@ class Duties:
         if member.state is MemberState.LEFT:
             return "left"
         return "dead" if member.state is MemberState.DEAD else ""
+
+    def _grace(self, reason: str) -> float:
+        """Who has left will not come back; those whose peer has restarted are about to."""
+        match reason:
+            case "left":
+                return 0.0
+            case "restarted":
+                return self._timing.restart_grace_seconds
+            case _:
+                return self._timing.departure_grace_seconds
 
     def next_deadline(self, deadline: int | None, clock: int, now: float) -> float:
         """When there is something to do, in monotonic seconds."""

@@ -262,7 +262,7 @@ def _draw_faults(random: Random, unit: int) -> Faults:
 
 def draw_timing(random: Random, election: float) -> Timing:
     """All durations in proportion to the election timeout, in seconds."""
-    return Timing(
+    timing = Timing(
         heartbeat_seconds=election / random.choice((3, 4, 8)),
         election_timeout_seconds=election,
         candidacy_step_seconds=election * random.choice((0.05, 0.2, 0.5)),
@@ -281,6 +281,7 @@ def draw_timing(random: Random, election: float) -> Timing:
         proposal_timeout_seconds=election * 10,
         barrier_timeout_seconds=election * 10,
     )
+    return replace(timing, restart_grace_seconds=timing.departure_grace_seconds * 2)
 
 
 def draw_limits(random: Random) -> Limits:

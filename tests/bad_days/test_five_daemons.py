@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import pytest
 
 from mabeam_p2p import Agent, MabeamError, NoQuorum, Vote, connect
-from tests.cli.daemons import Daemon, House, house
+from tests.bad_days.fleet import Fleet
+from tests.cli.daemons import house
 from tests.eventually import eventually
 from tests.in_loop import in_loop
-from tools.children import free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -19,40 +19,10 @@ NAMES = ("ant", "bee", "cow", "dog", "eel")
 GROUP = "lab"
 
 
-class Five:
-    """Five daemons, each at an address and on a folder that outlive it."""
-
-    def __init__(self, place: House) -> None:
-        self._place = place
-        self._addresses = [f"127.0.0.1:{port}" for port in free_ports(len(NAMES))]
-        self._running: dict[str, Daemon] = {}
-
-    def start(self, *names: str) -> None:
-        """Return once each of these is ready."""
-        seeds = [word for address in self._addresses for word in ("--seed", address)]
-        for name in names:
-            listen = self._addresses[NAMES.index(name)]
-            flags = ("--expect", "5", "--listen", listen, *seeds)
-            self._running[name] = self._place.start(*flags, name=name)
-        for name in names:
-            told = [self._running[name].line()["event"] for _ in range(2)]
-            assert told == ["listening", "ready"]
-
-    def signal(self, name: str, number: signal.Signals) -> None:
-        self._running[name].signal(number)
-
-    def kill(self, *names: str) -> None:
-        """With nothing between the first and the last but the system calls."""
-        for name in names:
-            self._running[name].signal(signal.SIGKILL)
-        for name in names:
-            self._running.pop(name).wait()
-
-
 @pytest.fixture
-def five() -> Iterator[Five]:
+def five() -> Iterator[Fleet]:
     with house() as place:
-        cluster = Five(place)
+        cluster = Fleet(place, *NAMES)
         cluster.start(*NAMES)
         yield cluster
 
@@ -79,7 +49,7 @@ async def write(agent: Agent, acknowledged: list[str]) -> None:
 
 
 @in_loop
-async def test_five_killed_at_once_have_lost_nothing_acknowledged(five: Five) -> None:
+async def test_five_killed_at_once_have_lost_nothing_acknowledged(five: Fleet) -> None:
     acknowledged: list[str] = []
     async with attached(*NAMES) as agents:
         decision = await agents[0].group(GROUP).propose("rate", 0.5, rationale="a good day")
@@ -104,7 +74,7 @@ async def test_five_killed_at_once_have_lost_nothing_acknowledged(five: Five) ->
         )
         assert {release.generation for release in released} == {2}
         for agent in agents:
-            assert (await agent.parameters.read("rate")).value == 0.5
+            assert (await agent.parameters.read(f"{GROUP}:rate")).value == 0.5
             told = await agent.explain(decision.id)
             assert told.votes[: len(decision.votes)] == decision.votes
             for name in NAMES:
@@ -115,7 +85,7 @@ async def test_five_killed_at_once_have_lost_nothing_acknowledged(five: Five) ->
 
 
 @in_loop
-async def test_two_left_of_five_decide_nothing_and_go_on_with_a_third(five: Five) -> None:
+async def test_two_left_of_five_decide_nothing_and_go_on_with_a_third(five: Fleet) -> None:
     async with attached(*NAMES[:2]) as (a, b):
         assert await a.journal("run").append("five") == 1
         decision = await a.group(GROUP).propose("rate", 0.5)
@@ -127,9 +97,9 @@ async def test_two_left_of_five_decide_nothing_and_go_on_with_a_third(five: Five
             with pytest.raises(NoQuorum):
                 await agent.group(GROUP).propose("rate", 1.0, timeout=20)
             with pytest.raises(NoQuorum):
-                await agent.parameters.read("rate", timeout=20)
-            first = await agent.parameters.read("rate", level="local")
-            later = await agent.parameters.read("rate", level="local")
+                await agent.parameters.read(f"{GROUP}:rate", timeout=20)
+            first = await agent.parameters.read(f"{GROUP}:rate", level="local")
+            later = await agent.parameters.read(f"{GROUP}:rate", level="local")
             assert (first.value, first.version, first.level) == (0.5, decision.index, "local")
             assert later.age_seconds > first.age_seconds > 0
             assert (await agent.status()).leader is None
@@ -141,7 +111,7 @@ async def test_two_left_of_five_decide_nothing_and_go_on_with_a_third(five: Five
 
 @in_loop
 async def test_leader_that_was_stopped_wakes_into_a_cluster_that_went_on_without_it(
-    five: Five,
+    five: Fleet,
 ) -> None:
     """Its clocks have leapt: it neither leads nor denies what was decided meanwhile."""
     async with attached(*NAMES) as agents:

@@ -412,6 +412,24 @@ async def test_closing_is_tried_until_the_cluster_answers(
 
 
 @in_loop
+async def test_nobody_goes_on_with_a_session_that_is_being_closed(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.attach("ant")
+        d.peer.asked[0][1].set_result(Committed(5, 1))
+        assert await connection.hear() == Answered(1, Committed(5, 1))
+        await connection.close()
+        await eventually(lambda: len(d.peer.asked) == 2)
+        again = await d.connect()
+        goodbye = await again.greet("ant", SESSION)
+        assert isinstance(goodbye, Goodbye)
+        assert goodbye.reason == "name"
+        assert "is being closed" in goodbye.detail
+        d.peer.asked[1][1].set_result(Committed(6, 1))
+        while isinstance(await again.greet("ant", SESSION), Goodbye):
+            again = await d.connect()
+
+
+@in_loop
 async def test_client_that_greeted_and_opened_nothing_leaves_no_trace(tmp_path: Path) -> None:
     async with daemon(tmp_path) as d:
         connection, other = await d.connect(), await d.connect()

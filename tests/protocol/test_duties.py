@@ -7,7 +7,12 @@ from mabeam_p2p.protocol.duties import TICK_AGAIN, Duties
 from mabeam_p2p.records import Agent, Member, MemberState
 
 A, B, C = (PeerId(letter * 16) for letter in "abc")
-TIMING = Timing(probe_interval_seconds=0.25, dead_seconds=3.0, departure_grace_seconds=2.0)
+TIMING = Timing(
+    probe_interval_seconds=0.25,
+    dead_seconds=3.0,
+    departure_grace_seconds=2.0,
+    restart_grace_seconds=4.0,
+)
 TICK = (Tick(CLUSTER_SESSION, 0),)
 
 
@@ -105,10 +110,12 @@ def test_a_peer_that_comes_back_in_time_keeps_its_agents() -> None:
     assert watch.orders == []
 
 
-def test_the_agents_of_an_earlier_life_depart_after_the_grace_time() -> None:
+def test_the_agents_of_an_earlier_life_depart_after_a_grace_of_their_own() -> None:
     watch = Watch()
-    watch.look(2.25, (agent(B, 1),), member(B, epoch=2))
-    assert watch.orders == [(2.0, gone(B, 1, "restarted"))]
+    watch.look(4.0, (agent(B, 1),), member(B, epoch=2))
+    assert watch.orders == []
+    watch.look(0.25, (agent(B, 1),), member(B, epoch=2))
+    assert watch.orders == [(4.0, gone(B, 1, "restarted"))]
 
 
 def test_an_agent_that_came_back_does_not_hide_those_that_did_not() -> None:
@@ -116,8 +123,8 @@ def test_an_agent_that_came_back_does_not_hide_those_that_did_not() -> None:
     may never come."""
     watch = Watch()
     agents = agent(B, 2, "own"), agent(B, 1, "other")
-    watch.look(2.25, agents, member(B, epoch=2))
-    assert watch.orders == [(2.0, gone(B, 1, "restarted"))]
+    watch.look(4.25, agents, member(B, epoch=2))
+    assert watch.orders == [(4.0, gone(B, 1, "restarted"))]
 
 
 def test_who_was_never_seen_has_the_time_of_a_death_to_appear() -> None:

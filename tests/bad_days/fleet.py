@@ -1,0 +1,41 @@
+"""Daemons of one cluster as processes, each at an address and on a folder that outlive it."""
+
+import signal
+
+from tests.cli.daemons import Daemon, House
+from tools.children import free_ports
+
+
+class Fleet:
+    """Daemons of these names; `start` what shall run."""
+
+    def __init__(self, place: House, *names: str) -> None:
+        self.names = names
+        self._place = place
+        self._addresses = [f"127.0.0.1:{port}" for port in free_ports(len(names))]
+        self._running: dict[str, Daemon] = {}
+
+    def start(self, *names: str) -> None:
+        """Return once each of these is ready."""
+        self.begin(*names)
+        for name in names:
+            told = [self._running[name].line()["event"] for _ in range(2)]
+            assert told == ["listening", "ready"]
+
+    def begin(self, *names: str) -> None:
+        """Start these and wait for nothing."""
+        seeds = [word for address in self._addresses for word in ("--seed", address)]
+        for name in names:
+            listen = self._addresses[self.names.index(name)]
+            flags = ("--expect", str(len(self.names)), "--listen", listen, *seeds)
+            self._running[name] = self._place.start(*flags, name=name)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        self._running[name].signal(number)
+
+    def kill(self, *names: str) -> None:
+        """With nothing between the first and the last but the system calls."""
+        for name in names:
+            self._running[name].signal(signal.SIGKILL)
+        for name in names:
+            self._running.pop(name).wait()
