@@ -90,7 +90,9 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     barrier_parties_max: int = 4_096
     journals_max: int = 4_096
     journal_items_max: int = 4_096
-    """Items kept of one journal; older ones leave at the front."""
+    """Items kept of one journal; older ones leave at the front, unless it holds them for good."""
+    journal_page_bytes_max: int = 4 * 1024 * 1024
+    """Items of a journal in one answer, together; at least one is given."""
     variables_max: int = 100_000
     siblings_max: int = 64
     digest_entries_max: int = 4_096

@@ -6,7 +6,8 @@
     ├── InvalidValue             a value that cannot travel: not encodable, or too large
     ├── Rejected                 asked and refused: certainly not done
     │   ├── NameTaken  UnknownProposal  ProposalClosed  NotEligible  ConflictingVote
-    │   └── BarrierMismatch  NoElectorate  ParameterReverted
+    │   ├── BarrierMismatch  NoElectorate  ParameterReverted
+    │   └── JournalFull  JournalMismatch
     ├── NoQuorum                 no majority can be reached: certainly not done
     ├── OutcomeUnknown           it may have been done, or may still be
     ├── Overloaded               a queue is full: certainly not done, try again later
@@ -87,6 +88,14 @@ class ParameterReverted(Rejected):
 
 class BarrierMismatch(Rejected):
     """The running generation was created with other parameters."""
+
+
+class JournalFull(Rejected):
+    """The journal holds its items for good, and as many as it can."""
+
+
+class JournalMismatch(Rejected):
+    """The journal was begun with another capacity."""
 
 
 class NoQuorum(MabeamError):

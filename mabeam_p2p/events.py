@@ -102,7 +102,7 @@ class BarrierChanged(Struct, frozen=True, gc=False, array_like=True, tag=26):
 
 
 class JournalAppended(Struct, frozen=True, gc=False, array_like=True, tag=27):
-    """`journal.items` holds the new item alone, `journal.first` its position."""
+    """`journal.items` holds the new item alone, `journal.first` and `last` its position."""
 
     journal: Journal
 

@@ -47,7 +47,10 @@ class GenerationQuery(Struct, frozen=True, gc=False, array_like=True, tag=3):
 
 
 class JournalQuery(Struct, frozen=True, gc=False, array_like=True, tag=4):
+    """The items from position `first` on, as far as they fit into `journal_page_bytes_max`."""
+
     name: str
+    first: int = 1
 
 
 class AgentQuery(Struct, frozen=True, gc=False, array_like=True, tag=5):
@@ -161,7 +164,7 @@ class Refused(Struct, frozen=True, gc=False, array_like=True, tag=2):
     name_taken, unknown_session, limit, invalid, unknown_proposal, proposal_closed, not_eligible,
     conflicting_vote, proposal_exists, no_electorate, barrier_mismatch, unknown_generation,
     stale_sequence, too_large, resolver_mismatch, unknown_parameter, stale_version,
-    conflicting_schema.
+    conflicting_schema, journal_full, journal_mismatch.
     """
 
     reason: str

@@ -19,6 +19,8 @@ ERRORS = [
     "ElectionTimeout",
     "InvalidName",
     "InvalidValue",
+    "JournalFull",
+    "JournalMismatch",
     "LeadershipLost",
     "LogCorrupt",
     "MabeamError",

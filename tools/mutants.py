@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.planted import MUTANTS, RAFT, Edit, Mutant
+from tools.planted import MUTANTS, Edit, Mutant
+from tools.planted.spine import RAFT
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("mabeam_p2p", "tests", "tools", "pyproject.toml")

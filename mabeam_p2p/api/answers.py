@@ -10,6 +10,8 @@ from mabeam_p2p.errors import (
     Closed,
     ConflictingVote,
     InvalidValue,
+    JournalFull,
+    JournalMismatch,
     MabeamError,
     MabeamTimeout,
     NameTaken,
@@ -89,6 +91,14 @@ _REFUSED: dict[str, Refusal] = {
     "resolver_mismatch": (
         _rejected(Rejected, "resolver_mismatch"),
         "use the resolver that the variable was declared with",
+    ),
+    "journal_full": (
+        _rejected(JournalFull, "journal_full"),
+        "go on in another journal",
+    ),
+    "journal_mismatch": (
+        _rejected(JournalMismatch, "journal_mismatch"),
+        "give the capacity that the journal was begun with, or take another name",
     ),
 }
 

@@ -388,6 +388,8 @@ class AgentFacts(Result):
     eligible: bool
     attributes: Mapping[str, str]
     """What it tells of itself while it runs."""
+    joined_index: int
+    """Log index at which it joined: another one under the same id is another session."""
 
     @staticmethod
     def of(record: AgentRecord) -> "AgentFacts":
@@ -399,6 +401,7 @@ class AgentFacts(Result):
             record.participates,
             record.eligible,
             dict(record.attributes),
+            record.joined_index,
         )
 
 

@@ -19,6 +19,7 @@ from mabeam_p2p.api.results import (
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.ids import GROUP_ALL, scoped
 from mabeam_p2p.records import Policy
+from mabeam_p2p.requests import AgentQuery
 
 A = TypeVar("A", bound=Applier)
 E = TypeVar("E", bound=Evaluator)
@@ -53,6 +54,15 @@ class Scope:
             for agent in self._attachment.view.agents()
             if self._group in (GROUP_ALL, *agent.groups)
         )
+
+    async def read_agents(self, *, timeout: float | None = None) -> tuple[AgentFacts, ...]:
+        """The live agents of the group by the log, linearizable: whoever is missing had left, or
+        had not joined, when this was asked. Raises NoQuorum."""
+        found = await self._attachment.find(
+            AgentQuery(), f"agents of group {self._group!r}", linearizable=True, timeout=timeout
+        )
+        facts = map(AgentFacts.of, sorted(found.agents, key=lambda agent: agent.id))
+        return tuple(one for one in facts if self._group in (GROUP_ALL, *one.groups))
 
     # ---- ballots -----------------------------------------------------------------------------
 
@@ -148,6 +158,8 @@ class Scope:
             on_departure=on_departure,
         )
 
-    def journal(self, name: str) -> Journal:
-        """A list in the log that only grows."""
-        return Journal(self._attachment, self._session, scoped(self._group, name))
+    def journal(self, name: str, *, capacity: int | None = None) -> Journal:
+        """A list in the log that only grows. capacity: how many items it holds for good, after
+        which it is full; None: the oldest leave instead. Everybody who appends says the same."""
+        full_name = scoped(self._group, name)
+        return Journal(self._attachment, self._session, full_name, capacity=capacity)

@@ -59,6 +59,7 @@ class Barrier:
 class Journal:
     def __init__(self, own: journals.Journal) -> None:
         self.name = own.name
+        self.capacity = own.capacity
         self._own = own
 
     def append(self, value: object, *, timeout: float | None = None) -> int:
@@ -78,6 +79,9 @@ class Scope:
 
     def agents(self) -> tuple[AgentFacts, ...]:
         return LOOP.call(self._scope.agents)
+
+    def read_agents(self, *, timeout: float | None = None) -> tuple[AgentFacts, ...]:
+        return LOOP.run(self._scope.read_agents(timeout=timeout))
 
     def on_proposal(self, pattern: str, *, timeout: float | None = None) -> Callable[[E], E]:
         return lambda evaluator: LOOP.call(
@@ -138,8 +142,8 @@ class Scope:
         own = self._scope.barrier(name, parties=parties, timeout=timeout, on_departure=on_departure)
         return Barrier(own)
 
-    def journal(self, name: str) -> Journal:
-        return Journal(self._scope.journal(name))
+    def journal(self, name: str, *, capacity: int | None = None) -> Journal:
+        return Journal(self._scope.journal(name, capacity=capacity))
 
 
 class Group(Scope):

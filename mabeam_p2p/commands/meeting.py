@@ -19,3 +19,6 @@ class AppendJournal(SessionCommand, frozen=True, gc=False, array_like=True, tag=
 
     journal: str
     item: bytes
+    capacity: int = 0
+    """How many items the journal holds for good: a full one refuses. 0: as many as the limit says,
+    and the oldest leave. Set by the first append."""

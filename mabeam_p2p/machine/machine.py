@@ -291,8 +291,8 @@ class Machine:
                 return found(proposals=self._proposals.proposals(proposal))
             case GenerationQuery(barrier, generation):
                 return found(generations=self._barriers.generations(barrier, generation))
-            case JournalQuery(name):
-                return found(journals=self._journals.journals(name))
+            case JournalQuery(name, first):
+                return found(journals=self._journals.journals(name, first))
             case AgentQuery():
                 return found(agents=self._sessions.agents())
             case _:

@@ -155,7 +155,13 @@ class Agent(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Journal(Struct, frozen=True, gc=False, array_like=True):
+    """A journal, or a run of its items."""
+
     name: str
     first: int
-    """Position of the first item kept, from 1."""
+    """Position of the first of `items`, from 1."""
     items: tuple[bytes, ...]
+    capacity: int = 0
+    """How many items it holds for good; 0: the oldest leave."""
+    last: int = 0
+    """Position of the journal's last item, whether it is among `items` or not."""

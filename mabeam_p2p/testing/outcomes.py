@@ -1,4 +1,4 @@
-"""What committed commands come to, judged beside every peer: I8, I9, I12, I13 and honest answers.
+"""What committed commands come to, judged beside every peer: I8, I9, I12, I13, I18 and honest answers.
 
 A machine of our own applies the one committed log; every peer's machine must equal it at the same
 index, and every answer must be what it says. What the machine itself decides about sessions,
@@ -7,7 +7,7 @@ barriers and ballots is tested against rules written anew here, from the definit
 
 from mabeam_p2p.commands import Arrive, Command, OpenSession
 from mabeam_p2p.config import Limits
-from mabeam_p2p.events import BarrierChanged, MachineEvent, ProposalDecided
+from mabeam_p2p.events import BarrierChanged, JournalAppended, MachineEvent, ProposalDecided
 from mabeam_p2p.ids import AgentId, PeerId
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.ports import Codec
@@ -16,6 +16,7 @@ from mabeam_p2p.records import (
     Batch,
     Choice,
     Generation,
+    Journal,
     OnDeparture,
     Proposal,
     ProposalStatus,
@@ -39,6 +40,8 @@ class Outcomes:
         """What the first copy of each command came to."""
         self.generations: dict[tuple[str, int], Generation] = {}
         self.decided: dict[str, Proposal] = {}
+        self.journals: dict[str, Journal] = {}
+        """The last item of each journal, as it was told."""
         self.denied: dict[CommandKey, str] = {}
         """Commands whose asker was told that they certainly did not happen."""
         self._codec = codec
@@ -117,6 +120,9 @@ class Outcomes:
                 raise Violation("I13", f"decided twice: {event.proposal}")
             self.decided[event.proposal.id] = event.proposal
             judge_ballot(event.proposal)
+        elif isinstance(event, JournalAppended):
+            judge_append(self.journals.get(event.journal.name), event.journal)
+            self.journals[event.journal.name] = event.journal
 
     def _barrier(self, generation: Generation) -> None:
         place = generation.barrier, generation.generation
@@ -146,6 +152,17 @@ def judge_generation(generation: Generation) -> None:
             raise Violation("I12", f"released early: {generation}")
     elif count >= generation.parties:
         raise Violation("I12", f"all have arrived, but: {generation}")
+
+
+def judge_append(before: Journal | None, told: Journal) -> None:
+    """I18: positions have no gap; the capacity stays, and nothing is appended beyond it."""
+    last = 0 if before is None else before.last
+    if (told.first, told.last, len(told.items)) != (last + 1, last + 1, 1):
+        raise Violation("I18", f"not the next position after {last}: {told}")
+    if before is not None and told.capacity != before.capacity:
+        raise Violation("I18", f"the capacity was {before.capacity}: {told}")
+    if told.capacity and told.last > told.capacity:
+        raise Violation("I18", f"more than it holds: {told}")
 
 
 def ballot_result(proposal: Proposal, accepts: int, rejects: int, abstentions: int) -> str:

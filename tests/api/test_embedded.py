@@ -246,17 +246,18 @@ async def test_evaluator_of_the_proposer_may_ask_the_cluster_while_the_proposal_
 
 
 @in_loop
-async def test_journal_has_one_order_for_everybody() -> None:
-    async with agents(3) as (a, b, c):
-        positions = [await agent.journal("run").append(agent.name) for agent in (a, b, c)]
-        assert positions == [1, 2, 3]
-        items = await b.journal("run").read()
-        assert [(item.position, item.value) for item in items] == [
-            (1, "a0"),
-            (2, "a1"),
-            (3, "a2"),
-        ]
-        assert [item.position for item in await c.journal("run").read(3)] == [3]
+async def test_agents_by_the_log_are_those_of_the_group_and_know_when_they_joined() -> None:
+    async with cluster(3) as peers:
+        first = await peers[0].agent("x", groups=["vision"])
+        other = await peers[1].agent("y")
+        (x,) = await other.group("vision").read_agents()
+        both = await other.group("all").read_agents()
+        assert [agent.id for agent in both] == ["x@p0", "y@p1"]
+        await first.close()
+        assert await other.group("vision").read_agents() == ()
+        await peers[0].agent("x", groups=["vision"])
+        (again,) = await other.group("vision").read_agents()
+        assert (again.id, again.joined_index > x.joined_index) == (x.id, True)
 
 
 @in_loop

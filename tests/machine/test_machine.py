@@ -223,7 +223,7 @@ def test_an_answer_names_the_index_that_it_is_as_of() -> None:
     log.write(SessionId(1), b"x")
     after = log.machine.find(JournalQuery("j"))
     assert (before.index, after.index) == (1, 2)
-    assert (before.journals, after.journals) == ((), (Journal("j", 1, (b"x",)),))
+    assert (before.journals, after.journals) == ((), (Journal("j", 1, (b"x",), last=1),))
 
 
 # ---- snapshots -------------------------------------------------------------------------------
@@ -397,6 +397,7 @@ commands = st.one_of(
         integers,
     ),
     st.builds(AppendJournal, sessions, sequences, keys, small_bytes),
+    st.builds(AppendJournal, sessions, sequences, keys, small_bytes, st.integers(-1, 4)),
 )
 
 

@@ -184,8 +184,10 @@ class WrittenLog:
             Arrive(session, sequence, barrier, parties, timeout, on_departure, generation)
         )
 
-    def write(self, session: SessionId, item: bytes, journal: str = "j") -> Outcome:
-        return self.apply(AppendJournal(session, self.next(session), journal, item))
+    def write(
+        self, session: SessionId, item: bytes, journal: str = "j", *, capacity: int = 0
+    ) -> Outcome:
+        return self.apply(AppendJournal(session, self.next(session), journal, item, capacity))
 
     def close(self, session: SessionId, why: str = "closed") -> Outcome:
         return self.apply(CloseSession(session, self.next(session), why))

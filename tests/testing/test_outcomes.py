@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from mabeam_p2p.commands import AnyCommand, AppendJournal, OpenSession
 from mabeam_p2p.config import Limits
+from mabeam_p2p.events import JournalAppended
 from mabeam_p2p.ids import AgentId, PeerId, ProposalId, SessionId
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.records import (
@@ -12,6 +13,7 @@ from mabeam_p2p.records import (
     Batch,
     Choice,
     Generation,
+    Journal,
     OnDeparture,
     Policy,
     Proposal,
@@ -20,7 +22,7 @@ from mabeam_p2p.records import (
 )
 from mabeam_p2p.requests import Committed, Failed, Refused
 from mabeam_p2p.testing.checkers import Violation
-from mabeam_p2p.testing.outcomes import Outcomes, judge_ballot, judge_generation
+from mabeam_p2p.testing.outcomes import Outcomes, judge_append, judge_ballot, judge_generation
 from mabeam_p2p.wire.codec import CborCodec
 
 CODEC = CborCodec(Limits())
@@ -193,3 +195,28 @@ def test_i13_lawful_ballots_pass(proposal: Proposal) -> None:
 def test_i13_unlawful_ballots_are_seen(proposal: Proposal) -> None:
     with broken("I13"):
         judge_ballot(proposal)
+
+
+def test_i18_item_out_of_place_is_seen() -> None:
+    first = Journal("j", 1, (b"a",), 2, 1)
+    second = Journal("j", 2, (b"b",), 2, 2)
+    judge_append(None, first)
+    judge_append(first, second)
+    for before, told in (
+        (None, second),
+        (first, first),
+        (first, replace(second, last=3)),
+        (first, replace(second, items=(b"b", b"c"))),
+        (first, replace(second, capacity=0)),
+        (second, Journal("j", 3, (b"c",), 2, 3)),
+    ):
+        with broken("I18"):
+            judge_append(before, told)
+
+
+def test_i18_is_judged_on_every_append(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = outcomes(OPEN, APPEND)
+    told = JournalAppended(Journal("j", 3, (b"c",), 0, 3))
+    monkeypatch.setattr(Machine, "take_events", lambda _: (told,))
+    with broken("I18"):
+        made.committed(batch(3, replace(APPEND, sequence=3)))

@@ -131,7 +131,7 @@ COMMANDS: tuple[AnyCommand, ...] = (
     ),
     CastVote(SESSION, 4, ProposalId("p-1"), Choice.REJECT, 900, "diverged at 0.1 in run 12"),
     Arrive(SESSION, 5, "epoch-9", 4, 30_000_000, OnDeparture.SHRINK),
-    AppendJournal(SESSION, 6, "trials", b"\x01"),
+    AppendJournal(SESSION, 6, "trials", b"\x01", 1_024),
     JoinGroup(SESSION, 7, "vision"),
     LeaveGroup(SESSION, 8, "vision"),
     Describe(SESSION, 9, "bulk", "127.0.0.1:7950"),

@@ -1,10 +1,6 @@
-"""The bugs that tools/mutants plants: each is a small edit of the protocol or of the machine.
+"""Bugs of consensus, ballots and barriers."""
 
-Most were made by somebody once. Each names the rule that it breaks and the test, if there is one,
-that was written for it; the simulator must find the others, and finds most of them too.
-"""
-
-from typing import NamedTuple
+from tools.planted.base import Edit, Mutant
 
 REPLICATION = "mabeam_p2p/protocol/replication/replication.py"
 LEADERSHIP = "mabeam_p2p/protocol/replication/leadership.py"
@@ -12,29 +8,9 @@ QUORUM = "mabeam_p2p/protocol/quorum.py"
 MACHINE = "mabeam_p2p/machine/machine.py"
 BARRIERS = "mabeam_p2p/machine/barriers.py"
 BALLOTS = "mabeam_p2p/machine/ballots.py"
-PROPOSALS = "mabeam_p2p/machine/proposals.py"
-PARAMETERS = "mabeam_p2p/machine/parameters.py"
-SESSIONS = "mabeam_p2p/machine/sessions.py"
 
 RAFT = ("tests/protocol/test_replication.py", "tests/paper")
 """Tests that a rule of Raft was written down in."""
-
-
-class Edit(NamedTuple):
-    """Replace `old`, which stands once in `path`."""
-
-    path: str
-    old: str
-    new: str
-
-
-class Mutant(NamedTuple):
-    name: str
-    what: str
-    edits: tuple[Edit, ...]
-    tests: tuple[str, ...] = ()
-    """Written for this bug: tried before the simulator."""
-
 
 MUTANTS = (
     Mutant(
@@ -316,35 +292,5 @@ MUTANTS = (
             ),
         ),
         ("tests/machine/test_ballots.py",),
-    ),
-    Mutant(
-        "P1",
-        "a guarded value stands although one voter could not apply it",
-        (Edit(PARAMETERS, "if not command.applied:", "if False:"),),
-        ("tests/machine/test_parameters.py",),
-    ),
-    Mutant(
-        "P2",
-        "an electorate shrinks below a majority of the first one",
-        (
-            Edit(
-                PROPOSALS,
-                "least = max(self.first_count // 2 + 1, policy.min_voters)",
-                "least = policy.min_voters",
-            ),
-        ),
-        ("tests/machine/test_parameters.py",),
-    ),
-    Mutant(
-        "P3",
-        "a session outlives its lease",
-        (Edit(SESSIONS, "if session.lease_end <= session.look_clock:", "if False:"),),
-        ("tests/machine/test_session_changes.py",),
-    ),
-    Mutant(
-        "P4",
-        "a late copy of an opening moves a session back to an older epoch",
-        (Edit(SESSIONS, "if command.epoch > session.agent.epoch:", "if True:"),),
-        ("tests/machine/test_session_changes.py",),
     ),
 )

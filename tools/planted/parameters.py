@@ -1,0 +1,40 @@
+"""Bugs of parameters and sessions."""
+
+from tools.planted.base import Edit, Mutant
+
+PROPOSALS = "mabeam_p2p/machine/proposals.py"
+PARAMETERS = "mabeam_p2p/machine/parameters.py"
+SESSIONS = "mabeam_p2p/machine/sessions.py"
+
+MUTANTS = (
+    Mutant(
+        "P1",
+        "a guarded value stands although one voter could not apply it",
+        (Edit(PARAMETERS, "if not command.applied:", "if False:"),),
+        ("tests/machine/test_parameters.py",),
+    ),
+    Mutant(
+        "P2",
+        "an electorate shrinks below a majority of the first one",
+        (
+            Edit(
+                PROPOSALS,
+                "least = max(self.first_count // 2 + 1, policy.min_voters)",
+                "least = policy.min_voters",
+            ),
+        ),
+        ("tests/machine/test_parameters.py",),
+    ),
+    Mutant(
+        "P3",
+        "a session outlives its lease",
+        (Edit(SESSIONS, "if session.lease_end <= session.look_clock:", "if False:"),),
+        ("tests/machine/test_session_changes.py",),
+    ),
+    Mutant(
+        "P4",
+        "a late copy of an opening moves a session back to an older epoch",
+        (Edit(SESSIONS, "if command.epoch > session.agent.epoch:", "if True:"),),
+        ("tests/machine/test_session_changes.py",),
+    ),
+)
