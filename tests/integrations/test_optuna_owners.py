@@ -70,12 +70,30 @@ def test_waiting_trial_belongs_to_nobody_until_it_is_begun() -> None:
     assert not ann.set_trial_state_values(trial, TrialState.RUNNING)
     assert shared.owners.left_by(study, AUTHORS[:1]) == [trial]
     assert shared.owners.left_by(study, AUTHORS[1:2]) == []
+    ben.set_trial_state_values(trial, TrialState.WAITING)
+    assert shared.owners.left_by(study, ()) == []
+    assert ann.set_trial_state_values(trial, TrialState.RUNNING)
+    assert shared.owners.left_by(study, AUTHORS[1:]) == [trial]
+
+
+def test_of_two_that_begin_the_same_trial_the_first_has_it() -> None:
+    """Each had seen it waiting when it wrote: the second one's log changes nothing."""
+    shared, (ann, ben, _) = storages()
+    study = ann.create_new_study(MINIMIZE, "s")
+    trial = ann.create_new_trial(study, create_trial(state=TrialState.WAITING))
+    claim = {"op_code": 6, "trial_id": trial, "state": TrialState.RUNNING, "values": None}
+    for author in AUTHORS[:2]:
+        stamped = {**claim, "worker_id": author.agent, "datetime_start": "2026-01-01T00:00:00"}
+        Desk(shared, author).append_logs([stamped])
+    assert ben.get_trial(trial).state == TrialState.RUNNING
+    assert shared.owners.left_by(study, AUTHORS[:1]) == []
+    assert shared.owners.left_by(study, AUTHORS[1:]) == [trial]
 
 
 OPERATIONS = st.tuples(
-    st.sampled_from(["study", "delete", "trial", "waiting", "done", "state", "attribute"]),
+    st.sampled_from(["study", "delete", "trial", "waiting", "done", "attribute", *["state"] * 4]),
     st.integers(0, len(AUTHORS) - 1),
-    st.integers(0, 3),
+    st.integers(0, 2),
     st.sampled_from(TrialState),
 )
 
@@ -110,6 +128,7 @@ def test_any_run_leaves_the_running_trials_to_their_owners(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     shared, everyone = storages()
     claims: dict[int, Author] = {}
+    carry_out(everyone[0], "study", 0, TrialState.RUNNING)
     for what, which, number, state in operations:
         count = len(shared.logs)
         try:
