@@ -1,4 +1,5 @@
-"""What committed commands come to, judged beside every peer: I8, I9, I12, I13, I18, honest answers.
+"""What committed commands come to, judged beside every peer: I8, I9, I12, I13 and what follows, and
+honest answers.
 
 A machine of our own applies the one committed log; every peer's machine must equal it at the same
 index, and every answer must be what it says. What the machine itself decides about sessions,
