@@ -45,10 +45,17 @@ SLOW_LISTENER = "slow_listener"
 """Reason of a Dropped event that tells a client of events that it did not get."""
 
 
+EVENTS_DROPPED = "daemon_events_dropped"
+"""Counts events that clients lost because they read too slowly."""
+OVERLOADED = "daemon_overloaded"
+"""Counts questions beyond what one client may have under way."""
+
+
 class Host(Protocol):
     """What a client needs of the server."""
 
     limits: Limits
+    counters: dict[str, int]
 
     def admit(self, client: "Client", greet: Greet) -> Welcome | Goodbye:
         """Welcome the client, whose `admission` is set then, or say why not."""
@@ -108,7 +115,7 @@ class Client:
     def tell(self, encoded: bytes) -> None:
         """Queue an event, if the client listens."""
         if self.is_listening:
-            self._outgoing.put_event(encoded)
+            self._host.counters[EVENTS_DROPPED] += self._outgoing.put_event(encoded)
 
     def dismiss(self, goodbye: Goodbye) -> None:
         """Say the last word; `run` ends when it was written."""
@@ -163,6 +170,7 @@ class Client:
         if number in self._asks:
             raise RemoteProtocolError("number", f"question {number} is under way")
         if len(self._asks) >= PENDING_MAX:
+            self._host.counters[OVERLOADED] += 1
             detail = f"{PENDING_MAX} questions of this client are under way"
             self._put(Answered(number, Failed("overloaded", detail)))
             return

@@ -39,9 +39,11 @@ class Outgoing:
         self._answers.append((self._count, message))
         self._changed.set()
 
-    def put_event(self, message: bytes) -> None:
+    def put_event(self, message: bytes) -> int:
+        """How many events were dropped to make room."""
         if self._is_closed:
-            return
+            return 0
+        dropped_count = self._dropped_count
         self._count += 1
         self._events.append((self._count, message))
         self._event_bytes += len(message)
@@ -49,6 +51,7 @@ class Outgoing:
             self._event_bytes -= len(self._events.popleft()[1])
             self._dropped_count += 1
         self._changed.set()
+        return self._dropped_count - dropped_count
 
     def close(self) -> None:
         """Ignore what is put from now on; what is here may still be taken. Idempotent."""

@@ -20,14 +20,16 @@ import struct
 import sys
 from collections.abc import Awaitable, Callable
 
+from msgspec.structs import replace
+
 from mabeam_p2p.config import Limits
 from mabeam_p2p.daemon.admission import Admission, OwnCommand
-from mabeam_p2p.daemon.client import Client
+from mabeam_p2p.daemon.client import EVENTS_DROPPED, OVERLOADED, Client
 from mabeam_p2p.errors import Closed
 from mabeam_p2p.events import Event
 from mabeam_p2p.ids import CLUSTER_SESSION, agent_id
 from mabeam_p2p.ports import Backend
-from mabeam_p2p.requests import Answer, Failed, Leave, Request, Submit
+from mabeam_p2p.requests import Answer, Failed, Leave, Request, StatusAnswer, Submit
 from mabeam_p2p.wire.local import LOCAL_VERSION, Goodbye, Greet, Told, Welcome, encode
 
 CLIENTS_MAX = 1_024
@@ -35,6 +37,11 @@ CLOSE_RETRY_SECONDS = 1.0
 """Pause between two attempts to close a session while the cluster does not answer."""
 CLOSE_TIMEOUT_SECONDS = 10.0
 """One such attempt."""
+
+CLIENTS = "daemon_clients"
+"""How many connections there are, greeted or not."""
+CLIENTS_REFUSED = "daemon_clients_refused"
+"""Counts connections of other users, and those beyond CLIENTS_MAX."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +67,7 @@ class Server:
     ) -> None:
         self.limits = limits
         self.say = say
+        self.counters = dict.fromkeys((EVENTS_DROPPED, OVERLOADED, CLIENTS_REFUSED), 0)
         self._backend = backend
         self._epoch = epoch
         self._own_name = own_name
@@ -125,13 +133,21 @@ class Server:
         if isinstance(request, Leave):
             # In the next turn: the answer is on its way to the client before the daemon ends.
             asyncio.get_running_loop().call_soon(self._on_leave)
+        if isinstance(answer, StatusAnswer):
+            return self._counted(answer)
         return answer
+
+    def _counted(self, answer: StatusAnswer) -> StatusAnswer:
+        status = answer.status
+        counters = (CLIENTS, len(self._clients)), *sorted(self.counters.items())
+        return StatusAnswer(replace(status, counters=(*status.counters, *counters)))
 
     # ---- connections -------------------------------------------------------------------------
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         user = peer_user(writer.get_extra_info("socket"))
         if user not in (None, os.getuid()) or len(self._clients) >= CLIENTS_MAX:
+            self.counters[CLIENTS_REFUSED] += 1
             _log.warning("connection refused: user=%s clients=%d", user, len(self._clients))
             writer.transport.abort()
             return

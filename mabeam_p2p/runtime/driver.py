@@ -24,7 +24,7 @@ from mabeam_p2p.events import Event
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.ports import Clock, Codec, Discovery, Storage, Transport
-from mabeam_p2p.requests import Answer, Leave, Request, StatusAnswer, Submit, Suggest
+from mabeam_p2p.requests import Answer, Failed, Leave, Request, StatusAnswer, Submit, Suggest
 from mabeam_p2p.runtime.lane import Lane
 from mabeam_p2p.runtime.trace import DropReports, log_event
 
@@ -98,6 +98,8 @@ class Driver:
         self._listeners: dict[int, Callable[[Event], None]] = {}
         self._reports = DropReports()
         self._frames_undecodable = 0
+        self._overloaded = 0
+        """Requests that found a queue full, here or at the leader."""
         self._searches: list[asyncio.Task[None]] = []
         self._closing: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
@@ -154,7 +156,10 @@ class Driver:
 
     def counters(self) -> dict[str, int]:
         """What has happened so far, by name."""
-        counts = {"frames_undecodable": self._frames_undecodable}
+        counts = {
+            "frames_undecodable": self._frames_undecodable,
+            "overloaded": self._overloaded,
+        }
         parts = {"transport": self._transport.counters}
         if self._lane is not None:
             parts["lane"] = self._lane.counters
@@ -268,6 +273,8 @@ class Driver:
         reply, _ = self._replies.pop(token, (None, False))
         if reply is None:  # Cancelled while the answer was held.
             return
+        if type(answer) is Failed and answer.reason == "overloaded":
+            self._overloaded += 1
         if type(answer) is StatusAnswer:
             counts = (*answer.status.counters, *sorted(self.counters().items()))
             answer = StatusAnswer(replace(answer.status, counters=counts))

@@ -15,6 +15,9 @@ class Fleet:
         self._addresses = [f"127.0.0.1:{port}" for port in free_ports(len(names))]
         self._running: dict[str, Daemon] = {}
 
+    def address(self, name: str) -> str:
+        return self._addresses[self.names.index(name)]
+
     def start(self, *names: str) -> None:
         """Return once each of these is ready."""
         self.begin(*names)
@@ -26,8 +29,7 @@ class Fleet:
         """Start these and wait for nothing."""
         seeds = [word for address in self._addresses for word in ("--seed", address)]
         for name in names:
-            listen = self._addresses[self.names.index(name)]
-            flags = ("--expect", str(len(self.names)), "--listen", listen, *seeds)
+            flags = ("--expect", str(len(self.names)), "--listen", self.address(name), *seeds)
             self._running[name] = self._place.start(*flags, name=name)
 
     def signal(self, name: str, number: signal.Signals) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mabeam_p2p.commands import CastVote, CloseSession, OpenSession
 from mabeam_p2p.config import Limits
@@ -25,6 +26,7 @@ from mabeam_p2p.requests import (
     ReadStatus,
     Refused,
     Request,
+    StatusAnswer,
     Submit,
 )
 from mabeam_p2p.wire.local import (
@@ -42,6 +44,7 @@ from mabeam_p2p.wire.local import (
     daemon_messages,
     encode,
 )
+from tests.api.fakes import status
 from tests.eventually import eventually
 from tests.in_loop import in_loop
 
@@ -157,10 +160,31 @@ class Daemon:
         await eventually(lambda: len(self.peer.asked) > known)
         return connection
 
+    async def counters(self) -> dict[str, int]:
+        """As a client is told them, behind those of the peer."""
+        connection = await self.connect()
+        await connection.greet()
+        known = len(self.peer.asked)
+        connection.say(Ask(1, ReadStatus()))
+        await eventually(lambda: len(self.peer.asked) > known)
+        self.peer.asked[-1][1].set_result(StatusAnswer(replace(status(), counters=(("own", 1),))))
+        answered = await connection.hear()
+        assert isinstance(answered, Answered)
+        assert isinstance(answered.answer, StatusAnswer)
+        own, *others = answered.answer.status.counters
+        assert own == ("own", 1)
+        return dict(others)
+
     async def close(self) -> None:
         for connection in self._connections:
             await connection.close()
         await self.server.close()
+
+
+def counters(**counts: int) -> dict[str, int]:
+    """Those that are given, and 0 for the others."""
+    names = ("daemon_clients", "daemon_clients_refused")
+    return dict.fromkeys((*names, "daemon_events_dropped", "daemon_overloaded"), 0) | counts
 
 
 @contextlib.asynccontextmanager
@@ -301,6 +325,7 @@ async def test_questions_beyond_the_bound_are_overloaded_at_once(
         assert isinstance(answered.answer, Failed)
         assert answered.answer.reason == "overloaded"
         assert len(d.peer.asked) == 2
+        assert await d.counters() == counters(daemon_clients=2, daemon_overloaded=1)
 
 
 @in_loop
@@ -360,6 +385,7 @@ async def test_slow_client_loses_its_oldest_events_and_is_told_how_many(tmp_path
         assert [await slow.hear() for _ in range(4)] == [
             Told(QuorumChanged(number % 2 == 0)) for number in range(6, 10)
         ]
+        assert await d.counters() == counters(daemon_clients=2, daemon_events_dropped=6)
 
 
 @in_loop
@@ -476,6 +502,8 @@ async def test_connections_of_other_users_are_dropped(
         connection = await d.connect()
         connection.say(Greet(LOCAL_VERSION, ""))
         assert await connection.hear() is None
+        monkeypatch.undo()
+        assert await d.counters() == counters(daemon_clients=1, daemon_clients_refused=1)
 
 
 def test_kernel_names_the_user_at_the_other_end() -> None:

@@ -10,6 +10,7 @@ from mabeam_p2p.ids import ClusterId
 from mabeam_p2p.records import Status
 from mabeam_p2p.requests import (
     Done,
+    Failed,
     Leave,
     ReadMembers,
     ReadStatus,
@@ -288,6 +289,20 @@ def test_a_status_carries_the_counters_of_the_shell() -> None:
         answer = await LoopBackend(driver).ask(ReadStatus())
         assert isinstance(answer, StatusAnswer)
         assert {"frames_undecodable", "lane_frames"} <= dict(answer.status.counters).keys()
+
+    with_driver(node, story)
+
+
+def test_what_found_a_queue_full_is_counted() -> None:
+    node = FakeNode()
+    replies = [Failed("overloaded", "full"), Failed("no_quorum", ""), Failed("overloaded", "full")]
+    node.on_request = lambda token, request: (Resolve(token, replies.pop()),)
+
+    async def story(driver: Driver) -> None:
+        assert driver.counters()["overloaded"] == 0
+        for _ in range(3):
+            await LoopBackend(driver).ask(ReadMembers())
+        assert driver.counters()["overloaded"] == 2
 
     with_driver(node, story)
 
