@@ -1,8 +1,8 @@
 """Simulated agents: what clients do to a cluster, and what they remember of it.
 
 An agent lives on one host and uses whatever process runs there. It retries what is unknown with the
-same (session, sequence), and after its process was gone begins a new session; what was unknown then
-stays unknown.
+same (session, sequence). When that process was gone, an embedded agent begins a new session, and
+what was unknown then stays so; an attached one goes on with its session and what was under way.
 """
 
 from collections.abc import Callable
@@ -99,6 +99,8 @@ class SimulatedAgent:
         self._sequence = 0
         self._is_open = False
         self._life = -1
+        self._under_way: dict[int, Callable[[], None]] = {}
+        """For each number whose outcome is unknown: what asks for it again."""
 
     # ---- sessions ----------------------------------------------------------------------------
 
@@ -106,24 +108,42 @@ class SimulatedAgent:
         """The host runs a new process: what waited for the old one never ends."""
         self.pending = 0
         self._life = self.host.life
-        self._open()
+        if self._workload.weather.agents.attached and self._is_open:
+            self._resume()
+        else:
+            self._open()
 
     def _open(self) -> None:
         self._session = SessionId(self._random.randint(1, INTEGER_MAX))
         self._sequence = 0
         self._is_open = False
-        self._submit(
-            OpenSession(
-                self._session,
-                self._number(),
-                agent=self._name,
-                peer=self.host.peer,
-                epoch=self.host.disk.epoch,
-                groups=(),
-                participates=True,
-                eligible=True,
-            ),
-            self._opened,
+        self._under_way.clear()
+        self._submit(self._opening(self._number()), self._opened)
+
+    def _resume(self) -> None:
+        """Go on at the new process, with what was under way as well."""
+        again, self._under_way = self._under_way, {}
+        thinking = self._workload.weather.agents.outstanding - len(again)
+
+        def resumed(answer: Answer) -> None:
+            for _ in range(thinking):
+                self._think()
+
+        self._submit(self._opening(1), resumed, retried=True)
+        for ask in again.values():
+            ask()
+
+    def _opening(self, number: int) -> OpenSession:
+        return OpenSession(
+            self._session,
+            number,
+            agent=self._name,
+            peer=self.host.peer,
+            epoch=self.host.disk.epoch,
+            groups=(),
+            participates=True,
+            eligible=True,
+            lease=self._workload.weather.agents.lease,
         )
 
     def _opened(self, answer: Answer) -> None:
@@ -349,6 +369,8 @@ class SimulatedAgent:
         outcomes = self._workload.outcomes
         outcomes.asked(command)
         self.pending += 1
+        if not isinstance(command, OpenSession):
+            self._under_way[command.sequence] = lambda: self._submit(command, done, operation, True)
 
         def reply(answer: Answer) -> None:
             self.pending -= 1
@@ -369,8 +391,10 @@ class SimulatedAgent:
                     return
                 if operation is not None:
                     operation.result = Result.NOT_DONE
+                self._is_known(command)
                 done(answer)
             elif isinstance(answer, Committed | Refused):
+                self._is_known(command)
                 if self._is_open and is_session_end(answer):
                     self._is_open = False
                     self._later(self._open)
@@ -383,6 +407,10 @@ class SimulatedAgent:
                 raise Violation("answers", f"{command} is answered {answer}")
 
         self._simulator.ask(self.host, Submit(command, self._timeout()), reply)
+
+    def _is_known(self, command: AnyCommand) -> None:
+        if command.session == self._session:
+            self._under_way.pop(command.sequence, None)
 
     def _again(self, life: int, action: Callable[[], None]) -> None:
         if life == self.host.life and self.host.node is not None:

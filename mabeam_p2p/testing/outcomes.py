@@ -8,7 +8,13 @@ barriers and ballots is tested against rules written anew here, from the definit
 
 from mabeam_p2p.commands import Arrive, Command, OpenSession
 from mabeam_p2p.config import Limits
-from mabeam_p2p.events import BarrierChanged, JournalAppended, MachineEvent, ProposalDecided
+from mabeam_p2p.events import (
+    AgentLeft,
+    BarrierChanged,
+    JournalAppended,
+    MachineEvent,
+    ProposalDecided,
+)
 from mabeam_p2p.ids import AgentId, PeerId
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.ports import Codec
@@ -49,6 +55,10 @@ class Outcomes:
         self._digests: dict[int, int] = {}
         self._arrivals: dict[tuple[str, AgentId], int] = {}
         self._agents: dict[int, AgentId] = {}
+        self._leases: dict[int, tuple[int, int]] = {}
+        """For each live session that has one: its lease, and its end if nothing more is said."""
+        self._epochs: dict[int, int] = {}
+        self._clock = 0
 
     # ---- the committed log -------------------------------------------------------------------
 
@@ -56,11 +66,15 @@ class Outcomes:
         """Called once for every committed batch, in order."""
         commands = self._codec.decode_commands(batch.count, batch.blob)
         outcomes = self.machine.apply(batch, commands)
+        self._clock = max(self._clock, batch.clock)
+        events = self.machine.take_events()
+        self._ends_leases(events)
         if len(outcomes) != len(commands):
             raise Violation("I8", f"{len(outcomes)} outcomes for {len(commands)} commands")
         for command, outcome in zip(commands, outcomes, strict=True):
             self._took_effect(command, outcome)
-        for event in self.machine.take_events():
+            self._renews(command, outcome)
+        for event in events:
             self._happened(event)
 
     def digest_equals(self, peer: PeerId, machine: Machine) -> None:
@@ -87,6 +101,34 @@ class Outcomes:
             raise Violation("I9", f"{command} came to {first}, and again to {outcome}")
         if isinstance(first, Committed) and place in self.denied:
             raise Violation("answers", f"denied ({self.denied[place]}), yet done: {command}")
+
+    def _ends_leases(self, events: tuple[MachineEvent, ...]) -> None:
+        """A lease ends its session in the first batch that has come to its end, and not before."""
+        due = [session for session, (_, end) in self._leases.items() if end <= self._clock]
+        ended = [
+            event.agent.session
+            for event in events
+            if isinstance(event, AgentLeft) and event.reason == "lease expired"
+        ]
+        if sorted(due) != sorted(ended):
+            raise Violation(
+                "lease", f"at {self._clock} those of {due} were due, {ended} have ended"
+            )
+        for session in due:
+            del self._leases[session]
+
+    def _renews(self, command: Command, outcome: Outcome) -> None:
+        lease, _ = self._leases.get(command.session, (0, 0))
+        if isinstance(command, OpenSession):
+            # Again from a higher epoch it is a sign of life; a late copy is none.
+            epoch = self._epochs.get(command.session, -1)
+            if isinstance(outcome, Committed) and command.epoch > epoch:
+                self._epochs[command.session] = command.epoch
+                lease = command.lease
+            else:
+                return
+        if lease:
+            self._leases[command.session] = lease, self._clock + lease
 
     # ---- answers -----------------------------------------------------------------------------
 
@@ -116,6 +158,8 @@ class Outcomes:
     def _happened(self, event: MachineEvent) -> None:
         if isinstance(event, BarrierChanged):
             self._barrier(event.generation)
+        elif isinstance(event, AgentLeft):
+            self._leases.pop(event.agent.session, None)
         elif isinstance(event, ProposalDecided):
             if event.proposal.id in self.decided:
                 raise Violation("I13", f"decided twice: {event.proposal}")

@@ -62,6 +62,10 @@ class Agents(Struct, frozen=True):
     """Share of linearizable reads."""
     keys: int = 2
     variables: int = 2
+    attached: bool = False
+    """They outlive their peer's process, as those of a daemon do, and go on with their sessions."""
+    lease: int = 0
+    """Of their sessions; 0: none. They say nothing to keep it."""
 
 
 class Faults(Struct, frozen=True):
@@ -200,7 +204,7 @@ def draw(random: Random) -> Weather:
     expect = peers if random.random() < 0.8 else random.randint(peers // 2 + 1, peers)
     election = random.choice((0.15, 0.3, 0.3, 0.6, 1.2))
     unit = int(election * SECOND)
-    return Weather(
+    weather = Weather(
         peers=peers,
         expect=expect,
         network=_draw_network(random, unit),
@@ -223,6 +227,15 @@ def draw(random: Random) -> Weather:
         timing=draw_timing(random, election),
         limits=draw_limits(random),
         codec=random.random() < 0.05,
+    )
+    # Drawn last: what came later must not change the weather of a known seed otherwise.
+    return replace(
+        weather,
+        agents=replace(
+            weather.agents,
+            attached=random.random() < 0.5,
+            lease=random.choice((0, unit * 2, unit * 20)),
+        ),
     )
 
 

@@ -3,11 +3,12 @@
 import pytest
 from msgspec.structs import replace
 
-from mabeam_p2p.commands import AnyCommand, AppendJournal, OpenSession
+from mabeam_p2p.commands import AnyCommand, AppendJournal, OpenSession, Tick
 from mabeam_p2p.config import Limits
 from mabeam_p2p.events import JournalAppended
-from mabeam_p2p.ids import AgentId, PeerId, ProposalId, SessionId
+from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, PeerId, ProposalId, SessionId
 from mabeam_p2p.machine.machine import Machine
+from mabeam_p2p.machine.sessions import Session
 from mabeam_p2p.records import (
     BarrierStatus,
     Batch,
@@ -101,6 +102,48 @@ def test_i8_machine_that_differs_at_the_same_index_is_seen() -> None:
     made.digest_equals(PEER, equal.machine)
     with broken("I8"):
         made.digest_equals(PEER, other.machine)
+
+
+# ---- leases ----------------------------------------------------------------------------------
+
+LEASED = replace(OPEN, lease=10)
+TICK = Tick(CLUSTER_SESSION, 0)
+
+
+def at(clock: int, index: int, command: AnyCommand) -> Batch:
+    return replace(batch(index, command), clock=clock)
+
+
+def test_a_lease_that_is_kept_and_then_runs_out_passes() -> None:
+    made = outcomes(LEASED)
+    made.committed(at(9, 2, APPEND))
+    made.committed(at(18, 3, TICK))
+    made.committed(at(19, 4, TICK))
+    assert made.machine.agents_of(PEER) == ()
+    made.committed(at(50, 5, LEASED))
+
+
+def test_a_lease_that_ends_nothing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = outcomes(LEASED)
+    monkeypatch.setattr(Machine, "_close_due", lambda *_: None)
+    with broken("lease"):
+        made.committed(at(10, 2, TICK))
+
+
+def test_a_lease_that_ends_too_early_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = outcomes(LEASED)
+    made.committed(at(9, 2, APPEND))
+    monkeypatch.setattr(Session, "lease_end", property(lambda _: 0))
+    with broken("lease"):
+        made.committed(at(18, 3, TICK))
+
+
+def test_a_session_that_moves_renews_its_lease_and_a_late_copy_does_not() -> None:
+    made = outcomes(LEASED)
+    made.committed(at(8, 2, replace(LEASED, epoch=2)))
+    made.committed(at(15, 3, LEASED))
+    made.committed(at(18, 4, TICK))
+    assert made.machine.agents_of(PEER) == ()
 
 
 # ---- barriers --------------------------------------------------------------------------------
