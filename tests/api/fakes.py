@@ -130,7 +130,7 @@ def proposal(
 ) -> Proposal:
     """An open proposal of value 1 with one agent in its electorate."""
     return Proposal(
-        ProposalId(f"on {parameter}"),
+        ProposalId(f"on {parameter}" if group == "all" else f"on {parameter} in {group}"),
         parameter,
         encode_value(1, 100),
         AgentId("other@bee"),
