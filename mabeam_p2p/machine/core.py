@@ -9,11 +9,12 @@ Rules of all machines:
 
 import heapq
 from enum import IntEnum
+from typing import Protocol
 
 from msgspec import Struct
 
-from mabeam_p2p.ids import INTEGER_MAX
-from mabeam_p2p.requests import Committed
+from mabeam_p2p.ids import INTEGER_MAX, AgentId
+from mabeam_p2p.requests import Committed, Refused
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -32,13 +33,45 @@ class Entry(Struct, frozen=True, gc=False):
         return 0 < timeout <= INTEGER_MAX - self.clock
 
 
+class Escrow(Protocol):
+    """Money that is held for a machine: the ledger, as others see it. account: who owns the money.
+    operation: names the hold, once and for all. Amounts: micro-units, 1 or more."""
+
+    def hold(
+        self, entry: Entry, account: str, currency: str, amount: int, operation: str
+    ) -> Refused | None:
+        """Set `amount` of the account's balance aside, or say why not and change nothing."""
+        ...
+
+    def release(self, entry: Entry, operation: str, amount: int) -> None:
+        """Give `amount` of a hold back to its owner; no more than is held."""
+        ...
+
+    def capture(self, entry: Entry, operation: str, amount: int, account: str) -> None:
+        """Pay `amount` of a hold to `account`; no more than is held. Never refused: what is held
+        can be paid to anyone."""
+        ...
+
+
+class Deals(Protocol):
+    """Where it is written down that two agents have finished something with each other: each may
+    then say once how the other did (machine/reputations.py)."""
+
+    def settled(self, entry: Entry, deal: str, one: AgentId, other: AgentId) -> None:
+        """deal: KIND/NAME, as `auction/7`, once and for all. Of an agent with itself there is no
+        deal; one that is known changes nothing."""
+        ...
+
+
 class DeadlineKind(IntEnum):
     """Whose deadline it is. At equal times the lower kind is due first, then the lower name."""
 
     PROPOSAL = 0
     BARRIER = 1
     SESSION = 2
-    GUARD = 8
+    GUARD = 9
+    LEDGER = 7
+    BUDGET = 8
 
 
 class Deadlines:
