@@ -93,6 +93,21 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Items kept of one journal; older ones leave at the front, unless it holds them for good."""
     journal_page_bytes_max: int = 4 * 1024 * 1024
     """Items of a journal in one answer, together; at least one is given."""
+    currencies_max: int = 1_024
+    accounts_max: int = 65_536
+    """Accounts that have money, of all currencies together."""
+    holds_max: int = 16_384
+    operations_max: int = 16_384
+    """Operations of the ledger that are remembered: one that comes again after so many others is
+    another one."""
+    movements_max: int = 4_096
+    """Movements of the ledger that can be looked up."""
+    budgets_max: int = 4_096
+    budget_depth_max: int = 8
+    reservations_max: int = 16_384
+    deals_max: int = 16_384
+    """Deals that can be rated; older ones cannot."""
+    reputations_max: int = 65_536
     variables_max: int = 100_000
     siblings_max: int = 64
     digest_entries_max: int = 4_096

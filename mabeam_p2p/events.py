@@ -4,13 +4,20 @@ from msgspec import Struct
 
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.records import (
+    Account,
     Agent,
+    Budget,
+    BudgetChange,
+    Deal,
     Generation,
     Journal,
     Member,
+    Movement,
     Parameter,
     ParameterSchema,
     Proposal,
+    Rating,
+    Reputation,
     Variable,
     Vote,
 )
@@ -123,6 +130,35 @@ class ParameterDeclared(Struct, frozen=True, gc=False, array_like=True, tag=63):
     schema: ParameterSchema
 
 
+class LedgerChanged(Struct, frozen=True, gc=False, array_like=True, tag=50):
+    """Money has moved. accounts: what it came from and to, as they are now."""
+
+    movement: Movement
+    accounts: tuple[Account, ...]
+
+
+class BudgetChanged(Struct, frozen=True, gc=False, array_like=True, tag=51):
+    """budget: as it is now, or was when it was removed. What it is part of has changed as well."""
+
+    budget: Budget
+    change: BudgetChange
+    amount: int
+    """SET: the limit. Else what was reserved, spent, released or forgotten."""
+    agent: str
+    """Who did it, or, RELEASED, had it; empty: the log's clock."""
+
+
+class DealSettled(Struct, frozen=True, gc=False, array_like=True, tag=52):
+    """Two agents can rate each other."""
+
+    deal: Deal
+
+
+class ReputationChanged(Struct, frozen=True, gc=False, array_like=True, tag=53):
+    reputation: Reputation
+    rating: Rating
+
+
 class VariableChanged(Struct, frozen=True, gc=False, array_like=True, tag=40):
     """The variables of one batch, as they now are."""
 
@@ -142,6 +178,10 @@ MachineEvent = (
     | AgentChanged
     | ParameterConfirmed
     | ParameterDeclared
+    | LedgerChanged
+    | BudgetChanged
+    | DealSettled
+    | ReputationChanged
 )
 
 Event = (
@@ -164,5 +204,9 @@ Event = (
     | AgentChanged
     | ParameterConfirmed
     | ParameterDeclared
+    | LedgerChanged
+    | BudgetChanged
+    | DealSettled
+    | ReputationChanged
     | VariableChanged
 )

@@ -51,6 +51,27 @@ def is_key(text: str) -> bool:
     return bool(text) and text.isprintable() and len(text.encode()) <= KEY_BYTES_MAX
 
 
+def is_agent_id(text: str) -> bool:
+    """Whether `text` can be the id of an agent."""
+    name, _, peer_name = text.partition("@")
+    return is_name(name) and is_name(peer_name)
+
+
+def is_account(text: str) -> bool:
+    """Whether `text` can name an account of the ledger: an agent's id, or, without an @, NAME or
+    GROUP:NAME."""
+    if "@" in text:
+        return is_agent_id(text)
+    group, colon, name = text.partition(":")
+    return is_key(text) and (not colon or (is_name(group) and group != GROUP_ALL and bool(name)))
+
+
+def account_group(account: str) -> str:
+    """The group of an account that is no agent's; empty: every agent's."""
+    group, colon, _ = account.partition(":")
+    return group if colon else ""
+
+
 def check_name(text: str, what: str = "name") -> str:
     """Return `text`, or raise InvalidName. `what` says whose name it is."""
     if not is_name(text):

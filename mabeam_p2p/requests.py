@@ -10,14 +10,22 @@ from msgspec import Struct
 from mabeam_p2p.commands import AnyCommand
 from mabeam_p2p.ids import PeerId, ProposalId
 from mabeam_p2p.records import (
+    Account,
     Agent,
     Batch,
+    Budget,
+    Currency,
+    Deal,
     Generation,
+    Hold,
     Journal,
     Member,
+    Movement,
     Parameter,
     ParameterSchema,
     Proposal,
+    Reputation,
+    Reservation,
     Status,
     Variable,
 )
@@ -64,7 +72,53 @@ class LogQuery(Struct, frozen=True, gc=False, array_like=True, tag=6):
     limit: int
 
 
-Query = ParameterQuery | ProposalQuery | GenerationQuery | JournalQuery | AgentQuery | LogQuery
+class AccountQuery(Struct, frozen=True, gc=False, array_like=True, tag=25):
+    """What this account has of this currency; empty: of all. Also the currencies."""
+
+    account: str
+    currency: str
+
+
+class HoldQuery(Struct, frozen=True, gc=False, array_like=True, tag=26):
+    """The hold of this name; without one, the holds of this account; without either, all."""
+
+    hold: str
+    account: str
+
+
+class MovementQuery(Struct, frozen=True, gc=False, array_like=True, tag=27):
+    """Movements of the ledger from number `first` on, up to `limit` of them; 0: the last ones."""
+
+    first: int
+    limit: int
+
+
+class BudgetQuery(Struct, frozen=True, gc=False, array_like=True, tag=28):
+    """The budget of this name and its reservations; empty: all."""
+
+    budget: str
+
+
+class ReputationQuery(Struct, frozen=True, gc=False, array_like=True, tag=29):
+    """What is thought of this agent's skill; empty: of all. Also the agent's deals."""
+
+    agent: str
+    skill: str
+
+
+Query = (
+    ParameterQuery
+    | ProposalQuery
+    | GenerationQuery
+    | JournalQuery
+    | AgentQuery
+    | LogQuery
+    | AccountQuery
+    | HoldQuery
+    | MovementQuery
+    | BudgetQuery
+    | ReputationQuery
+)
 
 # ---- requests --------------------------------------------------------------------------------
 
@@ -155,7 +209,8 @@ class Committed(Struct, frozen=True, gc=False, array_like=True, tag=1):
     index: int
     term: int
     number: int = 0
-    """Arrive: the generation. AppendJournal: the item's position. Else 0."""
+    """Arrive: the generation. AppendJournal: the item's position. What moves money: the movement.
+    Reserve: the reservation. Else 0."""
 
 
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag=2):
@@ -164,7 +219,10 @@ class Refused(Struct, frozen=True, gc=False, array_like=True, tag=2):
     name_taken, unknown_session, limit, invalid, unknown_proposal, proposal_closed, not_eligible,
     conflicting_vote, proposal_exists, no_electorate, barrier_mismatch, unknown_generation,
     stale_sequence, too_large, resolver_mismatch, unknown_parameter, stale_version,
-    conflicting_schema, journal_full, journal_mismatch.
+    conflicting_schema, journal_full, journal_mismatch, conflicting_operation, insufficient_funds,
+    not_owner, not_issuer, unknown_currency, unknown_hold, overflow, unknown_budget,
+    unknown_reservation, budget_mismatch, budget_exceeded, budget_in_use, unknown_deal, not_party,
+    conflicting_rating.
     """
 
     reason: str
@@ -193,6 +251,14 @@ class Found(Struct, frozen=True, gc=False, array_like=True, tag=4):
     agents: tuple[Agent, ...] = ()
     batches: tuple[Batch, ...] = ()
     schemas: tuple[ParameterSchema, ...] = ()
+    accounts: tuple[Account, ...] = ()
+    currencies: tuple[Currency, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    movements: tuple[Movement, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
+    reputations: tuple[Reputation, ...] = ()
+    deals: tuple[Deal, ...] = ()
 
 
 class Acknowledged(Struct, frozen=True, gc=False, array_like=True, tag=5):

@@ -1,6 +1,9 @@
 """The names under which users hear of events, and the facts of each as plain data."""
 
+from enum import Enum
 from typing import assert_never
+
+from msgspec import Struct, structs
 
 from mabeam_p2p.api.results import AgentFacts, Event, Member, Proposal, RecordedVote, decoded
 from mabeam_p2p.events import (
@@ -8,10 +11,13 @@ from mabeam_p2p.events import (
     AgentJoined,
     AgentLeft,
     BarrierChanged,
+    BudgetChanged,
     ClusterFormed,
+    DealSettled,
     Dropped,
     JournalAppended,
     LeaderChanged,
+    LedgerChanged,
     MemberChanged,
     ParameterChanged,
     ParameterConfirmed,
@@ -21,6 +27,7 @@ from mabeam_p2p.events import (
     QuorumChanged,
     Ready,
     Refused,
+    ReputationChanged,
     RoleChanged,
     VariableChanged,
     VoteRecorded,
@@ -35,11 +42,14 @@ EVENT_NAMES = (
     "barrier.arrived",
     "barrier.broken",
     "barrier.released",
+    "budget.changed",
     "cluster.formed",
+    "deal.settled",
     "frame.dropped",
     "journal.appended",
     "leader.elected",
     "leader.lost",
+    "ledger.changed",
     "member.alive",
     "member.dead",
     "member.left",
@@ -54,9 +64,17 @@ EVENT_NAMES = (
     "proposal.voted",
     "quorum.gained",
     "quorum.lost",
+    "reputation.changed",
     "role.changed",
     "variable.changed",
 )
+
+_ECONOMIC_NAMES: dict[type, str] = {
+    LedgerChanged: "ledger.changed",
+    BudgetChanged: "budget.changed",
+    DealSettled: "deal.settled",
+    ReputationChanged: "reputation.changed",
+}
 
 _BARRIER_NAMES = {
     BarrierStatus.WAITING: "barrier.arrived",
@@ -88,6 +106,8 @@ def named(event: PeerEvent) -> Event:
         case Dropped(source=source, reason=reason, detail=detail, count=count):
             facts = {"source": source, "reason": reason, "detail": detail, "count": count}
             return Event("frame.dropped", facts)
+        case LedgerChanged() | BudgetChanged() | DealSettled() | ReputationChanged():
+            return Event(_ECONOMIC_NAMES[type(event)], _facts(event))
         case _:
             return _about_the_log(event)
 
@@ -167,6 +187,23 @@ def _about_parameters(event: ParameterChanged | ParameterConfirmed | ParameterDe
             return Event(f"parameter.{name}", facts)
         case _:
             assert_never(event)
+
+
+def _facts(struct: Struct) -> dict[str, object]:
+    """The fields of an event that holds nothing but names and numbers."""
+    return {field: _plain(value) for field, value in structs.asdict(struct).items()}
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Struct():
+            return _facts(value)
+        case Enum():
+            return value.name.lower()
+        case tuple():
+            return [_plain(one) for one in value]
+        case _:
+            return value
 
 
 def _generation(record: Generation) -> dict[str, object]:

@@ -10,6 +10,22 @@ from typing import Protocol
 
 from mabeam_p2p.commands.base import ClusterCommand, Command, SessionCommand
 from mabeam_p2p.commands.cluster import AnyClusterCommand, Configure, DepartPeer, Noop, Tick
+from mabeam_p2p.commands.ledger import (
+    AnyBudgetCommand,
+    AnyLedgerCommand,
+    BudgetCommand,
+    Burn,
+    CaptureHold,
+    LedgerCommand,
+    Mint,
+    PlaceHold,
+    Rate,
+    ReleaseHold,
+    Reserve,
+    SetBudget,
+    SpendReserved,
+    Transfer,
+)
 from mabeam_p2p.commands.meeting import AppendJournal, Arrive
 from mabeam_p2p.commands.parameters import (
     AnyParameterCommand,
@@ -34,7 +50,14 @@ from mabeam_p2p.commands.sessions import (
 )
 
 AnySessionCommand = (
-    AnySessionsCommand | AnyProposalCommand | AnyParameterCommand | Arrive | AppendJournal
+    AnySessionsCommand
+    | AnyParameterCommand
+    | AnyProposalCommand
+    | Arrive
+    | AppendJournal
+    | AnyLedgerCommand
+    | AnyBudgetCommand
+    | Rate
 )
 """What an agent says in its session."""
 
@@ -56,14 +79,19 @@ class CommandCodec(Protocol):
 
 
 __all__ = [
+    "AnyBudgetCommand",
     "AnyClusterCommand",
     "AnyCommand",
+    "AnyLedgerCommand",
     "AnyParameterCommand",
     "AnyProposalCommand",
     "AnySessionCommand",
     "AnySessionsCommand",
     "AppendJournal",
     "Arrive",
+    "BudgetCommand",
+    "Burn",
+    "CaptureHold",
     "CastVote",
     "CloseSession",
     "ClusterCommand",
@@ -77,11 +105,20 @@ __all__ = [
     "JoinGroup",
     "KeepAlive",
     "LeaveGroup",
+    "LedgerCommand",
+    "Mint",
     "Noop",
     "OpenProposal",
     "OpenSession",
     "ParameterCommand",
+    "PlaceHold",
     "ProposalCommand",
+    "Rate",
+    "ReleaseHold",
+    "Reserve",
     "SessionCommand",
+    "SetBudget",
+    "SpendReserved",
     "Tick",
+    "Transfer",
 ]

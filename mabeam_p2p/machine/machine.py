@@ -14,7 +14,7 @@ Everything else stands in an agent's session and takes effect once (sessions.py)
 
 import hashlib
 from functools import partial
-from typing import assert_never
+from typing import Protocol, assert_never
 
 import msgspec
 from msgspec import Struct
@@ -26,6 +26,7 @@ from mabeam_p2p.commands import (
     AnySessionsCommand,
     AppendJournal,
     Arrive,
+    BudgetCommand,
     CloseSession,
     ClusterCommand,
     Configure,
@@ -34,10 +35,12 @@ from mabeam_p2p.commands import (
     JoinGroup,
     KeepAlive,
     LeaveGroup,
+    LedgerCommand,
     Noop,
     OpenSession,
     ParameterCommand,
     ProposalCommand,
+    Rate,
     SessionCommand,
     Tick,
 )
@@ -47,6 +50,7 @@ from mabeam_p2p.ids import (
     CLUSTER_SESSION,
     INTEGER_MAX,
     KEY_BYTES_MAX,
+    AgentId,
     ClusterId,
     PeerId,
     ProposalId,
@@ -54,25 +58,50 @@ from mabeam_p2p.ids import (
     is_peer_id,
 )
 from mabeam_p2p.machine.barriers import Barriers, BarriersState
+from mabeam_p2p.machine.budgets import Budgets, BudgetsState
 from mabeam_p2p.machine.core import DeadlineKind, Deadlines, Entry
 from mabeam_p2p.machine.journals import Journals
+from mabeam_p2p.machine.ledger import Ledger, LedgerState
 from mabeam_p2p.machine.parameters import Parameters, ParametersState
 from mabeam_p2p.machine.proposals import Proposals, ProposalsState
+from mabeam_p2p.machine.reputations import Reputations, ReputationsState
 from mabeam_p2p.machine.sessions import Session, Sessions, SessionsState
 from mabeam_p2p.records import Agent, Batch, Journal
 from mabeam_p2p.requests import (
+    AccountQuery,
     AgentQuery,
+    BudgetQuery,
     Found,
     GenerationQuery,
+    HoldQuery,
     JournalQuery,
+    MovementQuery,
     Outcome,
     ParameterQuery,
     ProposalQuery,
     Refused,
+    ReputationQuery,
 )
 
-MachineQuery = ParameterQuery | ProposalQuery | GenerationQuery | JournalQuery | AgentQuery
+MachineQuery = (
+    ParameterQuery
+    | ProposalQuery
+    | GenerationQuery
+    | JournalQuery
+    | AgentQuery
+    | AccountQuery
+    | HoldQuery
+    | MovementQuery
+    | BudgetQuery
+    | ReputationQuery
+)
 """Every question but the one about the log itself."""
+
+
+class Departures(Protocol):
+    def depart(self, entry: Entry, agent: AgentId) -> None:
+        """The session of `agent` has ended here: release what it held."""
+        ...
 
 
 class MachineState(Struct, frozen=True, array_like=True):
@@ -89,6 +118,9 @@ class MachineState(Struct, frozen=True, array_like=True):
     proposals: ProposalsState
     barriers: BarriersState
     journals: tuple[Journal, ...]
+    ledger: LedgerState
+    budgets: BudgetsState
+    reputations: ReputationsState
 
 
 class Machine:
@@ -104,6 +136,16 @@ class Machine:
         )
         self._barriers = Barriers(limits, self._deadlines, self._events)
         self._journals = Journals(limits, self._events)
+        self._reputations = Reputations(limits, self._events)
+        self._ledger = Ledger(limits, self._deadlines, self._events, self._reputations)
+        self._budgets = Budgets(limits, self._deadlines, self._events)
+        self._left: tuple[Departures, ...] = (
+            self._barriers,
+            self._proposals,
+            self._parameters,
+            self._budgets,
+        )
+        """Who is told of the end of a session, in this order."""
         self.applied_index = 0
         self.applied_term = 0
         self.clock = 0
@@ -160,6 +202,10 @@ class Machine:
                     session = self._sessions.lapsed(name)
                     if session is not None:
                         self._end_session(entry, session, "lease expired")
+                case DeadlineKind.LEDGER:
+                    self._ledger.expire(entry, name)
+                case DeadlineKind.BUDGET:
+                    self._budgets.expire(entry, name)
                 case _:
                     assert_never(kind)
             assert self._deadlines.first() != first
@@ -197,6 +243,12 @@ class Machine:
                 return self._parameters.apply(entry, agent, command)
             case ProposalCommand():
                 return self._proposals.apply(entry, agent, command, self._sessions.in_group)
+            case LedgerCommand():
+                return self._ledger.apply(entry, session.agent, command)
+            case BudgetCommand():
+                return self._budgets.apply(entry, agent, command)
+            case Rate():
+                return self._reputations.apply(entry, agent, command)
             case _:
                 return self._apply_to_session(entry, session, command)
 
@@ -230,12 +282,10 @@ class Machine:
         return self._sessions.open(entry, command)
 
     def _end_session(self, entry: Entry, session: Session, reason: str) -> None:
-        """Release what the session held, at this index. Votes stay."""
+        """Release what the session held, at this index. Votes and money stay."""
         self._sessions.end(entry, session, reason)
-        agent = session.agent.id
-        self._barriers.depart(entry, agent)
-        self._proposals.depart(entry, agent)
-        self._parameters.depart(entry, agent)
+        for machine in self._left:
+            machine.depart(entry, session.agent.id)
 
     # ---- the cluster's own commands --------------------------------------------------------
 
@@ -295,6 +345,25 @@ class Machine:
                 return found(journals=self._journals.journals(name, first))
             case AgentQuery():
                 return found(agents=self._sessions.agents())
+            case AccountQuery(account, currency):
+                return found(
+                    accounts=self._ledger.accounts(account, currency),
+                    currencies=self._ledger.currencies(currency),
+                )
+            case HoldQuery(hold, account):
+                return found(holds=self._ledger.holds(hold, account))
+            case MovementQuery(first, limit):
+                return found(movements=self._ledger.movements(first, limit))
+            case BudgetQuery(budget):
+                return found(
+                    budgets=self._budgets.budgets(budget),
+                    reservations=self._budgets.reservations(budget),
+                )
+            case ReputationQuery(agent, skill):
+                return found(
+                    reputations=self._reputations.reputations(agent, skill, self.clock),
+                    deals=self._reputations.deals(agent),
+                )
             case _:
                 assert_never(query)
 
@@ -326,6 +395,9 @@ class Machine:
         self._proposals.load(state.proposals)
         self._barriers.load(state.barriers)
         self._journals.load(state.journals)
+        self._ledger.load(state.ledger)
+        self._budgets.load(state.budgets)
+        self._reputations.load(state.reputations)
 
     def digest(self) -> int:
         """64 bits of a hash over the snapshot: equal on every peer, process and machine at equal
@@ -346,6 +418,9 @@ class Machine:
             proposals=self._proposals.state(),
             barriers=self._barriers.state(),
             journals=self._journals.state(),
+            ledger=self._ledger.state(),
+            budgets=self._budgets.state(),
+            reputations=self._reputations.state(),
         )
 
 

@@ -19,6 +19,7 @@ from mabeam_p2p.ids import (
     PeerId,
     ProposalId,
     SessionId,
+    is_agent_id,
     is_key,
     is_name,
     is_peer_id,
@@ -61,11 +62,6 @@ def between(lowest: int, highest: int) -> Rule:
 def is_text(value: str) -> bool:
     """Short, and fit for UTF-8: what is decoded always is, what is to be encoded may not be."""
     return len(value) <= TEXT_LENGTH_MAX and (value.isascii() or _SURROGATE.search(value) is None)
-
-
-def is_agent_id(value: str) -> bool:
-    name, _, peer_name = value.partition("@")
-    return is_name(name) and is_name(peer_name)
 
 
 def is_cluster_id(value: str) -> bool:
