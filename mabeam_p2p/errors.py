@@ -6,8 +6,9 @@
     ├── InvalidValue             a value that cannot travel: not encodable, or too large
     ├── Rejected                 asked and refused: certainly not done
     │   ├── NameTaken  UnknownProposal  ProposalClosed  NotEligible  ConflictingVote
-    │   ├── BarrierMismatch  NoElectorate  ParameterReverted
-    │   └── JournalFull  JournalMismatch
+    │   ├── BarrierMismatch  NoElectorate  ParameterReverted  JournalFull  JournalMismatch
+    │   ├── InsufficientFunds  NotOwner  ConflictingOperation
+    │   └── BudgetExceeded  UnknownBudget  NotParty
     ├── NoQuorum                 no majority can be reached: certainly not done
     ├── OutcomeUnknown           it may have been done, or may still be
     ├── Overloaded               a queue is full: certainly not done, try again later
@@ -96,6 +97,30 @@ class JournalFull(Rejected):
 
 class JournalMismatch(Rejected):
     """The journal was begun with another capacity."""
+
+
+class InsufficientFunds(Rejected):
+    """The account, or the hold, has less than that."""
+
+
+class NotOwner(Rejected):
+    """It belongs to others: an account, a hold, a currency, a budget or a reservation."""
+
+
+class ConflictingOperation(Rejected):
+    """Another operation has taken effect under this id."""
+
+
+class BudgetExceeded(Rejected):
+    """Less than that is free, in the budget or in one that it is part of."""
+
+
+class UnknownBudget(Rejected):
+    """Nobody has set a budget of this name."""
+
+
+class NotParty(Rejected):
+    """The agent was no party of the deal."""
 
 
 class NoQuorum(MabeamError):

@@ -7,8 +7,11 @@ from collections.abc import Callable
 
 from mabeam_p2p.errors import (
     BarrierMismatch,
+    BudgetExceeded,
     Closed,
+    ConflictingOperation,
     ConflictingVote,
+    InsufficientFunds,
     InvalidValue,
     JournalFull,
     JournalMismatch,
@@ -18,10 +21,13 @@ from mabeam_p2p.errors import (
     NoElectorate,
     NoQuorum,
     NotEligible,
+    NotOwner,
+    NotParty,
     OutcomeUnknown,
     Overloaded,
     ProposalClosed,
     Rejected,
+    UnknownBudget,
     UnknownProposal,
 )
 from mabeam_p2p.requests import Answer, Failed, Refused
@@ -99,6 +105,60 @@ _REFUSED: dict[str, Refusal] = {
     "journal_mismatch": (
         _rejected(JournalMismatch, "journal_mismatch"),
         "give the capacity that the journal was begun with, or take another name",
+    ),
+    "insufficient_funds": (
+        _rejected(InsufficientFunds, "insufficient_funds"),
+        "nothing was moved: see `mabeam ledger balances`",
+    ),
+    "not_owner": (
+        _rejected(NotOwner, "not_owner"),
+        "ask the agent that it belongs to, or join the group",
+    ),
+    "not_issuer": (
+        _rejected(NotOwner, "not_issuer"),
+        "ask its issuer, or take another currency",
+    ),
+    "conflicting_operation": (
+        _rejected(ConflictingOperation, "conflicting_operation"),
+        "take another id: an operation takes effect once, as it was first",
+    ),
+    "unknown_currency": (
+        _rejected(Rejected, "unknown_currency"),
+        "mint it first: see `mabeam ledger currencies`",
+    ),
+    "unknown_hold": (
+        _rejected(Rejected, "unknown_hold"),
+        "see `mabeam ledger holds` for those that stand",
+    ),
+    "overflow": (_rejected(Rejected, "overflow"), "take another currency, or greater units"),
+    "unknown_budget": (
+        _rejected(UnknownBudget, "unknown_budget"),
+        "set it first: see `mabeam ledger budgets`",
+    ),
+    "budget_exceeded": (
+        _rejected(BudgetExceeded, "budget_exceeded"),
+        "nothing was done: take less, wait until others have finished, or raise the limit",
+    ),
+    "budget_mismatch": (
+        _rejected(Rejected, "budget_mismatch"),
+        "give the same, or make another budget",
+    ),
+    "budget_in_use": (
+        _rejected(Rejected, "budget_in_use"),
+        "end what is reserved, and remove the budgets in it first",
+    ),
+    "unknown_reservation": (
+        _rejected(Rejected, "unknown_reservation"),
+        "it ends once, and with its agent's session: what was not spent until then is free again",
+    ),
+    "unknown_deal": (
+        _rejected(Rejected, "unknown_deal"),
+        "only what has been settled can be rated: see `mabeam ledger deals`",
+    ),
+    "not_party": (_rejected(NotParty, "not_party"), "only its two parties rate each other"),
+    "conflicting_rating": (
+        _rejected(Rejected, "conflicting_rating"),
+        "the first rating binds",
     ),
 }
 

@@ -18,6 +18,7 @@ from mabeam_p2p.ids import ProposalId, SessionId
 from mabeam_p2p.ports import Backend
 from mabeam_p2p.records import Status
 from mabeam_p2p.requests import (
+    AccountQuery,
     Answer,
     Await,
     Failed,
@@ -155,11 +156,12 @@ class Attachment:
     async def _read_anew(self) -> None:
         seconds = self.timing.request_timeout_seconds
         # All asked at once: they are answered in order.
-        status, members, parameters, proposals, variables = await asyncio.gather(
+        status, members, parameters, proposals, accounts, variables = await asyncio.gather(
             self.status(),
             self.ask(ReadMembers(), seconds),
             self.find(ParameterQuery(""), "parameters"),
             self.find(ProposalQuery(ProposalId("")), "proposals"),
+            self.find(AccountQuery("", ""), "accounts"),
             self.ask(ReadVariables(""), seconds),
         )
         leader = status.leader
@@ -178,6 +180,7 @@ class Attachment:
         self.view.on_proposals(proposals.proposals)
         for schema in parameters.schemas:
             self.view.schemas.put(schema.name, schema)
+        self.view.on_accounts(accounts.accounts)
         for variable in variables.variables:
             self.view.variables.put(variable.name, variable)
 

@@ -1,10 +1,16 @@
 """The names under which users hear of events, and the facts of each as plain data."""
 
-from enum import Enum
 from typing import assert_never
 
-from msgspec import Struct, structs
-
+from mabeam_p2p.api.amounts import text, units
+from mabeam_p2p.api.holdings import (
+    CHANGES,
+    BudgetFacts,
+    Deal,
+    Movement,
+    Rating,
+    Reputation,
+)
 from mabeam_p2p.api.results import AgentFacts, Event, Member, Proposal, RecordedVote, decoded
 from mabeam_p2p.events import (
     AgentChanged,
@@ -33,7 +39,7 @@ from mabeam_p2p.events import (
     VoteRecorded,
 )
 from mabeam_p2p.events import Event as PeerEvent
-from mabeam_p2p.records import BarrierStatus, Generation
+from mabeam_p2p.records import BarrierStatus, Generation, MovementKind
 
 EVENT_NAMES = (
     "agent.changed",
@@ -49,7 +55,12 @@ EVENT_NAMES = (
     "journal.appended",
     "leader.elected",
     "leader.lost",
-    "ledger.changed",
+    "ledger.burned",
+    "ledger.captured",
+    "ledger.held",
+    "ledger.minted",
+    "ledger.released",
+    "ledger.transferred",
     "member.alive",
     "member.dead",
     "member.left",
@@ -69,17 +80,20 @@ EVENT_NAMES = (
     "variable.changed",
 )
 
-_ECONOMIC_NAMES: dict[type, str] = {
-    LedgerChanged: "ledger.changed",
-    BudgetChanged: "budget.changed",
-    DealSettled: "deal.settled",
-    ReputationChanged: "reputation.changed",
-}
-
 _BARRIER_NAMES = {
     BarrierStatus.WAITING: "barrier.arrived",
     BarrierStatus.RELEASED: "barrier.released",
     BarrierStatus.BROKEN: "barrier.broken",
+}
+
+
+_MOVEMENT_NAMES = {
+    MovementKind.MINT: "ledger.minted",
+    MovementKind.TRANSFER: "ledger.transferred",
+    MovementKind.BURN: "ledger.burned",
+    MovementKind.HOLD: "ledger.held",
+    MovementKind.CAPTURE: "ledger.captured",
+    MovementKind.RELEASE: "ledger.released",
 }
 
 
@@ -107,7 +121,7 @@ def named(event: PeerEvent) -> Event:
             facts = {"source": source, "reason": reason, "detail": detail, "count": count}
             return Event("frame.dropped", facts)
         case LedgerChanged() | BudgetChanged() | DealSettled() | ReputationChanged():
-            return Event(_ECONOMIC_NAMES[type(event)], _facts(event))
+            return _about_economics(event)
         case _:
             return _about_the_log(event)
 
@@ -125,6 +139,25 @@ def _about_members(event: MemberChanged | AgentJoined | AgentLeft | AgentChanged
             return Event("agent.changed", AgentFacts.of(agent).to_dict())
         case AgentLeft(agent=agent, reason=reason):
             return Event("agent.left", AgentFacts.of(agent).to_dict() | {"reason": reason})
+        case _:
+            assert_never(event)
+
+
+def _about_economics(
+    event: LedgerChanged | BudgetChanged | DealSettled | ReputationChanged,
+) -> Event:
+    match event:
+        case LedgerChanged(movement=movement):
+            return Event(_MOVEMENT_NAMES[movement.kind], Movement.of(movement).to_dict())
+        case BudgetChanged(budget=budget, change=change, amount=amount, agent=agent):
+            facts = BudgetFacts.of(budget).to_dict()
+            said = {"change": CHANGES[change], "amount": text(units(amount)), "agent": agent}
+            return Event("budget.changed", facts | said)
+        case DealSettled(deal=deal):
+            return Event("deal.settled", Deal.of(deal).to_dict())
+        case ReputationChanged(reputation=reputation, rating=rating):
+            facts = Reputation.of(reputation).to_dict()
+            return Event("reputation.changed", facts | {"rating": Rating.of(rating).to_dict()})
         case _:
             assert_never(event)
 
@@ -187,23 +220,6 @@ def _about_parameters(event: ParameterChanged | ParameterConfirmed | ParameterDe
             return Event(f"parameter.{name}", facts)
         case _:
             assert_never(event)
-
-
-def _facts(struct: Struct) -> dict[str, object]:
-    """The fields of an event that holds nothing but names and numbers."""
-    return {field: _plain(value) for field, value in structs.asdict(struct).items()}
-
-
-def _plain(value: object) -> object:
-    match value:
-        case Struct():
-            return _facts(value)
-        case Enum():
-            return value.name.lower()
-        case tuple():
-            return [_plain(one) for one in value]
-        case _:
-            return value
 
 
 def _generation(record: Generation) -> dict[str, object]:

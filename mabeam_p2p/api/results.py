@@ -7,6 +7,7 @@ clock, which counts from the cluster's beginning while somebody leads: for durat
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 from mabeam_p2p.errors import InvalidValue, Rejected, RemoteProtocolError
@@ -66,6 +67,9 @@ def _plain(value: object) -> object:
             return value.to_dict()
         case tuple() | list():
             return [_plain(element) for element in value]
+        case Decimal():
+            # Exact, and what JSON can carry.
+            return format(value, "f")
         case Mapping():
             return {key: _plain(element) for key, element in value.items()}
         case _:

@@ -7,8 +7,11 @@ from mabeam_p2p.api.appliers import Applier, Appliers
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.ballots import Ballots
 from mabeam_p2p.api.barriers import Barrier, OnDepartureWord
+from mabeam_p2p.api.budgets import Budget
 from mabeam_p2p.api.evaluators import Evaluator, Evaluators
 from mabeam_p2p.api.journals import Journal
+from mabeam_p2p.api.ledger import Ledger
+from mabeam_p2p.api.reputations import Reputations
 from mabeam_p2p.api.results import (
     AgentFacts,
     ChoiceWord,
@@ -46,6 +49,10 @@ class Scope:
         self._appliers = appliers
         self._agent = agent
         self._ballots = Ballots(attachment, session, evaluators, group)
+        self.ledger = Ledger(group, attachment, session, agent)
+        """Money."""
+        self.reputation = Reputations(group, attachment, session, agent)
+        """How agents have done."""
 
     def agents(self) -> tuple[AgentFacts, ...]:
         """The live agents of the group, as far as this agent's peer has told."""
@@ -163,3 +170,9 @@ class Scope:
         which it is full; None: the oldest leave instead. Everybody who appends says the same."""
         full_name = scoped(self._group, name)
         return Journal(self._attachment, self._session, full_name, capacity=capacity)
+
+    # ---- economics ---------------------------------------------------------------------------
+
+    def budget(self, name: str) -> Budget:
+        """A limit of what may be spent: `async with budget.reserve(5) as reservation:`."""
+        return Budget(self._group, self._attachment, self._session, self._agent, name)

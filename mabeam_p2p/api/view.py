@@ -22,6 +22,7 @@ from mabeam_p2p.events import (
     AgentLeft,
     Event,
     LeaderChanged,
+    LedgerChanged,
     MemberChanged,
     ParameterChanged,
     ParameterDeclared,
@@ -34,6 +35,7 @@ from mabeam_p2p.events import (
 )
 from mabeam_p2p.ids import AgentId, PeerId, ProposalId
 from mabeam_p2p.records import (
+    Account,
     Agent,
     MemberState,
     Parameter,
@@ -83,6 +85,8 @@ class View:
         self.schemas: Shelf[ParameterSchema] = Shelf(lambda new, old: new.index > old.index)
         self.variables: Shelf[Variable] = Shelf(_has_seen_more)
         self.open_proposals: dict[ProposalId, ProposalRecord] = {}
+        self.accounts: dict[tuple[str, str], Account] = {}
+        """What has money, by (account, currency)."""
         self.leader: Leader | None = None
         self.quorum = False
         self.ready = False
@@ -178,6 +182,10 @@ class View:
             if proposal.status is ProposalStatus.OPEN
         }
 
+    def on_accounts(self, accounts: tuple[Account, ...]) -> None:
+        """Take in who has what, in place of what was known."""
+        self.accounts = {(one.account, one.currency): one for one in accounts}
+
     def _mirror(self, event: Event) -> None:
         match event:
             case MemberChanged(member=member):
@@ -202,6 +210,9 @@ class View:
                 self.parameters.put(parameter.name, parameter)
             case ParameterDeclared(schema=schema):
                 self.schemas.put(schema.name, schema)
+            case LedgerChanged(accounts=accounts):
+                for one in accounts:
+                    self._on_account(one)
             case VariableChanged(variables=variables):
                 for variable in variables:
                     self.variables.put(variable.name, variable)
@@ -214,6 +225,12 @@ class View:
         # A session may have been taken over by the same agent's next one.
         if present is not None and present.session == agent.session:
             del self._agents[agent.id]
+
+    def _on_account(self, one: Account) -> None:
+        if one.balance or one.held:
+            self.accounts[one.account, one.currency] = one
+        else:
+            self.accounts.pop((one.account, one.currency), None)
 
     def _on_vote(self, event: VoteRecorded, proposal_id: ProposalId) -> None:
         proposal = self.open_proposals.get(proposal_id)

@@ -6,6 +6,7 @@ evaluators that are plain functions may call everything here, coroutines nothing
 """
 
 from mabeam_p2p.blocking.agent import Agent, Barrier, Group, Journal
+from mabeam_p2p.blocking.economics import Budget, Hold, Ledger, Reputations, Reservation
 from mabeam_p2p.blocking.loop import Stream
 from mabeam_p2p.blocking.peer import Peer, connect, join
 from mabeam_p2p.blocking.values import Batch, Parameters, Variables
@@ -14,10 +15,15 @@ __all__ = [
     "Agent",
     "Barrier",
     "Batch",
+    "Budget",
     "Group",
+    "Hold",
     "Journal",
+    "Ledger",
     "Parameters",
     "Peer",
+    "Reputations",
+    "Reservation",
     "Stream",
     "Variables",
     "connect",

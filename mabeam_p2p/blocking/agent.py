@@ -25,6 +25,7 @@ from mabeam_p2p.api.results import (
     RecordedVote,
     Release,
 )
+from mabeam_p2p.blocking.economics import Budget, Ledger, Reputations
 from mabeam_p2p.blocking.loop import LOOP, Stream
 from mabeam_p2p.blocking.values import Parameters, Variables
 from mabeam_p2p.records import Policy
@@ -76,6 +77,8 @@ class Scope:
 
     def __init__(self, own: scopes.Scope) -> None:
         self._scope = own
+        self.ledger = Ledger(own.ledger)
+        self.reputation = Reputations(own.reputation)
 
     def agents(self) -> tuple[AgentFacts, ...]:
         return LOOP.call(self._scope.agents)
@@ -144,6 +147,9 @@ class Scope:
 
     def journal(self, name: str, *, capacity: int | None = None) -> Journal:
         return Journal(self._scope.journal(name, capacity=capacity))
+
+    def budget(self, name: str) -> Budget:
+        return Budget(self._scope.budget(name))
 
 
 class Group(Scope):

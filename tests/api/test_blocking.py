@@ -8,17 +8,33 @@ import pytest
 
 import mabeam_p2p
 from mabeam_p2p import Proposal, Vote, blocking
-from mabeam_p2p.api import agent, barriers, connecting, journals, parameters, peer, streams
+from mabeam_p2p.api import (
+    agent,
+    barriers,
+    budgets,
+    connecting,
+    journals,
+    ledger,
+    parameters,
+    peer,
+    reputations,
+    streams,
+)
 from mabeam_p2p.api import variables as shared
 
 PAIRS = {
     "Agent": (agent.Agent, blocking.Agent),
     "Barrier": (barriers.Barrier, blocking.Barrier),
     "Batch": (shared.Batch, blocking.Batch),
+    "Budget": (budgets.Budget, blocking.Budget),
     "Group": (agent.Group, blocking.Group),
+    "Hold": (ledger.Hold, blocking.Hold),
     "Journal": (journals.Journal, blocking.Journal),
+    "Ledger": (ledger.Ledger, blocking.Ledger),
     "Parameters": (parameters.Parameters, blocking.Parameters),
     "Peer": (peer.Peer, blocking.Peer),
+    "Reputations": (reputations.Reputations, blocking.Reputations),
+    "Reservation": (budgets.Reservation, blocking.Reservation),
     "Variables": (shared.Variables, blocking.Variables),
 }
 

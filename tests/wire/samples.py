@@ -6,6 +6,8 @@ from mabeam_p2p.commands import (
     AnyCommand,
     AppendJournal,
     Arrive,
+    Burn,
+    CaptureHold,
     CastVote,
     CloseSession,
     Configure,
@@ -16,10 +18,18 @@ from mabeam_p2p.commands import (
     JoinGroup,
     KeepAlive,
     LeaveGroup,
+    Mint,
     Noop,
     OpenProposal,
     OpenSession,
+    PlaceHold,
+    Rate,
+    ReleaseHold,
+    Reserve,
+    SetBudget,
+    SpendReserved,
     Tick,
+    Transfer,
 )
 from mabeam_p2p.config import PROTOCOL_VERSION
 from mabeam_p2p.ids import AgentId, ClusterId, PeerId, ProposalId, SessionId
@@ -138,6 +148,16 @@ COMMANDS: tuple[AnyCommand, ...] = (
     KeepAlive(SESSION, 10),
     DeclareParameter(SESSION, 11, "learning_rate", b"\xa1dtypeefloat"),
     ConfirmParameter(SESSION, 12, "learning_rate", 41, False, "loss is NaN"),
+    Mint(SESSION, 11, "m-1", "lab:purse", "lab:credit", 1_000_000_000, "for the week"),
+    Transfer(SESSION, 12, "t-1", "lab:purse", "judge@one", "lab:credit", 2_500_000, "fee"),
+    Burn(SESSION, 13, "b-1", "judge@one", "lab:credit", 1, ""),
+    PlaceHold(SESSION, 14, "h-1", "judge@one", "lab:credit", 40, "ant@two", 30_000_000, "trial"),
+    CaptureHold(SESSION, 15, "c-1", "h-1", 9_007_199_254_740_991, "ant@two", "done"),
+    ReleaseHold(SESSION, 16, "r-1", "h-1", "not needed"),
+    SetBudget(SESSION, 17, "lab:sweep", 1_000_000_000, "lab:week", 86_400_000_000),
+    Reserve(SESSION, 18, "lab:sweep", 5_000_000),
+    SpendReserved(SESSION, 19, "lab:sweep", 1_234, 3_200_000),
+    Rate(SESSION, 20, "hold/h-1", "judging", 950),
 )
 
 

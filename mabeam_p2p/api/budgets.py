@@ -1,0 +1,194 @@
+"""Budgets: limits of what may be spent, each perhaps part of a greater one."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from types import TracebackType
+from typing import Union
+
+from mabeam_p2p.api.amounts import Amount, micro_units, units
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.holdings import BudgetFacts
+from mabeam_p2p.api.results import Level
+from mabeam_p2p.api.session import Session
+from mabeam_p2p.api.values import microseconds
+from mabeam_p2p.commands import Reserve, SetBudget, SpendReserved
+from mabeam_p2p.errors import InvalidValue, UnknownBudget
+from mabeam_p2p.ids import CLUSTER_SESSION, check_key, scoped
+from mabeam_p2p.requests import BudgetQuery
+
+
+class Budget:
+    """One name under which agents spend. `set` it once; then reserve, spend, and it is kept:
+    what is spent and reserved never exceeds its limit, nor that of any budget that it is part of.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        attachment: Attachment,
+        session: Session,
+        agent: Callable[[], str],
+        name: str,
+    ) -> None:
+        """Not for users."""
+        self.name = check_key(scoped(group, check_key(name, "budget")), "budget")
+        """With its group, as it is called everywhere else."""
+        self._group = group
+        self._attachment = attachment
+        self._session = session
+        self._agent = agent
+
+    async def set(
+        self,
+        limit: Amount,
+        *,
+        parent: Union["Budget", str, None] = None,
+        window: float | None = None,
+        timeout: float | None = None,
+    ) -> BudgetFacts:
+        """Make the budget, or give it another limit; only the agent that made it does that.
+
+        parent: the budget, or the name of one of this group, that it is part of; it must be there
+        already, and stays the same. window: seconds after which nothing is spent again; stays the
+        same. Raises NotOwner, BudgetExceeded if more is in use already, UnknownBudget (the
+        parent), Rejected with reason budget_mismatch.
+        """
+        micro = micro_units(limit, f"the limit of budget {self.name!r}", least=0)
+        of = "" if parent is None else self._full_name(parent)
+        length = 0 if window is None else microseconds(window)
+        command = SetBudget(CLUSTER_SESSION, 0, self.name, micro, of, length)
+        await self._session.commit(command, f"setting budget {self.name!r}", self._seconds(timeout))
+        return await self.status(timeout=timeout)
+
+    async def status(
+        self, *, level: Level = "linearizable", timeout: float | None = None
+    ) -> BudgetFacts:
+        """Limit, spent and reserved. Raises UnknownBudget if nobody has set it."""
+        found = await self._attachment.find(
+            BudgetQuery(self.name),
+            f"reading budget {self.name!r}",
+            linearizable=level == "linearizable",
+            timeout=timeout,
+        )
+        if not found.budgets:
+            raise UnknownBudget(
+                f"peer {self._attachment.peer_name} knows no budget {self.name!r}: set it first",
+                reason="unknown_budget",
+            )
+        return BudgetFacts.of(found.budgets[0])
+
+    def reserve(self, amount: Amount, *, timeout: float | None = None) -> "Reservation":
+        """Part of the budget for what is about to be spent: `async with budget.reserve(5):`.
+
+        Entering raises BudgetExceeded if it is not free, in the budget or in one that it is part
+        of. Raises InvalidValue for what is no amount.
+        """
+        micro = micro_units(amount, f"reserving of budget {self.name!r}")
+        return Reservation(self._attachment, self._session, self.name, micro, timeout)
+
+    async def remove(self, *, timeout: float | None = None) -> None:
+        """Forget the budget. Raises NotOwner, UnknownBudget, and Rejected with reason
+        budget_in_use while something is reserved in it or a budget is part of it."""
+        command = SetBudget(CLUSTER_SESSION, 0, self.name, None)
+        what = f"removing budget {self.name!r}"
+        await self._session.commit(command, what, self._seconds(timeout))
+
+    def _full_name(self, parent: Union["Budget", str]) -> str:
+        if isinstance(parent, Budget):
+            return parent.name
+        return scoped(self._group, check_key(parent, "budget"))
+
+    def _seconds(self, timeout: float | None) -> float:
+        return self._attachment.timing.request_timeout_seconds if timeout is None else timeout
+
+
+class Reservation:
+    """Part of a budget that its agent is about to spend. Left with `async with`, what was said to
+    be spent is; without a word all of it, or, if the block raised, nothing. What is not spent is
+    free again. It ends with the agent's session too."""
+
+    def __init__(
+        self,
+        attachment: Attachment,
+        session: Session,
+        budget: str,
+        micro: int,
+        timeout: float | None,
+    ) -> None:
+        """Not for users."""
+        self.budget = budget
+        self.amount = units(micro)
+        self._spent: Decimal | None = None
+        self._token = 0
+        self._attachment = attachment
+        self._session = session
+        self._micro = micro
+        self._is_open = False
+        timing = attachment.timing
+        self._seconds = timing.request_timeout_seconds if timeout is None else timeout
+
+    @property
+    def spent(self) -> Decimal | None:
+        """What was said to be spent so far; None: nothing was said."""
+        return self._spent
+
+    @property
+    def token(self) -> int:
+        """Names it in the log, once it is open: an index, greater than that of any before."""
+        return self._token
+
+    async def open(self) -> None:
+        """Reserve, as entering does. Raises BudgetExceeded, UnknownBudget."""
+        if self._token:
+            raise InvalidValue(f"reservation {self._token} was open already: make another one")
+        command = Reserve(CLUSTER_SESSION, 0, self.budget, self._micro)
+        what = f"reserving {self.amount} of budget {self.budget!r}"
+        self._token = (await self._session.commit(command, what, self._seconds)).number
+        self._is_open = True
+
+    def spend(self, amount: Amount) -> None:
+        """Say that so much more was spent; it counts when the reservation ends. Raises
+        InvalidValue beyond what is reserved."""
+        more = units(micro_units(amount, f"spending of budget {self.budget!r}", least=0))
+        spent = more if self.spent is None else self.spent + more
+        if spent > self.amount:
+            raise InvalidValue(
+                f"{spent} of budget {self.budget!r} would be spent and {self.amount} are reserved: "
+                "reserve more first"
+            )
+        self._spent = spent
+
+    async def commit(self, spent: Amount | None = None) -> None:
+        """End it: `spent` was spent; None: what was said to be, or else all of it.
+
+        Raises BudgetExceeded for more than is reserved, and Rejected with reason
+        unknown_reservation if it has ended, as with the session that it was made in.
+        """
+        if spent is not None:
+            amount = micro_units(spent, f"spending of budget {self.budget!r}", least=0)
+        else:
+            told = self.amount if self.spent is None else self.spent
+            amount = micro_units(told, f"spending of budget {self.budget!r}", least=0)
+        command = SpendReserved(CLUSTER_SESSION, 0, self.budget, self.token, amount)
+        what = f"spending {units(amount)} of budget {self.budget!r}"
+        await self._session.commit(command, what, self._seconds)
+        self._is_open = False
+        self._spent = units(amount)
+
+    async def release(self) -> None:
+        """End it, with nothing spent."""
+        await self.commit(0)
+
+    async def __aenter__(self) -> "Reservation":
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._is_open:
+            nothing = kind is not None and self.spent is None
+            await self.commit(0 if nothing else None)
