@@ -1,0 +1,162 @@
+"""Who is there, and what happens."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from mabeam_p2p.api.results.base import (
+    Decoded,
+    Result,
+    plain,
+)
+from mabeam_p2p.records import Agent as AgentRecord
+from mabeam_p2p.records import Member as MemberRecord
+from mabeam_p2p.records import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Member(Result):
+    """A peer of the cluster, as this one sees it."""
+
+    id: str
+    name: str
+    address: str
+    state: Literal["alive", "suspect", "dead", "left"]
+    incarnation: int
+    agents: tuple[str, ...]
+
+    @staticmethod
+    def of(record: MemberRecord, agents: tuple[str, ...]) -> "Member":
+        states: tuple[Literal["alive", "suspect", "dead", "left"], ...] = (
+            "alive",
+            "suspect",
+            "dead",
+            "left",
+        )
+        return Member(
+            str(record.peer),
+            record.name,
+            record.address,
+            states[record.state],
+            record.incarnation,
+            agents,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFacts(Result):
+    """An agent of the cluster, wherever it lives."""
+
+    id: str
+    peer: str
+    groups: tuple[str, ...]
+    capabilities: Mapping[str, int]
+    participates_in_consensus: bool
+    eligible: bool
+    attributes: Mapping[str, str]
+    """What it tells of itself while it runs."""
+    joined_index: int
+    """Log index at which it joined: another one under the same id is another session."""
+
+    @staticmethod
+    def of(record: AgentRecord) -> "AgentFacts":
+        return AgentFacts(
+            str(record.id),
+            str(record.peer),
+            record.groups,
+            dict(record.capabilities),
+            record.participates,
+            record.eligible,
+            dict(record.attributes),
+            record.joined_index,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Leader(Result):
+    """The peer that leads the log, and in which term."""
+
+    id: str
+    name: str
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus(Result):
+    """One peer's own view of the log."""
+
+    peer: str
+    name: str
+    cluster: str
+    cluster_id: str
+    address: str
+    role: str
+    """leader, follower, candidate, learner or none."""
+    leader: str | None
+    leader_name: str
+    term: int
+    commit_index: int
+    applied_index: int
+    last_index: int
+    quorum: bool
+    voters: tuple[str, ...]
+    learners: tuple[str, ...]
+    epoch: int
+    expect: int
+    alive_count: int
+    counters: Mapping[str, int]
+
+    @staticmethod
+    def of(record: Status) -> "PeerStatus":
+        return PeerStatus(
+            str(record.peer),
+            record.name,
+            record.cluster,
+            str(record.cluster_id),
+            record.address,
+            record.role,
+            None if record.leader is None else str(record.leader),
+            record.leader_name,
+            record.term,
+            record.commit_index,
+            record.applied_index,
+            record.last_index,
+            record.quorum,
+            tuple(map(str, record.voters)),
+            tuple(map(str, record.learners)),
+            record.epoch,
+            record.expect,
+            record.alive_count,
+            dict(record.counters),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Info(Result):
+    """An agent and its surroundings, from what its peer has told so far; nobody is asked."""
+
+    agent: str
+    groups: tuple[str, ...]
+    capabilities: Mapping[str, int]
+    peer: str
+    peer_name: str
+    cluster: str
+    leader: Leader | None
+    quorum: bool
+    members: tuple[Member, ...]
+    agents: tuple[AgentFacts, ...]
+    parameters: int
+    """How many are agreed."""
+    variables: int
+    """How many are shared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Result):
+    """Something that a peer told: its name, as `member.alive`, and the facts."""
+
+    name: str
+    facts: Mapping[str, Decoded]
+
+    def to_dict(self) -> dict[str, object]:
+        return {"event": self.name, **{key: plain(value) for key, value in self.facts.items()}}
