@@ -49,6 +49,8 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     """The deadline of a request that names none."""
     proposal_timeout_seconds: float = 30.0
     barrier_timeout_seconds: float = 30.0
+    election_seconds: float = 15.0
+    """How long an election for a seat may take."""
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,6 +129,13 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     groups_per_agent_max: int = 64
     capabilities_per_agent_max: int = 64
     attributes_per_agent_max: int = 16
+    seats_max: int = 1_024
+    seat_candidates_max: int = 64
+    """Candidates of one election; of more agents the best by the default ranking are taken."""
+    seat_scores_max: int = 16
+    """Scores that an agent publishes for one seat, and weights of one seat."""
+    scored_seats_max: int = 16
+    """Seats that one agent publishes scores of its own for."""
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):

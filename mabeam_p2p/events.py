@@ -9,6 +9,7 @@ from mabeam_p2p.records import (
     Budget,
     BudgetChange,
     Deal,
+    Election,
     Generation,
     Journal,
     Member,
@@ -18,6 +19,7 @@ from mabeam_p2p.records import (
     Proposal,
     Rating,
     Reputation,
+    Seat,
     Variable,
     Vote,
 )
@@ -159,6 +161,24 @@ class ReputationChanged(Struct, frozen=True, gc=False, array_like=True, tag=53):
     rating: Rating
 
 
+class SeatChanged(Struct, frozen=True, gc=False, array_like=True, tag=35):
+    """A seat has got or lost its holder, or the holder has kept it in an election."""
+
+    seat: Seat
+
+
+class ElectionOpened(Struct, frozen=True, gc=False, array_like=True, tag=36):
+    """Whoever is in the electorate is asked for a ranking."""
+
+    election: Election
+
+
+class ElectionEnded(Struct, frozen=True, gc=False, array_like=True, tag=37):
+    """Without the electorate and its ballots."""
+
+    election: Election
+
+
 class VariableChanged(Struct, frozen=True, gc=False, array_like=True, tag=40):
     """The variables of one batch, as they now are."""
 
@@ -182,6 +202,9 @@ MachineEvent = (
     | BudgetChanged
     | DealSettled
     | ReputationChanged
+    | SeatChanged
+    | ElectionOpened
+    | ElectionEnded
 )
 
 Event = (
@@ -208,5 +231,8 @@ Event = (
     | BudgetChanged
     | DealSettled
     | ReputationChanged
+    | SeatChanged
+    | ElectionOpened
+    | ElectionEnded
     | VariableChanged
 )

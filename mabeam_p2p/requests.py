@@ -26,6 +26,7 @@ from mabeam_p2p.records import (
     Proposal,
     Reputation,
     Reservation,
+    Seat,
     Status,
     Variable,
 )
@@ -106,6 +107,22 @@ class ReputationQuery(Struct, frozen=True, gc=False, array_like=True, tag=29):
     skill: str
 
 
+class SeatQuery(Struct, frozen=True, gc=False, array_like=True, tag=15):
+    """The seat of this name, without ballots, or, with an empty name, all of them. Settled when it
+    is held under a token above `above`."""
+
+    seat: str
+    above: int = 0
+
+
+class ElectionQuery(Struct, frozen=True, gc=False, array_like=True, tag=16):
+    """The seat of this name with every ballot of its running and its last election. Settled when
+    the election of that number, and every earlier one, has ended."""
+
+    seat: str
+    election: int = 0
+
+
 Query = (
     ParameterQuery
     | ProposalQuery
@@ -118,6 +135,8 @@ Query = (
     | MovementQuery
     | BudgetQuery
     | ReputationQuery
+    | SeatQuery
+    | ElectionQuery
 )
 
 # ---- requests --------------------------------------------------------------------------------
@@ -140,7 +159,7 @@ class Read(Struct, frozen=True, gc=False, array_like=True, tag=2):
 
 class Await(Struct, frozen=True, gc=False, array_like=True, tag=3):
     """Answer: Found once the query's subject is settled (machine/subjects.py): a proposal that was
-    decided, a generation that ended. Failed with reason timeout. LogQuery and queries about
+    decided, a generation that ended, a seat that is held. Failed with reason timeout. LogQuery and queries about
     everything never settle."""
 
     query: Query
@@ -210,7 +229,7 @@ class Committed(Struct, frozen=True, gc=False, array_like=True, tag=1):
     term: int
     number: int = 0
     """Arrive: the generation. AppendJournal: the item's position. What moves money: the movement.
-    Reserve: the reservation. Else 0."""
+    Reserve: the reservation. Elect: the election that runs, 0: none. Else 0."""
 
 
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag=2):
@@ -222,7 +241,7 @@ class Refused(Struct, frozen=True, gc=False, array_like=True, tag=2):
     conflicting_schema, journal_full, journal_mismatch, conflicting_operation, insufficient_funds,
     not_owner, not_issuer, unknown_currency, unknown_hold, overflow, unknown_budget,
     unknown_reservation, budget_mismatch, budget_exceeded, budget_in_use, unknown_deal, not_party,
-    conflicting_rating.
+    conflicting_rating, unknown_seat, no_candidates, election_closed, not_holder.
     """
 
     reason: str
@@ -259,6 +278,7 @@ class Found(Struct, frozen=True, gc=False, array_like=True, tag=4):
     reservations: tuple[Reservation, ...] = ()
     reputations: tuple[Reputation, ...] = ()
     deals: tuple[Deal, ...] = ()
+    seats: tuple[Seat, ...] = ()
 
 
 class Acknowledged(Struct, frozen=True, gc=False, array_like=True, tag=5):

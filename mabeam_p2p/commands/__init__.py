@@ -39,6 +39,15 @@ from mabeam_p2p.commands.proposals import (
     OpenProposal,
     ProposalCommand,
 )
+from mabeam_p2p.commands.seats import (
+    AnySeatCommand,
+    CastRanking,
+    Elect,
+    PublishScore,
+    Resign,
+    SeatCommand,
+    Stand,
+)
 from mabeam_p2p.commands.sessions import (
     AnySessionsCommand,
     CloseSession,
@@ -58,6 +67,7 @@ AnySessionCommand = (
     | AnyLedgerCommand
     | AnyBudgetCommand
     | Rate
+    | AnySeatCommand
 )
 """What an agent says in its session."""
 
@@ -85,6 +95,7 @@ __all__ = [
     "AnyLedgerCommand",
     "AnyParameterCommand",
     "AnyProposalCommand",
+    "AnySeatCommand",
     "AnySessionCommand",
     "AnySessionsCommand",
     "AppendJournal",
@@ -92,6 +103,7 @@ __all__ = [
     "BudgetCommand",
     "Burn",
     "CaptureHold",
+    "CastRanking",
     "CastVote",
     "CloseSession",
     "ClusterCommand",
@@ -102,6 +114,7 @@ __all__ = [
     "DeclareParameter",
     "DepartPeer",
     "Describe",
+    "Elect",
     "JoinGroup",
     "KeepAlive",
     "LeaveGroup",
@@ -113,12 +126,16 @@ __all__ = [
     "ParameterCommand",
     "PlaceHold",
     "ProposalCommand",
+    "PublishScore",
     "Rate",
     "ReleaseHold",
     "Reserve",
+    "Resign",
+    "SeatCommand",
     "SessionCommand",
     "SetBudget",
     "SpendReserved",
+    "Stand",
     "Tick",
     "Transfer",
 ]

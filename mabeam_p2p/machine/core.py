@@ -69,9 +69,10 @@ class DeadlineKind(IntEnum):
     PROPOSAL = 0
     BARRIER = 1
     SESSION = 2
-    GUARD = 9
+    SEAT = 4
     LEDGER = 7
     BUDGET = 8
+    GUARD = 9
 
 
 class Deadlines:

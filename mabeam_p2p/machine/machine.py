@@ -41,6 +41,7 @@ from mabeam_p2p.commands import (
     ParameterCommand,
     ProposalCommand,
     Rate,
+    SeatCommand,
     SessionCommand,
     Tick,
 )
@@ -65,12 +66,14 @@ from mabeam_p2p.machine.ledger import Ledger, LedgerState
 from mabeam_p2p.machine.parameters import Parameters, ParametersState
 from mabeam_p2p.machine.proposals import Proposals, ProposalsState
 from mabeam_p2p.machine.reputations import Reputations, ReputationsState
+from mabeam_p2p.machine.seats import Seats, SeatsState
 from mabeam_p2p.machine.sessions import Session, Sessions, SessionsState
 from mabeam_p2p.records import Agent, Batch, Journal
 from mabeam_p2p.requests import (
     AccountQuery,
     AgentQuery,
     BudgetQuery,
+    ElectionQuery,
     Found,
     GenerationQuery,
     HoldQuery,
@@ -81,6 +84,7 @@ from mabeam_p2p.requests import (
     ProposalQuery,
     Refused,
     ReputationQuery,
+    SeatQuery,
 )
 
 MachineQuery = (
@@ -94,6 +98,8 @@ MachineQuery = (
     | MovementQuery
     | BudgetQuery
     | ReputationQuery
+    | SeatQuery
+    | ElectionQuery
 )
 """Every question but the one about the log itself."""
 
@@ -121,6 +127,7 @@ class MachineState(Struct, frozen=True, array_like=True):
     ledger: LedgerState
     budgets: BudgetsState
     reputations: ReputationsState
+    seats: SeatsState
 
 
 class Machine:
@@ -146,6 +153,7 @@ class Machine:
             self._budgets,
         )
         """Who is told of the end of a session, in this order."""
+        self._seats = Seats(limits, self._deadlines, self._events, self._sessions.in_group)
         self.applied_index = 0
         self.applied_term = 0
         self.clock = 0
@@ -198,6 +206,8 @@ class Machine:
                     self._barriers.expire(entry, name)
                 case DeadlineKind.GUARD:
                     self._parameters.expire(entry, name)
+                case DeadlineKind.SEAT:
+                    self._seats.expire(entry, name)
                 case DeadlineKind.SESSION:
                     session = self._sessions.lapsed(name)
                     if session is not None:
@@ -249,6 +259,8 @@ class Machine:
                 return self._budgets.apply(entry, agent, command)
             case Rate():
                 return self._reputations.apply(entry, agent, command)
+            case SeatCommand():
+                return self._seats.apply(entry, session.agent, command)
             case _:
                 return self._apply_to_session(entry, session, command)
 
@@ -259,9 +271,9 @@ class Machine:
             case KeepAlive():
                 return entry.committed()
             case JoinGroup():
-                return self._sessions.join_group(entry, session, command)
+                return self._join_group(entry, session, command)
             case LeaveGroup():
-                return self._sessions.leave_group(entry, session, command)
+                return self._leave_group(entry, session, command)
             case Describe():
                 return self._sessions.describe(entry, session, command)
             case CloseSession():
@@ -272,6 +284,20 @@ class Machine:
             case _:
                 assert_never(command)
 
+    def _join_group(self, entry: Entry, session: Session, command: JoinGroup) -> Outcome:
+        before = session.agent
+        outcome = self._sessions.join_group(entry, session, command)
+        if session.agent is not before:
+            self._seats.arrived(entry, session.agent)
+        return outcome
+
+    def _leave_group(self, entry: Entry, session: Session, command: LeaveGroup) -> Outcome:
+        before = session.agent
+        outcome = self._sessions.leave_group(entry, session, command)
+        if session.agent is not before:
+            self._seats.left(entry, before.id, command.group)
+        return outcome
+
     def _open_session(self, entry: Entry, command: OpenSession) -> Outcome:
         answer = self._sessions.answer_open(entry, command)
         if answer is not None:
@@ -279,13 +305,18 @@ class Machine:
         older = self._sessions.of_agent(command.agent)
         if older is not None:
             self._end_session(entry, older, "replaced")
-        return self._sessions.open(entry, command)
+        outcome = self._sessions.open(entry, command)
+        session = self._sessions.get(command.session)
+        assert session is not None
+        self._seats.arrived(entry, session.agent)
+        return outcome
 
     def _end_session(self, entry: Entry, session: Session, reason: str) -> None:
         """Release what the session held, at this index. Votes and money stay."""
         self._sessions.end(entry, session, reason)
         for machine in self._left:
             machine.depart(entry, session.agent.id)
+        self._seats.depart(entry, session.agent.id, reason)
 
     # ---- the cluster's own commands --------------------------------------------------------
 
@@ -364,6 +395,10 @@ class Machine:
                     reputations=self._reputations.reputations(agent, skill, self.clock),
                     deals=self._reputations.deals(agent),
                 )
+            case SeatQuery(name):
+                return found(seats=self._seats.seats(name))
+            case ElectionQuery(name):
+                return found(seats=self._seats.in_full(name))
             case _:
                 assert_never(query)
 
@@ -398,6 +433,7 @@ class Machine:
         self._ledger.load(state.ledger)
         self._budgets.load(state.budgets)
         self._reputations.load(state.reputations)
+        self._seats.load(state.seats)
 
     def digest(self) -> int:
         """64 bits of a hash over the snapshot: equal on every peer, process and machine at equal
@@ -421,6 +457,7 @@ class Machine:
             ledger=self._ledger.state(),
             budgets=self._budgets.state(),
             reputations=self._reputations.state(),
+            seats=self._seats.state(),
         )
 
 

@@ -10,9 +10,18 @@ from mabeam_p2p.events import (
     ParameterChanged,
     ParameterConfirmed,
     ProposalDecided,
+    SeatChanged,
 )
 from mabeam_p2p.records import BarrierStatus, ProposalStatus
-from mabeam_p2p.requests import Found, GenerationQuery, ParameterQuery, ProposalQuery, Query
+from mabeam_p2p.requests import (
+    ElectionQuery,
+    Found,
+    GenerationQuery,
+    ParameterQuery,
+    ProposalQuery,
+    Query,
+    SeatQuery,
+)
 
 Subject = tuple[str, str, int]
 """Kind, name, number."""
@@ -27,6 +36,8 @@ def subject_of(query: Query) -> Subject | None:
             return "parameter", name, 0
         case GenerationQuery(barrier, generation) if barrier and generation:
             return "barrier", barrier, generation
+        case SeatQuery(seat) | ElectionQuery(seat) if seat:
+            return "seat", seat, 0
         case _:
             return None
 
@@ -43,6 +54,11 @@ def is_settled(query: Query, found: Found) -> bool:
             )
         case GenerationQuery():
             return any(one.status is not BarrierStatus.WAITING for one in found.generations)
+        case SeatQuery(above=above):
+            return any(one.holder and one.token > above for one in found.seats)
+        case ElectionQuery(election=election):
+            running = [one.election for one in found.seats if one.election is not None]
+            return all(one.opened_index > election for one in running)
         case _:
             return False
 
@@ -56,5 +72,7 @@ def settled_by(event: MachineEvent) -> Subject | None:
             return "parameter", one.name, 0
         case BarrierChanged(generation=one) if one.status is not BarrierStatus.WAITING:
             return "barrier", one.barrier, one.generation
+        case SeatChanged(seat=seat):
+            return "seat", seat.name, 0
         case _:
             return None

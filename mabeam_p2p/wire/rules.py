@@ -104,6 +104,7 @@ def always(value: object) -> bool:
 
 
 positive = between(1, INTEGER_MAX)
+thousandths = between(0, 1000)
 hash64 = between(0, 2**64 - 1)
 dot_counter = between(0, 2**63 - 1)
 """(epoch << 32) + n."""
@@ -186,6 +187,7 @@ def _messages(limits: Limits) -> Table:
 
 def _commands(limits: Limits) -> Table:
     """How long a value may be, the machine decides, so that a refusal is an outcome."""
+    amounts = pairs(is_key, thousandths, limits.seat_scores_max)
     return {
         (commands.Configure, "voters"): some_voters,
         (commands.OpenSession, "groups"): each(is_name, ATTRIBUTE_COUNT_MAX),
@@ -197,7 +199,7 @@ def _commands(limits: Limits) -> Table:
         (commands.DeclareParameter, "parameter"): is_key,
         (commands.ConfirmParameter, "parameter"): is_key,
         (commands.OpenProposal, "group"): is_name,
-        (commands.CastVote, "confidence"): between(0, 1000),
+        (commands.CastVote, "confidence"): thousandths,
         (commands.Arrive, "barrier"): is_key,
         (commands.Arrive, "parties"): positive,
         (commands.AppendJournal, "journal"): is_key,
@@ -227,6 +229,17 @@ def _commands(limits: Limits) -> Table:
         (commands.SpendReserved, "reservation"): positive,
         (commands.Rate, "skill"): is_key,
         (commands.Rate, "score"): between(0, 1000),
+        (commands.PublishScore, "seat"): or_empty(is_key),
+        (commands.PublishScore, "scores"): amounts,
+        (commands.Stand, "seat"): is_key,
+        (commands.Elect, "seat"): is_key,
+        (commands.Elect, "group"): is_name,
+        (commands.Elect, "weights"): amounts,
+        (commands.CastRanking, "seat"): is_key,
+        (commands.CastRanking, "points"): pairs(
+            is_agent_id, thousandths, limits.seat_candidates_max
+        ),
+        (commands.Resign, "seat"): is_key,
     }
 
 
@@ -243,6 +256,8 @@ def _requests(limits: Limits) -> Table:
         (requests.BudgetQuery, "budget"): or_empty(is_key),
         (requests.ReputationQuery, "agent"): or_empty(is_agent_id),
         (requests.ReputationQuery, "skill"): or_empty(is_key),
+        (requests.SeatQuery, "seat"): or_empty(is_key),
+        (requests.ElectionQuery, "seat"): is_key,
         (requests.VariableChange, "name"): is_key,
         (requests.VariableChange, "resolver"): is_key,
         (requests.VariableChange, "value"): shorter(limits.value_bytes_max),

@@ -8,6 +8,7 @@ from mabeam_p2p.commands import (
     Arrive,
     Burn,
     CaptureHold,
+    CastRanking,
     CastVote,
     CloseSession,
     Configure,
@@ -15,6 +16,7 @@ from mabeam_p2p.commands import (
     DeclareParameter,
     DepartPeer,
     Describe,
+    Elect,
     JoinGroup,
     KeepAlive,
     LeaveGroup,
@@ -23,11 +25,14 @@ from mabeam_p2p.commands import (
     OpenProposal,
     OpenSession,
     PlaceHold,
+    PublishScore,
     Rate,
     ReleaseHold,
     Reserve,
+    Resign,
     SetBudget,
     SpendReserved,
+    Stand,
     Tick,
     Transfer,
 )
@@ -63,6 +68,7 @@ from mabeam_p2p.messages import (
     Withdraw,
 )
 from mabeam_p2p.records import (
+    Among,
     Batch,
     Choice,
     Member,
@@ -158,6 +164,21 @@ COMMANDS: tuple[AnyCommand, ...] = (
     Reserve(SESSION, 18, "lab:sweep", 5_000_000),
     SpendReserved(SESSION, 19, "lab:sweep", 1_234, 3_200_000),
     Rate(SESSION, 20, "hold/h-1", "judging", 950),
+    PublishScore(SESSION, 11, "vision:lead", (("performance", 900), ("reliability", 1000))),
+    Stand(SESSION, 12, "vision:lead", stands=False),
+    Elect(
+        SESSION,
+        13,
+        "vision:lead",
+        "vision",
+        15_000_000,
+        stands=True,
+        challenge=True,
+        among=Among.STANDING,
+        weights=(("performance", 2), ("reliability", 1)),
+    ),
+    CastRanking(SESSION, 14, "vision:lead", 41, ((AgentId("judge@one"), 1000),)),
+    Resign(SESSION, 15, "vision:lead", 44),
 )
 
 
