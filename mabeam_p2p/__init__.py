@@ -32,9 +32,11 @@ from mabeam_p2p.errors import (
     MabeamError,
     MabeamTimeout,
     NameTaken,
+    NoCandidates,
     NoElectorate,
     NoQuorum,
     NotEligible,
+    NotHolder,
     NotOwner,
     NotParty,
     OutcomeUnknown,
@@ -47,6 +49,7 @@ from mabeam_p2p.errors import (
     StorageError,
     UnknownBudget,
     UnknownProposal,
+    UnknownSeat,
 )
 from mabeam_p2p.records import Policy
 
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
         Reputation,
     )
     from mabeam_p2p.api.journals import Journal
+    from mabeam_p2p.api.leadership import Leadership
     from mabeam_p2p.api.ledger import Hold, Ledger
     from mabeam_p2p.api.parameters import Parameters
     from mabeam_p2p.api.peer import Peer, join
@@ -91,6 +95,7 @@ if TYPE_CHECKING:
         ValueSchema,
         Vote,
     )
+    from mabeam_p2p.api.results.seats import Candidate, Election, Seat
     from mabeam_p2p.api.variables import Batch, Variables
 
 __version__ = "0.1.0"
@@ -113,6 +118,7 @@ _LATER = {
     ),
     "api.journals": ("Journal",),
     "api.ledger": ("Hold", "Ledger"),
+    "api.leadership": ("Leadership",),
     "api.parameters": ("Parameters",),
     "api.peer": ("Peer", "join"),
     "api.results": (
@@ -136,6 +142,7 @@ _LATER = {
         "Vote",
     ),
     "api.reputations": ("Reputations",),
+    "api.results.seats": ("Candidate", "Election", "Seat"),
     "api.variables": ("Batch", "Variables"),
 }
 """Modules, and the public names that are imported from them on first use."""
@@ -158,6 +165,7 @@ __all__ = [
     "Budget",
     "BudgetExceeded",
     "BudgetFacts",
+    "Candidate",
     "Change",
     "Closed",
     "Config",
@@ -169,6 +177,7 @@ __all__ = [
     "DataFolderHeld",
     "Deal",
     "Decision",
+    "Election",
     "ElectionTimeout",
     "Event",
     "Group",
@@ -183,6 +192,7 @@ __all__ = [
     "JournalItem",
     "JournalMismatch",
     "Leader",
+    "Leadership",
     "LeadershipLost",
     "Ledger",
     "Limits",
@@ -192,9 +202,11 @@ __all__ = [
     "Member",
     "Movement",
     "NameTaken",
+    "NoCandidates",
     "NoElectorate",
     "NoQuorum",
     "NotEligible",
+    "NotHolder",
     "NotOwner",
     "NotParty",
     "OutcomeUnknown",
@@ -217,10 +229,12 @@ __all__ = [
     "Reputation",
     "Reputations",
     "Reservation",
+    "Seat",
     "StorageError",
     "Timing",
     "UnknownBudget",
     "UnknownProposal",
+    "UnknownSeat",
     "ValueSchema",
     "Variables",
     "Vote",

@@ -8,7 +8,8 @@
     │   ├── NameTaken  UnknownProposal  ProposalClosed  NotEligible  ConflictingVote
     │   ├── BarrierMismatch  NoElectorate  ParameterReverted  JournalFull  JournalMismatch
     │   ├── InsufficientFunds  NotOwner  ConflictingOperation
-    │   └── BudgetExceeded  UnknownBudget  NotParty
+    │   ├── BudgetExceeded  UnknownBudget  NotParty
+    │   └── NoCandidates  UnknownSeat  NotHolder
     ├── NoQuorum                 no majority can be reached: certainly not done
     ├── OutcomeUnknown           it may have been done, or may still be
     ├── Overloaded               a queue is full: certainly not done, try again later
@@ -121,6 +122,18 @@ class UnknownBudget(Rejected):
 
 class NotParty(Rejected):
     """The agent was no party of the deal."""
+
+
+class NoCandidates(Rejected):
+    """No agent of the group can be elected: nobody is in it, or nobody there wants the seat."""
+
+
+class UnknownSeat(Rejected):
+    """Nobody has asked for an election to this seat."""
+
+
+class NotHolder(Rejected):
+    """The agent does not hold the seat, or not under this token."""
 
 
 class NoQuorum(MabeamError):

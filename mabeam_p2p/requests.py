@@ -159,8 +159,8 @@ class Read(Struct, frozen=True, gc=False, array_like=True, tag=2):
 
 class Await(Struct, frozen=True, gc=False, array_like=True, tag=3):
     """Answer: Found once the query's subject is settled (machine/subjects.py): a proposal that was
-    decided, a generation that ended, a seat that is held. Failed with reason timeout. LogQuery and queries about
-    everything never settle."""
+    decided, a generation that ended, a seat that is held. Failed with reason timeout. LogQuery and
+    queries about everything never settle."""
 
     query: Query
     timeout: float | None = None

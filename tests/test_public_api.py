@@ -29,9 +29,11 @@ ERRORS = [
     "MabeamError",
     "MabeamTimeout",
     "NameTaken",
+    "NoCandidates",
     "NoElectorate",
     "NoQuorum",
     "NotEligible",
+    "NotHolder",
     "NotOwner",
     "NotParty",
     "OutcomeUnknown",
@@ -44,6 +46,7 @@ ERRORS = [
     "StorageError",
     "UnknownBudget",
     "UnknownProposal",
+    "UnknownSeat",
 ]
 
 RESULTS = [
@@ -52,10 +55,12 @@ RESULTS = [
     "Applied",
     "Balance",
     "BudgetFacts",
+    "Candidate",
     "Change",
     "Currency",
     "Deal",
     "Decision",
+    "Election",
     "Event",
     "Held",
     "Info",
@@ -70,8 +75,9 @@ RESULTS = [
     "Receipt",
     "RecordedVote",
     "Release",
-    "ValueSchema",
     "Reputation",
+    "Seat",
+    "ValueSchema",
     "Vote",
 ]
 
@@ -83,6 +89,7 @@ HANDLES = [
     "Group",
     "Hold",
     "Journal",
+    "Leadership",
     "Ledger",
     "Parameters",
     "Peer",

@@ -12,6 +12,7 @@ from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.ballots import cast, fault_of_proposal
 from mabeam_p2p.api.evaluators import Evaluator, Evaluators
 from mabeam_p2p.api.parameters import Parameters
+from mabeam_p2p.api.rankings import Rankings
 from mabeam_p2p.api.results import (
     Info,
     Leader,
@@ -21,20 +22,31 @@ from mabeam_p2p.api.results import (
     Vote,
 )
 from mabeam_p2p.api.scope import Scope
+from mabeam_p2p.api.seats import Seats
 from mabeam_p2p.api.session import Profile, Session
 from mabeam_p2p.api.streams import EventStream, Streams
 from mabeam_p2p.api.values import shortened
 from mabeam_p2p.api.variables import Variables
 from mabeam_p2p.commands import ConfirmParameter
-from mabeam_p2p.errors import MabeamError, MabeamTimeout
-from mabeam_p2p.events import Event, ParameterChanged, ProposalDecided, ProposalOpened
+from mabeam_p2p.errors import Closed, MabeamError, MabeamTimeout, Rejected
+from mabeam_p2p.events import (
+    ElectionEnded,
+    ElectionOpened,
+    Event,
+    ParameterChanged,
+    ProposalDecided,
+    ProposalOpened,
+)
 from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, agent_id, check_name
-from mabeam_p2p.records import Parameter
+from mabeam_p2p.records import Election, Parameter
 from mabeam_p2p.records import Proposal as ProposalRecord
 
 _log = logging.getLogger(__name__)
 
 E = TypeVar("E", bound=Evaluator)
+
+SAY_AGAIN_SECONDS = 0.5
+"""Pause before what a new session has to say is tried again."""
 
 
 class Group(Scope):
@@ -72,10 +84,22 @@ class Agent(Scope):
             fault_of=lambda record: fault_of_proposal(attachment.view, record),
         )
         appliers = Appliers(self._confirm, self._is_awaited)
-        super().__init__(GROUP_ALL, attachment, self.session, evaluators, appliers, lambda: self.id)
+        seats = Seats(attachment, self.session, lambda: self.id)
+        rankings = Rankings(seats.cast)
+        super().__init__(
+            GROUP_ALL,
+            attachment,
+            self.session,
+            evaluators,
+            appliers,
+            lambda: self.id,
+            seats,
+            rankings,
+        )
         self.on_close: Callable[[], Awaitable[None]] | None = None
         """Awaited once the agent has ended."""
         self._closing: asyncio.Task[None] | None = None
+        self._saying_again: asyncio.Task[None] | None = None
         self._end_listening = attachment.view.listen(self._on_event)
 
     # ---- who and where -----------------------------------------------------------------------
@@ -171,7 +195,14 @@ class Agent(Scope):
         elsewhere."""
         check_name(name, "group")
         return Group(
-            name, self._attachment, self.session, self._evaluators, self._appliers, self._agent
+            name,
+            self._attachment,
+            self.session,
+            self._evaluators,
+            self._appliers,
+            self._agent,
+            self._seats,
+            self._rankings,
         )
 
     # ---- life --------------------------------------------------------------------------------
@@ -200,10 +231,14 @@ class Agent(Scope):
 
     async def _close(self) -> None:
         self._end_listening()
+        if self._saying_again is not None:
+            self._saying_again.cancel()
         for stream in tuple(self._streams):
             stream.close()
         await self._evaluators.close()
         await self._appliers.close()
+        await self._rankings.close()
+        await self._seats.close()
         await self.session.close()
         if self.on_close is not None:
             await self.on_close()
@@ -228,6 +263,10 @@ class Agent(Scope):
                 self._evaluators.dismiss(proposal.id)
             case ParameterChanged(parameter=parameter):
                 self._appliers.changed(parameter)
+            case ElectionOpened(election=election):
+                self._rank(election)
+            case ElectionEnded(election=election):
+                self._rankings.dismiss(election)
             case _:
                 # Nothing else asks for an opinion or an effect.
                 pass
@@ -235,11 +274,28 @@ class Agent(Scope):
     async def _on_renewed(self) -> None:
         await self._attachment.read_anew()
         self._consider_open()
+        # Not here: what is said waits until the session has been renewed.
+        if self._saying_again is not None:
+            self._saying_again.cancel()
+        self._saying_again = asyncio.create_task(self._say_again(), name="say again")
+
+    async def _say_again(self) -> None:
+        """Tell the new session what the old one had said."""
+        while True:
+            try:
+                await self._seats.say_again()
+            except (Closed, Rejected) as error:
+                _log.warning("agent %s cannot say again what it had said: %s", self.id, error)
+            except MabeamError:
+                await asyncio.sleep(SAY_AGAIN_SECONDS)
+                continue
+            return
 
     def begin(self) -> None:
         """Joining is done: from now on the agent votes, on what is open already as well."""
         self._evaluators.begin()
         self._appliers.begin()
+        self._rankings.begin()
         self._consider_open()
 
     def _consider_open(self) -> None:
@@ -249,6 +305,12 @@ class Agent(Scope):
         for parameter in tuple(self._attachment.view.parameters.entries.values()):
             if self._is_awaited(parameter):
                 self._appliers.changed(parameter)
+        for election in tuple(self._attachment.view.open_elections.values()):
+            self._rank(election)
+
+    def _rank(self, election: Election) -> None:
+        if self._profile is not None and self.id in election.electorate:
+            self._rankings.consider(election)
 
     def _consider(self, record: ProposalRecord) -> None:
         is_ours = self._profile is not None and self.id in record.electorate

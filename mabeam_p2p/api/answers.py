@@ -18,9 +18,11 @@ from mabeam_p2p.errors import (
     MabeamError,
     MabeamTimeout,
     NameTaken,
+    NoCandidates,
     NoElectorate,
     NoQuorum,
     NotEligible,
+    NotHolder,
     NotOwner,
     NotParty,
     OutcomeUnknown,
@@ -29,6 +31,7 @@ from mabeam_p2p.errors import (
     Rejected,
     UnknownBudget,
     UnknownProposal,
+    UnknownSeat,
 )
 from mabeam_p2p.requests import Answer, Failed, Refused
 
@@ -58,7 +61,8 @@ _REFUSED: dict[str, Refusal] = {
     ),
     "not_eligible": (
         _rejected(NotEligible, "not_eligible"),
-        "only agents that were there when it was opened may vote",
+        "only agents that were there when it was opened may vote, and only eligible agents of the "
+        "group may stand",
     ),
     "conflicting_vote": (
         _rejected(ConflictingVote, "conflicting_vote"),
@@ -79,6 +83,19 @@ _REFUSED: dict[str, Refusal] = {
     "unknown_generation": (
         _rejected(Rejected, "unknown_generation"),
         "it is too old to be remembered, or has not begun",
+    ),
+    "unknown_seat": (_rejected(UnknownSeat, "unknown_seat"), "have it elected first"),
+    "no_candidates": (
+        _rejected(NoCandidates, "no_candidates"),
+        "have eligible agents join the group (see `mabeam members`), or stand for the seat",
+    ),
+    "election_closed": (
+        _rejected(Rejected, "election_closed"),
+        "it has ended, with an empty ballot in the place of one that was missing",
+    ),
+    "not_holder": (
+        _rejected(NotHolder, "not_holder"),
+        "only who holds it can give it up: see `seat`",
     ),
     "stale_sequence": (OutcomeUnknown, "it may have been done: look before asking again"),
     "too_large": (InvalidValue, "make it smaller"),

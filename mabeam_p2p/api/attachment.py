@@ -32,6 +32,7 @@ from mabeam_p2p.requests import (
     ReadStatus,
     ReadVariables,
     Request,
+    SeatQuery,
     StatusAnswer,
     Submit,
     Variables,
@@ -156,14 +157,19 @@ class Attachment:
     async def _read_anew(self) -> None:
         seconds = self.timing.request_timeout_seconds
         # All asked at once: they are answered in order.
-        status, members, parameters, proposals, accounts, variables = await asyncio.gather(
-            self.status(),
-            self.ask(ReadMembers(), seconds),
+        made_by_log = asyncio.gather(
             self.find(ParameterQuery(""), "parameters"),
             self.find(ProposalQuery(ProposalId("")), "proposals"),
             self.find(AccountQuery("", ""), "accounts"),
-            self.ask(ReadVariables(""), seconds),
+            self.find(SeatQuery(""), "seats"),
         )
+        status, members, variables, found = await asyncio.gather(
+            self.status(),
+            self.ask(ReadMembers(), seconds),
+            self.ask(ReadVariables(""), seconds),
+            made_by_log,
+        )
+        parameters, proposals, accounts, seats = found
         leader = status.leader
         self.view.on_status(
             None if leader is None else Leader(str(leader), status.leader_name, status.term),
@@ -181,6 +187,7 @@ class Attachment:
         for schema in parameters.schemas:
             self.view.schemas.put(schema.name, schema)
         self.view.on_accounts(accounts.accounts)
+        self.view.on_seats(seats.seats)
         for variable in variables.variables:
             self.view.variables.put(variable.name, variable)
 

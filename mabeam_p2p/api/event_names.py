@@ -12,6 +12,7 @@ from mabeam_p2p.api.holdings import (
     Reputation,
 )
 from mabeam_p2p.api.results import AgentFacts, Event, Member, Proposal, RecordedVote, decoded
+from mabeam_p2p.api.results.seats import Election
 from mabeam_p2p.events import (
     AgentChanged,
     AgentJoined,
@@ -21,6 +22,8 @@ from mabeam_p2p.events import (
     ClusterFormed,
     DealSettled,
     Dropped,
+    ElectionEnded,
+    ElectionOpened,
     JournalAppended,
     LeaderChanged,
     LedgerChanged,
@@ -35,10 +38,12 @@ from mabeam_p2p.events import (
     Refused,
     ReputationChanged,
     RoleChanged,
+    SeatChanged,
     VariableChanged,
     VoteRecorded,
 )
 from mabeam_p2p.events import Event as PeerEvent
+from mabeam_p2p.ids import unscoped
 from mabeam_p2p.records import BarrierStatus, Generation, MovementKind
 
 EVENT_NAMES = (
@@ -77,6 +82,10 @@ EVENT_NAMES = (
     "quorum.lost",
     "reputation.changed",
     "role.changed",
+    "seat.elected",
+    "seat.election",
+    "seat.filled",
+    "seat.vacant",
     "variable.changed",
 )
 
@@ -122,6 +131,8 @@ def named(event: PeerEvent) -> Event:
             return Event("frame.dropped", facts)
         case LedgerChanged() | BudgetChanged() | DealSettled() | ReputationChanged():
             return _about_economics(event)
+        case SeatChanged() | ElectionOpened() | ElectionEnded():
+            return _about_seats(event)
         case _:
             return _about_the_log(event)
 
@@ -158,6 +169,25 @@ def _about_economics(
         case ReputationChanged(reputation=reputation, rating=rating):
             facts = Reputation.of(reputation).to_dict()
             return Event("reputation.changed", facts | {"rating": Rating.of(rating).to_dict()})
+        case _:
+            assert_never(event)
+
+
+def _about_seats(event: SeatChanged | ElectionOpened | ElectionEnded) -> Event:
+    match event:
+        case SeatChanged(seat=seat):
+            facts: dict[str, object] = {
+                "seat": unscoped(seat.group, seat.name),
+                "group": seat.group,
+                "holder": str(seat.holder) or None,
+                "token": seat.token,
+                "reason": seat.reason,
+            }
+            return Event("seat.filled" if seat.holder else "seat.vacant", facts)
+        case ElectionOpened(election=election):
+            return Event("seat.election", Election.of(election).to_dict())
+        case ElectionEnded(election=election):
+            return Event("seat.elected", Election.of(election).to_dict())
         case _:
             assert_never(event)
 

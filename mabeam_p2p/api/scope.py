@@ -10,7 +10,9 @@ from mabeam_p2p.api.barriers import Barrier, OnDepartureWord
 from mabeam_p2p.api.budgets import Budget
 from mabeam_p2p.api.evaluators import Evaluator, Evaluators
 from mabeam_p2p.api.journals import Journal
+from mabeam_p2p.api.leadership import Leadership
 from mabeam_p2p.api.ledger import Ledger
+from mabeam_p2p.api.rankings import Ranker, Rankings
 from mabeam_p2p.api.reputations import Reputations
 from mabeam_p2p.api.results import (
     AgentFacts,
@@ -19,6 +21,8 @@ from mabeam_p2p.api.results import (
     Proposal,
     RecordedVote,
 )
+from mabeam_p2p.api.results.seats import AmongWord, Election, Seat
+from mabeam_p2p.api.seats import Seats
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.ids import GROUP_ALL, scoped
 from mabeam_p2p.records import Policy
@@ -26,6 +30,7 @@ from mabeam_p2p.requests import AgentQuery
 
 A = TypeVar("A", bound=Applier)
 E = TypeVar("E", bound=Evaluator)
+R = TypeVar("R", bound=Ranker)
 
 
 class Scope:
@@ -40,6 +45,8 @@ class Scope:
         evaluators: Evaluators,
         appliers: Appliers,
         agent: Callable[[], str],
+        seats: Seats,
+        rankings: Rankings,
     ) -> None:
         """Not for users. agent: this agent's id, as it is now."""
         self._group = group
@@ -48,6 +55,8 @@ class Scope:
         self._evaluators = evaluators
         self._appliers = appliers
         self._agent = agent
+        self._seats = seats
+        self._rankings = rankings
         self._ballots = Ballots(attachment, session, evaluators, group)
         self.ledger = Ledger(group, attachment, session, agent)
         """Money."""
@@ -143,6 +152,102 @@ class Scope:
     async def explain(self, proposal: str) -> Proposal:
         """Who voted what, why and when. Raises UnknownProposal."""
         return await self._ballots.explain(proposal)
+
+    # ---- seats -------------------------------------------------------------------------------
+
+    async def elect(
+        self,
+        seat: str,
+        *,
+        timeout: float | None = None,
+        challenge: bool = False,
+        among: AmongWord = "eligible",
+        weights: Mapping[str, float] | None = None,
+    ) -> Seat:
+        """See to it that the seat is held by an agent of the group; return who holds it.
+
+        Opens an election, or joins the one that runs; of a seat that is held it tells the holder.
+        This agent stands for it, if it is eligible. timeout: seconds that an election may take; 15
+        by default. challenge: elect also where the seat is held; the holder keeps it meanwhile, and
+        has a bonus. among: `standing` leaves out who has not asked for the seat. weights: 0..1,
+        what each published score counts.
+        Raises NoCandidates, ElectionTimeout, NoQuorum (certainly not done), OutcomeUnknown.
+        """
+        return await self._seats.elect(
+            self._group,
+            seat,
+            timeout=timeout,
+            challenge=challenge,
+            among=among,
+            weights=weights,
+        )
+
+    def leadership(
+        self,
+        seat: str,
+        *,
+        timeout: float | None = None,
+        among: AmongWord = "eligible",
+        weights: Mapping[str, float] | None = None,
+    ) -> Leadership:
+        """`async with` it: the body runs while this agent holds the seat.
+
+        timeout: seconds to wait for the seat, None for ever. Raises ElectionTimeout, NotEligible,
+        and LeadershipLost in place of what the body was doing when the seat was lost.
+        """
+        return Leadership(
+            self._seats, self._group, seat, timeout=timeout, among=among, weights=weights
+        )
+
+    def seat(self, seat: str) -> Seat:
+        """Who holds it, as far as this agent's peer has told."""
+        return self._seats.seat(self._group, seat)
+
+    async def resign(self, seat: str, *, timeout: float | None = None) -> None:
+        """Give the seat up; the next election opens at once. Raises NotHolder."""
+        await self._seats.resign(self._group, seat, 0, self._patience(timeout))
+
+    async def stand_down(self, seat: str, *, timeout: float | None = None) -> None:
+        """Neither hold the seat nor be a candidate, until this agent asks for it again.
+
+        Raises UnknownSeat.
+        """
+        await self._seats.stand(self._group, seat, False, self._patience(timeout))
+
+    async def election(self, seat: str) -> Election | None:
+        """The running election, or the last one, with who ranked whom how; None: there was none."""
+        return await self._seats.election(self._group, seat)
+
+    def on_election(self, pattern: str) -> Callable[[R], R]:
+        """Declare the decorated function as what ranks the candidates for the seats that match.
+
+        It gets an Election and returns points from 0 to 1 by agent id; a plain function runs in a
+        thread of its own. Without one the published scores rank.
+        """
+        group = None if self._group == GROUP_ALL else self._group
+
+        def declare(ranker: R) -> R:
+            self._rankings.declare(pattern, group, ranker)
+            return ranker
+
+        return declare
+
+    async def publish_score(
+        self,
+        scores: Mapping[str, float],
+        *,
+        seat: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Tell how fit this agent is, as {"performance": 0.9, "reliability": 1}, from 0 to 1.
+
+        seat: for this seat of the group alone; None: for every seat that has no score of its own.
+        It takes the place of what was published there before; elections that run go on with that.
+        """
+        await self._seats.publish(self._group, seat, scores, self._patience(timeout))
+
+    def _patience(self, timeout: float | None) -> float:
+        return self._attachment.timing.request_timeout_seconds if timeout is None else timeout
 
     # ---- meeting and remembering -------------------------------------------------------------
 

@@ -211,6 +211,21 @@ class Session:
                 self.renew()
 
     @property
+    def profile(self) -> Profile | None:
+        """What the agent tells of itself, at the next opening as well."""
+        return self._profile
+
+    def in_groups(self, groups: tuple[str, ...]) -> None:
+        """The agent is in these groups from now on, also in its next session."""
+        assert self._profile is not None
+        self._profile = structs.replace(self._profile, groups=groups)
+
+    @property
+    def is_renewing(self) -> bool:
+        """Whether the agent has no session that the log is known to have."""
+        return self._is_renewing
+
+    @property
     def _purpose(self) -> str:
         name = "" if self._profile is None else self._profile.name
         return f"joining cluster {self._attachment.backend.cluster!r} as agent {name!r}"

@@ -20,6 +20,8 @@ from mabeam_p2p.events import (
     AgentChanged,
     AgentJoined,
     AgentLeft,
+    ElectionEnded,
+    ElectionOpened,
     Event,
     LeaderChanged,
     LedgerChanged,
@@ -30,6 +32,7 @@ from mabeam_p2p.events import (
     ProposalOpened,
     QuorumChanged,
     Ready,
+    SeatChanged,
     VariableChanged,
     VoteRecorded,
 )
@@ -37,10 +40,12 @@ from mabeam_p2p.ids import AgentId, PeerId, ProposalId
 from mabeam_p2p.records import (
     Account,
     Agent,
+    Election,
     MemberState,
     Parameter,
     ParameterSchema,
     ProposalStatus,
+    Seat,
     Variable,
 )
 from mabeam_p2p.records import Member as MemberRecord
@@ -84,6 +89,9 @@ class View:
         self.parameters: Shelf[Parameter] = Shelf(lambda new, old: new.version > old.version)
         self.schemas: Shelf[ParameterSchema] = Shelf(lambda new, old: new.index > old.index)
         self.variables: Shelf[Variable] = Shelf(_has_seen_more)
+        self.seats: Shelf[Seat] = Shelf(lambda new, old: new.changed_index >= old.changed_index)
+        self.open_elections: dict[str, Election] = {}
+        """By seat."""
         self.open_proposals: dict[ProposalId, ProposalRecord] = {}
         self.accounts: dict[tuple[str, str], Account] = {}
         """What has money, by (account, currency)."""
@@ -186,8 +194,25 @@ class View:
         """Take in who has what, in place of what was known."""
         self.accounts = {(one.account, one.currency): one for one in accounts}
 
+    def on_seats(self, seats: tuple[Seat, ...]) -> None:
+        """Take in all seats, in place of what was known."""
+        for seat in seats:
+            self.seats.put(seat.name, seat)
+        self.open_elections = {
+            seat.name: seat.election for seat in seats if seat.election is not None
+        }
+        self._changed.set()
+
     def _mirror(self, event: Event) -> None:
         match event:
+            case SeatChanged(seat=seat):
+                self.seats.put(seat.name, seat)
+            case ElectionOpened(election=election):
+                self.open_elections[election.seat] = election
+            case ElectionEnded(election=election):
+                known = self.open_elections.get(election.seat)
+                if known is not None and known.opened_index == election.opened_index:
+                    del self.open_elections[election.seat]
             case MemberChanged(member=member):
                 self._members[member.peer] = member
             case LeaderChanged(leader=leader, leader_name=name, term=term):

@@ -9,6 +9,7 @@ from mabeam_p2p.blocking.agent import Agent, Barrier, Group, Journal
 from mabeam_p2p.blocking.economics import Budget, Hold, Ledger, Reputations, Reservation
 from mabeam_p2p.blocking.loop import Stream
 from mabeam_p2p.blocking.peer import Peer, connect, join
+from mabeam_p2p.blocking.seats import Leadership
 from mabeam_p2p.blocking.values import Batch, Parameters, Variables
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Group",
     "Hold",
     "Journal",
+    "Leadership",
     "Ledger",
     "Parameters",
     "Peer",

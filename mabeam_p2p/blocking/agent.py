@@ -10,6 +10,7 @@ from mabeam_p2p.api import scope as scopes
 from mabeam_p2p.api.appliers import Applier
 from mabeam_p2p.api.barriers import OnDepartureWord
 from mabeam_p2p.api.evaluators import Evaluator
+from mabeam_p2p.api.rankings import Ranker
 from mabeam_p2p.api.results import (
     AgentFacts,
     ChoiceWord,
@@ -25,13 +26,16 @@ from mabeam_p2p.api.results import (
     RecordedVote,
     Release,
 )
+from mabeam_p2p.api.results.seats import AmongWord, Election, Seat
 from mabeam_p2p.blocking.economics import Budget, Ledger, Reputations
 from mabeam_p2p.blocking.loop import LOOP, Stream
+from mabeam_p2p.blocking.seats import Leadership
 from mabeam_p2p.blocking.values import Parameters, Variables
 from mabeam_p2p.records import Policy
 
 A = TypeVar("A", bound=Applier)
 E = TypeVar("E", bound=Evaluator)
+R = TypeVar("R", bound=Ranker)
 
 
 class Barrier:
@@ -133,6 +137,59 @@ class Scope:
 
     def explain(self, proposal: str) -> Proposal:
         return LOOP.run(self._scope.explain(proposal))
+
+    def elect(
+        self,
+        seat: str,
+        *,
+        timeout: float | None = None,
+        challenge: bool = False,
+        among: AmongWord = "eligible",
+        weights: Mapping[str, float] | None = None,
+    ) -> Seat:
+        return LOOP.run(
+            self._scope.elect(
+                seat, timeout=timeout, challenge=challenge, among=among, weights=weights
+            )
+        )
+
+    def leadership(
+        self,
+        seat: str,
+        *,
+        timeout: float | None = None,
+        among: AmongWord = "eligible",
+        weights: Mapping[str, float] | None = None,
+    ) -> Leadership:
+        return Leadership(
+            LOOP.call(
+                lambda: self._scope.leadership(seat, timeout=timeout, among=among, weights=weights)
+            )
+        )
+
+    def seat(self, seat: str) -> Seat:
+        return LOOP.call(lambda: self._scope.seat(seat))
+
+    def resign(self, seat: str, *, timeout: float | None = None) -> None:
+        LOOP.run(self._scope.resign(seat, timeout=timeout))
+
+    def stand_down(self, seat: str, *, timeout: float | None = None) -> None:
+        LOOP.run(self._scope.stand_down(seat, timeout=timeout))
+
+    def election(self, seat: str) -> Election | None:
+        return LOOP.run(self._scope.election(seat))
+
+    def on_election(self, pattern: str) -> Callable[[R], R]:
+        return lambda ranker: LOOP.call(lambda: self._scope.on_election(pattern)(ranker))
+
+    def publish_score(
+        self,
+        scores: Mapping[str, float],
+        *,
+        seat: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        LOOP.run(self._scope.publish_score(scores, seat=seat, timeout=timeout))
 
     def barrier(
         self,

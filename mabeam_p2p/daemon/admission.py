@@ -2,8 +2,8 @@
 
 1. A client with a name commits commands of the session that it greeted with, and opens that
    session under that name. Where the agent lives is the daemon's word.
-2. A client without a name has no session. Its proposals, votes and items are those of the daemon's
-   own agent: it marks them with session 0, and the daemon numbers them.
+2. A client without a name has no session. Its proposals, votes, items and elections are those of
+   the daemon's own agent: it marks them with session 0, and the daemon numbers them.
 3. What the leader alone writes is refused to every client.
 4. The host closes a session with CLOSING_SEQUENCE, behind which nothing can come: what the client
    had still under way is stale then.
@@ -16,6 +16,7 @@ from mabeam_p2p.commands import (
     CastVote,
     CloseSession,
     ClusterCommand,
+    Elect,
     OpenProposal,
     OpenSession,
     SessionCommand,
@@ -26,7 +27,7 @@ from mabeam_p2p.requests import Refused, Request, Submit
 CLOSING_SEQUENCE = INTEGER_MAX
 """The last number that a session can use."""
 
-OwnCommand = OpenProposal | CastVote | AppendJournal
+OwnCommand = OpenProposal | CastVote | AppendJournal | Elect
 """What a client without a name may say with the voice of the daemon's own agent."""
 
 
@@ -47,7 +48,7 @@ class Admission:
         match request:
             case Submit(command=OpenSession() as command):
                 return self._opened(request, command)
-            case Submit(command=OpenProposal() | CastVote() | AppendJournal() as command):
+            case Submit(command=OpenProposal() | CastVote() | AppendJournal() | Elect() as command):
                 if self.agent is None and command.session == CLUSTER_SESSION:
                     return command
                 return self._mine(request)

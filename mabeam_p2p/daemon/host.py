@@ -102,8 +102,9 @@ class Host:
 
     async def _join(self) -> None:
         config = self.config
+        # It has no program of its own, so it holds no seat.
         profile = Profile(
-            config.name, participates=config.participates_in_consensus, eligible=config.eligible
+            config.name, participates=config.participates_in_consensus, eligible=False
         )
         try:
             self._own = await joined(self._attachment, profile, timeout=None, vote_manually=True)

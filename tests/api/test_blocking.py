@@ -14,6 +14,7 @@ from mabeam_p2p.api import (
     budgets,
     connecting,
     journals,
+    leadership,
     ledger,
     parameters,
     peer,
@@ -31,6 +32,7 @@ PAIRS = {
     "Hold": (ledger.Hold, blocking.Hold),
     "Journal": (journals.Journal, blocking.Journal),
     "Ledger": (ledger.Ledger, blocking.Ledger),
+    "Leadership": (leadership.Leadership, blocking.Leadership),
     "Parameters": (parameters.Parameters, blocking.Parameters),
     "Peer": (peer.Peer, blocking.Peer),
     "Reputations": (reputations.Reputations, blocking.Reputations),
@@ -41,6 +43,7 @@ PAIRS = {
 INSIDE = {
     # Between the parts of the package, not for users.
     "Agent": {"begin", "on_close", "session"},
+    "Leadership": {"begin", "end", "error"},
 }
 
 

@@ -1,0 +1,178 @@
+"""The seats of one agent's groups: elections, scores, and what it holds."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.results.seats import AMONG, AmongWord, Election, Seat, thousandths
+from mabeam_p2p.api.session import Session
+from mabeam_p2p.api.values import microseconds
+from mabeam_p2p.commands import CastRanking, Elect, PublishScore, Resign, Stand
+from mabeam_p2p.errors import ElectionTimeout, InvalidValue, NoCandidates
+from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, AgentId, check_key, scoped
+from mabeam_p2p.records import Election as ElectionRecord
+from mabeam_p2p.records import Seat as SeatRecord
+from mabeam_p2p.requests import ElectionQuery, SeatQuery
+
+END_GRACE_SECONDS = 5.0
+"""How much later than its deadline the end of an election may reach this agent: the log ends it,
+and a change of leader may come between."""
+
+
+class Seats:
+    """What one agent asks of seats, in any of its groups."""
+
+    def __init__(self, attachment: Attachment, session: Session, agent: Callable[[], str]) -> None:
+        """agent: its id, as it is now."""
+        self.attachment = attachment
+        self.session = session
+        self.farewells: dict[str, asyncio.Task[None]] = {}
+        """By seat: what gives it up, or did last."""
+        self._agent = agent
+        self._published: dict[str, tuple[tuple[str, int], ...]] = {}
+
+    @property
+    def agent(self) -> str:
+        return self._agent()
+
+    async def close(self) -> None:
+        for farewell in self.farewells.values():
+            farewell.cancel()
+        await asyncio.gather(*self.farewells.values(), return_exceptions=True)
+
+    def seat(self, group: str, name: str) -> Seat:
+        """As this agent's peer has told."""
+        record = self.record(scoped(group, check_key(name, "seat")))
+        return Seat.vacant(name, group) if record is None else Seat.of(record, self.agent)
+
+    def record(self, full_name: str) -> SeatRecord | None:
+        """full_name: as the log has it."""
+        return self.attachment.view.seats.entries.get(full_name)
+
+    async def elect(
+        self,
+        group: str,
+        name: str,
+        *,
+        timeout: float | None,
+        challenge: bool,
+        among: AmongWord,
+        weights: Mapping[str, float] | None,
+    ) -> Seat:
+        """Raises NoCandidates, ElectionTimeout, NoQuorum, OutcomeUnknown."""
+        loop = asyncio.get_running_loop()
+        full_name, what = scoped(group, check_key(name, "seat")), f"electing {name!r}"
+        seconds = self.attachment.timing.election_seconds if timeout is None else timeout
+        deadline = loop.time() + seconds + END_GRACE_SECONDS
+        command = self.command(
+            group, name, seconds, self.can_hold(group), challenge, among, weights
+        )
+        while True:
+            committed = await self.session.commit(command, what, seconds)
+            number = committed.number
+            while number:
+                found = await self.attachment.settled(
+                    ElectionQuery(full_name, number), what, deadline
+                )
+                if found is None:
+                    raise self.late(name, group, seconds)
+                if found.seats and found.seats[0].holder:
+                    return Seat.of(found.seats[0], self.agent)
+                running = found.seats[0].election if found.seats else None
+                if running is None:
+                    raise NoCandidates(
+                        f"{what}: election {number} ended without a candidate in group {group!r}; "
+                        "the seat goes to the next one that joins",
+                        reason="no_candidates",
+                    )
+                number = running.opened_index
+            held = await self.attachment.find(SeatQuery(full_name), what)
+            if held.seats and held.seats[0].holder:
+                return Seat.of(held.seats[0], self.agent)
+            if loop.time() >= deadline:
+                raise self.late(name, group, seconds)
+
+    def command(
+        self,
+        group: str,
+        name: str,
+        seconds: float,
+        stands: bool,
+        challenge: bool,
+        among: AmongWord,
+        weights: Mapping[str, float] | None,
+    ) -> Elect:
+        if among not in AMONG:
+            raise InvalidValue(f"among {among!r}: take eligible or standing")
+        amounts = thousandths(weights or {}, "the weight of")
+        if weights and not any(amount for _, amount in amounts):
+            raise InvalidValue("all weights are 0: give one that is more")
+        return Elect(
+            CLUSTER_SESSION,
+            0,
+            scoped(group, name),
+            group,
+            microseconds(seconds),
+            stands,
+            challenge,
+            AMONG[among],
+            amounts,
+        )
+
+    def can_hold(self, group: str) -> bool:
+        """Whether this agent may hold a seat of the group."""
+        profile = self.session.profile
+        return profile is not None and profile.eligible and group in (GROUP_ALL, *profile.groups)
+
+    def late(self, name: str, group: str, seconds: float) -> ElectionTimeout:
+        return ElectionTimeout(
+            f"peer {self.attachment.peer_name} has not heard within {seconds:g} s who holds seat "
+            f"{name!r} of group {group!r}; the election goes on: see `mabeam status` for a "
+            f"quorum, and `mabeam leader {name}`"
+        )
+
+    async def resign(self, group: str, name: str, token: int, seconds: float) -> None:
+        """token 0: whichever grant the agent has. Raises NotHolder."""
+        command = Resign(CLUSTER_SESSION, 0, scoped(group, check_key(name, "seat")), token)
+        await self.session.commit(command, f"resigning from seat {name!r}", seconds)
+
+    async def stand(self, group: str, name: str, stands: bool, seconds: float) -> None:
+        """Raises UnknownSeat, NotEligible."""
+        command = Stand(CLUSTER_SESSION, 0, scoped(group, check_key(name, "seat")), stands)
+        await self.session.commit(command, f"standing for seat {name!r}", seconds)
+
+    async def publish(
+        self, group: str, seat: str | None, scores: Mapping[str, float], seconds: float
+    ) -> None:
+        """seat None: for every seat without a score of its own."""
+        amounts = thousandths(scores, "the score")
+        full_name = "" if seat is None else scoped(group, check_key(seat, "seat"))
+        await self._publish(full_name, amounts, seconds)
+        if amounts:
+            self._published[full_name] = amounts
+        else:
+            self._published.pop(full_name, None)
+
+    async def say_again(self) -> None:
+        """The log has another session of this agent: say again what the old one said."""
+        for full_name, amounts in tuple(self._published.items()):
+            await self._publish(full_name, amounts, self.attachment.timing.request_timeout_seconds)
+
+    async def election(self, group: str, name: str) -> Election | None:
+        """The running or last one, with every ballot."""
+        full_name = scoped(group, check_key(name, "seat"))
+        found = await self.attachment.find(ElectionQuery(full_name), f"reading seat {name!r}")
+        one = (found.seats[0].election or found.seats[0].last) if found.seats else None
+        return None if one is None else Election.of(one)
+
+    async def cast(
+        self, election: ElectionRecord, points: tuple[tuple[AgentId, int], ...], seconds: float
+    ) -> None:
+        command = CastRanking(CLUSTER_SESSION, 0, election.seat, election.opened_index, points)
+        await self.session.commit(command, f"ranking for seat {election.seat!r}", seconds)
+
+    async def _publish(
+        self, full_name: str, amounts: tuple[tuple[str, int], ...], seconds: float
+    ) -> None:
+        command = PublishScore(CLUSTER_SESSION, 0, full_name, amounts)
+        await self.session.commit(command, "publishing scores", seconds)
