@@ -43,6 +43,10 @@ class Lease:
         """A command that was first sent then has been applied."""
         self._renewed_at = max(self._renewed_at, sent_at)
 
+    def left(self) -> float:
+        """Seconds until the log may end the session, if nothing is said any more."""
+        return max(0.0, self._renewed_at + self.seconds - asyncio.get_running_loop().time())
+
     def keep(self) -> None:
         """Begin. Idempotent."""
         if self._keeping is None:

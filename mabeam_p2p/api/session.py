@@ -66,6 +66,8 @@ class Profile(Struct, frozen=True):
     capabilities: tuple[tuple[str, int], ...] = ()
     lease: int = 0
     """Microseconds; 0: none."""
+    yields: bool = False
+    """It holds a seat only while no other agent can."""
 
 
 class Session:
@@ -81,6 +83,8 @@ class Session:
         self.id = CLUSTER_SESSION
         self._attachment = attachment
         self._profile = profile
+        self._opening: Profile | None = None
+        """What the session of this id was opened with."""
         self._renewed = renewed
         self._window = attachment.limits.session_window
         self._last = 0
@@ -220,6 +224,10 @@ class Session:
         assert self._profile is not None
         self._profile = structs.replace(self._profile, groups=groups)
 
+    def lease_left(self) -> float:
+        """Seconds for which the log certainly keeps the session; infinite without a lease."""
+        return math.inf if self._lease is None else self._lease.left()
+
     @property
     def is_renewing(self) -> bool:
         """Whether the agent has no session that the log is known to have."""
@@ -311,8 +319,7 @@ class Session:
     async def _begin(self) -> OpenSession | None:
         """Greet the peer; return what opens the session, under a new id if the one before has
         ended. None for session 0, which needs no opening."""
-        profile = self._profile
-        if profile is None:
+        if self._profile is None:
             await self._attachment.begin(CLUSTER_SESSION)
             return None
         if self._is_ended:
@@ -320,12 +327,16 @@ class Session:
             epoch = await self._attachment.begin(session)
             # From here on: closing must end what may have been opened.
             self.id = session
+            self._opening = self._profile
             self._is_ended = False
             self._last = 1
             self._under_way.clear()
         else:
             epoch = await self._attachment.begin(self.id)
         backend = self._attachment.backend
+        # What opened a session is said alike each time, whatever its agent has told since.
+        profile = self._opening
+        assert profile is not None, "the first opening draws an id"
         return OpenSession(
             self.id,
             1,
@@ -337,6 +348,7 @@ class Session:
             profile.eligible,
             profile.capabilities,
             profile.lease,
+            profile.yields,
         )
 
     async def _begin_anew(self, give_up: float) -> OpenSession | None:

@@ -18,6 +18,8 @@ class OpenSession(Command, frozen=True, gc=False, array_like=True, tag=4):
     lease: int = 0
     """Microseconds of the log's clock that the session lives after its last command; 0: until it
     is closed or its peer departs."""
+    yields: bool = False
+    """It holds a seat only while no other agent can."""
 
 
 class CloseSession(SessionCommand, frozen=True, gc=False, array_like=True, tag=5):

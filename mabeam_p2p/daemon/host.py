@@ -102,9 +102,12 @@ class Host:
 
     async def _join(self) -> None:
         config = self.config
-        # It has no program of its own, so it holds no seat.
         profile = Profile(
-            config.name, participates=config.participates_in_consensus, eligible=False
+            config.name,
+            participates=config.participates_in_consensus,
+            eligible=config.eligible,
+            # It has no program of its own that would do anything with a seat.
+            yields=True,
         )
         try:
             self._own = await joined(self._attachment, profile, timeout=None, vote_manually=True)

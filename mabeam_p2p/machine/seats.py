@@ -6,7 +6,8 @@
 2. Candidates and electorate are frozen where the election opens: the live eligible agents of the
    group that have not stood down (or those alone that stand), and the live agents of the group
    that take part in consensus; where none does, the candidates. Of more than
-   `seat_candidates_max` the best by the default ranking are taken.
+   `seat_candidates_max` the best by the default ranking are taken. An agent that yields is a
+   candidate where no other is, and gives way to the first other one that asks for the seat.
 3. Each agent of the electorate casts one ranking; the first binds. Whoever departs without one, or
    has cast none at the deadline, has cast an empty one. What rankings come to, `elections` says.
 4. A candidate that departs, leaves the group or stands down is struck: it cannot win any more.
@@ -190,7 +191,7 @@ class Seats:
         if command.stands:
             # From here on nothing is refused: who stands is a candidate itself.
             seat.standing[agent.id] = True
-        if seat.running is None and not self._is_at_peace(entry, seat, command.challenge):
+        if seat.running is None and not self._is_at_peace(entry, seat, agent, command):
             candidates = self._candidates(seat, command.among, command.weights)
             if not candidates:
                 return Refused("no_candidates", f"no agent of {command.group!r} can be elected")
@@ -405,11 +406,13 @@ class Seats:
 
     def _candidates(self, seat: _Seat, among: Among, weights: Scores) -> tuple[Candidate, ...]:
         is_wanted = among is not Among.STANDING
-        standing = [
-            self._candidate(seat.name, agent, weights)
+        wanting = [
+            agent
             for agent in self._in_group(seat.group)
             if agent.eligible and seat.standing.get(agent.id, is_wanted)
         ]
+        first = [agent for agent in wanting if not agent.yields]
+        standing = [self._candidate(seat.name, agent, weights) for agent in first or wanting]
         if len(standing) > self._limits.seat_candidates_max:
             standing.sort(key=lambda one: place(one, default_points(one, seat.holder), seat.holder))
             del standing[self._limits.seat_candidates_max :]
@@ -423,12 +426,16 @@ class Seats:
     def _may_hold(self, group: str, agent: Agent) -> bool:
         return agent.eligible and _is_in(agent, group)
 
-    def _is_at_peace(self, entry: Entry, seat: _Seat, challenge: bool) -> bool:
+    def _is_at_peace(self, entry: Entry, seat: _Seat, agent: Agent, command: Elect) -> bool:
         """Whether the seat is held and stays so."""
-        if not seat.holder:
+        if not seat.holder or (command.stands and not agent.yields and self._holder_yields(seat)):
             return False
         ended_clock = seat.granted_clock if seat.last is None else seat.last.closed_clock
-        return not challenge or entry.clock - ended_clock < CHALLENGE_DWELL
+        return not command.challenge or entry.clock - ended_clock < CHALLENGE_DWELL
+
+    def _holder_yields(self, seat: _Seat) -> bool:
+        group = self._in_group(seat.group)
+        return any(agent.id == seat.holder and agent.yields for agent in group)
 
     def _refusal(
         self, entry: Entry, agent: Agent, command: Elect, seat: _Seat | None

@@ -372,4 +372,5 @@ def _agent_of(command: OpenSession, joined_index: int) -> Agent:
         capabilities=command.capabilities,
         joined_index=joined_index,
         lease=command.lease,
+        yields=command.yields,
     )

@@ -152,6 +152,8 @@ class Agent(Struct, frozen=True, gc=False, array_like=True):
     """What it tells of itself while it runs, sorted by key."""
     lease: int = 0
     """Microseconds of the log's clock; 0: none."""
+    yields: bool = False
+    """It holds a seat only while no other agent can."""
 
 
 class Journal(Struct, frozen=True, gc=False, array_like=True):

@@ -455,33 +455,3 @@ def test_a_challenger_does_not_need_the_holder_to_be_alive() -> None:
     log.elect(two, challenge=True)
     log.depart(1)
     assert log.held(by=2)
-
-
-# ---- who stands ------------------------------------------------------------------------------
-
-
-def test_among_those_that_stand_nobody_else_is_elected() -> None:
-    log = SeatsLog()
-    one, two = log.attached(2)
-    log.elect(one, stands=True, among=STANDING)
-    log.close(one)
-    assert not log.seat().holder
-    assert log.seat().election is None
-    log.stand(two)
-    assert log.held(by=2)
-
-
-def test_who_cannot_hold_a_seat_cannot_stand_for_it() -> None:
-    log = SeatsLog()
-    one, two = log.attached(2)
-    log.join(one, "g")
-    assert reason(log.elect(two, group="g", stands=True)) == "not_eligible"
-    assert log.seats() == []
-    log.elect(one, group="g")
-    assert reason(log.stand(two)) == "not_eligible"
-
-
-def test_standing_for_a_seat_that_nobody_asked_for_is_refused() -> None:
-    log = SeatsLog()
-    (one,) = log.attached(1)
-    assert reason(log.stand(one)) == "unknown_seat"

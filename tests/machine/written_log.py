@@ -99,6 +99,7 @@ class WrittenLog:
         groups: tuple[str, ...] = (),
         participates: bool = True,
         lease: int = 0,
+        yields: bool = False,
     ) -> Outcome:
         number = SessionId(session)
         sequence = self.next(number)
@@ -114,6 +115,7 @@ class WrittenLog:
                 participates,
                 True,
                 lease=lease,
+                yields=yields,
             )
         )
 

@@ -1,0 +1,58 @@
+from mabeam_p2p.ids import SessionId
+from mabeam_p2p.records import Among
+from tests.machine.seats_log import SeatsLog, name_of
+from tests.machine.written_log import reason
+
+STANDING = Among.STANDING
+
+
+# ---- who stands ------------------------------------------------------------------------------
+
+
+def test_among_those_that_stand_nobody_else_is_elected() -> None:
+    log = SeatsLog()
+    one, two = log.attached(2)
+    log.elect(one, stands=True, among=STANDING)
+    log.close(one)
+    assert not log.seat().holder
+    assert log.seat().election is None
+    log.stand(two)
+    assert log.held(by=2)
+
+
+def test_who_cannot_hold_a_seat_cannot_stand_for_it() -> None:
+    log = SeatsLog()
+    one, two = log.attached(2)
+    log.join(one, "g")
+    assert reason(log.elect(two, group="g", stands=True)) == "not_eligible"
+    assert log.seats() == []
+    log.elect(one, group="g")
+    assert reason(log.stand(two)) == "not_eligible"
+
+
+def test_standing_for_a_seat_that_nobody_asked_for_is_refused() -> None:
+    log = SeatsLog()
+    (one,) = log.attached(1)
+    assert reason(log.stand(one)) == "unknown_seat"
+
+
+# ---- who yields ------------------------------------------------------------------------------
+
+
+def test_an_agent_that_yields_holds_a_seat_only_while_no_other_can() -> None:
+    log = SeatsLog()
+    log.attach("daemon", session=7, yields=True)
+    log.elect(SessionId(7))
+    assert log.seat().holder == "daemon@p"
+    one, two = log.attached(2)
+    log.elect(one)
+    assert log.seat().holder == "daemon@p", "nobody has asked for it"
+    log.elect(SessionId(7), stands=True)
+    assert log.told() == []
+    log.elect(one, stands=True)
+    running = log.seat().election
+    assert running is not None
+    assert [candidate.agent for candidate in running.candidates] == [name_of(1), name_of(2)]
+    for session in (SessionId(7), one, two):
+        log.rank(session, {2: 900})
+    assert log.held(by=2)
