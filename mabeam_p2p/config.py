@@ -51,6 +51,8 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     barrier_timeout_seconds: float = 30.0
     election_seconds: float = 15.0
     """How long an election for a seat may take."""
+    lock_timeout_seconds: float = 30.0
+    """How long a lock, or an item of a queue, is waited for if nothing else is said."""
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,6 +112,14 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     deals_max: int = 16_384
     """Deals that can be rated; older ones cannot."""
     reputations_max: int = 65_536
+    locks_max: int = 16_384
+    """Names that are held or waited for."""
+    claims_max: int = 65_536
+    """On all locks together, and on all queues together: held or waiting."""
+    counters_max: int = 65_536
+    queues_max: int = 4_096
+    queue_items_max: int = 4_096
+    """Items of one queue, taken ones included."""
     variables_max: int = 100_000
     siblings_max: int = 64
     digest_entries_max: int = 4_096

@@ -8,6 +8,8 @@ from mabeam_p2p.records import (
     Agent,
     Budget,
     BudgetChange,
+    Claim,
+    Counter,
     Deal,
     Election,
     Generation,
@@ -179,6 +181,43 @@ class ElectionEnded(Struct, frozen=True, gc=False, array_like=True, tag=37):
     election: Election
 
 
+class LockGranted(Struct, frozen=True, gc=False, array_like=True, tag=30):
+    lock: str
+    limit: int
+    claim: Claim
+
+
+class LockEnded(Struct, frozen=True, gc=False, array_like=True, tag=31):
+    """A claim, held or waiting, is no more.
+
+    `reason`: released, timeout, lease expired, departed.
+    """
+
+    lock: str
+    claim: Claim
+    reason: str
+
+
+class CounterChanged(Struct, frozen=True, gc=False, array_like=True, tag=32):
+    counter: Counter
+
+
+class ItemTaken(Struct, frozen=True, gc=False, array_like=True, tag=33):
+    queue: str
+    claim: Claim
+
+
+class TakeEnded(Struct, frozen=True, gc=False, array_like=True, tag=34):
+    """A claim, held or waiting, is no more.
+
+    `reason`: acknowledged, returned, timeout, departed.
+    """
+
+    queue: str
+    claim: Claim
+    reason: str
+
+
 class VariableChanged(Struct, frozen=True, gc=False, array_like=True, tag=40):
     """The variables of one batch, as they now are."""
 
@@ -205,6 +244,11 @@ MachineEvent = (
     | SeatChanged
     | ElectionOpened
     | ElectionEnded
+    | LockGranted
+    | LockEnded
+    | CounterChanged
+    | ItemTaken
+    | TakeEnded
 )
 
 Event = (
@@ -234,5 +278,10 @@ Event = (
     | SeatChanged
     | ElectionOpened
     | ElectionEnded
+    | LockGranted
+    | LockEnded
+    | CounterChanged
+    | ItemTaken
+    | TakeEnded
     | VariableChanged
 )

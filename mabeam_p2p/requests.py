@@ -14,16 +14,19 @@ from mabeam_p2p.records import (
     Agent,
     Batch,
     Budget,
+    Counter,
     Currency,
     Deal,
     Generation,
     Hold,
     Journal,
+    Lock,
     Member,
     Movement,
     Parameter,
     ParameterSchema,
     Proposal,
+    Queue,
     Reputation,
     Reservation,
     Seat,
@@ -123,6 +126,26 @@ class ElectionQuery(Struct, frozen=True, gc=False, array_like=True, tag=16):
     election: int = 0
 
 
+class LockQuery(Struct, frozen=True, gc=False, array_like=True, tag=10):
+    """One lock, with the claim of this ticket or, if that is 0, with all. Empty name: all locks."""
+
+    name: str
+    ticket: int = 0
+
+
+class CounterQuery(Struct, frozen=True, gc=False, array_like=True, tag=11):
+    """The counter of this name or, with an empty name, all that are not 0."""
+
+    name: str
+
+
+class QueueQuery(Struct, frozen=True, gc=False, array_like=True, tag=12):
+    """One queue, with the claim of this ticket if that is not 0. Empty name: all queues."""
+
+    name: str
+    ticket: int = 0
+
+
 Query = (
     ParameterQuery
     | ProposalQuery
@@ -137,6 +160,9 @@ Query = (
     | ReputationQuery
     | SeatQuery
     | ElectionQuery
+    | LockQuery
+    | CounterQuery
+    | QueueQuery
 )
 
 # ---- requests --------------------------------------------------------------------------------
@@ -159,8 +185,8 @@ class Read(Struct, frozen=True, gc=False, array_like=True, tag=2):
 
 class Await(Struct, frozen=True, gc=False, array_like=True, tag=3):
     """Answer: Found once the query's subject is settled (machine/subjects.py): a proposal that was
-    decided, a generation that ended, a seat that is held. Failed with reason timeout. LogQuery and
-    queries about everything never settle."""
+    decided, a generation that ended, a seat that is held, a claim that waits no more. Failed with
+    reason timeout. LogQuery and queries about everything never settle."""
 
     query: Query
     timeout: float | None = None
@@ -228,21 +254,12 @@ class Committed(Struct, frozen=True, gc=False, array_like=True, tag=1):
     index: int
     term: int
     number: int = 0
-    """Arrive: the generation. AppendJournal: the item's position. What moves money: the movement.
-    Reserve: the reservation. Elect: the election that runs, 0: none. Else 0."""
+    """What the machine's docstring says of the command, as the generation of an arrival, the
+    position of an item, the token of a grant; else 0."""
 
 
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag=2):
-    """Certainly not done. `reason` is a stable word:
-
-    name_taken, unknown_session, limit, invalid, unknown_proposal, proposal_closed, not_eligible,
-    conflicting_vote, proposal_exists, no_electorate, barrier_mismatch, unknown_generation,
-    stale_sequence, too_large, resolver_mismatch, unknown_parameter, stale_version,
-    conflicting_schema, journal_full, journal_mismatch, conflicting_operation, insufficient_funds,
-    not_owner, not_issuer, unknown_currency, unknown_hold, overflow, unknown_budget,
-    unknown_reservation, budget_mismatch, budget_exceeded, budget_in_use, unknown_deal, not_party,
-    conflicting_rating, unknown_seat, no_candidates, election_closed, not_holder.
-    """
+    """Certainly not done. `reason` is a stable word; api/answers.py says what each means."""
 
     reason: str
     detail: str
@@ -279,6 +296,9 @@ class Found(Struct, frozen=True, gc=False, array_like=True, tag=4):
     reputations: tuple[Reputation, ...] = ()
     deals: tuple[Deal, ...] = ()
     seats: tuple[Seat, ...] = ()
+    locks: tuple[Lock, ...] = ()
+    counters: tuple[Counter, ...] = ()
+    queues: tuple[Queue, ...] = ()
 
 
 class Acknowledged(Struct, frozen=True, gc=False, array_like=True, tag=5):

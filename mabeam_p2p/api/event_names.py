@@ -20,13 +20,17 @@ from mabeam_p2p.events import (
     BarrierChanged,
     BudgetChanged,
     ClusterFormed,
+    CounterChanged,
     DealSettled,
     Dropped,
     ElectionEnded,
     ElectionOpened,
+    ItemTaken,
     JournalAppended,
     LeaderChanged,
     LedgerChanged,
+    LockEnded,
+    LockGranted,
     MemberChanged,
     ParameterChanged,
     ParameterConfirmed,
@@ -39,12 +43,13 @@ from mabeam_p2p.events import (
     ReputationChanged,
     RoleChanged,
     SeatChanged,
+    TakeEnded,
     VariableChanged,
     VoteRecorded,
 )
 from mabeam_p2p.events import Event as PeerEvent
 from mabeam_p2p.ids import unscoped
-from mabeam_p2p.records import BarrierStatus, Generation, MovementKind
+from mabeam_p2p.records import BarrierStatus, Claim, Generation, MovementKind
 
 EVENT_NAMES = (
     "agent.changed",
@@ -56,6 +61,7 @@ EVENT_NAMES = (
     "budget.changed",
     "cluster.formed",
     "deal.settled",
+    "counter.changed",
     "frame.dropped",
     "journal.appended",
     "leader.elected",
@@ -66,6 +72,8 @@ EVENT_NAMES = (
     "ledger.minted",
     "ledger.released",
     "ledger.transferred",
+    "lock.ended",
+    "lock.granted",
     "member.alive",
     "member.dead",
     "member.left",
@@ -78,6 +86,8 @@ EVENT_NAMES = (
     "proposal.decided",
     "proposal.opened",
     "proposal.voted",
+    "queue.ended",
+    "queue.taken",
     "quorum.gained",
     "quorum.lost",
     "reputation.changed",
@@ -112,6 +122,8 @@ def named(event: PeerEvent) -> Event:
     match event:
         case MemberChanged() | AgentJoined() | AgentLeft() | AgentChanged():
             return _about_members(event)
+        case LockGranted() | LockEnded() | CounterChanged() | ItemTaken() | TakeEnded():
+            return _about_recipes(event)
         case LeaderChanged(leader=leader, leader_name=name, term=term, reason=reason):
             facts = {"leader": leader, "name": name, "term": term, "reason": reason}
             return Event("leader.lost" if leader is None else "leader.elected", facts)
@@ -192,6 +204,24 @@ def _about_seats(event: SeatChanged | ElectionOpened | ElectionEnded) -> Event:
             assert_never(event)
 
 
+def _about_recipes(
+    event: LockGranted | LockEnded | CounterChanged | ItemTaken | TakeEnded,
+) -> Event:
+    match event:
+        case LockGranted(lock=name, claim=claim):
+            return Event("lock.granted", {"lock": name, **_claim(claim)})
+        case LockEnded(lock=name, claim=claim, reason=reason):
+            return Event("lock.ended", {"lock": name, **_claim(claim), "reason": reason})
+        case CounterChanged(counter=counter):
+            return Event("counter.changed", {"counter": counter.name, "value": counter.value})
+        case ItemTaken(queue=name, claim=claim):
+            return Event("queue.taken", {"queue": name, **_claim(claim)})
+        case TakeEnded(queue=name, claim=claim, reason=reason):
+            return Event("queue.ended", {"queue": name, **_claim(claim), "reason": reason})
+        case _:
+            assert_never(event)
+
+
 def _about_the_log(
     event: ProposalOpened
     | VoteRecorded
@@ -260,3 +290,15 @@ def _generation(record: Generation) -> dict[str, object]:
         "arrived": list(map(str, record.arrived)),
         "reason": record.reason,
     }
+
+
+def _claim(record: Claim) -> dict[str, object]:
+    """token: 0 if it has never held anything."""
+    facts: dict[str, object] = {
+        "agent": str(record.agent),
+        "token": record.token,
+        "permits": record.permits,
+    }
+    if record.item is not None:
+        facts["position"] = record.item.position
+    return facts

@@ -39,6 +39,20 @@ from mabeam_p2p.commands.proposals import (
     OpenProposal,
     ProposalCommand,
 )
+from mabeam_p2p.commands.recipes import (
+    AcknowledgeItem,
+    AcquireLock,
+    AddCounter,
+    AnyRecipeCommand,
+    EndClaim,
+    PutItem,
+    RecipeCommand,
+    ReleaseLock,
+    RenewLock,
+    ReturnItem,
+    SetCounter,
+    TakeItem,
+)
 from mabeam_p2p.commands.seats import (
     AnySeatCommand,
     CastRanking,
@@ -68,6 +82,7 @@ AnySessionCommand = (
     | AnyBudgetCommand
     | Rate
     | AnySeatCommand
+    | AnyRecipeCommand
 )
 """What an agent says in its session."""
 
@@ -89,12 +104,16 @@ class CommandCodec(Protocol):
 
 
 __all__ = [
+    "AcknowledgeItem",
+    "AcquireLock",
+    "AddCounter",
     "AnyBudgetCommand",
     "AnyClusterCommand",
     "AnyCommand",
     "AnyLedgerCommand",
     "AnyParameterCommand",
     "AnyProposalCommand",
+    "AnyRecipeCommand",
     "AnySeatCommand",
     "AnySessionCommand",
     "AnySessionsCommand",
@@ -115,6 +134,7 @@ __all__ = [
     "DepartPeer",
     "Describe",
     "Elect",
+    "EndClaim",
     "JoinGroup",
     "KeepAlive",
     "LeaveGroup",
@@ -127,15 +147,22 @@ __all__ = [
     "PlaceHold",
     "ProposalCommand",
     "PublishScore",
+    "PutItem",
     "Rate",
+    "RecipeCommand",
     "ReleaseHold",
+    "ReleaseLock",
+    "RenewLock",
     "Reserve",
     "Resign",
+    "ReturnItem",
     "SeatCommand",
     "SessionCommand",
     "SetBudget",
+    "SetCounter",
     "SpendReserved",
     "Stand",
+    "TakeItem",
     "Tick",
     "Transfer",
 ]

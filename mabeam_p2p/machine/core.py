@@ -69,6 +69,7 @@ class DeadlineKind(IntEnum):
     PROPOSAL = 0
     BARRIER = 1
     SESSION = 2
+    LOCK = 3
     SEAT = 4
     LEDGER = 7
     BUDGET = 8

@@ -32,6 +32,7 @@ from mabeam_p2p.commands import (
     Configure,
     DepartPeer,
     Describe,
+    EndClaim,
     JoinGroup,
     KeepAlive,
     LeaveGroup,
@@ -41,6 +42,7 @@ from mabeam_p2p.commands import (
     ParameterCommand,
     ProposalCommand,
     Rate,
+    RecipeCommand,
     SeatCommand,
     SessionCommand,
     Tick,
@@ -65,6 +67,7 @@ from mabeam_p2p.machine.journals import Journals
 from mabeam_p2p.machine.ledger import Ledger, LedgerState
 from mabeam_p2p.machine.parameters import Parameters, ParametersState
 from mabeam_p2p.machine.proposals import Proposals, ProposalsState
+from mabeam_p2p.machine.recipes import Recipes, RecipesState
 from mabeam_p2p.machine.reputations import Reputations, ReputationsState
 from mabeam_p2p.machine.seats import Seats, SeatsState
 from mabeam_p2p.machine.sessions import Session, Sessions, SessionsState
@@ -73,15 +76,18 @@ from mabeam_p2p.requests import (
     AccountQuery,
     AgentQuery,
     BudgetQuery,
+    CounterQuery,
     ElectionQuery,
     Found,
     GenerationQuery,
     HoldQuery,
     JournalQuery,
+    LockQuery,
     MovementQuery,
     Outcome,
     ParameterQuery,
     ProposalQuery,
+    QueueQuery,
     Refused,
     ReputationQuery,
     SeatQuery,
@@ -100,6 +106,9 @@ MachineQuery = (
     | ReputationQuery
     | SeatQuery
     | ElectionQuery
+    | LockQuery
+    | CounterQuery
+    | QueueQuery
 )
 """Every question but the one about the log itself."""
 
@@ -128,6 +137,7 @@ class MachineState(Struct, frozen=True, array_like=True):
     budgets: BudgetsState
     reputations: ReputationsState
     seats: SeatsState
+    recipes: RecipesState = RecipesState()
 
 
 class Machine:
@@ -146,11 +156,13 @@ class Machine:
         self._reputations = Reputations(limits, self._events)
         self._ledger = Ledger(limits, self._deadlines, self._events, self._reputations)
         self._budgets = Budgets(limits, self._deadlines, self._events)
+        self._recipes = Recipes(limits, self._deadlines, self._events)
         self._left: tuple[Departures, ...] = (
             self._barriers,
             self._proposals,
             self._parameters,
             self._budgets,
+            self._recipes,
         )
         """Who is told of the end of a session, in this order."""
         self._seats = Seats(limits, self._deadlines, self._events, self._sessions.in_group)
@@ -216,6 +228,8 @@ class Machine:
                     self._ledger.expire(entry, name)
                 case DeadlineKind.BUDGET:
                     self._budgets.expire(entry, name)
+                case DeadlineKind.LOCK:
+                    self._recipes.expire(entry, int(name))
                 case _:
                     assert_never(kind)
             assert self._deadlines.first() != first
@@ -251,6 +265,10 @@ class Machine:
                 return self._barriers.arrive(entry, agent, command)
             case ParameterCommand():
                 return self._parameters.apply(entry, agent, command)
+            case RecipeCommand():
+                if isinstance(command, EndClaim):
+                    session.forgo(command.claim)
+                return self._recipes.apply(entry, agent, command)
             case ProposalCommand():
                 return self._proposals.apply(entry, agent, command, self._sessions.in_group)
             case LedgerCommand():
@@ -399,6 +417,12 @@ class Machine:
                 return found(seats=self._seats.seats(name))
             case ElectionQuery(name):
                 return found(seats=self._seats.in_full(name))
+            case LockQuery(name, ticket):
+                return found(locks=self._recipes.locks.locks(name, ticket))
+            case CounterQuery(name):
+                return found(counters=self._recipes.counters.counters(name))
+            case QueueQuery(name, ticket):
+                return found(queues=self._recipes.queues.queues(name, ticket))
             case _:
                 assert_never(query)
 
@@ -434,6 +458,7 @@ class Machine:
         self._budgets.load(state.budgets)
         self._reputations.load(state.reputations)
         self._seats.load(state.seats)
+        self._recipes.load(state.recipes)
 
     def digest(self) -> int:
         """64 bits of a hash over the snapshot: equal on every peer, process and machine at equal
@@ -458,6 +483,7 @@ class Machine:
             budgets=self._budgets.state(),
             reputations=self._reputations.state(),
             seats=self._seats.state(),
+            recipes=self._recipes.state(),
         )
 
 

@@ -9,7 +9,8 @@
 4. An agent's new session takes the place of an older one only if its peer has restarted since:
    same peer, higher epoch. Its own session it may take along instead: an OpenSession that comes
    again from a higher epoch moves the live one there, with all that it holds.
-5. A session with a lease ends when none of its commands has been applied for as long, by the log's
+5. A number can be given up before its command comes; then it never has an effect.
+6. A session with a lease ends when none of its commands has been applied for as long, by the log's
    clock (Gray and Cheriton 1989). Its deadline in the table is that of the last look: when it is
    due, the session ends or is looked at again.
 """
@@ -112,6 +113,11 @@ class Session:
             floor = sequence - self._window
             if floor > self._floor:
                 self._forget(floor)
+
+    def forgo(self, sequence: int) -> None:
+        """A command of this number that has not come yet will have no effect."""
+        if self.recorded(sequence) is None:
+            self.record(sequence, Refused("stale_sequence", "it was given up before it came"))
 
     def _forget(self, floor: int) -> None:
         """Raise the floor. A leap of the sequence costs no more than the window is long."""

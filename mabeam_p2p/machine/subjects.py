@@ -6,20 +6,26 @@ has no subject never settles.
 
 from mabeam_p2p.events import (
     BarrierChanged,
+    ItemTaken,
+    LockEnded,
+    LockGranted,
     MachineEvent,
     ParameterChanged,
     ParameterConfirmed,
     ProposalDecided,
     SeatChanged,
+    TakeEnded,
 )
 from mabeam_p2p.records import BarrierStatus, ProposalStatus
 from mabeam_p2p.requests import (
     ElectionQuery,
     Found,
     GenerationQuery,
+    LockQuery,
     ParameterQuery,
     ProposalQuery,
     Query,
+    QueueQuery,
     SeatQuery,
 )
 
@@ -38,6 +44,10 @@ def subject_of(query: Query) -> Subject | None:
             return "barrier", barrier, generation
         case SeatQuery(seat) | ElectionQuery(seat) if seat:
             return "seat", seat, 0
+        case LockQuery(name, ticket) if name and ticket:
+            return "lock", name, ticket
+        case QueueQuery(name, ticket) if name and ticket:
+            return "queue", name, ticket
         case _:
             return None
 
@@ -59,6 +69,11 @@ def is_settled(query: Query, found: Found) -> bool:
         case ElectionQuery(election=election):
             running = [one.election for one in found.seats if one.election is not None]
             return all(one.opened_index > election for one in running)
+        case LockQuery(_, ticket) | QueueQuery(_, ticket):
+            # A claim that is not there has ended, unless its command was not applied yet.
+            claims = [claim for lock in found.locks for claim in lock.claims]
+            claims += [claim for queue in found.queues for claim in queue.claims]
+            return found.index >= ticket and all(claim.token for claim in claims)
         case _:
             return False
 
@@ -74,5 +89,9 @@ def settled_by(event: MachineEvent) -> Subject | None:
             return "barrier", one.barrier, one.generation
         case SeatChanged(seat=seat):
             return "seat", seat.name, 0
+        case LockGranted(lock=name, claim=claim) | LockEnded(lock=name, claim=claim):
+            return "lock", name, claim.ticket
+        case ItemTaken(queue=name, claim=claim) | TakeEnded(queue=name, claim=claim):
+            return "queue", name, claim.ticket
         case _:
             return None

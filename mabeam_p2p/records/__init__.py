@@ -38,6 +38,13 @@ from mabeam_p2p.records.members import (
     Standing,
     Status,
 )
+from mabeam_p2p.records.recipes import (
+    Claim,
+    Counter,
+    Item,
+    Lock,
+    Queue,
+)
 from mabeam_p2p.records.seats import (
     Among,
     Candidate,
@@ -71,6 +78,8 @@ __all__ = [
     "BudgetChange",
     "Candidate",
     "Choice",
+    "Claim",
+    "Counter",
     "Currency",
     "Deal",
     "Election",
@@ -78,8 +87,10 @@ __all__ = [
     "Generation",
     "HardState",
     "Hold",
+    "Item",
     "Journal",
     "KnownAddresses",
+    "Lock",
     "LogAppend",
     "Member",
     "MemberState",
@@ -91,6 +102,7 @@ __all__ = [
     "Policy",
     "Proposal",
     "ProposalStatus",
+    "Queue",
     "Ranking",
     "Rating",
     "Record",

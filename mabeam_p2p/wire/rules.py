@@ -105,6 +105,7 @@ def always(value: object) -> bool:
 
 positive = between(1, INTEGER_MAX)
 thousandths = between(0, 1000)
+signed = between(-INTEGER_MAX, INTEGER_MAX)
 hash64 = between(0, 2**64 - 1)
 dot_counter = between(0, 2**63 - 1)
 """(epoch << 32) + n."""
@@ -240,6 +241,24 @@ def _commands(limits: Limits) -> Table:
             is_agent_id, thousandths, limits.seat_candidates_max
         ),
         (commands.Resign, "seat"): is_key,
+        (commands.AcquireLock, "lock"): is_key,
+        (commands.AcquireLock, "limit"): positive,
+        (commands.AcquireLock, "permits"): positive,
+        (commands.ReleaseLock, "lock"): is_key,
+        (commands.ReleaseLock, "claim"): positive,
+        (commands.RenewLock, "lock"): is_key,
+        (commands.RenewLock, "claim"): positive,
+        (commands.AddCounter, "counter"): is_key,
+        (commands.AddCounter, "amount"): signed,
+        (commands.SetCounter, "counter"): is_key,
+        (commands.SetCounter, "value"): signed,
+        (commands.SetCounter, "expected"): signed,
+        (commands.PutItem, "queue"): is_key,
+        (commands.TakeItem, "queue"): is_key,
+        (commands.AcknowledgeItem, "queue"): is_key,
+        (commands.AcknowledgeItem, "claim"): positive,
+        (commands.ReturnItem, "queue"): is_key,
+        (commands.ReturnItem, "claim"): positive,
     }
 
 
@@ -258,6 +277,9 @@ def _requests(limits: Limits) -> Table:
         (requests.ReputationQuery, "skill"): or_empty(is_key),
         (requests.SeatQuery, "seat"): or_empty(is_key),
         (requests.ElectionQuery, "seat"): is_key,
+        (requests.LockQuery, "name"): or_empty(is_key),
+        (requests.CounterQuery, "name"): or_empty(is_key),
+        (requests.QueueQuery, "name"): or_empty(is_key),
         (requests.VariableChange, "name"): is_key,
         (requests.VariableChange, "resolver"): is_key,
         (requests.VariableChange, "value"): shorter(limits.value_bytes_max),

@@ -3,6 +3,9 @@
 from typing import Any
 
 from mabeam_p2p.commands import (
+    AcknowledgeItem,
+    AcquireLock,
+    AddCounter,
     AnyCommand,
     AppendJournal,
     Arrive,
@@ -26,13 +29,19 @@ from mabeam_p2p.commands import (
     OpenSession,
     PlaceHold,
     PublishScore,
+    PutItem,
     Rate,
     ReleaseHold,
+    ReleaseLock,
+    RenewLock,
     Reserve,
     Resign,
+    ReturnItem,
     SetBudget,
+    SetCounter,
     SpendReserved,
     Stand,
+    TakeItem,
     Tick,
     Transfer,
 )
@@ -179,6 +188,15 @@ COMMANDS: tuple[AnyCommand, ...] = (
     ),
     CastRanking(SESSION, 14, "vision:lead", 41, ((AgentId("judge@one"), 1000),)),
     Resign(SESSION, 15, "vision:lead", 44),
+    AcquireLock(SESSION, 11, "checkpoint", 2, 1, 30_000_000, 5_000_000),
+    ReleaseLock(SESSION, 12, 11, "checkpoint"),
+    RenewLock(SESSION, 13, "checkpoint", 11),
+    AddCounter(SESSION, 14, "rounds", -3),
+    SetCounter(SESSION, 15, "rounds", 7, 4),
+    PutItem(SESSION, 16, "trials", b"\x01"),
+    TakeItem(SESSION, 17, "trials", 30_000_000),
+    AcknowledgeItem(SESSION, 18, 17, "trials"),
+    ReturnItem(SESSION, 19, 17, "trials"),
 )
 
 
