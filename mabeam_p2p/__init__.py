@@ -28,6 +28,9 @@ from mabeam_p2p.errors import (
     JournalFull,
     JournalMismatch,
     LeadershipLost,
+    LeaseLost,
+    LockMismatch,
+    LockTimeout,
     LogCorrupt,
     MabeamError,
     MabeamTimeout,
@@ -46,6 +49,7 @@ from mabeam_p2p.errors import (
     ProposalClosed,
     ProposalTimeout,
     Rejected,
+    StaleToken,
     StorageError,
     UnknownBudget,
     UnknownProposal,
@@ -55,10 +59,31 @@ from mabeam_p2p.records import Policy
 
 if TYPE_CHECKING:
     import mabeam_p2p.blocking as blocking
-    from mabeam_p2p.api.agent import Agent, Group
-    from mabeam_p2p.api.barriers import Barrier
-    from mabeam_p2p.api.budgets import Budget, Reservation
-    from mabeam_p2p.api.connecting import connect
+    from mabeam_p2p.api.agent import (
+        Agent,
+        Group,
+    )
+    from mabeam_p2p.api.barriers import (
+        Barrier,
+    )
+    from mabeam_p2p.api.budgets import (
+        Budget,
+        Reservation,
+    )
+    from mabeam_p2p.api.connecting import (
+        connect,
+    )
+    from mabeam_p2p.api.counters import (
+        Counter,
+    )
+    from mabeam_p2p.api.grants import (
+        Lease,
+    )
+    from mabeam_p2p.api.guards import (
+        FileGuard,
+        Guard,
+        SqlGuard,
+    )
     from mabeam_p2p.api.holdings import (
         Balance,
         BudgetFacts,
@@ -70,12 +95,37 @@ if TYPE_CHECKING:
         Receipt,
         Reputation,
     )
-    from mabeam_p2p.api.journals import Journal
-    from mabeam_p2p.api.leadership import Leadership
-    from mabeam_p2p.api.ledger import Hold, Ledger
-    from mabeam_p2p.api.parameters import Parameters
-    from mabeam_p2p.api.peer import Peer, join
-    from mabeam_p2p.api.reputations import Reputations
+    from mabeam_p2p.api.journals import (
+        Journal,
+    )
+    from mabeam_p2p.api.leadership import (
+        Leadership,
+    )
+    from mabeam_p2p.api.ledger import (
+        Hold,
+        Ledger,
+    )
+    from mabeam_p2p.api.locks import (
+        Holder,
+        Lock,
+        LockFacts,
+        ReadWriteLock,
+    )
+    from mabeam_p2p.api.parameters import (
+        Parameters,
+    )
+    from mabeam_p2p.api.peer import (
+        Peer,
+        join,
+    )
+    from mabeam_p2p.api.queues import (
+        Delivery,
+        Queue,
+        QueueFacts,
+    )
+    from mabeam_p2p.api.reputations import (
+        Reputations,
+    )
     from mabeam_p2p.api.results import (
         Acknowledgement,
         AgentFacts,
@@ -95,16 +145,36 @@ if TYPE_CHECKING:
         ValueSchema,
         Vote,
     )
-    from mabeam_p2p.api.results.seats import Candidate, Election, Seat
-    from mabeam_p2p.api.variables import Batch, Variables
+    from mabeam_p2p.api.results.seats import (
+        Candidate,
+        Election,
+        Seat,
+    )
+    from mabeam_p2p.api.variables import (
+        Batch,
+        Variables,
+    )
 
 __version__ = "0.1.0"
 
 _LATER = {
-    "api.agent": ("Agent", "Group"),
+    "api.agent": (
+        "Agent",
+        "Group",
+    ),
     "api.barriers": ("Barrier",),
-    "api.budgets": ("Budget", "Reservation"),
+    "api.budgets": (
+        "Budget",
+        "Reservation",
+    ),
     "api.connecting": ("connect",),
+    "api.counters": ("Counter",),
+    "api.grants": ("Lease",),
+    "api.guards": (
+        "FileGuard",
+        "Guard",
+        "SqlGuard",
+    ),
     "api.holdings": (
         "Balance",
         "BudgetFacts",
@@ -117,14 +187,31 @@ _LATER = {
         "Reputation",
     ),
     "api.journals": ("Journal",),
-    "api.ledger": ("Hold", "Ledger"),
     "api.leadership": ("Leadership",),
+    "api.ledger": (
+        "Hold",
+        "Ledger",
+    ),
+    "api.locks": (
+        "Holder",
+        "Lock",
+        "LockFacts",
+        "ReadWriteLock",
+    ),
     "api.parameters": ("Parameters",),
-    "api.peer": ("Peer", "join"),
+    "api.peer": (
+        "Peer",
+        "join",
+    ),
+    "api.queues": (
+        "Delivery",
+        "Queue",
+        "QueueFacts",
+    ),
+    "api.reputations": ("Reputations",),
     "api.results": (
         "Acknowledgement",
         "AgentFacts",
-        "Applied",
         "Applied",
         "Change",
         "Decision",
@@ -141,9 +228,15 @@ _LATER = {
         "ValueSchema",
         "Vote",
     ),
-    "api.reputations": ("Reputations",),
-    "api.results.seats": ("Candidate", "Election", "Seat"),
-    "api.variables": ("Batch", "Variables"),
+    "api.results.seats": (
+        "Candidate",
+        "Election",
+        "Seat",
+    ),
+    "api.variables": (
+        "Batch",
+        "Variables",
+    ),
 }
 """Modules, and the public names that are imported from them on first use."""
 
@@ -172,17 +265,22 @@ __all__ = [
     "ConfigError",
     "ConflictingOperation",
     "ConflictingVote",
+    "Counter",
     "Currency",
     "DaemonNotRunning",
     "DataFolderHeld",
     "Deal",
     "Decision",
+    "Delivery",
     "Election",
     "ElectionTimeout",
     "Event",
+    "FileGuard",
     "Group",
+    "Guard",
     "Held",
     "Hold",
+    "Holder",
     "Info",
     "InsufficientFunds",
     "InvalidName",
@@ -194,8 +292,14 @@ __all__ = [
     "Leader",
     "Leadership",
     "LeadershipLost",
+    "Lease",
+    "LeaseLost",
     "Ledger",
     "Limits",
+    "Lock",
+    "LockFacts",
+    "LockMismatch",
+    "LockTimeout",
     "LogCorrupt",
     "MabeamError",
     "MabeamTimeout",
@@ -220,7 +324,10 @@ __all__ = [
     "Proposal",
     "ProposalClosed",
     "ProposalTimeout",
+    "Queue",
+    "QueueFacts",
     "Rating",
+    "ReadWriteLock",
     "Reading",
     "Receipt",
     "RecordedVote",
@@ -230,6 +337,8 @@ __all__ = [
     "Reputations",
     "Reservation",
     "Seat",
+    "SqlGuard",
+    "StaleToken",
     "StorageError",
     "Timing",
     "UnknownBudget",

@@ -9,13 +9,15 @@
     │   ├── BarrierMismatch  NoElectorate  ParameterReverted  JournalFull  JournalMismatch
     │   ├── InsufficientFunds  NotOwner  ConflictingOperation
     │   ├── BudgetExceeded  UnknownBudget  NotParty
-    │   └── NoCandidates  UnknownSeat  NotHolder
+    │   ├── NoCandidates  UnknownSeat  NotHolder
+    │   └── LockMismatch  StaleToken
     ├── NoQuorum                 no majority can be reached: certainly not done
     ├── OutcomeUnknown           it may have been done, or may still be
     ├── Overloaded               a queue is full: certainly not done, try again later
     ├── MabeamTimeout            (also TimeoutError) a wait reached its deadline
-    │   └── BarrierBroken  AckTimeout  ElectionTimeout  ProposalTimeout
+    │   └── BarrierBroken  AckTimeout  ElectionTimeout  ProposalTimeout  LockTimeout
     ├── LeadershipLost           the scope that needed leadership has ended
+    ├── LeaseLost                a lock, or an item of a queue, was taken away while it was held
     ├── StorageError             the data folder cannot be used
     │   └── DataFolderHeld  LogCorrupt
     ├── DaemonNotRunning         (also ConnectionError) nobody answers on the local socket
@@ -136,6 +138,20 @@ class NotHolder(Rejected):
     """The agent does not hold the seat, or not under this token."""
 
 
+class LockMismatch(Rejected):
+    """The lock is in use with another number of permits."""
+
+
+class StaleToken(Rejected):
+    """A guarded resource has seen a greater token: somebody else has held the lock since. `token`:
+    what was shown; `highest`: the greatest that was seen."""
+
+    def __init__(self, message: str, *, token: int, highest: int) -> None:
+        super().__init__(message, reason="stale_token")
+        self.token = token
+        self.highest = highest
+
+
 class NoQuorum(MabeamError):
     """No majority of the voters can be reached; the command was certainly not committed."""
 
@@ -184,8 +200,28 @@ class ProposalTimeout(MabeamTimeout):
         self.proposal = proposal
 
 
+class LockTimeout(MabeamTimeout):
+    """The lock was not granted in time. `holders`: the agents that held it then, as far as this
+    peer knew."""
+
+    def __init__(self, message: str, *, holders: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.holders = holders
+
+
 class LeadershipLost(MabeamError):
     """Leadership ended while code depended on it."""
+
+
+class LeaseLost(MabeamError):
+    """A lock, or an item of a queue, was taken away while it was held: somebody else may hold it.
+    `reason`: why, in words; `token`: of the grant that was lost."""
+
+    def __init__(self, message: str, *, name: str, token: int, reason: str) -> None:
+        super().__init__(message)
+        self.name = name
+        self.token = token
+        self.reason = reason
 
 
 class StorageError(MabeamError):

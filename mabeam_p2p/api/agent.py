@@ -11,6 +11,7 @@ from mabeam_p2p.api.appliers import Appliers
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.ballots import cast, fault_of_proposal
 from mabeam_p2p.api.evaluators import Evaluator, Evaluators
+from mabeam_p2p.api.grants import Grants
 from mabeam_p2p.api.parameters import Parameters
 from mabeam_p2p.api.rankings import Rankings
 from mabeam_p2p.api.results import (
@@ -27,6 +28,7 @@ from mabeam_p2p.api.session import Profile, Session
 from mabeam_p2p.api.streams import EventStream, Streams
 from mabeam_p2p.api.values import shortened
 from mabeam_p2p.api.variables import Variables
+from mabeam_p2p.api.voice import Voice
 from mabeam_p2p.commands import ConfirmParameter
 from mabeam_p2p.errors import Closed, MabeamError, MabeamTimeout, Rejected
 from mabeam_p2p.events import (
@@ -84,18 +86,20 @@ class Agent(Scope):
             fault_of=lambda record: fault_of_proposal(attachment.view, record),
         )
         appliers = Appliers(self._confirm, self._is_awaited)
+        grants = Grants(attachment, self.session)
         seats = Seats(attachment, self.session, lambda: self.id)
         rankings = Rankings(seats.cast)
-        super().__init__(
-            GROUP_ALL,
+        voice = Voice(
             attachment,
             self.session,
+            lambda: self.id,
             evaluators,
             appliers,
-            lambda: self.id,
+            grants,
             seats,
             rankings,
         )
+        super().__init__(GROUP_ALL, voice)
         self.on_close: Callable[[], Awaitable[None]] | None = None
         """Awaited once the agent has ended."""
         self._closing: asyncio.Task[None] | None = None
@@ -194,16 +198,7 @@ class Agent(Scope):
         """The same primitives, among the agents of one group. Names in it are `GROUP:NAME`
         elsewhere."""
         check_name(name, "group")
-        return Group(
-            name,
-            self._attachment,
-            self.session,
-            self._evaluators,
-            self._appliers,
-            self._agent,
-            self._seats,
-            self._rankings,
-        )
+        return Group(name, self._voice)
 
     # ---- life --------------------------------------------------------------------------------
 
@@ -239,6 +234,7 @@ class Agent(Scope):
         await self._appliers.close()
         await self._rankings.close()
         await self._seats.close()
+        self._grants.close()
         await self.session.close()
         if self.on_close is not None:
             await self.on_close()
@@ -273,6 +269,7 @@ class Agent(Scope):
 
     async def _on_renewed(self) -> None:
         await self._attachment.read_anew()
+        await self._grants.look_again()
         self._consider_open()
         # Not here: what is said waits until the session has been renewed.
         if self._saying_again is not None:

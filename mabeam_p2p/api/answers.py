@@ -15,6 +15,7 @@ from mabeam_p2p.errors import (
     InvalidValue,
     JournalFull,
     JournalMismatch,
+    LockMismatch,
     MabeamError,
     MabeamTimeout,
     NameTaken,
@@ -99,6 +100,16 @@ _REFUSED: dict[str, Refusal] = {
     ),
     "stale_sequence": (OutcomeUnknown, "it may have been done: look before asking again"),
     "too_large": (InvalidValue, "make it smaller"),
+    "lock_mismatch": (
+        _rejected(LockMismatch, "lock_mismatch"),
+        "all who use a name must take it for the same: a lock, a read-write lock, or a semaphore "
+        "with one limit",
+    ),
+    "lock_held": (_rejected(Rejected, "lock_held"), "wait for it, or try later"),
+    "not_held": (_rejected(Rejected, "not_held"), "it has ended: take it again"),
+    "queue_empty": (_rejected(Rejected, "queue_empty"), "wait for an item, or try later"),
+    "counter_changed": (_rejected(Rejected, "counter_changed"), "read it and decide anew"),
+    "out_of_range": (InvalidValue, "count by less"),
     "unknown_parameter": (
         _rejected(Rejected, "unknown_parameter"),
         "no proposal on it was accepted yet",

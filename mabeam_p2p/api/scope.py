@@ -3,16 +3,18 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from mabeam_p2p.api.appliers import Applier, Appliers
-from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.appliers import Applier
 from mabeam_p2p.api.ballots import Ballots
 from mabeam_p2p.api.barriers import Barrier, OnDepartureWord
 from mabeam_p2p.api.budgets import Budget
-from mabeam_p2p.api.evaluators import Evaluator, Evaluators
+from mabeam_p2p.api.counters import Counter
+from mabeam_p2p.api.evaluators import Evaluator
 from mabeam_p2p.api.journals import Journal
 from mabeam_p2p.api.leadership import Leadership
 from mabeam_p2p.api.ledger import Ledger
-from mabeam_p2p.api.rankings import Ranker, Rankings
+from mabeam_p2p.api.locks import Lock, ReadWriteLock
+from mabeam_p2p.api.queues import Queue
+from mabeam_p2p.api.rankings import Ranker
 from mabeam_p2p.api.reputations import Reputations
 from mabeam_p2p.api.results import (
     AgentFacts,
@@ -22,8 +24,7 @@ from mabeam_p2p.api.results import (
     RecordedVote,
 )
 from mabeam_p2p.api.results.seats import AmongWord, Election, Seat
-from mabeam_p2p.api.seats import Seats
-from mabeam_p2p.api.session import Session
+from mabeam_p2p.api.voice import Voice
 from mabeam_p2p.ids import GROUP_ALL, scoped
 from mabeam_p2p.records import Policy
 from mabeam_p2p.requests import AgentQuery
@@ -37,26 +38,18 @@ class Scope:
     """One agent's voice in one group. What has a name there is called `GROUP:NAME` everywhere else;
     in the group `all` it is called by its name alone."""
 
-    def __init__(
-        self,
-        group: str,
-        attachment: Attachment,
-        session: Session,
-        evaluators: Evaluators,
-        appliers: Appliers,
-        agent: Callable[[], str],
-        seats: Seats,
-        rankings: Rankings,
-    ) -> None:
-        """Not for users. agent: this agent's id, as it is now."""
+    def __init__(self, group: str, voice: Voice) -> None:
+        """Not for users."""
         self._group = group
-        self._attachment = attachment
-        self._session = session
-        self._evaluators = evaluators
-        self._appliers = appliers
-        self._agent = agent
-        self._seats = seats
-        self._rankings = rankings
+        self._voice = voice
+        self._attachment = attachment = voice.attachment
+        self._session = session = voice.session
+        self._agent = agent = voice.agent
+        self._evaluators = evaluators = voice.evaluators
+        self._appliers = voice.appliers
+        self._grants = voice.grants
+        self._seats = voice.seats
+        self._rankings = voice.rankings
         self._ballots = Ballots(attachment, session, evaluators, group)
         self.ledger = Ledger(group, attachment, session, agent)
         """Money."""
@@ -281,3 +274,44 @@ class Scope:
     def budget(self, name: str) -> Budget:
         """A limit of what may be spent: `async with budget.reserve(5) as reservation:`."""
         return Budget(self._group, self._attachment, self._session, self._agent, name)
+
+    # ---- holding and counting ----------------------------------------------------------------
+
+    def lock(self, name: str, *, timeout: float | None = None) -> Lock:
+        """A name that one agent holds at a time: `async with agent.lock("x") as lease:`.
+
+        timeout: seconds that entering waits; None takes 30 s. See `Lease.token` and `Guard`.
+        """
+        return Lock(self._grants, scoped(self._group, name), limit=1, permits=1, timeout=timeout)
+
+    def semaphore(
+        self, name: str, limit: int, *, permits: int = 1, timeout: float | None = None
+    ) -> Lock:
+        """A name of which `limit` permits can be held at a time. All users give the same limit."""
+        return Lock(
+            self._grants, scoped(self._group, name), limit=limit, permits=permits, timeout=timeout
+        )
+
+    def read_write_lock(self, name: str, *, timeout: float | None = None) -> ReadWriteLock:
+        """A name that many hold to read or one to write: enter its `read()` or `write()`."""
+        return ReadWriteLock(self._grants, scoped(self._group, name), timeout=timeout)
+
+    def lease(self, name: str, seconds: float, *, timeout: float | None = None) -> Lock:
+        """A lock that ends by itself that many seconds after it was granted, by the log's clock,
+        unless `Lease.renew` is called before."""
+        return Lock(
+            self._grants,
+            scoped(self._group, name),
+            limit=1,
+            permits=1,
+            timeout=timeout,
+            lease=seconds,
+        )
+
+    def counter(self, name: str) -> Counter:
+        """A whole number that all agents count with."""
+        return Counter(self._attachment, self._session, scoped(self._group, name))
+
+    def queue(self, name: str) -> Queue:
+        """Items in order, each handed to one agent at a time."""
+        return Queue(self._grants, self._session, scoped(self._group, name))

@@ -166,18 +166,33 @@ class Session:
 
     # ---- commands --------------------------------------------------------------------------
 
-    async def commit(self, command: AnyCommand, what: str, timeout: float) -> Committed:
+    async def commit(
+        self,
+        command: AnyCommand,
+        what: str,
+        timeout: float,
+        on_stamped: Callable[[SessionId, int], None] = lambda session, number: None,
+    ) -> Committed:
         """Commit `command` under this session, whose session and sequence are filled in here.
 
-        what: for messages. Raises what `answers` makes of a refusal or failure.
+        what: for messages. on_stamped: hears them before it is sent. Raises what `answers` makes of
+        a refusal or failure.
         """
-        answer = await self.ask(command, timeout)
+        answer = await self.ask(command, timeout, on_stamped=on_stamped)
         if isinstance(answer, Committed):
             return answer
         raise self._attachment.error(answer, what)
 
-    async def ask(self, command: AnyCommand, timeout: float) -> Answer:
-        """As `commit`, but the answer whatever it is: Committed, Refused or Failed."""
+    async def ask(
+        self,
+        command: AnyCommand,
+        timeout: float,
+        *,
+        within: SessionId | None = None,
+        on_stamped: Callable[[SessionId, int], None] = lambda session, number: None,
+    ) -> Answer:
+        """As `commit`, but the answer whatever it is: Committed, Refused or Failed. within: the one
+        session in which the command has a meaning; it is not sent in another."""
         if self._is_closed:
             raise Closed(f"the agent at peer {self._attachment.peer_name} has been closed")
         if self._profile is None:
@@ -190,8 +205,12 @@ class Session:
             if number is None:
                 return Failed("overloaded", f"{len(self._under_way)} commands are under way")
             session = self.id
+            if within not in (None, session):
+                self._release(session, number)
+                return Refused("unknown_session", f"session {within} has ended")
             stamped = structs.replace(command, session=session, sequence=number)
             sent_at = asyncio.get_running_loop().time()
+            on_stamped(session, number)
             try:
                 answer, is_first = await self._send(stamped, deadline)
             except DaemonNotRunning:
@@ -206,7 +225,9 @@ class Session:
             if is_ended and session == self.id:
                 self._is_ended = True
             # What was to be closed needs no other session.
-            is_final = isinstance(command, CloseSession) or self._left(deadline) <= 0
+            is_final = (
+                isinstance(command, CloseSession) or within is not None or self._left(deadline) <= 0
+            )
             if not is_ended or is_final:
                 return answer
             if not is_first:

@@ -9,6 +9,7 @@ from mabeam_p2p.blocking.agent import Agent, Barrier, Group, Journal
 from mabeam_p2p.blocking.economics import Budget, Hold, Ledger, Reputations, Reservation
 from mabeam_p2p.blocking.loop import Stream
 from mabeam_p2p.blocking.peer import Peer, connect, join
+from mabeam_p2p.blocking.recipes import Counter, Delivery, Lease, Lock, Queue, ReadWriteLock
 from mabeam_p2p.blocking.seats import Leadership
 from mabeam_p2p.blocking.values import Batch, Parameters, Variables
 
@@ -17,13 +18,19 @@ __all__ = [
     "Barrier",
     "Batch",
     "Budget",
+    "Counter",
+    "Delivery",
     "Group",
     "Hold",
     "Journal",
     "Leadership",
+    "Lease",
     "Ledger",
+    "Lock",
     "Parameters",
     "Peer",
+    "Queue",
+    "ReadWriteLock",
     "Reputations",
     "Reservation",
     "Stream",

@@ -29,6 +29,7 @@ from mabeam_p2p.api.results import (
 from mabeam_p2p.api.results.seats import AmongWord, Election, Seat
 from mabeam_p2p.blocking.economics import Budget, Ledger, Reputations
 from mabeam_p2p.blocking.loop import LOOP, Stream
+from mabeam_p2p.blocking.recipes import Counter, Lock, Queue, ReadWriteLock
 from mabeam_p2p.blocking.seats import Leadership
 from mabeam_p2p.blocking.values import Parameters, Variables
 from mabeam_p2p.records import Policy
@@ -207,6 +208,26 @@ class Scope:
 
     def budget(self, name: str) -> Budget:
         return Budget(self._scope.budget(name))
+
+    def lock(self, name: str, *, timeout: float | None = None) -> Lock:
+        return Lock(self._scope.lock(name, timeout=timeout))
+
+    def semaphore(
+        self, name: str, limit: int, *, permits: int = 1, timeout: float | None = None
+    ) -> Lock:
+        return Lock(self._scope.semaphore(name, limit, permits=permits, timeout=timeout))
+
+    def read_write_lock(self, name: str, *, timeout: float | None = None) -> ReadWriteLock:
+        return ReadWriteLock(self._scope.read_write_lock(name, timeout=timeout))
+
+    def lease(self, name: str, seconds: float, *, timeout: float | None = None) -> Lock:
+        return Lock(self._scope.lease(name, seconds, timeout=timeout))
+
+    def counter(self, name: str) -> Counter:
+        return Counter(self._scope.counter(name))
+
+    def queue(self, name: str) -> Queue:
+        return Queue(self._scope.queue(name))
 
 
 class Group(Scope):

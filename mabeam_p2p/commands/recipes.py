@@ -83,14 +83,8 @@ class ReturnItem(EndClaim, frozen=True, gc=False, array_like=True, tag=28):
     queue: str
 
 
+AnyEndClaim = ReleaseLock | AcknowledgeItem | ReturnItem
+
 AnyRecipeCommand = (
-    AcquireLock
-    | ReleaseLock
-    | RenewLock
-    | AddCounter
-    | SetCounter
-    | PutItem
-    | TakeItem
-    | AcknowledgeItem
-    | ReturnItem
+    AnyEndClaim | AcquireLock | RenewLock | AddCounter | SetCounter | PutItem | TakeItem
 )

@@ -13,11 +13,15 @@ from mabeam_p2p.api import (
     barriers,
     budgets,
     connecting,
+    counters,
+    grants,
     journals,
     leadership,
     ledger,
+    locks,
     parameters,
     peer,
+    queues,
     reputations,
     streams,
 )
@@ -26,6 +30,8 @@ from mabeam_p2p.api import variables as shared
 PAIRS = {
     "Agent": (agent.Agent, blocking.Agent),
     "Barrier": (barriers.Barrier, blocking.Barrier),
+    "Counter": (counters.Counter, blocking.Counter),
+    "Delivery": (queues.Delivery, blocking.Delivery),
     "Batch": (shared.Batch, blocking.Batch),
     "Budget": (budgets.Budget, blocking.Budget),
     "Group": (agent.Group, blocking.Group),
@@ -33,6 +39,10 @@ PAIRS = {
     "Journal": (journals.Journal, blocking.Journal),
     "Ledger": (ledger.Ledger, blocking.Ledger),
     "Leadership": (leadership.Leadership, blocking.Leadership),
+    "Lease": (grants.Lease, blocking.Lease),
+    "Lock": (locks.Lock, blocking.Lock),
+    "Queue": (queues.Queue, blocking.Queue),
+    "ReadWriteLock": (locks.ReadWriteLock, blocking.ReadWriteLock),
     "Parameters": (parameters.Parameters, blocking.Parameters),
     "Peer": (peer.Peer, blocking.Peer),
     "Reputations": (reputations.Reputations, blocking.Reputations),
@@ -44,6 +54,8 @@ INSIDE = {
     # Between the parts of the package, not for users.
     "Agent": {"begin", "on_close", "session"},
     "Leadership": {"begin", "end", "error"},
+    "Delivery": {"extend", "has_lease", "lose", "lost_error", "query", "session"},
+    "Lease": {"extend", "has_lease", "lose", "lost_error", "query", "session"},
 }
 
 

@@ -187,66 +187,91 @@ STEP = st.tuples(
 )
 
 
+class Model:
+    """The rules written anew: items in order, each with its taker or none, and a line of takers."""
+
+    def __init__(self) -> None:
+        self.items: list[tuple[bytes, tuple[str, int] | None]] = []
+        self.line: list[tuple[str, int]] = []
+        self.count = 0
+
+    @property
+    def has_ready(self) -> bool:
+        return any(taker is None for _, taker in self.items)
+
+    def of(self, agent: str) -> list[tuple[str, int]]:
+        return [taker for _, taker in self.items if taker is not None and taker[0] == agent]
+
+    def put(self) -> bytes:
+        self.count += 1
+        item = b"%d" % self.count
+        self.items.append((item, None))
+        return item
+
+    def gone(self, taker: tuple[str, int]) -> None:
+        self.items = [one for one in self.items if one[1] != taker]
+
+    def back(self, takers: list[tuple[str, int]]) -> None:
+        self.items = [(item, None if taker in takers else taker) for item, taker in self.items]
+
+    def depart(self, agent: str) -> None:
+        self.line = [one for one in self.line if one[0] != agent]
+        self.back(self.of(agent))
+
+    def settle(self) -> None:
+        for place, (item, taker) in enumerate(self.items):
+            if taker is None and self.line:
+                self.items[place] = item, self.line.pop(0)
+
+
+def step(log: RecipesLog, model: Model, kind: str, session: SessionId, agent: str) -> None:
+    """One step of a live agent, in the log and in the model."""
+    mine = model.of(agent)
+    if kind == "put":
+        log.put(session, model.put())
+    elif kind == "take":
+        log.take(session, timeout=1000 * SECOND)
+        model.line.append((agent, log.last))
+    elif kind == "try":
+        outcome = log.take(session, timeout=0)
+        assert (reason(outcome) == "") == model.has_ready
+        if model.has_ready:
+            model.line.append((agent, log.last))
+    elif kind == "ack" and mine:
+        assert reason(log.acknowledge(session, mine[-1][1])) == ""
+        model.gone(mine[-1])
+    elif kind == "return" and mine:
+        assert reason(log.give_back(session, mine[-1][1])) == ""
+        model.back(mine[-1:])
+
+
 @settings(max_examples=120, deadline=None)
 @given(st.lists(STEP, max_size=40))
 def test_a_queue_does_what_two_lists_do(steps: list[tuple[str, int]]) -> None:
-    """The rules written anew: items with their takers, and a line of takers."""
-    log = RecipesLog()
+    log, model = RecipesLog(), Model()
     live = dict(zip(range(1, 4), log.attached(3), strict=True))
-    items: list[list[object]] = []
-    line: list[tuple[str, int]] = []
-    fresh, count = 100, 0
+    fresh = 100
     for kind, who in steps:
         agent = f"a{who}@p"
-        mine = [item[1] for item in items if isinstance(item[1], tuple) and item[1][0] == agent]
         if who not in live:
             fresh += 1
             log.attach(f"a{who}", session=fresh, peer=who)
             live[who] = SessionId(fresh)
-        elif kind == "put":
-            count += 1
-            log.put(live[who], b"%d" % count)
-            items.append([b"%d" % count, None])
-        elif kind == "take":
-            log.take(live[who], timeout=1000 * SECOND)
-            line.append((agent, log.last))
-        elif kind == "try":
-            is_ready = any(item[1] is None for item in items)
-            outcome = log.take(live[who], timeout=0)
-            assert (reason(outcome) == "") == is_ready
-            if is_ready:
-                line.append((agent, log.last))
-        elif kind == "ack" and mine:
-            claim = mine[-1]
-            assert isinstance(claim, tuple)
-            assert reason(log.acknowledge(live[who], claim[1])) == ""
-            items = [item for item in items if item[1] != claim]
-        elif kind == "return" and mine:
-            claim = mine[-1]
-            assert isinstance(claim, tuple)
-            assert reason(log.give_back(live[who], claim[1])) == ""
-            items = [[item[0], None if item[1] == claim else item[1]] for item in items]
         elif kind == "close":
             log.close(live.pop(who))
-            line = [one for one in line if one[0] != agent]
-            items = [[item[0], None if item[1] in mine else item[1]] for item in items]
-        while line and (free := next((item for item in items if item[1] is None), None)):
-            free[1] = line.pop(0)
+            model.depart(agent)
+        else:
+            step(log, model, kind, live[who], agent)
+        model.settle()
         queue = log.queue()
-        counts = (
-            sum(item[1] is None for item in items),
-            sum(item[1] is not None for item in items),
-            len(line),
-        )
-        found = (0, 0, 0)
-        if queue is not None:
-            found = queue.ready_count, queue.taken_count, queue.waiting_count
-        assert found == counts
-        state = {item[0]: item[1] for item in items if item[1] is not None}
+        found = queue and (queue.ready_count, queue.taken_count, queue.waiting_count)
+        takers = [taker for _, taker in model.items]
+        ready = takers.count(None)
+        assert (found or (0, 0, 0)) == (ready, len(takers) - ready, len(model.line))
         held = {
             claim.item.value: (str(claim.agent), claim.number)
             for stored in log.machine._recipes.queues.state()
             for claim in stored.line.granted
             if claim.item is not None
         }
-        assert held == state
+        assert held == {item: taker for item, taker in model.items if taker is not None}

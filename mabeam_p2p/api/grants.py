@@ -1,0 +1,418 @@
+"""What an agent holds of locks and queues, and how it learns that it does not any more.
+
+1. A grant is lost when the log has ended it for another reason than our own word; when its lease
+   is over by our own clock, counted from when it was last asked for, which is earlier than the log
+   can have counted; and when this peer has had no quorum for as long as it takes others to count it
+   as dead. The last two are told before anybody else can hold it, if clocks run at about one rate.
+   Nothing in safety rests on that: whatever must not be done twice checks the token (Guard).
+2. A command whose outcome nobody heard may have made a claim. It is given up under its number,
+   again and again until the log has that word or the session has ended.
+3. After a lost connection, or lost events, every grant is looked up.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import TypeVar
+
+from mabeam_p2p.api.attachment import EVENTS_LOST, Attachment
+from mabeam_p2p.api.session import Session
+from mabeam_p2p.commands import AnyEndClaim, AnyRecipeCommand, RenewLock
+from mabeam_p2p.errors import (
+    Closed,
+    DaemonNotRunning,
+    InvalidValue,
+    LeaseLost,
+    MabeamError,
+    MabeamTimeout,
+    NoQuorum,
+    Overloaded,
+    Rejected,
+)
+from mabeam_p2p.events import Dropped, Event, LockEnded, QuorumChanged, TakeEnded
+from mabeam_p2p.ids import CLUSTER_SESSION, SessionId
+from mabeam_p2p.records import Claim
+from mabeam_p2p.requests import Answer, Committed, Failed, Found, LockQuery, QueueQuery, Refused
+
+_log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.1
+RETRY_SECONDS_MAX = 2.0
+"""Pause before a claim is given up again, doubling from the first to the second."""
+
+END_GRACE_SECONDS = 5.0
+"""How much later than its deadline the end of a wait may reach this agent: the log ends it, and a
+change of leader may come between."""
+
+IN_TIME = 0.9
+"""Of its time a wait has lasted at least if it ended by its deadline; clocks differ by less."""
+
+OWN_WORDS = ("released", "acknowledged", "returned")
+"""Reasons of ends that the holder itself has asked for."""
+
+ENDS_REMEMBERED = 1_024
+"""Ends that were told before the grant was known here."""
+
+CERTAIN = (Rejected, NoQuorum, Overloaded, Closed, DaemonNotRunning, InvalidValue)
+"""Errors that say: certainly not done."""
+
+OnLost = TypeVar("OnLost", bound=Callable[[str], object])
+
+
+class Lease:
+    """One grant: a lock, or a part of one, that this agent holds until it releases or loses it."""
+
+    def __init__(self, grants: "Grants", claimed: "Claimed", claim: Claim) -> None:
+        """Not for users."""
+        self.name = claimed.name
+        """Of the lock or queue, as it is called in the log."""
+        self.token = claim.token
+        """Greater than that of every earlier grant of this name: what `Guard` compares."""
+        self.ticket = claim.ticket
+        """Log index of the claim."""
+        self._grants = grants
+        self._claimed = claimed
+        self._lease_seconds = claim.lease / 1_000_000
+        self._lost = ""
+        """Why it is lost; empty while it is not."""
+        self._ended = False
+        """Whether the holder itself has ended it."""
+        self._listeners: list[Callable[[str], object]] = []
+        self._expiry: asyncio.TimerHandle | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was taken away, as far as can be known here: somebody else may hold it."""
+        if not self._ended and not self._lost:
+            self._grants.look_at(self)
+        return bool(self._lost)
+
+    def check(self) -> None:
+        """Raise LeaseLost if it is lost."""
+        if self.is_lost:
+            raise self.lost_error()
+
+    def on_lost(self, callback: OnLost) -> OnLost:
+        """Call the decorated plain function with the reason, once, if the lease is lost; on this
+        agent's loop."""
+        if self.is_lost:
+            callback(self._lost)
+        else:
+            self._listeners.append(callback)
+        return callback
+
+    async def renew(self) -> None:
+        """Begin the lease anew, with its length from now. Raises LeaseLost; InvalidValue for a lock
+        that has none; NoQuorum and OutcomeUnknown, then it goes on until its old end."""
+        if not self._lease_seconds:
+            raise InvalidValue(
+                f"lock {self.name!r} was taken without a lease: there is none to renew"
+            )
+        self.check()
+        sent_at = asyncio.get_running_loop().time()
+        command = RenewLock(CLUSTER_SESSION, 0, self.name, self._claimed.number)
+        answer = await self._grants.say(command, self._claimed.session)
+        if not isinstance(answer, Committed):
+            if isinstance(answer, Refused):
+                self.lose("it had ended before it was renewed")
+                self.check()
+            raise self._grants.attachment.error(answer, f"renewing lock {self.name!r}")
+        self.extend(sent_at)
+
+    async def release(self) -> None:
+        """Give it back. Idempotent. Raises LeaseLost if it was lost before; NoQuorum and
+        OutcomeUnknown if the cluster was not reached: it is asked again in the background."""
+        await self._end(self._claimed.end())
+
+    async def __aenter__(self) -> "Lease":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self._finish(kind is not None)
+        except MabeamError as trouble:
+            # What went wrong inside is what the caller must hear.
+            if kind is None:
+                raise
+            _log.warning("%s", trouble)
+
+    # ---- for the parts of the package ----------------------------------------------------------
+
+    @property
+    def has_lease(self) -> bool:
+        return bool(self._lease_seconds)
+
+    @property
+    def session(self) -> SessionId:
+        return self._claimed.session
+
+    @property
+    def query(self) -> LockQuery | QueueQuery:
+        """What finds the claim in the log, while it lasts."""
+        return self._claimed.query(self.ticket)
+
+    def extend(self, sent_at: float) -> None:
+        """The lease was asked for at that time by the loop's clock."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = asyncio.get_running_loop().call_at(
+            sent_at + self._lease_seconds, self.lose, "its lease is over"
+        )
+
+    def lose(self, reason: str) -> None:
+        """Tell the holder. Idempotent."""
+        if self._ended or self._lost:
+            return
+        self._lost = reason
+        self._forget()
+        for listener in self._listeners:
+            try:
+                listener(reason)
+            except Exception:
+                _log.exception("what was to be called when %r was lost has failed", self.name)
+
+    def lost_error(self) -> LeaseLost:
+        return LeaseLost(
+            f"{self._claimed.what} was lost at peer {self._grants.attachment.peer_name}: "
+            f"{self._lost}; somebody else may hold it, so that what was done under token "
+            f"{self.token} counts only where tokens are checked (see Guard): take it again",
+            name=self.name,
+            token=self.token,
+            reason=self._lost,
+        )
+
+    async def _finish(self, failed: bool) -> None:
+        await self.release()
+
+    async def _end(self, command: AnyEndClaim) -> None:
+        if self._ended:
+            return
+        was_lost = self.is_lost
+        self._ended = True
+        self._forget()
+        answer = await self._grants.end(command, self._claimed.session)
+        if isinstance(answer, Refused) and not was_lost:
+            self._lost, was_lost = "the log had ended it", True
+        if was_lost:
+            raise self.lost_error()
+        if not isinstance(answer, Committed):
+            raise self._grants.attachment.error(answer, f"ending {self._claimed.what}")
+
+    def _forget(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._grants.held.pop(self.ticket, None)
+
+
+class Claimed:
+    """A claim as its command has made it. end: what ends it, by its number. query: what finds it,
+    by its ticket."""
+
+    def __init__(
+        self,
+        what: str,
+        name: str,
+        end: Callable[[int], AnyEndClaim],
+        query: Callable[[int], LockQuery | QueueQuery],
+    ) -> None:
+        self.what = what
+        self.name = name
+        self.query = query
+        self.session = CLUSTER_SESSION
+        self.number = 0
+        """0: nothing was sent."""
+        self._end = end
+
+    def stamped(self, session: SessionId, number: int) -> None:
+        """The command is about to be sent under these numbers."""
+        self.session, self.number = session, number
+
+    def end(self) -> AnyEndClaim:
+        return self._end(self.number)
+
+
+class Grants:
+    """All that one agent holds."""
+
+    def __init__(self, attachment: Attachment, session: Session) -> None:
+        self.attachment = attachment
+        self.held: dict[int, Lease] = {}
+        """By ticket."""
+        self._session = session
+        self._ends: OrderedDict[int, str] = OrderedDict()
+        """Reasons of the last ends, by ticket."""
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._doubt: asyncio.TimerHandle | None = None
+        self._end_listening = attachment.view.listen(self._on_event)
+
+    def close(self) -> None:
+        """The session has ended, and all that it held. Idempotent."""
+        self._end_listening()
+        if self._doubt is not None:
+            self._doubt.cancel()
+        for task in tuple(self._tasks):
+            task.cancel()
+        for lease in tuple(self.held.values()):
+            lease.lose("the agent was closed")
+
+    def keep(self, lease: Lease, sent_at: float) -> None:
+        """From now on its loss is told. sent_at: of the command that asked for it."""
+        self.held[lease.ticket] = lease
+        if lease.has_lease:
+            lease.extend(sent_at)
+        if lease.ticket in self._ends:
+            lease.lose(self._ends[lease.ticket])
+        self.look_at(lease)
+
+    def look_at(self, lease: Lease) -> None:
+        """Judge by what is known here."""
+        if lease.session != self._session.id:
+            lease.lose("the agent's session has ended")
+
+    async def claim(self, command: AnyRecipeCommand, claimed: Claimed, timeout: float) -> Committed:
+        """Commit what makes a claim. If its outcome stays unknown the claim is given up."""
+        if self._session.id == CLUSTER_SESSION:
+            raise Rejected(
+                f"{claimed.what} at peer {self.attachment.peer_name}: the daemon's own agent holds "
+                "nothing: connect under a name of your own",
+                reason="no_session",
+            )
+        try:
+            return await self._session.commit(command, claimed.what, timeout, claimed.stamped)
+        except (MabeamError, asyncio.CancelledError) as error:
+            if not isinstance(error, CERTAIN):
+                self.give_up(claimed)
+            raise
+
+    async def settled(
+        self, claimed: Claimed, ticket: int, began: float, seconds: float
+    ) -> Claim | None:
+        """The claim once it is granted; None if its time was over. began: when the wait of so many
+        seconds began, by the loop's clock. Raises LeaseLost if it has ended otherwise, and
+        MabeamTimeout if nobody told what became of it."""
+        loop = asyncio.get_running_loop()
+        peer_name = self.attachment.peer_name
+        what = f"waiting for {claimed.what}"
+        deadline = max(began + seconds, loop.time()) + END_GRACE_SECONDS
+        found = await self.attachment.settled(claimed.query(ticket), what, deadline)
+        if found is None:
+            raise MabeamTimeout(
+                f"{what}: peer {peer_name} has not heard in {loop.time() - began:.1f} s what "
+                "became of it; it is given up: see `mabeam status` for a quorum, then try again"
+            )
+        for claim in claims_in(found):
+            return claim
+        if loop.time() - began >= seconds * IN_TIME:
+            return None
+        reason = "the agent's session has ended"
+        raise LeaseLost(
+            f"{what} at peer {peer_name} has ended before its time: {reason}; try again",
+            name=claimed.name,
+            token=0,
+            reason=reason,
+        )
+
+    async def say(self, command: AnyRecipeCommand, session: SessionId) -> Answer:
+        """The answer to a command that has a meaning in this session alone."""
+        seconds = self.attachment.timing.request_timeout_seconds
+        return await self._session.ask(command, seconds, within=session)
+
+    async def end(self, command: AnyEndClaim, session: SessionId) -> Answer:
+        """As `say`; if nothing is known of it in time, or nobody waits, it goes on being said."""
+        try:
+            answer = await self.say(command, session)
+        except Closed:
+            return Refused("unknown_session", "the agent was closed")
+        except (MabeamError, asyncio.CancelledError):
+            self._go_on(command, session)
+            raise
+        if isinstance(answer, Failed):
+            self._go_on(command, session)
+        return answer
+
+    def give_up(self, claimed: Claimed) -> None:
+        """End a claim of which nobody will hear, in the background."""
+        if claimed.number:
+            self._go_on(claimed.end(), claimed.session)
+
+    async def look_again(self) -> None:
+        """Look every grant up: news of it may have been lost."""
+        for lease in tuple(self.held.values()):
+            self.look_at(lease)
+            with contextlib.suppress(MabeamError):
+                found = await self.attachment.find(lease.query, "looking a grant up")
+                # A daemon that was restarted may not have come as far again.
+                if found.index >= lease.ticket and not claims_in(found):
+                    lease.lose("the log had ended it")
+
+    def _go_on(self, command: AnyEndClaim, session: SessionId) -> None:
+        self._begin(self._say_until_heard(command, session), "give up claim")
+
+    def _begin(self, work: Coroutine[object, object, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+    async def _say_until_heard(self, command: AnyEndClaim, session: SessionId) -> None:
+        pause = RETRY_SECONDS
+        while self._session.id == session:
+            answer: Answer | None
+            try:
+                answer = await self.say(command, session)
+            except Closed:
+                return
+            except MabeamError:
+                answer = None
+            if isinstance(answer, Committed | Refused):
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_SECONDS_MAX)
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case LockEnded(claim=claim, reason=reason) | TakeEnded(claim=claim, reason=reason):
+                self._on_end(claim.ticket, reason)
+            case QuorumChanged(quorum=quorum):
+                self._on_quorum(quorum)
+            case Dropped(reason=reason) if reason == EVENTS_LOST and self.held:
+                self._begin(self.look_again(), "look grants up")
+            case _:
+                # The others end nothing.
+                pass
+
+    def _on_end(self, ticket: int, reason: str) -> None:
+        if reason in OWN_WORDS:
+            return
+        lease = self.held.get(ticket)
+        if lease is not None:
+            lease.lose(reason)
+            return
+        self._ends[ticket] = reason
+        if len(self._ends) > ENDS_REMEMBERED:
+            self._ends.popitem(last=False)
+
+    def _on_quorum(self, quorum: bool) -> None:
+        if self._doubt is not None:
+            self._doubt.cancel()
+            self._doubt = None
+        if not quorum:
+            seconds = self.attachment.timing.dead_seconds
+            self._doubt = asyncio.get_running_loop().call_later(seconds, self._lose_all)
+
+    def _lose_all(self) -> None:
+        for lease in tuple(self.held.values()):
+            lease.lose("this peer has had no quorum for so long that it may count as dead")
+
+
+def claims_in(found: Found) -> list[Claim]:
+    """The claims that an answer to a LockQuery or QueueQuery holds."""
+    claims = [claim for lock in found.locks for claim in lock.claims]
+    return claims + [claim for queue in found.queues for claim in queue.claims]

@@ -1,0 +1,27 @@
+"""What one agent speaks and listens with, the same in every group."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mabeam_p2p.api.appliers import Appliers
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.evaluators import Evaluators
+from mabeam_p2p.api.grants import Grants
+from mabeam_p2p.api.rankings import Rankings
+from mabeam_p2p.api.seats import Seats
+from mabeam_p2p.api.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """The parts of an agent that its groups share."""
+
+    attachment: Attachment
+    session: Session
+    agent: Callable[[], str]
+    """The agent's id, as it is now."""
+    evaluators: Evaluators
+    appliers: Appliers
+    grants: Grants
+    seats: Seats
+    rankings: Rankings

@@ -1,0 +1,364 @@
+"""What an agent holds: its loss is told, and no claim that nobody heard of stays behind."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from mabeam_p2p import LeaseLost, LockTimeout, MabeamTimeout, NoQuorum, OutcomeUnknown, Rejected
+from mabeam_p2p.api import grants as grants_module
+from mabeam_p2p.api import session as session_module
+from mabeam_p2p.api.attachment import EVENTS_LOST, Attachment
+from mabeam_p2p.api.grants import Grants, Lease
+from mabeam_p2p.api.locks import Lock
+from mabeam_p2p.api.queues import Queue
+from mabeam_p2p.api.session import Profile, Session
+from mabeam_p2p.commands import AcquireLock, ReleaseLock, RenewLock, ReturnItem, TakeItem
+from mabeam_p2p.events import AgentLeft, Dropped, LockEnded, QuorumChanged
+from mabeam_p2p.ids import AgentId
+from mabeam_p2p.records import Agent, Claim
+from mabeam_p2p.records import Lock as LockRecord
+from mabeam_p2p.requests import (
+    Await,
+    Committed,
+    Failed,
+    Found,
+    LockQuery,
+    Read,
+    Refused,
+    Request,
+    Submit,
+)
+from tests.api.fakes import PEER, FakePeer, Reply, attachment, usual
+from tests.eventually import eventually
+from tests.in_loop import in_loop
+
+TOKEN = 7
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (session_module, grants_module):
+        monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
+        monkeypatch.setattr(module, "RETRY_SECONDS_MAX", 0.001)
+    monkeypatch.setattr(session_module, "RENEWAL_SECONDS", 0.05)
+    monkeypatch.setattr(grants_module, "END_GRACE_SECONDS", 0.01)
+
+
+def claim(number: int = 2, token: int = TOKEN, lease: int = 0) -> Claim:
+    return Claim(TOKEN, AgentId("a@ant"), number, 1, lease, token)
+
+
+def found(*claims: Claim, index: int = 9) -> Found:
+    locks = (LockRecord("x", 1, claims),) if claims else ()
+    return Found(index, 0.0, True, locks=locks)
+
+
+class House:
+    """An agent at a peer that grants everything, unless told otherwise."""
+
+    def __init__(self, peer: FakePeer, made: Attachment, session: Session) -> None:
+        self.peer = peer
+        self.attachment = made
+        self.session = session
+        self.grants = Grants(made, session)
+        self.claims: tuple[Claim, ...] = (claim(),)
+        self.outcome: Callable[[Submit], Reply] = lambda asked: Committed(TOKEN, 1, TOKEN)
+        peer.reply = self._reply
+
+    def lock(self, timeout: float = 5.0, lease: float | None = None) -> Lock:
+        return Lock(self.grants, "x", limit=1, permits=1, timeout=timeout, lease=lease)
+
+    def said(self, kind: type) -> list[tuple[int, int]]:
+        """Session and claim of the commands of this kind."""
+        return [
+            (command.session, command.claim)
+            for command in self.peer.commands()
+            if isinstance(command, kind)
+            and isinstance(command, ReleaseLock | RenewLock | ReturnItem)
+        ]
+
+    def _reply(self, request: Request) -> Reply:
+        match request:
+            case Submit(command=AcquireLock() | ReleaseLock() | RenewLock() | TakeItem()):
+                return self.outcome(request)
+            case Await() | Read(query=LockQuery()):
+                return found(*self.claims)
+            case _:
+                return usual(request)
+
+
+async def house() -> House:
+    async def renewed() -> None:
+        pass
+
+    peer = FakePeer()
+    made = attachment(peer)
+    session = Session(made, Profile("a"), renewed)
+    await session.open()
+    return House(peer, made, session)
+
+
+async def held(place: House, lease: float | None = None) -> tuple[Lease, list[str]]:
+    told: list[str] = []
+    if lease is not None:
+        place.claims = (claim(lease=round(lease * 1_000_000)),)
+    granted = await place.lock(lease=lease).acquire()
+    granted.on_lost(told.append)
+    return granted, told
+
+
+# ---- loss ------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_grant_that_the_log_ends_is_told_once() -> None:
+    place = await house()
+    lease, told = await held(place)
+    place.peer.tell(LockEnded("x", claim(), "departed"))
+    place.peer.tell(LockEnded("x", claim(), "departed"))
+    assert told == ["departed"]
+    assert lease.is_lost
+    with pytest.raises(LeaseLost, match="departed"):
+        lease.check()
+
+
+@in_loop
+async def test_an_end_that_is_told_before_its_grant_is_known_is_not_missed() -> None:
+    place = await house()
+    place.peer.tell(LockEnded("x", claim(), "lease expired"))
+    lease, told = await held(place)
+    assert lease.is_lost
+    assert told == ["lease expired"]
+
+
+@in_loop
+async def test_the_end_of_another_claim_is_none_of_ours() -> None:
+    place = await house()
+    lease, told = await held(place)
+    other = Claim(TOKEN + 1, AgentId("b@bee"), 2, 1, 0, TOKEN + 1)
+    place.peer.tell(LockEnded("x", other, "departed"))
+    assert not lease.is_lost
+    assert told == []
+
+
+@in_loop
+async def test_another_session_holds_nothing_of_the_one_before() -> None:
+    place = await house()
+    lease, _ = await held(place)
+    record = Agent(AgentId("a@ant"), PEER, 1, place.session.id, (), True, True, (), 1)
+    place.peer.tell(AgentLeft(record, "dead"))
+    await eventually(lambda: place.session.id != record.session)
+    assert lease.is_lost
+
+
+@in_loop
+async def test_a_lease_is_over_by_our_own_clock_at_the_latest() -> None:
+    place = await house()
+    lease, told = await held(place, lease=0.05)
+    assert not lease.is_lost
+    await eventually(lambda: told)
+    assert told == ["its lease is over"]
+
+
+@in_loop
+async def test_a_lease_that_was_waited_for_is_renewed_before_it_is_trusted() -> None:
+    place = await house()
+    place.outcome = lambda asked: Committed(TOKEN, 1, 0)
+    await held(place, lease=5.0)
+    assert place.said(RenewLock) == [(place.session.id, 2)]
+
+
+@in_loop
+async def test_a_peer_without_a_quorum_for_as_long_as_it_takes_to_count_as_dead_holds_nothing() -> (
+    None
+):
+    place = await house()
+    lease, told = await held(place)
+    place.peer.tell(QuorumChanged(False))
+    assert not lease.is_lost
+    await eventually(lambda: told)
+    assert "no quorum" in told[0]
+
+
+@in_loop
+async def test_a_quorum_that_comes_back_in_time_takes_nothing() -> None:
+    place = await house()
+    _, told = await held(place)
+    place.peer.tell(QuorumChanged(False))
+    place.peer.tell(QuorumChanged(True))
+    await asyncio.sleep(2 * place.attachment.timing.dead_seconds)
+    assert told == []
+
+
+@in_loop
+async def test_after_lost_events_every_grant_is_looked_up() -> None:
+    place = await house()
+    _, told = await held(place)
+    place.claims = ()
+    place.peer.tell(Dropped("p", EVENTS_LOST, "", 1))
+    await eventually(lambda: told)
+
+
+@in_loop
+async def test_a_peer_that_has_not_come_so_far_yet_takes_nothing_away() -> None:
+    place = await house()
+    lease, _ = await held(place)
+    place.peer.reply = lambda request: found(index=TOKEN - 1)
+    await place.grants.look_again()
+    assert not lease.is_lost
+    place.peer.reply = lambda request: found(index=TOKEN)
+    await place.grants.look_again()
+    assert lease.is_lost
+
+
+@in_loop
+async def test_a_listener_that_fails_keeps_nobody_else_from_hearing() -> None:
+    place = await house()
+    lease, told = await held(place)
+
+    def fail(reason: str) -> None:
+        raise RuntimeError(reason)
+
+    lease.on_lost(fail)
+    last: list[str] = []
+    lease.on_lost(last.append)
+    place.peer.tell(LockEnded("x", claim(), "departed"))
+    assert told == last == ["departed"]
+
+
+# ---- ends ------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_releasing_names_the_claim_by_its_number_once() -> None:
+    place = await house()
+    lease, told = await held(place)
+    await lease.release()
+    await lease.release()
+    assert place.said(ReleaseLock) == [(place.session.id, 2)]
+    place.peer.tell(LockEnded("x", claim(), "released"))
+    assert told == []
+    assert not lease.is_lost
+
+
+@in_loop
+async def test_what_the_log_had_ended_is_told_at_the_release() -> None:
+    place = await house()
+    lease, _ = await held(place)
+    place.outcome = lambda asked: Refused("not_held", "")
+    with pytest.raises(LeaseLost) as lost:
+        await lease.release()
+    assert lost.value.token == TOKEN
+
+
+@in_loop
+async def test_an_error_inside_is_what_the_caller_hears() -> None:
+    place = await house()
+    lease, _ = await held(place)
+    place.peer.tell(LockEnded("x", claim(), "departed"))
+    with pytest.raises(RuntimeError, match="inside"):
+        async with lease:
+            raise RuntimeError("inside")
+
+
+@in_loop
+async def test_a_release_that_does_not_reach_the_log_goes_on_in_the_background() -> None:
+    place = await house()
+    lease, _ = await held(place)
+    place.outcome = lambda asked: Failed("no_quorum", "")
+    with pytest.raises(NoQuorum):
+        await lease.release()
+    await eventually(lambda: len(place.said(ReleaseLock)) > 2)
+    place.outcome = lambda asked: Committed(8, 1)
+    count = len(place.said(ReleaseLock))
+    await eventually(lambda: len(place.said(ReleaseLock)) > count)
+    count = len(place.said(ReleaseLock))
+    await asyncio.sleep(0.02)
+    assert len(place.said(ReleaseLock)) == count
+
+
+@in_loop
+async def test_a_claim_with_an_unknown_outcome_is_given_up() -> None:
+    place = await house()
+    place.outcome = lambda asked: (
+        Failed("unknown", "") if isinstance(asked.command, AcquireLock) else Refused("not_held", "")
+    )
+    acquiring = asyncio.create_task(
+        place.grants.claim(
+            AcquireLock(place.session.id, 0, "x", 1, 1, 5),
+            grants_module.Claimed(
+                "lock 'x'",
+                "x",
+                lambda number: ReleaseLock(place.session.id, 0, number, "x"),
+                lambda ticket: LockQuery("x", ticket),
+            ),
+            0.05,
+        )
+    )
+    with pytest.raises(OutcomeUnknown):
+        await acquiring
+    await eventually(lambda: place.said(ReleaseLock) == [(place.session.id, 2)])
+
+
+@in_loop
+async def test_a_claim_that_was_refused_leaves_nothing_to_give_up() -> None:
+    place = await house()
+    place.outcome = lambda asked: Refused("limit", "")
+    with pytest.raises(Exception, match="limit"):
+        await place.lock().acquire()
+    await asyncio.sleep(0.01)
+    assert place.said(ReleaseLock) == []
+
+
+@in_loop
+async def test_a_wait_whose_end_nobody_tells_is_given_up() -> None:
+    place = await house()
+    place.outcome = lambda asked: Committed(TOKEN, 1, 0)
+    reply = place.peer.reply
+
+    def silent(request: Request) -> Reply:
+        return Failed("timeout", "") if isinstance(request, Await) else reply(request)
+
+    place.peer.reply = silent
+    with pytest.raises(MabeamTimeout, match="given up"):
+        await place.lock(timeout=0.02).acquire()
+    await eventually(lambda: place.said(ReleaseLock))
+
+
+@in_loop
+async def test_a_wait_that_ends_before_its_time_has_lost_its_session() -> None:
+    place = await house()
+    place.outcome = lambda asked: Committed(TOKEN, 1, 0)
+    place.claims = ()
+    with pytest.raises(LeaseLost, match="before its time"):
+        await place.lock(timeout=5.0).acquire()
+    with pytest.raises(LockTimeout):
+        await place.lock(timeout=1e-6).acquire()
+
+
+@in_loop
+async def test_ending_is_not_said_in_another_session() -> None:
+    place = await house()
+    lease, _ = await held(place)
+    old = place.session.id
+    record = Agent(AgentId("a@ant"), PEER, 1, old, (), True, True, (), 1)
+    place.peer.tell(AgentLeft(record, "dead"))
+    await eventually(lambda: place.session.id != old)
+    with pytest.raises(LeaseLost):
+        await lease.release()
+    assert place.said(ReleaseLock) == []
+
+
+@in_loop
+async def test_the_voice_of_a_daemon_itself_holds_nothing_and_is_told_what_to_do() -> None:
+    async def renewed() -> None:
+        pass
+
+    made = attachment(FakePeer())
+    session = Session(made, None, renewed)
+    grants = Grants(made, session)
+    with pytest.raises(Rejected, match="connect under a name"):
+        await Lock(grants, "x", limit=1, permits=1, timeout=1).acquire()
+    with pytest.raises(Rejected, match="connect under a name"):
+        await Queue(grants, session, "q").take(1)
