@@ -1,10 +1,11 @@
 """What an agent holds of locks and queues, and how it learns that it does not any more.
 
-1. A grant is lost when the log has ended it for another reason than our own word; when its lease
-   is over by our own clock, counted from when it was last asked for, which is earlier than the log
-   can have counted; and when this peer has had no quorum for as long as it takes others to count it
-   as dead. The last two are told before anybody else can hold it, if clocks run at about one rate.
-   Nothing in safety rests on that: whatever must not be done twice checks the token (Guard).
+1. A grant is lost when the log has ended it for another reason than our own word; when its lease,
+   or the session's, is over by our own clock, counted from the last word that was sent, which is
+   earlier than the log can have counted; and when this peer has had no quorum for as long as it
+   takes others to count it as dead. All but the first are told before anybody else can hold it, if
+   clocks run at about one rate. Nothing in safety rests on that: whatever must not be done twice
+   checks the token (Guard).
 2. A command whose outcome nobody heard may have made a claim. It is given up under its number,
    again and again until the log has that word or the session has ended.
 3. After a lost connection, or lost events, every grant is looked up.
@@ -13,6 +14,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -251,13 +253,16 @@ class Grants:
         """Reasons of the last ends, by ticket."""
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._doubt: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        """When the session's lease is looked at."""
         self._end_listening = attachment.view.listen(self._on_event)
 
     def close(self) -> None:
         """The session has ended, and all that it held. Idempotent."""
         self._end_listening()
-        if self._doubt is not None:
-            self._doubt.cancel()
+        for timer in (self._doubt, self._watch):
+            if timer is not None:
+                timer.cancel()
         for task in tuple(self._tasks):
             task.cancel()
         for lease in tuple(self.held.values()):
@@ -271,11 +276,24 @@ class Grants:
         if lease.ticket in self._ends:
             lease.lose(self._ends[lease.ticket])
         self.look_at(lease)
+        if self._watch is None:
+            self._watch_session()
 
     def look_at(self, lease: Lease) -> None:
         """Judge by what is known here."""
         if lease.session != self._session.id:
             lease.lose("the agent's session has ended")
+        elif asyncio.get_running_loop().time() >= self._session.lease_end:
+            lease.lose("the lease of the agent's session is over")
+
+    def _watch_session(self) -> None:
+        """Look at the grants when the session's lease may be over, as long as there are any."""
+        self._watch = None
+        for lease in tuple(self.held.values()):
+            self.look_at(lease)
+        if self.held and math.isfinite(self._session.lease_end):
+            loop = asyncio.get_running_loop()
+            self._watch = loop.call_at(self._session.lease_end, self._watch_session)
 
     async def claim(self, command: AnyRecipeCommand, claimed: Claimed, timeout: float) -> Committed:
         """Commit what makes a claim. If its outcome stays unknown the claim is given up."""

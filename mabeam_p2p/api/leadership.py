@@ -201,7 +201,7 @@ class Leadership:
                 silent_since = None
             elif silent_since is None:
                 silent_since = loop.time()
-            if seats.session.lease_left() <= 0:
+            if loop.time() >= seats.session.lease_end:
                 self._lost = "its lease has run out"
                 break
             if silent_since is not None and loop.time() - silent_since >= timing.dead_seconds:

@@ -39,13 +39,14 @@ class Lease:
         """By the loop's clock."""
         self._keeping: asyncio.Task[None] | None = None
 
+    @property
+    def over_at(self) -> float:
+        """When it is over at the earliest, by the loop's clock; the log may count from later."""
+        return self._renewed_at + self.seconds
+
     def renewed(self, sent_at: float) -> None:
         """A command that was first sent then has been applied."""
         self._renewed_at = max(self._renewed_at, sent_at)
-
-    def left(self) -> float:
-        """Seconds until the log may end the session, if nothing is said any more."""
-        return max(0.0, self._renewed_at + self.seconds - asyncio.get_running_loop().time())
 
     def keep(self) -> None:
         """Begin. Idempotent."""

@@ -245,14 +245,16 @@ class Session:
         assert self._profile is not None
         self._profile = structs.replace(self._profile, groups=groups)
 
-    def lease_left(self) -> float:
-        """Seconds for which the log certainly keeps the session; infinite without a lease."""
-        return math.inf if self._lease is None else self._lease.left()
-
     @property
     def is_renewing(self) -> bool:
         """Whether the agent has no session that the log is known to have."""
         return self._is_renewing
+
+    @property
+    def lease_end(self) -> float:
+        """When the log may end the session, by the loop's clock, if nothing more of it is applied;
+        infinite without a lease."""
+        return math.inf if self._lease is None else self._lease.over_at
 
     @property
     def _purpose(self) -> str:

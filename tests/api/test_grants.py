@@ -162,6 +162,33 @@ async def test_a_lease_is_over_by_our_own_clock_at_the_latest() -> None:
 
 
 @in_loop
+async def test_a_session_whose_lease_is_over_by_our_clock_holds_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = await house()
+    lease, told = await held(place)
+    assert not lease.is_lost
+    now = asyncio.get_running_loop().time()
+    monkeypatch.setattr(Session, "lease_end", now)
+    assert lease.is_lost
+    assert told == ["the lease of the agent's session is over"]
+
+
+@in_loop
+async def test_the_end_of_a_sessions_lease_is_told_unless_it_was_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    place = await house()
+    monkeypatch.setattr(Session, "lease_end", loop.time() + 0.05)
+    _, told = await held(place)
+    kept_until = loop.time() + 0.2
+    monkeypatch.setattr(Session, "lease_end", kept_until)
+    await eventually(lambda: told)
+    assert loop.time() >= kept_until
+
+
+@in_loop
 async def test_a_lease_that_was_waited_for_is_renewed_before_it_is_trusted() -> None:
     place = await house()
     place.outcome = lambda asked: Committed(TOKEN, 1, 0)
