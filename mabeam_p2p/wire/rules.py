@@ -133,7 +133,13 @@ Table = dict[tuple[type, str], Rule]
 
 
 def by_field(limits: Limits) -> Table:
-    return _records(limits) | _messages(limits) | _commands(limits) | _requests(limits)
+    return (
+        _records(limits)
+        | _messages(limits)
+        | _commands(limits)
+        | _recipe_commands()
+        | _requests(limits)
+    )
 
 
 some_voters = each(is_peer_id, VOTER_COUNT_MAX, least=1)
@@ -241,6 +247,11 @@ def _commands(limits: Limits) -> Table:
             is_agent_id, thousandths, limits.seat_candidates_max
         ),
         (commands.Resign, "seat"): is_key,
+    }
+
+
+def _recipe_commands() -> Table:
+    return {
         (commands.AcquireLock, "lock"): is_key,
         (commands.AcquireLock, "limit"): positive,
         (commands.AcquireLock, "permits"): positive,
