@@ -42,6 +42,7 @@ from mabeam_p2p.errors import (
     NotHolder,
     NotOwner,
     NotParty,
+    NoWorker,
     OutcomeUnknown,
     Overloaded,
     ParameterReverted,
@@ -49,11 +50,15 @@ from mabeam_p2p.errors import (
     ProposalClosed,
     ProposalTimeout,
     Rejected,
+    RemoteTaskError,
     StaleToken,
     StorageError,
+    TaskCancelled,
+    TaskDead,
     UnknownBudget,
     UnknownProposal,
     UnknownSeat,
+    UnknownTask,
 )
 from mabeam_p2p.records import Policy
 
@@ -150,6 +155,15 @@ if TYPE_CHECKING:
         Election,
         Seat,
     )
+    from mabeam_p2p.api.results.tasks import (
+        TaskFacts,
+        TaskResult,
+        WorkerFacts,
+    )
+    from mabeam_p2p.api.tasks import (
+        TaskHandle,
+        TaskStream,
+    )
     from mabeam_p2p.api.variables import (
         Batch,
         Variables,
@@ -233,6 +247,15 @@ _LATER = {
         "Election",
         "Seat",
     ),
+    "api.results.tasks": (
+        "TaskFacts",
+        "TaskResult",
+        "WorkerFacts",
+    ),
+    "api.tasks": (
+        "TaskHandle",
+        "TaskStream",
+    ),
     "api.variables": (
         "Batch",
         "Variables",
@@ -309,6 +332,7 @@ __all__ = [
     "NoCandidates",
     "NoElectorate",
     "NoQuorum",
+    "NoWorker",
     "NotEligible",
     "NotHolder",
     "NotOwner",
@@ -333,6 +357,7 @@ __all__ = [
     "RecordedVote",
     "Rejected",
     "Release",
+    "RemoteTaskError",
     "Reputation",
     "Reputations",
     "Reservation",
@@ -340,13 +365,21 @@ __all__ = [
     "SqlGuard",
     "StaleToken",
     "StorageError",
+    "TaskCancelled",
+    "TaskDead",
+    "TaskFacts",
+    "TaskHandle",
+    "TaskResult",
+    "TaskStream",
     "Timing",
     "UnknownBudget",
     "UnknownProposal",
     "UnknownSeat",
+    "UnknownTask",
     "ValueSchema",
     "Variables",
     "Vote",
+    "WorkerFacts",
     "__version__",
     "blocking",
     "connect",

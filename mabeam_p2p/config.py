@@ -53,6 +53,11 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     """How long an election for a seat may take."""
     lock_timeout_seconds: float = 30.0
     """How long a lock, or an item of a queue, is waited for if nothing else is said."""
+    task_lease_seconds: float = 6.0
+    """A worker that says nothing for this long loses what it works on. It speaks three times as
+    often."""
+    task_backoff_seconds: float = 0.2
+    """Pause before the first new attempt at a task that failed, doubling."""
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,6 +135,32 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Writes of variables that members have yet to acknowledge."""
     events_pending_max: int = 8_192
     """Events that wait for one slow listener before the oldest are dropped and counted."""
+    open_tasks_max: int = 16_384
+    """Tasks that are queued or worked on."""
+    finished_tasks_max: int = 4_096
+    """Finished tasks that are remembered with their results."""
+    dead_tasks_max: int = 1_024
+    """Tasks given up that are remembered with their arguments."""
+    task_argument_bytes_max: int = 65_536
+    task_result_bytes_max: int = 65_536
+    tasks_bytes_max: int = 64 * 1024 * 1024
+    """Arguments of all open tasks; results of all finished ones."""
+    task_names_max: int = 4_096
+    """Names of tasks whose durations are remembered."""
+    offers_per_agent_max: int = 256
+    """Names of tasks that one agent offers."""
+    task_slots_max: int = 1_024
+    """Tasks that one agent works on at a time."""
+    task_requirements_max: int = 16
+    task_retries_max: int = 1_000
+    task_losses_max: int = 32
+    """How often a task may lose its agent in the middle before it is given up: it may be what
+    kills them."""
+    task_backlog_max: int = 16
+    """Tasks that wait for one agent; more wait for any that can do them."""
+    task_steals_max: int = 2
+    """How often one task is taken from an agent that works on it. 0: nothing is ever taken from
+    an agent, nor from its queue."""
     voters_max: int = 7
     parameters_max: int = 65_536
     schemas_max: int = 4_096

@@ -10,12 +10,16 @@
     │   ├── InsufficientFunds  NotOwner  ConflictingOperation
     │   ├── BudgetExceeded  UnknownBudget  NotParty
     │   ├── NoCandidates  UnknownSeat  NotHolder
-    │   └── LockMismatch  StaleToken
+    │   ├── LockMismatch  StaleToken
+    │   └── NoWorker  UnknownTask
     ├── NoQuorum                 no majority can be reached: certainly not done
     ├── OutcomeUnknown           it may have been done, or may still be
     ├── Overloaded               a queue is full: certainly not done, try again later
     ├── MabeamTimeout            (also TimeoutError) a wait reached its deadline
     │   └── BarrierBroken  AckTimeout  ElectionTimeout  ProposalTimeout  LockTimeout
+    ├── TaskDead                 a task was given up: it has no result
+    │   └── RemoteTaskError      its function raised
+    ├── TaskCancelled            a task was cancelled: it has no result
     ├── LeadershipLost           the scope that needed leadership has ended
     ├── LeaseLost                a lock, or an item of a queue, was taken away while it was held
     ├── StorageError             the data folder cannot be used
@@ -152,6 +156,14 @@ class StaleToken(Rejected):
         self.highest = highest
 
 
+class NoWorker(Rejected):
+    """No live agent offers the task with what it requires."""
+
+
+class UnknownTask(Rejected):
+    """No task of this id is remembered."""
+
+
 class NoQuorum(MabeamError):
     """No majority of the voters can be reached; the command was certainly not committed."""
 
@@ -207,6 +219,49 @@ class LockTimeout(MabeamTimeout):
     def __init__(self, message: str, *, holders: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.holders = holders
+
+
+class TaskDead(MabeamError):
+    """A task was given up. `task`: its id; `reason`: a stable word: failed, timeout, lost;
+    `failures`: how many attempts have failed. `mabeam tasks retry` queues it again."""
+
+    def __init__(self, message: str, *, task: str, reason: str, failures: int = 0) -> None:
+        super().__init__(message)
+        self.task = task
+        self.reason = reason
+        self.failures = failures
+
+
+class RemoteTaskError(TaskDead):
+    """The function of a task raised in its last attempt. `kind`, `text` and `traceback` say what,
+    as data; `agent`: where."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        task: str,
+        reason: str,
+        failures: int = 0,
+        kind: str = "",
+        text: str = "",
+        traceback: str = "",
+        agent: str = "",
+    ) -> None:
+        super().__init__(message, task=task, reason=reason, failures=failures)
+        self.kind = kind
+        self.text = text
+        self.traceback = traceback
+        self.agent = agent
+
+
+class TaskCancelled(MabeamError):
+    """A task was cancelled. `task`: its id; `by`: the agent that did."""
+
+    def __init__(self, message: str, *, task: str, by: str) -> None:
+        super().__init__(message)
+        self.task = task
+        self.by = by
 
 
 class LeadershipLost(MabeamError):

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from mabeam_p2p.ids import PeerId
+from mabeam_p2p.ids import AgentId, PeerId, TaskId
 from mabeam_p2p.records import (
     Account,
     Agent,
@@ -22,6 +22,8 @@ from mabeam_p2p.records import (
     Rating,
     Reputation,
     Seat,
+    Task,
+    TaskWorker,
     Variable,
     Vote,
 )
@@ -218,6 +220,30 @@ class TakeEnded(Struct, frozen=True, gc=False, array_like=True, tag=34):
     reason: str
 
 
+class TaskChanged(Struct, frozen=True, gc=False, array_like=True, tag=45):
+    """A task has another status. Without its argument and its result."""
+
+    task: Task
+
+
+class TaskRevoked(Struct, frozen=True, gc=False, array_like=True, tag=46):
+    """An agent works no longer on a task, before its end. `reason`: `failed`, `timeout`, `lost`,
+    `stolen` or `cancelled`."""
+
+    task: TaskId
+    name: str
+    agent: AgentId
+    token: int
+    reason: str
+
+
+class WorkerChanged(Struct, frozen=True, gc=False, array_like=True, tag=47):
+    """What an agent offers, or whether it is heard of, has changed. Without names: it offers
+    nothing any more."""
+
+    worker: TaskWorker
+
+
 class VariableChanged(Struct, frozen=True, gc=False, array_like=True, tag=40):
     """The variables of one batch, as they now are."""
 
@@ -249,6 +275,9 @@ MachineEvent = (
     | CounterChanged
     | ItemTaken
     | TakeEnded
+    | TaskChanged
+    | TaskRevoked
+    | WorkerChanged
 )
 
 Event = (
@@ -283,5 +312,8 @@ Event = (
     | CounterChanged
     | ItemTaken
     | TakeEnded
+    | TaskChanged
+    | TaskRevoked
+    | WorkerChanged
     | VariableChanged
 )

@@ -17,6 +17,9 @@ SessionId = NewType("SessionId", int)
 ProposalId = NewType("ProposalId", str)
 """Identity of a proposal, made by the proposer, so that a retry is the same proposal."""
 
+TaskId = NewType("TaskId", str)
+"""Identity of a task, made by its submitter, so that a retry is the same task."""
+
 ClusterId = NewType("ClusterId", str)
 """Identity of a formed cluster: 32 hexadecimal digits, or empty before it has formed."""
 

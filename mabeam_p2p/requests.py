@@ -8,7 +8,7 @@ request gets exactly one answer, unless it is cancelled.
 from msgspec import Struct
 
 from mabeam_p2p.commands import AnyCommand
-from mabeam_p2p.ids import PeerId, ProposalId
+from mabeam_p2p.ids import AgentId, PeerId, ProposalId, TaskId
 from mabeam_p2p.records import (
     Account,
     Agent,
@@ -31,6 +31,9 @@ from mabeam_p2p.records import (
     Reservation,
     Seat,
     Status,
+    Task,
+    TaskStatus,
+    TaskWorker,
     Variable,
 )
 
@@ -146,6 +149,31 @@ class QueueQuery(Struct, frozen=True, gc=False, array_like=True, tag=12):
     ticket: int = 0
 
 
+class TaskQuery(Struct, frozen=True, gc=False, array_like=True, tag=20):
+    """The task of this id, with its argument and result. Settled once it is finished."""
+
+    task: TaskId
+
+
+class TasksQuery(Struct, frozen=True, gc=False, array_like=True, tag=21):
+    """Tasks without arguments and results, the newest of each status first, up to `limit`."""
+
+    statuses: tuple[TaskStatus, ...]
+    limit: int
+
+
+class WorkQuery(Struct, frozen=True, gc=False, array_like=True, tag=22):
+    """What an agent works on: its record as a worker and its leased tasks, with the arguments of
+    those leased behind `seen_index`. Settled once something has changed behind it."""
+
+    agent: AgentId
+    seen_index: int
+
+
+class WorkersQuery(Struct, frozen=True, gc=False, array_like=True, tag=23):
+    """Every agent that offers to work."""
+
+
 Query = (
     ParameterQuery
     | ProposalQuery
@@ -163,6 +191,10 @@ Query = (
     | LockQuery
     | CounterQuery
     | QueueQuery
+    | TaskQuery
+    | TasksQuery
+    | WorkQuery
+    | WorkersQuery
 )
 
 # ---- requests --------------------------------------------------------------------------------
@@ -184,9 +216,8 @@ class Read(Struct, frozen=True, gc=False, array_like=True, tag=2):
 
 
 class Await(Struct, frozen=True, gc=False, array_like=True, tag=3):
-    """Answer: Found once the query's subject is settled (machine/subjects.py): a proposal that was
-    decided, a generation that ended, a seat that is held, a claim that waits no more. Failed with
-    reason timeout. LogQuery and queries about everything never settle."""
+    """Answer: Found once the query is settled, as machine/subjects.py says; Failed with reason
+    timeout. LogQuery and queries about everything never settle."""
 
     query: Query
     timeout: float | None = None
@@ -254,8 +285,8 @@ class Committed(Struct, frozen=True, gc=False, array_like=True, tag=1):
     index: int
     term: int
     number: int = 0
-    """What the machine's docstring says of the command, as the generation of an arrival, the
-    position of an item, the token of a grant; else 0."""
+    """What the machine says of the command, as the generation of an arrival, the position of an
+    item, the token of a grant; else 0."""
 
 
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag=2):
@@ -299,6 +330,8 @@ class Found(Struct, frozen=True, gc=False, array_like=True, tag=4):
     locks: tuple[Lock, ...] = ()
     counters: tuple[Counter, ...] = ()
     queues: tuple[Queue, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    workers: tuple[TaskWorker, ...] = ()
 
 
 class Acknowledged(Struct, frozen=True, gc=False, array_like=True, tag=5):

@@ -35,6 +35,7 @@ ERRORS = [
     "NoCandidates",
     "NoElectorate",
     "NoQuorum",
+    "NoWorker",
     "NotEligible",
     "NotHolder",
     "NotOwner",
@@ -47,10 +48,14 @@ ERRORS = [
     "ProposalTimeout",
     "Rejected",
     "StaleToken",
+    "RemoteTaskError",
     "StorageError",
     "UnknownBudget",
+    "TaskCancelled",
+    "TaskDead",
     "UnknownProposal",
     "UnknownSeat",
+    "UnknownTask",
 ]
 
 RESULTS = [
@@ -85,7 +90,10 @@ RESULTS = [
     "Reputation",
     "Seat",
     "ValueSchema",
+    "TaskFacts",
+    "TaskResult",
     "Vote",
+    "WorkerFacts",
 ]
 
 HANDLES = [
@@ -111,6 +119,8 @@ HANDLES = [
     "Reputations",
     "Reservation",
     "SqlGuard",
+    "TaskHandle",
+    "TaskStream",
     "Variables",
 ]
 

@@ -29,6 +29,7 @@ from mabeam_p2p.api.streams import EventStream, Streams
 from mabeam_p2p.api.values import shortened
 from mabeam_p2p.api.variables import Variables
 from mabeam_p2p.api.voice import Voice
+from mabeam_p2p.api.work import Work
 from mabeam_p2p.commands import ConfirmParameter
 from mabeam_p2p.errors import Closed, MabeamError, MabeamTimeout, Rejected
 from mabeam_p2p.events import (
@@ -89,6 +90,7 @@ class Agent(Scope):
         grants = Grants(attachment, self.session)
         seats = Seats(attachment, self.session, lambda: self.id)
         rankings = Rankings(seats.cast)
+        work = Work(attachment, self.session, lambda: self.id)
         voice = Voice(
             attachment,
             self.session,
@@ -98,6 +100,7 @@ class Agent(Scope):
             grants,
             seats,
             rankings,
+            work,
         )
         super().__init__(GROUP_ALL, voice)
         self.on_close: Callable[[], Awaitable[None]] | None = None
@@ -230,6 +233,7 @@ class Agent(Scope):
             self._saying_again.cancel()
         for stream in tuple(self._streams):
             stream.close()
+        await self._work.close()
         await self._evaluators.close()
         await self._appliers.close()
         await self._rankings.close()
@@ -268,6 +272,7 @@ class Agent(Scope):
                 pass
 
     async def _on_renewed(self) -> None:
+        self._work.offer_anew()
         await self._attachment.read_anew()
         await self._grants.look_again()
         self._consider_open()

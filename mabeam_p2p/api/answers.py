@@ -26,6 +26,7 @@ from mabeam_p2p.errors import (
     NotHolder,
     NotOwner,
     NotParty,
+    NoWorker,
     OutcomeUnknown,
     Overloaded,
     ProposalClosed,
@@ -33,6 +34,7 @@ from mabeam_p2p.errors import (
     UnknownBudget,
     UnknownProposal,
     UnknownSeat,
+    UnknownTask,
 )
 from mabeam_p2p.requests import Answer, Failed, Refused
 
@@ -187,6 +189,28 @@ _REFUSED: dict[str, Refusal] = {
     "conflicting_rating": (
         _rejected(Rejected, "conflicting_rating"),
         "the first rating binds",
+    ),
+    "no_worker": (
+        _rejected(NoWorker, "no_worker"),
+        "declare it with `@agent.task` where it can be done, or submit it with wait=True; "
+        "see `mabeam tasks workers`",
+    ),
+    "not_a_worker": (_rejected(Rejected, "not_a_worker"), "offer tasks first"),
+    "unknown_task": (
+        _rejected(UnknownTask, "unknown_task"),
+        "it is too old to be remembered, or never was; see `mabeam tasks list`",
+    ),
+    "task_exists": (
+        _rejected(Rejected, "task_exists"),
+        "take another id, or ask for the same",
+    ),
+    "task_finished": (
+        _rejected(Rejected, "task_finished"),
+        "what has ended stays as it is; see `mabeam tasks show`",
+    ),
+    "stale_token": (
+        _rejected(Rejected, "stale_token"),
+        "drop the result: another agent may be at it, or the task has ended",
     ),
 }
 

@@ -13,6 +13,7 @@ from mabeam_p2p.api.holdings import (
 )
 from mabeam_p2p.api.results import AgentFacts, Event, Member, Proposal, RecordedVote, decoded
 from mabeam_p2p.api.results.seats import Election
+from mabeam_p2p.api.results.tasks import TaskFacts, WorkerFacts
 from mabeam_p2p.events import (
     AgentChanged,
     AgentJoined,
@@ -44,8 +45,11 @@ from mabeam_p2p.events import (
     RoleChanged,
     SeatChanged,
     TakeEnded,
+    TaskChanged,
+    TaskRevoked,
     VariableChanged,
     VoteRecorded,
+    WorkerChanged,
 )
 from mabeam_p2p.events import Event as PeerEvent
 from mabeam_p2p.ids import unscoped
@@ -96,6 +100,13 @@ EVENT_NAMES = (
     "seat.election",
     "seat.filled",
     "seat.vacant",
+    "task.cancelled",
+    "task.dead",
+    "task.done",
+    "task.leased",
+    "task.queued",
+    "task.revoked",
+    "task.worker",
     "variable.changed",
 )
 
@@ -145,6 +156,8 @@ def named(event: PeerEvent) -> Event:
             return _about_economics(event)
         case SeatChanged() | ElectionOpened() | ElectionEnded():
             return _about_seats(event)
+        case TaskChanged() | TaskRevoked() | WorkerChanged():
+            return _about_tasks(event)
         case _:
             return _about_the_log(event)
 
@@ -218,6 +231,18 @@ def _about_recipes(
             return Event("queue.taken", {"queue": name, **_claim(claim)})
         case TakeEnded(queue=name, claim=claim, reason=reason):
             return Event("queue.ended", {"queue": name, **_claim(claim), "reason": reason})
+
+
+def _about_tasks(event: TaskChanged | TaskRevoked | WorkerChanged) -> Event:
+    match event:
+        case TaskChanged(task=task):
+            facts = TaskFacts.of(task)
+            return Event(f"task.{facts.status}", facts.to_dict())
+        case TaskRevoked(task=task_id, name=name, agent=agent, token=token, reason=reason):
+            told = {"id": str(task_id), "name": name, "agent": str(agent)}
+            return Event("task.revoked", {**told, "token": token, "reason": reason})
+        case WorkerChanged(worker=worker):
+            return Event("task.worker", WorkerFacts.of(worker).to_dict())
         case _:
             assert_never(event)
 

@@ -24,6 +24,7 @@ from mabeam_p2p.api.results import (
     RecordedVote,
 )
 from mabeam_p2p.api.results.seats import AmongWord, Election, Seat
+from mabeam_p2p.api.task_scope import TaskScope
 from mabeam_p2p.api.voice import Voice
 from mabeam_p2p.ids import GROUP_ALL, scoped
 from mabeam_p2p.records import Policy
@@ -34,12 +35,13 @@ E = TypeVar("E", bound=Evaluator)
 R = TypeVar("R", bound=Ranker)
 
 
-class Scope:
+class Scope(TaskScope):
     """One agent's voice in one group. What has a name there is called `GROUP:NAME` everywhere else;
     in the group `all` it is called by its name alone."""
 
     def __init__(self, group: str, voice: Voice) -> None:
         """Not for users."""
+        super().__init__(group, voice.attachment, voice.session, voice.work)
         self._group = group
         self._voice = voice
         self._attachment = attachment = voice.attachment

@@ -10,6 +10,7 @@ from mabeam_p2p.api.grants import Grants
 from mabeam_p2p.api.rankings import Rankings
 from mabeam_p2p.api.seats import Seats
 from mabeam_p2p.api.session import Session
+from mabeam_p2p.api.work import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +26,4 @@ class Voice:
     grants: Grants
     seats: Seats
     rankings: Rankings
+    work: Work

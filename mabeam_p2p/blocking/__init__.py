@@ -11,6 +11,7 @@ from mabeam_p2p.blocking.loop import Stream
 from mabeam_p2p.blocking.peer import Peer, connect, join
 from mabeam_p2p.blocking.recipes import Counter, Delivery, Lease, Lock, Queue, ReadWriteLock
 from mabeam_p2p.blocking.seats import Leadership
+from mabeam_p2p.blocking.tasks import TaskHandle, TaskStream
 from mabeam_p2p.blocking.values import Batch, Parameters, Variables
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
     "Reputations",
     "Reservation",
     "Stream",
+    "TaskHandle",
+    "TaskStream",
     "Variables",
     "connect",
     "join",

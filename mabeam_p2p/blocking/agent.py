@@ -31,6 +31,7 @@ from mabeam_p2p.blocking.economics import Budget, Ledger, Reputations
 from mabeam_p2p.blocking.loop import LOOP, Stream
 from mabeam_p2p.blocking.recipes import Counter, Lock, Queue, ReadWriteLock
 from mabeam_p2p.blocking.seats import Leadership
+from mabeam_p2p.blocking.tasks import TaskScope
 from mabeam_p2p.blocking.values import Parameters, Variables
 from mabeam_p2p.records import Policy
 
@@ -77,10 +78,11 @@ class Journal:
         return LOOP.run(self._own.read(first, level=level, timeout=timeout))
 
 
-class Scope:
+class Scope(TaskScope):
     """What Agent and Group share."""
 
     def __init__(self, own: scopes.Scope) -> None:
+        super().__init__(own)
         self._scope = own
         self.ledger = Ledger(own.ledger)
         self.reputation = Reputations(own.reputation)

@@ -72,6 +72,17 @@ from mabeam_p2p.commands.sessions import (
     LeaveGroup,
     OpenSession,
 )
+from mabeam_p2p.commands.tasks import (
+    AnyTaskCommand,
+    CancelTask,
+    CompleteTask,
+    FailTask,
+    OfferTasks,
+    RenewTasks,
+    RetryTask,
+    SubmitTask,
+    TaskCommand,
+)
 
 AnySessionCommand = (
     AnySessionsCommand
@@ -84,6 +95,7 @@ AnySessionCommand = (
     | Rate
     | AnySeatCommand
     | AnyRecipeCommand
+    | AnyTaskCommand
 )
 """What an agent says in its session."""
 
@@ -119,10 +131,12 @@ __all__ = [
     "AnySeatCommand",
     "AnySessionCommand",
     "AnySessionsCommand",
+    "AnyTaskCommand",
     "AppendJournal",
     "Arrive",
     "BudgetCommand",
     "Burn",
+    "CancelTask",
     "CaptureHold",
     "CastRanking",
     "CastVote",
@@ -130,6 +144,7 @@ __all__ = [
     "ClusterCommand",
     "Command",
     "CommandCodec",
+    "CompleteTask",
     "Configure",
     "ConfirmParameter",
     "DeclareParameter",
@@ -137,12 +152,14 @@ __all__ = [
     "Describe",
     "Elect",
     "EndClaim",
+    "FailTask",
     "JoinGroup",
     "KeepAlive",
     "LeaveGroup",
     "LedgerCommand",
     "Mint",
     "Noop",
+    "OfferTasks",
     "OpenProposal",
     "OpenSession",
     "ParameterCommand",
@@ -155,8 +172,10 @@ __all__ = [
     "ReleaseHold",
     "ReleaseLock",
     "RenewLock",
+    "RenewTasks",
     "Reserve",
     "Resign",
+    "RetryTask",
     "ReturnItem",
     "SeatCommand",
     "SessionCommand",
@@ -164,7 +183,9 @@ __all__ = [
     "SetCounter",
     "SpendReserved",
     "Stand",
+    "SubmitTask",
     "TakeItem",
+    "TaskCommand",
     "Tick",
     "Transfer",
 ]

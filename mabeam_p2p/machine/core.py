@@ -74,6 +74,7 @@ class DeadlineKind(IntEnum):
     LEDGER = 7
     BUDGET = 8
     GUARD = 9
+    TASK = 5
 
 
 class Deadlines:

@@ -45,6 +45,7 @@ from mabeam_p2p.commands import (
     RecipeCommand,
     SeatCommand,
     SessionCommand,
+    TaskCommand,
     Tick,
 )
 from mabeam_p2p.config import Limits
@@ -71,6 +72,7 @@ from mabeam_p2p.machine.recipes import Recipes, RecipesState
 from mabeam_p2p.machine.reputations import Reputations, ReputationsState
 from mabeam_p2p.machine.seats import Seats, SeatsState
 from mabeam_p2p.machine.sessions import Session, Sessions, SessionsState
+from mabeam_p2p.machine.tasks import Tasks, TasksState
 from mabeam_p2p.records import Agent, Batch, Journal
 from mabeam_p2p.requests import (
     AccountQuery,
@@ -91,6 +93,10 @@ from mabeam_p2p.requests import (
     Refused,
     ReputationQuery,
     SeatQuery,
+    TaskQuery,
+    TasksQuery,
+    WorkersQuery,
+    WorkQuery,
 )
 
 MachineQuery = (
@@ -109,6 +115,10 @@ MachineQuery = (
     | LockQuery
     | CounterQuery
     | QueueQuery
+    | TaskQuery
+    | TasksQuery
+    | WorkQuery
+    | WorkersQuery
 )
 """Every question but the one about the log itself."""
 
@@ -137,7 +147,8 @@ class MachineState(Struct, frozen=True, array_like=True):
     budgets: BudgetsState
     reputations: ReputationsState
     seats: SeatsState
-    recipes: RecipesState = RecipesState()
+    recipes: RecipesState
+    tasks: TasksState
 
 
 class Machine:
@@ -157,12 +168,14 @@ class Machine:
         self._ledger = Ledger(limits, self._deadlines, self._events, self._reputations)
         self._budgets = Budgets(limits, self._deadlines, self._events)
         self._recipes = Recipes(limits, self._deadlines, self._events)
+        self._tasks = Tasks(limits, self._deadlines, self._events, self._reputations)
         self._left: tuple[Departures, ...] = (
             self._barriers,
             self._proposals,
             self._parameters,
             self._budgets,
             self._recipes,
+            self._tasks,
         )
         """Who is told of the end of a session, in this order."""
         self._seats = Seats(limits, self._deadlines, self._events, self._sessions.in_group)
@@ -230,6 +243,8 @@ class Machine:
                     self._budgets.expire(entry, name)
                 case DeadlineKind.LOCK:
                     self._recipes.expire(entry, int(name))
+                case DeadlineKind.TASK:
+                    self._tasks.expire(entry, name)
                 case _:
                     assert_never(kind)
             assert self._deadlines.first() != first
@@ -279,6 +294,8 @@ class Machine:
                 return self._reputations.apply(entry, agent, command)
             case SeatCommand():
                 return self._seats.apply(entry, session.agent, command)
+            case TaskCommand():
+                return self._tasks.apply(entry, session.agent, command)
             case _:
                 return self._apply_to_session(entry, session, command)
 
@@ -423,6 +440,15 @@ class Machine:
                 return found(counters=self._recipes.counters.counters(name))
             case QueueQuery(name, ticket):
                 return found(queues=self._recipes.queues.queues(name, ticket))
+            case TaskQuery(task):
+                return found(tasks=self._tasks.find(task))
+            case TasksQuery(statuses, limit):
+                return found(tasks=self._tasks.tasks(statuses, limit))
+            case WorkQuery(agent, seen_index):
+                work = self._tasks.work(agent, seen_index)
+                return found(tasks=work, workers=self._tasks.worker(agent))
+            case WorkersQuery():
+                return found(workers=self._tasks.workers())
             case _:
                 assert_never(query)
 
@@ -459,6 +485,7 @@ class Machine:
         self._reputations.load(state.reputations)
         self._seats.load(state.seats)
         self._recipes.load(state.recipes)
+        self._tasks.load(state.tasks)
 
     def digest(self) -> int:
         """64 bits of a hash over the snapshot: equal on every peer, process and machine at equal
@@ -484,6 +511,7 @@ class Machine:
             reputations=self._reputations.state(),
             seats=self._seats.state(),
             recipes=self._recipes.state(),
+            tasks=self._tasks.state(),
         )
 
 

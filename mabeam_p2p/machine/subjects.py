@@ -15,8 +15,11 @@ from mabeam_p2p.events import (
     ProposalDecided,
     SeatChanged,
     TakeEnded,
+    TaskChanged,
+    TaskRevoked,
+    WorkerChanged,
 )
-from mabeam_p2p.records import BarrierStatus, ProposalStatus
+from mabeam_p2p.records import BarrierStatus, ProposalStatus, TaskStatus
 from mabeam_p2p.requests import (
     ElectionQuery,
     Found,
@@ -27,10 +30,14 @@ from mabeam_p2p.requests import (
     Query,
     QueueQuery,
     SeatQuery,
+    TaskQuery,
+    WorkQuery,
 )
 
 Subject = tuple[str, str, int]
 """Kind, name, number."""
+
+_OPEN = (TaskStatus.QUEUED, TaskStatus.LEASED)
 
 
 def subject_of(query: Query) -> Subject | None:
@@ -48,6 +55,10 @@ def subject_of(query: Query) -> Subject | None:
             return "lock", name, ticket
         case QueueQuery(name, ticket) if name and ticket:
             return "queue", name, ticket
+        case TaskQuery(task):
+            return "task", task, 0
+        case WorkQuery(agent):
+            return "work", agent, 0
         case _:
             return None
 
@@ -74,6 +85,10 @@ def is_settled(query: Query, found: Found) -> bool:
             claims = [claim for lock in found.locks for claim in lock.claims]
             claims += [claim for queue in found.queues for claim in queue.claims]
             return found.index >= ticket and all(claim.token for claim in claims)
+        case TaskQuery():
+            return any(one.status not in _OPEN for one in found.tasks)
+        case WorkQuery(seen_index=seen):
+            return any(one.changed_index > seen for one in found.workers)
         case _:
             return False
 
@@ -93,5 +108,13 @@ def settled_by(event: MachineEvent) -> Subject | None:
             return "lock", name, claim.ticket
         case ItemTaken(queue=name, claim=claim) | TakeEnded(queue=name, claim=claim):
             return "queue", name, claim.ticket
+        case TaskChanged(task=task) if task.status not in _OPEN:
+            return "task", task.id, 0
+        case TaskChanged(task=task) if task.status is TaskStatus.LEASED:
+            return "work", task.agent, 0
+        case TaskRevoked(agent=agent):
+            return "work", agent, 0
+        case WorkerChanged(worker=worker):
+            return "work", worker.agent, 0
         case _:
             return None

@@ -65,6 +65,14 @@ from mabeam_p2p.records.stored import (
     Sibling,
     Variable,
 )
+from mabeam_p2p.records.tasks import (
+    Strategy,
+    Task,
+    TaskError,
+    TaskOrder,
+    TaskStatus,
+    TaskWorker,
+)
 
 __all__ = [
     "RESOLVERS",
@@ -113,6 +121,12 @@ __all__ = [
     "Sibling",
     "Standing",
     "Status",
+    "Strategy",
+    "Task",
+    "TaskError",
+    "TaskOrder",
+    "TaskStatus",
+    "TaskWorker",
     "Variable",
     "Vote",
 ]

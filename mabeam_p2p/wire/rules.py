@@ -19,6 +19,7 @@ from mabeam_p2p.ids import (
     PeerId,
     ProposalId,
     SessionId,
+    TaskId,
     is_account,
     is_agent_id,
     is_key,
@@ -36,6 +37,9 @@ TUPLE_COUNT_MAX = 4_096
 
 ATTRIBUTE_COUNT_MAX = 256
 """Groups, and capabilities, that one agent can name; `Limits` says how many it may have."""
+
+OFFER_COUNT_MAX = 1_024
+"""Names of tasks that one command can offer; `Limits` says how many an agent may."""
 
 COMMAND_ITEM_COUNT_MAX = 2_048
 """CBOR items of one command: more than the largest has, an OpenSession with all attributes."""
@@ -126,6 +130,7 @@ def by_type() -> dict[object, Rule]:
         ClusterId: is_cluster_id,
         SessionId: is_integer,
         ProposalId: is_key,
+        TaskId: is_key,
     }
 
 
@@ -169,6 +174,10 @@ def _records(limits: Limits) -> Table:
         (records.Variable, "siblings"): shorter(limits.siblings_max),
         (records.Sibling, "counter"): dot_counter,
         (records.Sibling, "value"): shorter(limits.value_bytes_max),
+        (records.TaskOrder, "name"): is_key,
+        (records.TaskOrder, "requires"): pairs(is_key, is_integer, ATTRIBUTE_COUNT_MAX),
+        (records.TaskOrder, "priority"): between(-INTEGER_MAX, INTEGER_MAX),
+        (records.TaskOrder, "key"): or_empty(is_key),
         (records.Policy, "accept_denominator"): positive,
         (records.Policy, "reject_denominator"): positive,
     }
@@ -270,6 +279,7 @@ def _recipe_commands() -> Table:
         (commands.AcknowledgeItem, "claim"): positive,
         (commands.ReturnItem, "queue"): is_key,
         (commands.ReturnItem, "claim"): positive,
+        (commands.OfferTasks, "names"): each(is_key, OFFER_COUNT_MAX),
     }
 
 

@@ -24,6 +24,7 @@ from mabeam_p2p.api import (
     queues,
     reputations,
     streams,
+    tasks,
 )
 from mabeam_p2p.api import variables as shared
 
@@ -47,6 +48,8 @@ PAIRS = {
     "Peer": (peer.Peer, blocking.Peer),
     "Reputations": (reputations.Reputations, blocking.Reputations),
     "Reservation": (budgets.Reservation, blocking.Reservation),
+    "TaskHandle": (tasks.TaskHandle, blocking.TaskHandle),
+    "TaskStream": (tasks.TaskStream, blocking.TaskStream),
     "Variables": (shared.Variables, blocking.Variables),
 }
 
@@ -56,6 +59,7 @@ INSIDE = {
     "Leadership": {"begin", "end", "error"},
     "Delivery": {"extend", "has_lease", "lose", "lost_error", "query", "session"},
     "Lease": {"extend", "has_lease", "lose", "lost_error", "query", "session"},
+    "TaskStream": {"put", "end"},
 }
 
 

@@ -12,20 +12,31 @@ from mabeam_p2p.commands import (
     AnyCommand,
     AppendJournal,
     Arrive,
+    CancelTask,
     CastVote,
     CloseSession,
     Configure,
     DepartPeer,
     Noop,
+    OfferTasks,
     OpenProposal,
     OpenSession,
+    SubmitTask,
     Tick,
 )
 from mabeam_p2p.config import Limits
 from mabeam_p2p.events import BarrierChanged, ProposalDecided
-from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, ClusterId, PeerId, ProposalId, SessionId
+from mabeam_p2p.ids import (
+    CLUSTER_SESSION,
+    AgentId,
+    ClusterId,
+    PeerId,
+    ProposalId,
+    SessionId,
+    TaskId,
+)
 from mabeam_p2p.machine.machine import Machine
-from mabeam_p2p.records import Batch, Choice, Journal, OnDeparture, Policy
+from mabeam_p2p.records import Batch, Choice, Journal, OnDeparture, Policy, Strategy, TaskOrder
 from mabeam_p2p.requests import Committed, JournalQuery, Refused
 from tests.machine.written_log import START, WrittenLog, peer_id, reason
 
@@ -245,6 +256,11 @@ def busy_log() -> WrittenLog:
     log.close(two)
     log.write(three, b"\x00\xff")
     log.write(three, b"", "")
+    log.apply(OfferTasks(three, log.next(three), ("work",), 1, 9))
+    for number in range(3):
+        task = TaskOrder("work", b"a", Strategy.ROUND_ROBIN, (), number, 1, 1, 99, 9, "")
+        log.apply(SubmitTask(one, log.next(one), TaskId(f"t{number}"), task, False))
+    log.apply(CancelTask(one, log.next(one), TaskId("t1")))
     return log
 
 

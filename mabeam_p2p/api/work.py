@@ -1,0 +1,346 @@
+"""What an agent offers to do, and doing it: the worker's side of tasks.
+
+1. What is declared is offered in the log, all together, and offered anew when the agent's session
+   was. Nothing runs here that the log has not leased to this agent.
+2. The leases are read from the log's state, never from events: what is new there is begun, what is
+   there no more is cancelled. So nothing is missed while a daemon is away.
+3. A coroutine function runs in the agent's loop, a plain one in a thread of its own. A plain one
+   cannot be stopped: what it comes to after its lease has ended is dropped.
+4. While anything runs, the agent says so three times in the time of a lease.
+5. A result is given until the log has taken or refused it. A result that cannot travel is a
+   failure, and no further attempt is made; what raises is a failure that may be tried again.
+"""
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import threading
+import traceback
+import weakref
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.results import decoded
+from mabeam_p2p.api.results.tasks import TaskResult
+from mabeam_p2p.api.session import Session
+from mabeam_p2p.api.streams import Stream
+from mabeam_p2p.api.values import microseconds
+from mabeam_p2p.commands import AnyCommand, CompleteTask, FailTask, OfferTasks, RenewTasks
+from mabeam_p2p.errors import Closed, DaemonNotRunning, InvalidValue, MabeamError, Rejected
+from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, TaskId
+from mabeam_p2p.records import Task, TaskError
+from mabeam_p2p.requests import Answer, Committed, Failed, Refused, WorkQuery
+from mabeam_p2p.wire.cbor import encode_value
+
+_log = logging.getLogger(__name__)
+
+SLOTS = 4
+"""Tasks that an agent works on at a time, if it does not say otherwise."""
+
+SETTLE_SECONDS = 60.0
+"""How long one question for work waits; then it is asked again."""
+
+RETRY_SECONDS = 0.1
+RETRY_SECONDS_MAX = 2.0
+"""Pause before something is said again, doubling from the first to the second."""
+
+MESSAGE_LENGTH_MAX = 1_000
+TRACEBACK_LENGTH_MAX = 3_000
+"""Characters of an error that travel: the beginning of the one, the end of the other."""
+
+THREADS_MAX = 256
+"""Plain functions of one agent that run, or hang, at a time."""
+
+Function = Callable[..., object]
+Lease = tuple[TaskId, int]
+"""A task and its token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One function under its name. requires: what its tasks take unless their submitter says."""
+
+    function: Function
+    requires: dict[str, int] | None
+
+
+class Work:
+    """See the module. One for each agent, shared by its groups."""
+
+    def __init__(self, attachment: Attachment, session: Session, agent: Callable[[], str]) -> None:
+        self._attachment = attachment
+        self._session = session
+        self._agent = agent
+        self._declared: dict[str, Declared] = {}
+        self._slots = SLOTS
+        self._is_offered = True
+        """Whether the log knows what is offered."""
+        self._fault: MabeamError | None = None
+        """Why the last offer was refused."""
+        self._offered = asyncio.Event()
+        self._offering: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._running: dict[Lease, asyncio.Task[None]] = {}
+        self._given: dict[Lease, None] = {}
+        """Leases that ended here, while the log's state may still be shown with them."""
+        self.streams: weakref.WeakSet[Stream[TaskResult]] = weakref.WeakSet()
+        """The maps of the agent, which end with it."""
+        self._threads = threading.BoundedSemaphore(THREADS_MAX)
+        self._is_closed = False
+
+    # ---- offering ----------------------------------------------------------------------------
+
+    def find(self, name: str) -> Declared | None:
+        return self._declared.get(name)
+
+    def declare(self, name: str, function: Function, requires: dict[str, int] | None) -> None:
+        """Offer `function` under `name`; another one of that name is replaced."""
+        most = self._attachment.limits.offers_per_agent_max
+        if name not in self._declared and len(self._declared) >= most:
+            raise InvalidValue(f"an agent offers at most {most} tasks: declare the rest at others")
+        self._declared[name] = Declared(function, requires)
+        self._change()
+
+    def withdraw(self, name: str) -> None:
+        """Offer `name` no more. What runs goes on."""
+        if self._declared.pop(name, None) is not None:
+            self._change()
+
+    def set_slots(self, slots: int) -> None:
+        most = self._attachment.limits.task_slots_max
+        if not 0 <= slots <= most:
+            raise InvalidValue(f"slots {slots!r}: take 0 to {most}")
+        if slots != self._slots:
+            self._slots = slots
+            self._change()
+
+    async def offered(self) -> None:
+        """Return once the log has all that is offered. Raises why it was refused."""
+        while not self._is_offered:
+            self._offered.clear()
+            await self._offered.wait()
+        if self._fault is not None:
+            raise self._fault
+
+    def offer_anew(self) -> None:
+        """The session is another one, which has offered nothing yet."""
+        if self._declared:
+            self._change()
+
+    async def close(self) -> None:
+        """Stop. What runs is left to others."""
+        self._is_closed = True
+        for stream in tuple(self.streams):
+            stream.close()
+        tasks = [task for task in (self._offering, self._asking, self._renewing) if task]
+        tasks += self._running.values()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _change(self) -> None:
+        self._is_offered = False
+        if self._is_closed or (self._offering is not None and not self._offering.done()):
+            return
+        self._offering = asyncio.create_task(self._offer(), name="offer tasks")
+
+    async def _offer(self) -> None:
+        lease = microseconds(self._attachment.timing.task_lease_seconds)
+        pause = RETRY_SECONDS
+        while not self._is_offered:
+            # What is declared meanwhile makes it false again.
+            self._is_offered = True
+            names = tuple(sorted(self._declared))
+            command = OfferTasks(CLUSTER_SESSION, 0, names, self._slots, lease)
+            answer = await self._say(command)
+            match answer:
+                case Committed():
+                    self._fault = None
+                    pause = RETRY_SECONDS
+                case Refused():
+                    self._fault = self._attachment.error(answer, f"offering {len(names)} tasks")
+                    _log.warning("%s", self._fault)
+                case _:
+                    self._is_offered = False
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, RETRY_SECONDS_MAX)
+        self._offered.set()
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_for_work(), name="ask for work")
+
+    # ---- what is leased ----------------------------------------------------------------------
+
+    async def _ask_for_work(self) -> None:
+        loop = asyncio.get_running_loop()
+        seen_index = 0
+        while True:
+            query = WorkQuery(AgentId(self._agent()), seen_index)
+            try:
+                found = await self._attachment.settled(
+                    query, "asking for work", loop.time() + SETTLE_SECONDS
+                )
+            except Closed:
+                return
+            except MabeamError as error:
+                _log.info("%s", error)
+                await asyncio.sleep(RETRY_SECONDS_MAX)
+                continue
+            if found is not None:
+                seen_index = found.workers[0].changed_index
+                self._take_in(found.tasks)
+
+    def _take_in(self, leased: tuple[Task, ...]) -> None:
+        """Begin what is new, and let go of what is no longer ours."""
+        leases = {(task.id, task.token): task for task in leased}
+        for lease, running in self._running.items():
+            if lease not in leases:
+                running.cancel()
+        self._given = {lease: None for lease in self._given if lease in leases}
+        for lease, task in leases.items():
+            if lease not in self._running and lease not in self._given:
+                self._running[lease] = asyncio.create_task(
+                    self._work(task), name=f"task {task.id} {task.order.name}"
+                )
+        if self._running and (self._renewing is None or self._renewing.done()):
+            self._renewing = asyncio.create_task(self._renew(), name="renew tasks")
+
+    async def _renew(self) -> None:
+        pause = self._attachment.timing.task_lease_seconds / 3
+        await asyncio.sleep(pause)
+        while self._running:
+            await self._say(RenewTasks(CLUSTER_SESSION, 0))
+            await asyncio.sleep(pause)
+
+    # ---- one task ----------------------------------------------------------------------------
+
+    async def _work(self, task: Task) -> None:
+        lease = task.id, task.token
+        try:
+            report = await self._attempt(task)
+            await self._give(report)
+        finally:
+            del self._running[lease]
+            self._given[lease] = None
+
+    async def _attempt(self, task: Task) -> AnyCommand:
+        """Run it; what is to be said of it."""
+        declared = self._declared.get(task.order.name)
+        if declared is None:
+            error = TaskError("LookupError", f"{self._agent()} offers it no more", "")
+            return _failed(task, error)
+        try:
+            positional, keyword = decoded(task.order.argument)
+            if inspect.iscoroutinefunction(declared.function):
+                value = await declared.function(*positional, **keyword)
+            else:
+                value = await self._in_thread(task.id, declared.function, positional, keyword)
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+            return _failed(task, TaskError("CancelledError", "the function cancelled itself", ""))
+        except Exception as error:
+            return _failed(task, told(error))
+        try:
+            result = encode_value(value, self._attachment.limits.task_result_bytes_max)
+        except InvalidValue as error:
+            message = f"what it returned cannot travel: {error}"[:MESSAGE_LENGTH_MAX]
+            return _failed(task, TaskError("InvalidValue", message, ""), is_final=True)
+        return CompleteTask(CLUSTER_SESSION, 0, task.id, task.token, result)
+
+    async def _in_thread(
+        self, task: TaskId, function: Function, positional: list[object], keyword: dict[str, object]
+    ) -> object:
+        """Not in the loop's pool: a function that hangs would keep its place there for ever, and
+        the program from ending."""
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[object] = loop.create_future()
+        if not self._threads.acquire(blocking=False):
+            raise RuntimeError(f"{THREADS_MAX} functions are still running at this agent")
+
+        def settle(value: object, error: BaseException | None) -> None:
+            if outcome.done():
+                return
+            if error is None:
+                outcome.set_result(value)
+            else:
+                outcome.set_exception(_Raised(error))
+
+        def run() -> None:
+            value: object = None
+            fault: BaseException | None = None
+            try:
+                value = function(*positional, **keyword)
+            except BaseException as error:
+                fault = error
+            self._threads.release()
+            # The agent's loop may have ended before a slow function does.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(settle, value, fault)
+
+        threading.Thread(target=run, name=f"task {task}", daemon=True).start()
+        try:
+            value = await outcome
+        except _Raised as raised:
+            error = raised.error
+            # What ends a program ends an attempt here, and no more.
+            if isinstance(error, Exception):
+                raise error from None
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+        return await value if isinstance(value, Awaitable) else value
+
+    async def _give(self, report: AnyCommand) -> None:
+        """Until the log has taken or refused it."""
+        pause = RETRY_SECONDS
+        while True:
+            answer = await self._say(report)
+            if isinstance(answer, Committed):
+                return
+            if isinstance(answer, Refused):
+                # Another agent is at it, or it has ended: the result is not wanted.
+                _log.info("a result was refused: %s", answer.detail)
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_SECONDS_MAX)
+
+    async def _say(self, command: AnyCommand) -> Answer:
+        """The answer; Failed if there was none."""
+        try:
+            return await self._session.ask(command, self._attachment.timing.request_timeout_seconds)
+        except (DaemonNotRunning, Rejected) as error:
+            return Failed("no_quorum", str(error))
+        except Closed:
+            raise asyncio.CancelledError from None
+        except MabeamError as error:
+            return Failed("unknown", str(error))
+
+
+class _Raised(Exception):
+    """Carries what a function raised in its thread: a future takes not every exception."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+def told(error: BaseException) -> TaskError:
+    """As much of it as travels."""
+    message = _text(str(error))
+    lines = traceback.format_exception(error)
+    return TaskError(
+        type(error).__qualname__[:MESSAGE_LENGTH_MAX],
+        message[:MESSAGE_LENGTH_MAX],
+        _text("".join(lines))[-TRACEBACK_LENGTH_MAX:],
+    )
+
+
+def _text(text: str) -> str:
+    """Fit for UTF-8, in no more bytes than a character has at most."""
+    return text.encode(errors="replace").decode()
+
+
+def _failed(task: Task, error: TaskError, is_final: bool = False) -> FailTask:
+    return FailTask(CLUSTER_SESSION, 0, task.id, task.token, error, is_final)

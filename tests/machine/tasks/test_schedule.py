@@ -1,0 +1,239 @@
+"""Queues, priorities, capacities, and what one agent takes over from another."""
+
+from mabeam_p2p.config import Limits
+from mabeam_p2p.ids import SessionId
+from mabeam_p2p.machine.tasks.schedule import FIRST_LOOK, HUNG_FACTOR, OVERDUE_FLOOR
+from mabeam_p2p.records import Strategy
+from tests.machine.tasks.task_log import LEASE, TaskLog
+from tests.machine.written_log import SECOND, reason
+
+# ---- queues ----------------------------------------------------------------------------------
+
+
+def test_the_greater_priority_goes_first_and_equals_in_order_of_submission() -> None:
+    log = TaskLog()
+    one = log.worker(1)
+    log.submitted("running", "low", "first", "second")
+    log.submitted("high", priority=5)
+    log.submitted("last", priority=-5)
+    done = []
+    for _ in range(6):
+        (task,) = log.leased(1)
+        done.append(task)
+        log.complete(one, task)
+    assert done == ["running", "high", "low", "first", "second", "last"]
+
+
+def test_priorities_hold_between_an_agents_queue_and_what_waits_for_any() -> None:
+    log = TaskLog(Limits(task_backlog_max=1))
+    one = log.worker(1)
+    log.submitted("running", "queued", "waiting")
+    log.submitted("urgent", priority=1)
+    assert log.holders("queued", "waiting", "urgent") == ["a1", "", ""]
+    log.complete(one, "running")
+    assert log.leased(1) == ["urgent"]
+
+
+def test_an_agent_holds_no_more_than_its_slots_and_its_capacities() -> None:
+    log = TaskLog()
+    one = log.worker(1, slots=3, gpu=4)
+    log.submitted("a", "b", requires=[("gpu", 2)])
+    log.submitted("c", requires=[("gpu", 1)])
+    log.submitted("d", "e")
+    assert log.leased(1) == ["a", "b", "d"]
+    log.complete(one, "d")
+    assert log.leased(1) == ["a", "b", "e"]
+    log.complete(one, "a")
+    assert log.leased(1) == ["b", "e", "c"]
+
+
+def test_a_large_task_is_not_overtaken_by_small_ones_that_need_the_same() -> None:
+    log = TaskLog()
+    one = log.worker(1, slots=4, gpu=2)
+    log.submitted("small", requires=[("gpu", 1)])
+    log.submitted("large", requires=[("gpu", 2)])
+    log.submitted("late", requires=[("gpu", 1)])
+    log.submitted("other")
+    assert log.leased(1) == ["small", "other"]
+    log.complete(one, "small")
+    assert log.leased(1) == ["other", "large"]
+
+
+def test_a_large_task_that_waits_for_any_is_not_overtaken_either() -> None:
+    log = TaskLog(Limits(task_backlog_max=1))
+    one = log.worker(1, slots=4, gpu=2)
+    log.submitted("small", requires=[("gpu", 1)])
+    log.submitted("filler", requires=[("gpu", 2)])
+    log.submitted("large", requires=[("gpu", 2)])
+    log.submitted("late", requires=[("gpu", 1)])
+    log.complete(one, "small")
+    assert log.leased(1) == ["filler"]
+    log.complete(one, "filler")
+    assert log.leased(1) == ["large"]
+
+
+def test_an_agent_that_withdraws_finishes_what_it_works_on_and_leaves_the_rest() -> None:
+    log = TaskLog()
+    one = log.worker(1)
+    log.submitted("t", "u", "v")
+    log.offer(one, "work", slots=0)
+    assert log.shown("t") == ("leased", "a1")
+    assert log.holders("u", "v") == ["", ""]
+    assert reason(log.submit("w")) == "no_worker"
+    log.complete(one, "t")
+    assert log.leased(1) == []
+    log.offer(one, "work", slots=2)
+    assert log.leased(1) == ["u", "v"]
+
+
+def test_a_name_that_is_offered_no_more_leaves_the_queue() -> None:
+    log = TaskLog()
+    one = log.worker(1, names=("work", "play"))
+    log.submitted("t")
+    log.submitted("u", name="play")
+    log.worker(2, names=("play",))
+    log.submitted("v", "w")
+    assert log.shown("u")[1] in ("a1", "a2")
+    log.offer(one, "play")
+    assert log.shown("t") == ("leased", "a1")
+    assert log.holders("v", "w") == ["", ""]
+
+
+# ---- taking over -----------------------------------------------------------------------------
+
+
+def test_an_idle_agent_takes_queued_tasks_where_waiting_is_longest() -> None:
+    log = TaskLog()
+    log.worker(1)
+    log.worker(2, names=("work", "solo"))
+    log.submitted("solo", name="solo")
+    log.submitted("t", "a", "b", "c")
+    queues = log.worker_record(1).queued, log.worker_record(2).queued
+    log.worker(3)
+    assert (log.worker_record(1).queued, log.worker_record(2).queued) in (
+        (queues[0] - 1, queues[1]),
+        (queues[0], queues[1] - 1),
+    )
+    assert len(log.leased(3)) == 1
+
+
+def test_an_agent_takes_from_a_queue_only_what_it_can_do() -> None:
+    log = TaskLog()
+    log.worker(1, slots=1, gpu=1)
+    log.submitted("t")
+    log.submitted("gpu", requires=[("gpu", 1)])
+    log.submitted("any")
+    log.worker(2)
+    assert log.leased(2) == ["any"]
+    assert log.shown("gpu") == ("queued", "a1")
+
+
+def test_nothing_is_taken_where_taking_is_off() -> None:
+    log = TaskLog(Limits(task_steals_max=0))
+    log.worker(1)
+    log.submitted("t", "u")
+    log.worker(2)
+    assert log.leased(2) == []
+
+
+def test_what_belongs_to_one_agent_is_not_taken_from_it() -> None:
+    log = TaskLog()
+    log.worker(1)
+    log.submitted("t", "u", strategy=Strategy.RENDEZVOUS)
+    two = log.worker(2)
+    assert log.leased(2) == []
+    log.pass_time(LEASE - SECOND)
+    log.renew(two)
+    log.pass_time(2 * SECOND)
+    assert log.leased(2) != []
+
+
+def test_overdue_work_is_taken_from_a_slow_agent_and_its_old_token_is_refused() -> None:
+    log = TaskLog()
+    slow = log.worker(1)
+    fast = log.worker(2)
+    # Taught by turns on one name, so that their paces can be compared.
+    for number in range(12):
+        log.submitted(f"s{number}", f"f{number}", strategy=Strategy.ROUND_ROBIN)
+        log.clock += SECOND // 10
+        log.complete(fast, f"f{number}")
+        log.clock += SECOND
+        log.complete(slow, f"s{number}")
+    assert log.worker_record(1).pace > 2 * log.worker_record(2).pace
+    log.submitted("t", strategy=Strategy.ROUND_ROBIN)
+    assert log.shown("t") == ("leased", "a1")
+    old = log.task("t").token
+    look = log.task("t").look_clock
+    log.pass_time(look - log.clock - 1)
+    assert log.shown("t") == ("leased", "a1")
+    log.pass_time(1)
+    assert log.told()[0] == ("t", "stolen")
+    assert log.shown("t") == ("leased", "a2")
+    assert log.task("t").steals == 1
+    assert reason(log.complete(slow, "t", token=old)) == "stale_token"
+    assert reason(log.complete(fast, "t")) == ""
+
+
+def taught(log: TaskLog, one: SessionId, two: SessionId, seconds: int = 1) -> None:
+    """Both have shown that tasks take so long."""
+    for number in range(4):
+        log.submitted(f"x{number}", f"y{number}", strategy=Strategy.ROUND_ROBIN)
+        log.clock += seconds * SECOND
+        for task in (f"x{number}", f"y{number}"):
+            session = one if log.shown(task)[1] == "a1" else two
+            log.complete(session, task)
+
+
+def test_work_that_hangs_is_taken_from_an_agent_of_equal_pace_a_few_times_at_most() -> None:
+    log = TaskLog()
+    one, two = log.worker(1), log.worker(2)
+    taught(log, one, two)
+    log.submitted("t")
+    holders = [log.shown("t")[1]]
+    for _ in range(60):
+        log.clock += SECOND
+        log.renew(one)
+        log.renew(two)
+        if log.shown("t")[1] != holders[-1]:
+            holders.append(log.shown("t")[1])
+    assert len(holders) == 3
+    assert log.task("t").steals == 2
+
+
+def test_overdue_work_waits_for_an_agent_that_has_nothing_else_to_do() -> None:
+    log = TaskLog()
+    one, two = log.worker(1), log.worker(2)
+    taught(log, one, two)
+    log.submitted("t", "u", strategy=Strategy.ROUND_ROBIN)
+    stuck, busy = ("t", "u") if log.shown("t")[1] == "a1" else ("u", "t")
+    for _ in range(HUNG_FACTOR + 3):
+        log.clock += SECOND
+        log.renew(one)
+        log.renew(two)
+    # Both are overdue, and nobody is idle.
+    assert log.task(stuck).steals == log.task(busy).steals == 0
+    log.cancel(busy)
+    assert log.shown(stuck) == ("leased", "a2")
+
+
+def test_an_attempt_of_which_nothing_is_known_is_looked_at_until_something_is() -> None:
+    log = TaskLog()
+    one, two = log.worker(1), log.worker(2)
+    log.submitted("t", "u", strategy=Strategy.ROUND_ROBIN)
+    first = log.task("t").leased_clock
+    assert log.task("t").look_clock == first + FIRST_LOOK
+    log.clock += FIRST_LOOK
+    log.renew(one)
+    log.renew(two)
+    assert not log.task("t").is_overdue
+    assert log.task("t").look_clock > log.clock
+    log.complete(two, "u")
+    assert log.shown("t") == ("leased", "a1")
+    mean = log.task("u").finished_clock - log.task("u").leased_clock
+    while log.clock < first + HUNG_FACTOR * mean + OVERDUE_FLOOR - 2 * SECOND:
+        log.clock += SECOND
+        log.renew(one)
+        assert log.shown("t") == ("leased", "a1")
+    log.clock += 3 * SECOND
+    log.renew(one)
+    assert log.shown("t") == ("leased", "a2")
