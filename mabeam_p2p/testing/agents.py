@@ -64,18 +64,20 @@ class Workload:
             for host in simulator.hosts
             for number in range(self.weather.agents.per_peer)
         ]
+        self.others: list[SimulatedAgent] = []
+        """Agents of other kinds, which do as they like."""
 
     def item(self) -> bytes:
         self._items += 1
         return b"\x1a" + self._items.to_bytes(4, "big")
 
     def host_started(self, host: Host) -> None:
-        for agent in self.agents:
+        for agent in (*self.agents, *self.others):
             if agent.host is host:
                 agent.begin()
 
     def is_idle(self) -> bool:
-        return not any(agent.pending for agent in self.agents)
+        return not any(agent.pending for agent in (*self.agents, *self.others))
 
     def read_all(self, host: Host) -> None:
         """Read every key once more, through `host`, until each was read."""

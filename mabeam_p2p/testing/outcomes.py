@@ -30,6 +30,7 @@ from mabeam_p2p.records import (
 )
 from mabeam_p2p.requests import Answer, Committed, Failed, Outcome, Refused
 from mabeam_p2p.testing.checkers import Violation
+from mabeam_p2p.testing.tasks import TaskJudge
 
 DONE_NOT = ("no_quorum", "overloaded", "closed")
 """Reasons of Failed that say: certainly not done."""
@@ -51,6 +52,7 @@ class Outcomes:
         """The last item of each journal, as it was told."""
         self.denied: dict[CommandKey, str] = {}
         """Commands whose asker was told that they certainly did not happen."""
+        self.tasks = TaskJudge()
         self._codec = codec
         self._digests: dict[int, int] = {}
         self._arrivals: dict[tuple[str, AgentId], int] = {}
@@ -74,8 +76,11 @@ class Outcomes:
         for command, outcome in zip(commands, outcomes, strict=True):
             self._took_effect(command, outcome)
             self._renews(command, outcome)
+            self.tasks.took_effect(command, outcome, self._clock)
         for event in events:
             self._happened(event)
+            self.tasks.happened(event)
+        self.tasks.passed(self._clock)
 
     def digest_equals(self, peer: PeerId, machine: Machine) -> None:
         """I8: compare `machine` with ours, or with another peer's at the same index."""

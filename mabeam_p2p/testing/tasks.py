@@ -57,6 +57,8 @@ class TaskJudge:
         self._offers: dict[AgentId, list[_Offer]] = {}
         """Those that held within the batch, the last one now."""
         self._heard: dict[AgentId, int] = {}
+        self._applied: dict[tuple[int, int], None] = {}
+        """A command that comes again has no effect."""
 
     def took_effect(self, command: AnyCommand, outcome: Outcome, clock: int) -> None:
         """clock: of the batch."""
@@ -65,8 +67,10 @@ class TaskJudge:
                 self._sessions[command.session] = self._opened(command)
             return
         agent = self._sessions.get(command.session)
-        if agent is None:
+        place = command.session, command.sequence
+        if agent is None or place in self._applied:
             return
+        self._applied[place] = None
         if isinstance(command, OfferTasks | RenewTasks | CompleteTask | FailTask):
             self._heard[agent] = clock
         if not isinstance(outcome, Committed):

@@ -18,6 +18,7 @@ from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.linearizability import anomalies
 from mabeam_p2p.testing.outcomes import Outcomes
 from mabeam_p2p.testing.simulator import Simulator
+from mabeam_p2p.testing.task_agents import TaskAgent
 from mabeam_p2p.testing.weather import SECOND, Weather, calm, draw, draw_fault
 from mabeam_p2p.wire.codec import CborCodec
 
@@ -62,6 +63,9 @@ class Trial:
         self.outcomes = Outcomes(codec, drawn.limits)
         self.simulator = Simulator(seed, drawn, codec, (self.outcomes,), trace)
         self.workload = Workload(self.simulator, self.outcomes)
+        if drawn.agents.tasks:
+            workers = [TaskAgent(self.workload, host) for host in self.simulator.hosts]
+            self.workload.others.extend(workers)
         self._faults = self.simulator.stream("fault")
 
     def run(self, seconds: float) -> None:

@@ -66,6 +66,8 @@ class Agents(Struct, frozen=True):
     """They outlive their peer's process, as those of a daemon do, and go on with their sessions."""
     lease: int = 0
     """Of their sessions; 0: none. They say nothing to keep it."""
+    tasks: bool = False
+    """On each peer is one more, which offers, submits and does tasks."""
 
 
 class Faults(Struct, frozen=True):
@@ -235,6 +237,15 @@ def draw(random: Random) -> Weather:
             weather.agents,
             attached=random.random() < 0.5,
             lease=random.choice((0, unit * 2, unit * 20)),
+            tasks=random.random() < 0.5,
+        ),
+        limits=replace(
+            weather.limits,
+            open_tasks_max=random.choice((3, 16_384)),
+            finished_tasks_max=random.choice((2, 4_096)),
+            task_backlog_max=random.choice((0, 2, 16)),
+            task_steals_max=random.choice((0, 2)),
+            task_losses_max=random.choice((1, 32)),
         ),
     )
 

@@ -5,9 +5,14 @@ that was written for it; the simulator must find the others, and finds most of t
 for each family.
 """
 
-from tools.planted import journals, parameters, spine
+from tools.planted import journals, parameters, spine, tasks
 from tools.planted.base import Edit, Mutant
 
-MUTANTS: tuple[Mutant, ...] = (*spine.MUTANTS, *parameters.MUTANTS, *journals.MUTANTS)
+MUTANTS: tuple[Mutant, ...] = (
+    *spine.MUTANTS,
+    *parameters.MUTANTS,
+    *journals.MUTANTS,
+    *tasks.MUTANTS,
+)
 
 __all__ = ["MUTANTS", "Edit", "Mutant"]

@@ -98,6 +98,10 @@ class Schedule:
                 worker.dequeue(task)
                 self.place(entry, self._changed(replace(task, agent=AgentId(""))))
         self.hear(entry, worker)
+        if worker.look_clock:
+            # The lease may be another one.
+            self._deadlines.remove(DeadlineKind.TASK, _deadline_of(worker))
+            self._watch_worker(worker)
         worker.changed_index = entry.index
         self._hungry[worker.agent] = None
         self._events.append(WorkerChanged(worker.record()))

@@ -259,6 +259,17 @@ def test_an_agent_that_renews_keeps_what_it_holds() -> None:
     assert log.shown("t") == ("queued", "")
 
 
+def test_a_shorter_lease_counts_from_its_offer() -> None:
+    log = TaskLog()
+    one = log.worker(1)
+    log.submitted("t")
+    log.offer(one, "work", lease=SECOND)
+    log.pass_time(SECOND - 1)
+    assert log.shown("t") == ("leased", "a1")
+    log.pass_time(1)
+    assert log.shown("t") == ("queued", "")
+
+
 def test_an_agent_that_rests_is_not_silent() -> None:
     log = TaskLog()
     one = log.worker(1)
