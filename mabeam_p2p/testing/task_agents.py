@@ -27,6 +27,9 @@ NAMES = ("sum", "train", "sort")
 OPEN_MAX = 8
 """Tasks of one agent that are under way."""
 
+PENDING_MAX = 10
+"""Requests of one agent that are under way: then it waits for some to end."""
+
 LEASES = (SECOND // 2, 3 * SECOND)
 
 
@@ -73,7 +76,7 @@ class TaskAgent(SimulatedAgent):
 
     def _step(self) -> None:
         self._later_step()
-        if not self._is_open:
+        if not self._is_open or self.pending >= PENDING_MAX:
             return
         if self._offered_in != self._session:
             self._offer()

@@ -42,7 +42,8 @@ MUTANTS = (
                 "        worker.slots = 0\n"
                 "        self._events.append(WorkerChanged(worker.record()))\n"
                 "        self._lose_all(entry, worker)",
-                "        worker.slots = 0\n        self._events.append(WorkerChanged(worker.record()))",
+                "        worker.slots = 0\n"
+                "        self._events.append(WorkerChanged(worker.record()))",
             ),
         ),
         TESTS,
@@ -122,7 +123,9 @@ MUTANTS = (
         (
             Edit(
                 SCHEDULE,
-                "        worker.is_silent = True\n        self._events.append(WorkerChanged(worker.record()))\n        self._lose_all(entry, worker)",
+                "        worker.is_silent = True\n"
+                "        self._events.append(WorkerChanged(worker.record()))\n"
+                "        self._lose_all(entry, worker)",
                 "        worker.is_silent = True",
             ),
         ),
