@@ -13,8 +13,7 @@ Everything else stands in an agent's session and takes effect once (sessions.py)
 """
 
 import hashlib
-from functools import partial
-from typing import Protocol, assert_never
+from typing import assert_never
 
 import msgspec
 from msgspec import Struct
@@ -54,79 +53,17 @@ from mabeam_p2p.ids import (
     CLUSTER_SESSION,
     INTEGER_MAX,
     KEY_BYTES_MAX,
-    AgentId,
     ClusterId,
     PeerId,
-    ProposalId,
     is_name,
     is_peer_id,
 )
-from mabeam_p2p.machine.barriers import Barriers, BarriersState
-from mabeam_p2p.machine.budgets import Budgets, BudgetsState
-from mabeam_p2p.machine.core import DeadlineKind, Deadlines, Entry
-from mabeam_p2p.machine.journals import Journals
-from mabeam_p2p.machine.ledger import Ledger, LedgerState
-from mabeam_p2p.machine.parameters import Parameters, ParametersState
-from mabeam_p2p.machine.proposals import Proposals, ProposalsState
-from mabeam_p2p.machine.recipes import Recipes, RecipesState
-from mabeam_p2p.machine.reputations import Reputations, ReputationsState
-from mabeam_p2p.machine.seats import Seats, SeatsState
-from mabeam_p2p.machine.sessions import Session, Sessions, SessionsState
-from mabeam_p2p.machine.tasks import Tasks, TasksState
-from mabeam_p2p.records import Agent, Batch, Journal
-from mabeam_p2p.requests import (
-    AccountQuery,
-    AgentQuery,
-    BudgetQuery,
-    CounterQuery,
-    ElectionQuery,
-    Found,
-    GenerationQuery,
-    HoldQuery,
-    JournalQuery,
-    LockQuery,
-    MovementQuery,
-    Outcome,
-    ParameterQuery,
-    ProposalQuery,
-    QueueQuery,
-    Refused,
-    ReputationQuery,
-    SeatQuery,
-    TaskQuery,
-    TasksQuery,
-    WorkersQuery,
-    WorkQuery,
-)
-
-MachineQuery = (
-    ParameterQuery
-    | ProposalQuery
-    | GenerationQuery
-    | JournalQuery
-    | AgentQuery
-    | AccountQuery
-    | HoldQuery
-    | MovementQuery
-    | BudgetQuery
-    | ReputationQuery
-    | SeatQuery
-    | ElectionQuery
-    | LockQuery
-    | CounterQuery
-    | QueueQuery
-    | TaskQuery
-    | TasksQuery
-    | WorkQuery
-    | WorkersQuery
-)
-"""Every question but the one about the log itself."""
-
-
-class Departures(Protocol):
-    def depart(self, entry: Entry, agent: AgentId) -> None:
-        """The session of `agent` has ended here: release what it held."""
-        ...
+from mabeam_p2p.machine.core import Deadlines, Entry
+from mabeam_p2p.machine.parts import Parts, PartsState
+from mabeam_p2p.machine.questions import MachineQuery, answer
+from mabeam_p2p.machine.sessions import Session
+from mabeam_p2p.records import Agent, Batch
+from mabeam_p2p.requests import Found, Outcome, Refused
 
 
 class MachineState(Struct, frozen=True, array_like=True):
@@ -138,17 +75,7 @@ class MachineState(Struct, frozen=True, array_like=True):
     cluster_id: ClusterId
     voters: tuple[PeerId, ...]
     ignored_count: int
-    sessions: SessionsState
-    parameters: ParametersState
-    proposals: ProposalsState
-    barriers: BarriersState
-    journals: tuple[Journal, ...]
-    ledger: LedgerState
-    budgets: BudgetsState
-    reputations: ReputationsState
-    seats: SeatsState
-    recipes: RecipesState
-    tasks: TasksState
+    parts: PartsState
 
 
 class Machine:
@@ -157,28 +84,7 @@ class Machine:
     def __init__(self, limits: Limits) -> None:
         self._events: list[MachineEvent] = []
         self._deadlines = Deadlines()
-        self._sessions = Sessions(limits, self._deadlines, self._events)
-        self._parameters = Parameters(limits, self._deadlines, self._events)
-        self._proposals = Proposals(
-            limits, self._deadlines, self._events, self._parameters, self._sessions.is_here
-        )
-        self._barriers = Barriers(limits, self._deadlines, self._events)
-        self._journals = Journals(limits, self._events)
-        self._reputations = Reputations(limits, self._events)
-        self._ledger = Ledger(limits, self._deadlines, self._events, self._reputations)
-        self._budgets = Budgets(limits, self._deadlines, self._events)
-        self._recipes = Recipes(limits, self._deadlines, self._events)
-        self._tasks = Tasks(limits, self._deadlines, self._events, self._reputations)
-        self._left: tuple[Departures, ...] = (
-            self._barriers,
-            self._proposals,
-            self._parameters,
-            self._budgets,
-            self._recipes,
-            self._tasks,
-        )
-        """Who is told of the end of a session, in this order."""
-        self._seats = Seats(limits, self._deadlines, self._events, self._sessions.in_group)
+        self._parts = Parts(limits, self._deadlines, self._events)
         self.applied_index = 0
         self.applied_term = 0
         self.clock = 0
@@ -224,37 +130,15 @@ class Machine:
     def _close_due(self, entry: Entry) -> None:
         while (first := self._deadlines.first()) is not None and first[0] <= entry.clock:
             _, kind, name = first
-            match kind:
-                case DeadlineKind.PROPOSAL:
-                    self._proposals.expire(entry, ProposalId(name))
-                case DeadlineKind.BARRIER:
-                    self._barriers.expire(entry, name)
-                case DeadlineKind.GUARD:
-                    self._parameters.expire(entry, name)
-                case DeadlineKind.SEAT:
-                    self._seats.expire(entry, name)
-                case DeadlineKind.SESSION:
-                    session = self._sessions.lapsed(name)
-                    if session is not None:
-                        self._end_session(entry, session, "lease expired")
-                case DeadlineKind.LEDGER:
-                    self._ledger.expire(entry, name)
-                case DeadlineKind.BUDGET:
-                    self._budgets.expire(entry, name)
-                case DeadlineKind.LOCK:
-                    self._recipes.expire(entry, int(name))
-                case DeadlineKind.TASK:
-                    self._tasks.expire(entry, name)
-                case _:
-                    assert_never(kind)
+            self._parts.expire(entry, kind, name)
             assert self._deadlines.first() != first
 
     def _outcome(self, entry: Entry, command: AnyCommand) -> Outcome:
         match command:
             case SessionCommand():
-                session = self._sessions.get(command.session)
+                session = self._parts.sessions.get(command.session)
                 if session is None:
-                    return self._sessions.answer_missing(command)
+                    return self._parts.sessions.answer_missing(command)
                 session.heard_clock = entry.clock
                 recorded = session.recorded(command.sequence)
                 if recorded is not None:
@@ -275,27 +159,29 @@ class Machine:
         agent = session.agent.id
         match command:
             case AppendJournal():
-                return self._journals.append(entry, command)
+                return self._parts.journals.append(entry, command)
             case Arrive():
-                return self._barriers.arrive(entry, agent, command)
+                return self._parts.barriers.arrive(entry, agent, command)
             case ParameterCommand():
-                return self._parameters.apply(entry, agent, command)
+                return self._parts.parameters.apply(entry, agent, command)
             case RecipeCommand():
                 if isinstance(command, EndClaim):
                     session.forgo(command.claim)
-                return self._recipes.apply(entry, agent, command)
+                return self._parts.recipes.apply(entry, agent, command)
             case ProposalCommand():
-                return self._proposals.apply(entry, agent, command, self._sessions.in_group)
+                return self._parts.proposals.apply(
+                    entry, agent, command, self._parts.sessions.in_group
+                )
             case LedgerCommand():
-                return self._ledger.apply(entry, session.agent, command)
+                return self._parts.ledger.apply(entry, session.agent, command)
             case BudgetCommand():
-                return self._budgets.apply(entry, agent, command)
+                return self._parts.budgets.apply(entry, agent, command)
             case Rate():
-                return self._reputations.apply(entry, agent, command)
+                return self._parts.reputations.apply(entry, agent, command)
             case SeatCommand():
-                return self._seats.apply(entry, session.agent, command)
+                return self._parts.seats.apply(entry, session.agent, command)
             case TaskCommand():
-                return self._tasks.apply(entry, session.agent, command)
+                return self._parts.tasks.apply(entry, session.agent, command)
             case _:
                 return self._apply_to_session(entry, session, command)
 
@@ -310,48 +196,41 @@ class Machine:
             case LeaveGroup():
                 return self._leave_group(entry, session, command)
             case Describe():
-                return self._sessions.describe(entry, session, command)
+                return self._parts.sessions.describe(entry, session, command)
             case CloseSession():
                 if not _is_reason(command.reason):
                     return Refused("too_large", f"a reason has at most {KEY_BYTES_MAX} bytes")
-                self._end_session(entry, session, command.reason)
+                self._parts.end_session(entry, session, command.reason)
                 return entry.committed()
             case _:
                 assert_never(command)
 
     def _join_group(self, entry: Entry, session: Session, command: JoinGroup) -> Outcome:
         before = session.agent
-        outcome = self._sessions.join_group(entry, session, command)
+        outcome = self._parts.sessions.join_group(entry, session, command)
         if session.agent is not before:
-            self._seats.arrived(entry, session.agent)
+            self._parts.seats.arrived(entry, session.agent)
         return outcome
 
     def _leave_group(self, entry: Entry, session: Session, command: LeaveGroup) -> Outcome:
         before = session.agent
-        outcome = self._sessions.leave_group(entry, session, command)
+        outcome = self._parts.sessions.leave_group(entry, session, command)
         if session.agent is not before:
-            self._seats.left(entry, before.id, command.group)
+            self._parts.seats.left(entry, before.id, command.group)
         return outcome
 
     def _open_session(self, entry: Entry, command: OpenSession) -> Outcome:
-        answer = self._sessions.answer_open(entry, command)
+        answer = self._parts.sessions.answer_open(entry, command)
         if answer is not None:
             return answer
-        older = self._sessions.of_agent(command.agent)
+        older = self._parts.sessions.of_agent(command.agent)
         if older is not None:
-            self._end_session(entry, older, "replaced")
-        outcome = self._sessions.open(entry, command)
-        session = self._sessions.get(command.session)
+            self._parts.end_session(entry, older, "replaced")
+        outcome = self._parts.sessions.open(entry, command)
+        session = self._parts.sessions.get(command.session)
         assert session is not None
-        self._seats.arrived(entry, session.agent)
+        self._parts.seats.arrived(entry, session.agent)
         return outcome
-
-    def _end_session(self, entry: Entry, session: Session, reason: str) -> None:
-        """Release what the session held, at this index. Votes and money stay."""
-        self._sessions.end(entry, session, reason)
-        for machine in self._left:
-            machine.depart(entry, session.agent.id)
-        self._seats.depart(entry, session.agent.id, reason)
 
     # ---- the cluster's own commands --------------------------------------------------------
 
@@ -389,72 +268,20 @@ class Machine:
             return Refused("invalid", "the peer or its epoch is malformed")
         if not _is_reason(command.reason):
             return Refused("too_large", f"a reason has at most {KEY_BYTES_MAX} bytes")
-        for session in self._sessions.of_peer(command.peer):
+        for session in self._parts.sessions.of_peer(command.peer):
             if session.agent.epoch <= command.epoch:
-                self._end_session(entry, session, command.reason)
+                self._parts.end_session(entry, session, command.reason)
         return entry.committed()
 
     # ---- queries ---------------------------------------------------------------------------
 
     def find(self, query: MachineQuery) -> Found:
         """The answer as of `applied_index`. How fresh that is, only the asker can know."""
-        found = partial(Found, self.applied_index, 0.0, False)
-        match query:
-            case ParameterQuery(name):
-                table = self._parameters
-                return found(parameters=table.parameters(name), schemas=table.schemas(name))
-            case ProposalQuery(proposal):
-                return found(proposals=self._proposals.proposals(proposal))
-            case GenerationQuery(barrier, generation):
-                return found(generations=self._barriers.generations(barrier, generation))
-            case JournalQuery(name, first):
-                return found(journals=self._journals.journals(name, first))
-            case AgentQuery():
-                return found(agents=self._sessions.agents())
-            case AccountQuery(account, currency):
-                return found(
-                    accounts=self._ledger.accounts(account, currency),
-                    currencies=self._ledger.currencies(currency),
-                )
-            case HoldQuery(hold, account):
-                return found(holds=self._ledger.holds(hold, account))
-            case MovementQuery(first, limit):
-                return found(movements=self._ledger.movements(first, limit))
-            case BudgetQuery(budget):
-                return found(
-                    budgets=self._budgets.budgets(budget),
-                    reservations=self._budgets.reservations(budget),
-                )
-            case ReputationQuery(agent, skill):
-                return found(
-                    reputations=self._reputations.reputations(agent, skill, self.clock),
-                    deals=self._reputations.deals(agent),
-                )
-            case SeatQuery(name):
-                return found(seats=self._seats.seats(name))
-            case ElectionQuery(name):
-                return found(seats=self._seats.in_full(name))
-            case LockQuery(name, ticket):
-                return found(locks=self._recipes.locks.locks(name, ticket))
-            case CounterQuery(name):
-                return found(counters=self._recipes.counters.counters(name))
-            case QueueQuery(name, ticket):
-                return found(queues=self._recipes.queues.queues(name, ticket))
-            case TaskQuery(task):
-                return found(tasks=self._tasks.find(task))
-            case TasksQuery(statuses, limit):
-                return found(tasks=self._tasks.tasks(statuses, limit))
-            case WorkQuery(agent, seen_index):
-                work = self._tasks.work(agent, seen_index)
-                return found(tasks=work, workers=self._tasks.worker(agent))
-            case WorkersQuery():
-                return found(workers=self._tasks.workers())
-            case _:
-                assert_never(query)
+        return answer(self._parts, query, self.applied_index, self.clock)
 
     def agents_of(self, peer: PeerId) -> tuple[Agent, ...]:
         """The live agents that `peer` hosts, in order of their sessions' opening."""
-        return tuple(session.agent for session in self._sessions.of_peer(peer))
+        return tuple(session.agent for session in self._parts.sessions.of_peer(peer))
 
     # ---- snapshots -------------------------------------------------------------------------
 
@@ -475,17 +302,7 @@ class Machine:
         self.cluster_id = state.cluster_id
         self.voters = state.voters
         self.ignored_count = state.ignored_count
-        self._sessions.load(state.sessions)
-        self._parameters.load(state.parameters)
-        self._proposals.load(state.proposals)
-        self._barriers.load(state.barriers)
-        self._journals.load(state.journals)
-        self._ledger.load(state.ledger)
-        self._budgets.load(state.budgets)
-        self._reputations.load(state.reputations)
-        self._seats.load(state.seats)
-        self._recipes.load(state.recipes)
-        self._tasks.load(state.tasks)
+        self._parts.load(state.parts)
 
     def digest(self) -> int:
         """64 bits of a hash over the snapshot: equal on every peer, process and machine at equal
@@ -501,17 +318,7 @@ class Machine:
             cluster_id=self.cluster_id,
             voters=self.voters,
             ignored_count=self.ignored_count,
-            sessions=self._sessions.state(),
-            parameters=self._parameters.state(),
-            proposals=self._proposals.state(),
-            barriers=self._barriers.state(),
-            journals=self._journals.state(),
-            ledger=self._ledger.state(),
-            budgets=self._budgets.state(),
-            reputations=self._reputations.state(),
-            seats=self._seats.state(),
-            recipes=self._recipes.state(),
-            tasks=self._tasks.state(),
+            parts=self._parts.state(),
         )
 
 

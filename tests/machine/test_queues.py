@@ -270,7 +270,7 @@ def test_a_queue_does_what_two_lists_do(steps: list[tuple[str, int]]) -> None:
         assert (found or (0, 0, 0)) == (ready, len(takers) - ready, len(model.line))
         held = {
             claim.item.value: (str(claim.agent), claim.number)
-            for stored in log.machine._recipes.queues.state()
+            for stored in log.machine._parts.recipes.queues.state()
             for claim in stored.line.granted
             if claim.item is not None
         }

@@ -154,7 +154,7 @@ class TaskLog(WrittenLog):
 
     def leased(self, agent: int) -> list[str]:
         """What an agent works on."""
-        return [task.id for task in self.machine._tasks.work(AgentId(f"a{agent}@p"), 0)]
+        return [task.id for task in self.machine._parts.tasks.work(AgentId(f"a{agent}@p"), 0)]
 
     def worker_record(self, agent: int) -> TaskWorker:
         workers = self.machine.find(WorkersQuery()).workers
