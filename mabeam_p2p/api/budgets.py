@@ -102,6 +102,20 @@ class Budget:
         return self._attachment.timing.request_timeout_seconds if timeout is None else timeout
 
 
+async def budgets_of(
+    attachment: Attachment, group: str, level: Level, timeout: float | None
+) -> tuple[BudgetFacts, ...]:
+    """All budgets of a group."""
+    found = await attachment.find(
+        BudgetQuery(""),
+        "reading the budgets",
+        linearizable=level == "linearizable",
+        timeout=timeout,
+    )
+    prefix = scoped(group, "")
+    return tuple(BudgetFacts.of(one) for one in found.budgets if one.name.startswith(prefix))
+
+
 class Reservation:
     """Part of a budget that its agent is about to spend. Left with `async with`, what was said to
     be spent is; without a word all of it, or, if the block raised, nothing. What is not spent is

@@ -27,7 +27,6 @@ from mabeam_p2p.commands import (
 from mabeam_p2p.errors import InvalidName, InvalidValue
 from mabeam_p2p.ids import (
     CLUSTER_SESSION,
-    GROUP_ALL,
     KEY_BYTES_MAX,
     check_key,
     is_account,
@@ -72,7 +71,7 @@ class Ledger:
         """Whoever has money of this currency, or of any of the group's, by account, as far as this
         agent's peer has told. In the group of all: every account."""
         name = None if currency is None else self._currency(currency)
-        prefix = "" if self._group == GROUP_ALL else scoped(self._group, "")
+        prefix = scoped(self._group, "")
         return tuple(
             Balance.of(one)
             for (_, of), one in sorted(self._attachment.view.accounts.items())
@@ -109,7 +108,7 @@ class Ledger:
             linearizable=level == "linearizable",
             timeout=timeout,
         )
-        prefix = "" if self._group == GROUP_ALL else scoped(self._group, "")
+        prefix = scoped(self._group, "")
         return tuple(Currency.of(one) for one in found.currencies if one.name.startswith(prefix))
 
     async def holds(

@@ -46,6 +46,28 @@ class Reputations:
         known = found.reputations[:1]
         return Reputation.of(known[0]) if known else Reputation(agent, name, 1.0, 1.0, 0)
 
+    async def known(
+        self,
+        agent: str | None = None,
+        *,
+        skill: str | None = None,
+        level: Level = "linearizable",
+        timeout: float | None = None,
+    ) -> tuple[Reputation, ...]:
+        """What has been said of the group's skills, or of this one; of all agents, or of this one.
+        The best come first."""
+        if agent is not None and not is_agent_id(agent):
+            raise InvalidName(f"{agent!r} is no agent's id: take NAME@PEER")
+        found = await self._attachment.find(
+            ReputationQuery(agent or "", "" if skill is None else self._skill(skill)),
+            "reading reputations",
+            linearizable=level == "linearizable",
+            timeout=timeout,
+        )
+        prefix = scoped(self._group, "")
+        seen = [Reputation.of(one) for one in found.reputations if one.skill.startswith(prefix)]
+        return tuple(sorted(seen, key=lambda one: (-one.score, one.agent, one.skill)))
+
     async def report(
         self, deal: str, score: float, *, skill: str, timeout: float | None = None
     ) -> None:

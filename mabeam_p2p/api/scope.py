@@ -6,9 +6,10 @@ from typing import TypeVar
 from mabeam_p2p.api.appliers import Applier
 from mabeam_p2p.api.ballots import Ballots
 from mabeam_p2p.api.barriers import Barrier, OnDepartureWord
-from mabeam_p2p.api.budgets import Budget
+from mabeam_p2p.api.budgets import Budget, budgets_of
 from mabeam_p2p.api.counters import Counter
 from mabeam_p2p.api.evaluators import Evaluator
+from mabeam_p2p.api.holdings import BudgetFacts
 from mabeam_p2p.api.journals import Journal
 from mabeam_p2p.api.leadership import Leadership
 from mabeam_p2p.api.ledger import Ledger
@@ -20,6 +21,7 @@ from mabeam_p2p.api.results import (
     AgentFacts,
     ChoiceWord,
     Decision,
+    Level,
     Proposal,
     RecordedVote,
 )
@@ -317,3 +319,9 @@ class Scope(TaskScope):
     def queue(self, name: str) -> Queue:
         """Items in order, each handed to one agent at a time."""
         return Queue(self._grants, self._session, scoped(self._group, name))
+
+    async def budgets(
+        self, *, level: Level = "linearizable", timeout: float | None = None
+    ) -> tuple[BudgetFacts, ...]:
+        """Those of the group, in order of their making; in the group of all: every budget."""
+        return await budgets_of(self._attachment, self._group, level, timeout)

@@ -10,6 +10,7 @@ from mabeam_p2p.api import scope as scopes
 from mabeam_p2p.api.appliers import Applier
 from mabeam_p2p.api.barriers import OnDepartureWord
 from mabeam_p2p.api.evaluators import Evaluator
+from mabeam_p2p.api.holdings import BudgetFacts
 from mabeam_p2p.api.rankings import Ranker
 from mabeam_p2p.api.results import (
     AgentFacts,
@@ -230,6 +231,11 @@ class Scope(TaskScope):
 
     def queue(self, name: str) -> Queue:
         return Queue(self._scope.queue(name))
+
+    def budgets(
+        self, *, level: Level = "linearizable", timeout: float | None = None
+    ) -> tuple[BudgetFacts, ...]:
+        return LOOP.run(self._scope.budgets(level=level, timeout=timeout))
 
 
 class Group(Scope):

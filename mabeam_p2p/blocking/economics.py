@@ -291,6 +291,16 @@ class Reputations:
     ) -> Reputation:
         return LOOP.run(self._own.of(agent, skill, level=level, timeout=timeout))
 
+    def known(
+        self,
+        agent: str | None = None,
+        *,
+        skill: str | None = None,
+        level: Level = "linearizable",
+        timeout: float | None = None,
+    ) -> tuple[Reputation, ...]:
+        return LOOP.run(self._own.known(agent, skill=skill, level=level, timeout=timeout))
+
     def report(self, deal: str, score: float, *, skill: str, timeout: float | None = None) -> None:
         LOOP.run(self._own.report(deal, score, skill=skill, timeout=timeout))
 

@@ -7,6 +7,7 @@ import click
 import mabeam_p2p
 from mabeam_p2p.cli.ballots import explain, proposals, propose, vote
 from mabeam_p2p.cli.barriers import barrier
+from mabeam_p2p.cli.budgets import ledger
 from mabeam_p2p.cli.demo import demo
 from mabeam_p2p.cli.facts import down, info, leader, members, status
 from mabeam_p2p.cli.journal import log
@@ -52,6 +53,7 @@ for _verb in (
     set_,
     watch,
     barrier,
+    ledger,
     events,
     monitor,
     demo,

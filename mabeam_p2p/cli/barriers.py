@@ -1,18 +1,14 @@
 """`mabeam barrier`: any program of any language waits for others."""
 
-import asyncio
-import contextlib
 import secrets
 
 import click
 
 from mabeam_p2p.api.barriers import OnDepartureWord
 from mabeam_p2p.cli import output
+from mabeam_p2p.cli.running import run_command
 from mabeam_p2p.cli.target import Target, key, name, primitive
 from mabeam_p2p.errors import BarrierBroken
-
-COMMAND_NOT_FOUND = 127
-"""What shells exit with."""
 
 
 @click.command()
@@ -80,19 +76,4 @@ async def barrier(
             f"{release.seconds:.2f} s"
         )
     if command:
-        raise output.Exit(await _run(command))
-
-
-async def _run(command: tuple[str, ...]) -> int:
-    try:
-        process = await asyncio.create_subprocess_exec(*command)
-    except OSError as error:
-        output.fail(f"{command[0]}: {error.strerror}", COMMAND_NOT_FOUND)
-    try:
-        code = await process.wait()
-    except asyncio.CancelledError:
-        # The terminal has told the command as well; it ends in its own way.
-        with contextlib.suppress(asyncio.CancelledError):
-            await process.wait()
-        raise
-    return code if code >= 0 else 128 - code
+        raise output.Exit(await run_command(command))

@@ -2,8 +2,9 @@
 
 1. A client with a name commits commands of the session that it greeted with, and opens that
    session under that name. Where the agent lives is the daemon's word.
-2. A client without a name has no session. Its proposals, votes, items and elections are those of
-   the daemon's own agent: it marks them with session 0, and the daemon numbers them.
+2. A client without a name has no session. Its proposals, votes, items, elections, money, budgets
+   and ratings are those of the daemon's own agent: it marks them with session 0, and the daemon
+   numbers them.
 3. What the leader alone writes is refused to every client.
 4. The host closes a session with CLOSING_SEQUENCE, behind which nothing can come: what the client
    had still under way is stale then.
@@ -12,13 +13,18 @@
 import msgspec
 
 from mabeam_p2p.commands import (
+    AnyBudgetCommand,
+    AnyLedgerCommand,
     AppendJournal,
+    BudgetCommand,
     CastVote,
     CloseSession,
     ClusterCommand,
     Elect,
+    LedgerCommand,
     OpenProposal,
     OpenSession,
+    Rate,
     SessionCommand,
 )
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, AgentId, PeerId, SessionId
@@ -27,7 +33,9 @@ from mabeam_p2p.requests import Refused, Request, Submit
 CLOSING_SEQUENCE = INTEGER_MAX
 """The last number that a session can use."""
 
-OwnCommand = OpenProposal | CastVote | AppendJournal | Elect
+OwnCommand = (
+    OpenProposal | CastVote | AppendJournal | Elect | AnyLedgerCommand | AnyBudgetCommand | Rate
+)
 """What a client without a name may say with the voice of the daemon's own agent."""
 
 
@@ -48,7 +56,15 @@ class Admission:
         match request:
             case Submit(command=OpenSession() as command):
                 return self._opened(request, command)
-            case Submit(command=OpenProposal() | CastVote() | AppendJournal() | Elect() as command):
+            case Submit(
+                command=OpenProposal()
+                | CastVote()
+                | AppendJournal()
+                | Elect()
+                | LedgerCommand()
+                | BudgetCommand()
+                | Rate() as command
+            ):
                 if self.agent is None and command.session == CLUSTER_SESSION:
                     return command
                 return self._mine(request)

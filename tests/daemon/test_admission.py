@@ -8,8 +8,11 @@ from mabeam_p2p.commands import (
     CloseSession,
     Configure,
     DepartPeer,
+    Mint,
     Noop,
     OpenSession,
+    Rate,
+    SetBudget,
     Tick,
 )
 from mabeam_p2p.daemon.admission import CLOSING_SEQUENCE, Admission
@@ -119,3 +122,19 @@ def test_host_closes_an_open_session_behind_everything_that_was_under_way() -> N
     admission = named()
     admission.admit(Submit(opening()))
     assert admission.closing() == Submit(CloseSession(MINE, CLOSING_SEQUENCE, "disconnected"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Mint(NOBODY, 0, "m", "ant@hill", "gpu", 1),
+        SetBudget(NOBODY, 0, "sweep", 1),
+        Rate(NOBODY, 0, "hold/h", "speed", 1),
+    ],
+    ids=lambda command: type(command).__name__,
+)
+def test_client_without_a_name_moves_the_money_of_the_daemons_own_agent(
+    command: AnyCommand,
+) -> None:
+    assert nameless().admit(Submit(command)) == command
+    assert reason(named(), command) == "unknown_session"
