@@ -5,6 +5,7 @@ import pytest
 
 from mabeam_p2p.api.settings import load
 from mabeam_p2p.cli import main
+from mabeam_p2p.cli.budgets import ledger
 from tests.cli.daemons import CLUSTER, House, house, mabeam, told
 
 AT_A_DAEMON = (
@@ -25,7 +26,7 @@ AT_A_DAEMON = (
     "monitor",
     "events",
 )
-VERBS = (*AT_A_DAEMON, "up", "config", "completion", "version", "demo")
+VERBS = (*AT_A_DAEMON, "up", "config", "completion", "version", "demo", "ledger")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,6 +53,18 @@ def test_every_verb_says_what_it_does_and_what_each_flag_is_for(verb: str) -> No
 @pytest.mark.parametrize("verb", AT_A_DAEMON)
 def test_every_verb_of_a_daemon_takes_the_common_flags(verb: str) -> None:
     flags = {flag for parameter in main.commands[verb].params for flag in parameter.opts}
+    assert {"--json", "--cluster", "--addr", "--timeout"} <= flags
+
+
+@pytest.mark.parametrize("verb", ledger.commands)
+def test_every_verb_of_the_ledger_says_what_it_does_and_takes_the_common_flags(verb: str) -> None:
+    result = mabeam("ledger", verb, "--help")
+    assert result.exit_code == 0
+    command = ledger.commands[verb]
+    assert command.help
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    assert [one.name for one in options if not one.help] == []
+    flags = {flag for option in options for flag in option.opts}
     assert {"--json", "--cluster", "--addr", "--timeout"} <= flags
 
 
