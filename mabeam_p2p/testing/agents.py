@@ -38,6 +38,7 @@ from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.linearizability import Append, Operation, Read, Result
 from mabeam_p2p.testing.outcomes import DONE_NOT, Outcomes
+from mabeam_p2p.testing.purses import Purses
 from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.weather import SECOND, Weather
 
@@ -66,6 +67,8 @@ class Workload:
         ]
         self.others: list[SimulatedAgent] = []
         """Agents of other kinds, which do as they like."""
+        names = tuple(agent.name for agent in self.agents)
+        self.purses = Purses(self.random, outcomes.machine, names)
 
     def item(self) -> bytes:
         self._items += 1
@@ -96,7 +99,7 @@ class SimulatedAgent:
         self._workload = workload
         self._simulator = workload.simulator
         self._random = workload.random
-        self._name = AgentId(f"agent-{number}@peer-{host.letter.lower()}")
+        self.name = AgentId(f"agent-{number}@peer-{host.letter.lower()}")
         self._session = SessionId(0)
         self._sequence = 0
         self._is_open = False
@@ -139,7 +142,7 @@ class SimulatedAgent:
         return OpenSession(
             self._session,
             number,
-            agent=self._name,
+            agent=self.name,
             peer=self.host.peer,
             epoch=self.host.disk.epoch,
             groups=(),
@@ -181,8 +184,10 @@ class SimulatedAgent:
             self.read(self._key(), linearizable=True, done=self._think)
             return
         draw = self._random.random()
-        if draw < 0.6:
+        if draw < 0.5:
             self.append()
+        elif draw < 0.6:
+            self._spend()
         elif draw < 0.67:
             self.read(self._key(), linearizable=False, done=self._think)
         elif draw < 0.77:
@@ -200,7 +205,7 @@ class SimulatedAgent:
     def append(self) -> None:
         """Append a new item to one list."""
         key, item = self._key(), self._workload.item()
-        operation = Append(self._name, key, item, self._simulator.now)
+        operation = Append(self.name, key, item, self._simulator.now)
         self._workload.history.append(operation)
         command = AppendJournal(self._session, self._number(), journal=key, item=item)
 
@@ -225,11 +230,11 @@ class SimulatedAgent:
             if isinstance(answer, Found):
                 if linearizable and answer.index < committed:
                     raise Violation(
-                        "stale read", f"{self._name} sees {answer.index}, {committed} was committed"
+                        "stale read", f"{self.name} sees {answer.index}, {committed} was committed"
                     )
                 items = answer.journals[0].items if answer.journals else ()
                 self._workload.history.append(
-                    Read(self._name, key, items, invoked, self._simulator.now, linearizable)
+                    Read(self.name, key, items, invoked, self._simulator.now, linearizable)
                 )
             elif not isinstance(answer, Failed):
                 raise Violation("answers", f"a read is answered {answer}")
@@ -278,7 +283,7 @@ class SimulatedAgent:
                 for generation in answer.generations:
                     place = generation.barrier, generation.generation
                     if self._workload.outcomes.generations.get(place) != generation:
-                        raise Violation("I12", f"{self._name} is told {generation}")
+                        raise Violation("I12", f"{self.name} is told {generation}")
             self._think()
 
         self._submit(command, arrived)
@@ -310,10 +315,14 @@ class SimulatedAgent:
             if isinstance(answer, Found):
                 for told in answer.proposals:
                     if self._workload.outcomes.decided.get(told.id) != told:
-                        raise Violation("I13", f"{self._name} is told {told}")
+                        raise Violation("I13", f"{self.name} is told {told}")
             self._think()
 
         self._submit(command, opened)
+
+    def _spend(self) -> None:
+        command = self._workload.purses.draw(self.name, self._session, self._number())
+        self._submit(command, lambda answer: self._think())
 
     def _vote(self) -> None:
         if not self._workload.proposals:

@@ -215,7 +215,8 @@ def judge_budgets(budgets: tuple[Budget, ...], reservations: tuple[Reservation, 
     for budget in budgets:
         if reserved[budget.name] != budget.reserved:
             raise Violation("budgets", f"{reserved[budget.name]} are reserved in {budget}")
-        if budget.spent < 0 or budget.spent + budget.reserved > budget.limit:
+        used = budget.spent + budget.reserved
+        if min(budget.spent, budget.reserved) < 0 or used > budget.limit:
             raise Violation("budgets", f"over its limit: {budget}")
 
 

@@ -29,6 +29,7 @@ from mabeam_p2p.records import (
     ProposalStatus,
 )
 from mabeam_p2p.requests import Answer, Committed, Failed, Outcome, Refused
+from mabeam_p2p.testing.audits import Audit
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.tasks import TaskJudge
 
@@ -53,6 +54,7 @@ class Outcomes:
         self.denied: dict[CommandKey, str] = {}
         """Commands whose asker was told that they certainly did not happen."""
         self.tasks = TaskJudge()
+        self.audit = Audit(limits.operations_max)
         self._codec = codec
         self._digests: dict[int, int] = {}
         self._arrivals: dict[tuple[str, AgentId], int] = {}
@@ -80,7 +82,9 @@ class Outcomes:
         for event in events:
             self._happened(event)
             self.tasks.happened(event)
+            self.audit.happened(event)
         self.tasks.passed(self._clock)
+        self.audit.compare(self.machine)
 
     def digest_equals(self, peer: PeerId, machine: Machine) -> None:
         """I8: compare `machine` with ours, or with another peer's at the same index."""

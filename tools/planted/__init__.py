@@ -5,7 +5,7 @@ that was written for it; the simulator must find the others, and finds most of t
 for each family.
 """
 
-from tools.planted import journals, parameters, spine, tasks
+from tools.planted import journals, ledger, parameters, spine, tasks
 from tools.planted.base import Edit, Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -13,6 +13,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *parameters.MUTANTS,
     *journals.MUTANTS,
     *tasks.MUTANTS,
+    *ledger.MUTANTS,
 )
 
 __all__ = ["MUTANTS", "Edit", "Mutant"]
