@@ -61,6 +61,7 @@ class Audit:
                 self._groups[agent.id] = agent.groups
             case AgentLeft(agent=agent):
                 self._groups.pop(agent.id, None)
+                self._is_touched = True
             case LedgerChanged(movement=movement, accounts=accounts):
                 self._moved(movement)
                 for account in accounts[-1:]:
@@ -99,7 +100,11 @@ class Audit:
         holds = machine.find(HoldQuery("", "")).holds
         if {_place(hold): hold.amount for hold in holds} != self.aside:
             raise Violation("ledger", f"holds are {holds}, by the movements {self.aside}")
-        judge_budgets(*_budgets_of(machine))
+        budgets = machine.find(BudgetQuery(""))
+        judge_budgets(budgets.budgets, budgets.reservations)
+        for reservation in budgets.reservations:
+            if reservation.agent not in self._groups:
+                raise Violation("budgets", f"its agent has gone: {reservation}")
 
     # ---- money -----------------------------------------------------------------------------
 
@@ -218,11 +223,6 @@ def judge_budgets(budgets: tuple[Budget, ...], reservations: tuple[Reservation, 
         used = budget.spent + budget.reserved
         if min(budget.spent, budget.reserved) < 0 or used > budget.limit:
             raise Violation("budgets", f"over its limit: {budget}")
-
-
-def _budgets_of(machine: Machine) -> tuple[tuple[Budget, ...], tuple[Reservation, ...]]:
-    found = machine.find(BudgetQuery(""))
-    return found.budgets, found.reservations
 
 
 def _place(hold: Hold) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from mabeam_p2p.config import Limits
 from mabeam_p2p.events import (
     AgentJoined,
+    AgentLeft,
     BudgetChanged,
     DealSettled,
     LedgerChanged,
@@ -203,6 +204,24 @@ def test_a_reservation_that_does_not_count_everywhere_is_seen() -> None:
             judge_budgets((wrong, task), (reservation,))
     with pytest.raises(Violation, match="reserved in"):
         judge_budgets((team, replace(task, reserved=3)), (reservation,))
+
+
+def test_a_reservation_whose_agent_has_gone_is_seen() -> None:
+    log = MoneyLog()
+    (one,) = log.attached(1)
+    joined = log.events
+    log.set_budget(one, 5)
+    log.reserve(one, 5)
+    log.audit.compare(log.machine)
+    late = Audit(10)
+    for event in (*joined, *log.events):
+        late.happened(event)
+    late.compare(log.machine)
+    (agent_joined,) = joined
+    assert isinstance(agent_joined, AgentJoined)
+    late.happened(AgentLeft(agent_joined.agent, "closed"))
+    with pytest.raises(Violation, match="has gone"):
+        late.compare(log.machine)
 
 
 # ---- reputations -----------------------------------------------------------------------------
