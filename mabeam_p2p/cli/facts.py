@@ -6,7 +6,8 @@ import click
 
 from mabeam_p2p.api.results import PeerStatus
 from mabeam_p2p.cli import output
-from mabeam_p2p.cli.target import Target, verb
+from mabeam_p2p.cli.seats import group_option, print_seat
+from mabeam_p2p.cli.target import Target, key, verb
 from mabeam_p2p.requests import Done, Leave
 
 LEAVE_SECONDS = 5.0
@@ -95,13 +96,19 @@ async def info(target: Target) -> None:
 
 
 @click.command()
+@click.argument("role", type=key, required=False, metavar="[ROLE]")
 @click.option("--watch", is_flag=True, help="Go on, and print every change.")
+@group_option
 @verb
-async def leader(target: Target, watch: bool) -> None:
-    """Print the peer that leads the log, and its term.
+async def leader(target: Target, role: str | None, watch: bool, group: str) -> None:
+    """Print who holds the seat ROLE, or who leads the log.
 
-    Exits 1 if nobody leads, as far as this host's peer knows.
+    With the seat's token, or the leader's term. Exits 1 if nobody does, as far as this host's peer
+    knows.
     """
+    if role is not None:
+        await _seat(target, role, group, watch)
+        return
     async with target.look() as agent:
         changes = agent.events("leader.*")
         seen = await agent.status()
@@ -113,6 +120,21 @@ async def leader(target: Target, watch: bool) -> None:
         async for change in changes:
             facts = change.facts
             _print_leader(target, facts["leader"], facts["name"], facts["term"])
+
+
+async def _seat(target: Target, role: str, group: str, watch: bool) -> None:
+    async with target.look() as agent:
+        scope = agent.group(group)
+        changes = agent.events("seat.filled", "seat.vacant")
+        seat = scope.seat(role)
+        print_seat(target, seat)
+        if not watch:
+            if seat.holder is None:
+                raise output.Exit(output.REFUSED)
+            return
+        async for change in changes:
+            if (change.facts["seat"], change.facts["group"]) == (role, group):
+                print_seat(target, scope.seat(role))
 
 
 def _print_leader(target: Target, peer: str | None, name: str, term: int) -> None:

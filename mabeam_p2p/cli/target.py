@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec
 
 import click
 
-from mabeam_p2p.api import settings
+from mabeam_p2p.api import leases, settings
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.attached import AttachedBackend
 from mabeam_p2p.api.attachment import Attachment
@@ -18,7 +18,7 @@ from mabeam_p2p.api.connecting import connect
 from mabeam_p2p.api.joining import START_SECONDS
 from mabeam_p2p.cli import output
 from mabeam_p2p.errors import DaemonNotRunning, InvalidName, MabeamTimeout
-from mabeam_p2p.ids import CLUSTER_SESSION, check_key, check_name
+from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, check_key, check_name
 
 P = ParamSpec("P")
 
@@ -35,15 +35,24 @@ class Target:
     as_json: bool
 
     @asynccontextmanager
-    async def attach(self, name: str | None = None) -> AsyncIterator[Agent]:
+    async def attach(
+        self,
+        name: str | None = None,
+        *,
+        eligible: bool = False,
+        group: str = GROUP_ALL,
+        lease: float | None = leases.LEASE_SECONDS,
+    ) -> AsyncIterator[Agent]:
         """An agent at that daemon that has no vote, once the peer is ready. Without a name it
-        speaks for the daemon's own agent."""
+        speaks for the daemon's own agent. eligible: it can be elected, in `group`."""
         joining = connect(
             name,
             cluster=self.cluster,
             addr=self.addr,
+            group=None if group == GROUP_ALL else group,
             participates_in_consensus=False,
-            eligible=False,
+            eligible=eligible,
+            lease=lease,
             timeout=START_SECONDS if self.timeout is None else self.timeout,
         )
         with output.patience(

@@ -165,6 +165,7 @@ async def test_a_short_time_without_a_quorum_is_sat_out() -> None:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.fault("L13")
 @in_loop
 async def test_an_agent_with_another_session_has_lost_what_the_first_one_held() -> None:
     peer = SeatPeer()

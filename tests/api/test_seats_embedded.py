@@ -109,6 +109,7 @@ async def test_a_holder_that_resigns_or_is_challenged_is_told_of_the_loss() -> N
         assert (await two.elect("search")).holder is not None
 
 
+@pytest.mark.fault("L11")
 @in_loop
 async def test_seats_of_a_group_are_held_by_its_agents_alone() -> None:
     async with cluster(1) as (peer,):

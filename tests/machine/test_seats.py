@@ -159,6 +159,7 @@ def test_the_order_of_ballots_does_not_matter(order: tuple[int, ...]) -> None:
     assert log.last().tally[:2] == ((name_of(1), 1200), (name_of(2), 1200))
 
 
+@pytest.mark.fault("L9")
 def test_an_election_that_runs_is_joined_not_opened_again() -> None:
     log = SeatsLog()
     one, two = log.attached(2)
@@ -193,6 +194,7 @@ def test_the_best_stand_where_there_are_too_many() -> None:
 # ---- who departs -----------------------------------------------------------------------------
 
 
+@pytest.mark.fault("L5")
 def test_a_candidate_that_departs_cannot_win() -> None:
     log = SeatsLog()
     one, two, three = log.attached(3)
