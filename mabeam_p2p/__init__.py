@@ -35,6 +35,7 @@ from mabeam_p2p.errors import (
     MabeamError,
     MabeamTimeout,
     NameTaken,
+    NobodyThere,
     NoCandidates,
     NoElectorate,
     NoQuorum,
@@ -150,6 +151,11 @@ if TYPE_CHECKING:
         ValueSchema,
         Vote,
     )
+    from mabeam_p2p.api.results.mail import (
+        Answers,
+        Message,
+        Receipts,
+    )
     from mabeam_p2p.api.results.seats import (
         Candidate,
         Election,
@@ -242,6 +248,11 @@ _LATER = {
         "ValueSchema",
         "Vote",
     ),
+    "api.results.mail": (
+        "Answers",
+        "Message",
+        "Receipts",
+    ),
     "api.results.seats": (
         "Candidate",
         "Election",
@@ -271,6 +282,7 @@ __all__ = [
     "AddressError",
     "Agent",
     "AgentFacts",
+    "Answers",
     "Applied",
     "AuthenticationError",
     "Balance",
@@ -327,12 +339,14 @@ __all__ = [
     "MabeamError",
     "MabeamTimeout",
     "Member",
+    "Message",
     "Movement",
     "NameTaken",
     "NoCandidates",
     "NoElectorate",
     "NoQuorum",
     "NoWorker",
+    "NobodyThere",
     "NotEligible",
     "NotHolder",
     "NotOwner",
@@ -354,6 +368,7 @@ __all__ = [
     "ReadWriteLock",
     "Reading",
     "Receipt",
+    "Receipts",
     "RecordedVote",
     "Rejected",
     "Release",

@@ -49,6 +49,8 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     """The deadline of a request that names none."""
     proposal_timeout_seconds: float = 30.0
     barrier_timeout_seconds: float = 30.0
+    mail_seconds: float = 5.0
+    """How long the sender of a letter waits for receipts, or answers, unless it says."""
     election_seconds: float = 15.0
     """How long an election for a seat may take."""
     lock_timeout_seconds: float = 30.0
@@ -170,6 +172,12 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     groups_per_agent_max: int = 64
     capabilities_per_agent_max: int = 64
     attributes_per_agent_max: int = 16
+    letters_pending_max: int = 4_096
+    """Letters of one peer's agents whose senders wait."""
+    mailbox_letters_max: int = 256
+    """Letters that one agent has not yet taken; more are turned away, and their senders told."""
+    mail_answers_bytes_max: int = 16 * 1024 * 1024
+    """All answers to one letter, together."""
     seats_max: int = 1_024
     seat_candidates_max: int = 64
     """Candidates of one election; of more agents the best by the default ranking are taken."""

@@ -9,7 +9,7 @@
     │   ├── BarrierMismatch  NoElectorate  ParameterReverted  JournalFull  JournalMismatch
     │   ├── InsufficientFunds  NotOwner  ConflictingOperation
     │   ├── BudgetExceeded  UnknownBudget  NotParty
-    │   ├── NoCandidates  UnknownSeat  NotHolder
+    │   ├── NoCandidates  UnknownSeat  NotHolder  NobodyThere
     │   ├── LockMismatch  StaleToken
     │   └── NoWorker  UnknownTask
     ├── NoQuorum                 no majority can be reached: certainly not done
@@ -162,6 +162,11 @@ class NoWorker(Rejected):
 
 class UnknownTask(Rejected):
     """No task of this id is remembered."""
+
+
+class NobodyThere(Rejected):
+    """Nobody whom the message is for can be reached: no such agent lives, or nobody else is in the
+    group."""
 
 
 class NoQuorum(MabeamError):

@@ -244,6 +244,21 @@ class WorkerChanged(Struct, frozen=True, gc=False, array_like=True, tag=47):
     worker: TaskWorker
 
 
+class MailArrived(Struct, frozen=True, gc=False, array_like=True, tag=38):
+    """A letter lies in the mailboxes of `targets`, who take it by TakeMail. Nobody else is told."""
+
+    letter: int
+    """This peer's own count."""
+    sender: AgentId
+    targets: tuple[AgentId, ...]
+    group: str
+    topic: str
+    value: bytes
+    wants_answer: bool
+    timeout: int
+    """Microseconds until it makes room for others."""
+
+
 class VariableChanged(Struct, frozen=True, gc=False, array_like=True, tag=40):
     """The variables of one batch, as they now are."""
 
@@ -315,5 +330,6 @@ Event = (
     | TaskChanged
     | TaskRevoked
     | WorkerChanged
+    | MailArrived
     | VariableChanged
 )

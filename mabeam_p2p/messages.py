@@ -5,8 +5,8 @@ Every message of the log begins with the log's id: 0 today, so that several logs
 
 from msgspec import Struct
 
-from mabeam_p2p.ids import ClusterId, PeerId
-from mabeam_p2p.records import Batch, Member, Standing, Variable
+from mabeam_p2p.ids import AgentId, ClusterId, PeerId
+from mabeam_p2p.records import Batch, MailAnswer, Member, Standing, Variable
 
 # ---- 1..9: acquaintance and membership --------------------------------------------------------
 
@@ -223,6 +223,40 @@ class VariableWant(Struct, frozen=True, gc=False, array_like=True, tag=44):
     names: tuple[str, ...]
 
 
+# ---- 50..59: mail ----------------------------------------------------------------------------
+
+
+class Letter(Struct, frozen=True, gc=False, array_like=True, tag=50):
+    """From one agent to others, all of whom live at the receiver. Sent once."""
+
+    number: int
+    """The sender's peer's own count of its letters: what is not greater than the last one heard is
+    a copy, or late."""
+    sender: AgentId
+    targets: tuple[AgentId, ...]
+    group: str
+    topic: str
+    value: bytes
+    wants_answer: bool
+    timeout: int
+    """Microseconds for which the sender waits."""
+
+
+class LetterReceipt(Struct, frozen=True, gc=False, array_like=True, tag=51):
+    """What became of a letter's targets; those that are not named do not live here."""
+
+    number: int
+    delivered: tuple[AgentId, ...]
+    full: tuple[AgentId, ...]
+    """Their mailboxes have no room."""
+
+
+class LetterAnswer(Struct, frozen=True, gc=False, array_like=True, tag=52):
+    number: int
+    """Of the letter."""
+    answer: MailAnswer
+
+
 MembershipMessage = Probe | ProbeAck | Gossip
 BootstrapMessage = Offer | Promise | Withdraw | Form
 ReplicationMessage = (
@@ -238,7 +272,8 @@ ReplicationMessage = (
 )
 LogMessage = ReplicationMessage | Forward | ForwardRefused
 VariableMessage = VariablePush | VariableAck | Digest | DigestEntries | VariableWant
-Heard = MembershipMessage | BootstrapMessage | LogMessage | VariableMessage
+MailMessage = Letter | LetterReceipt | LetterAnswer
+Heard = MembershipMessage | BootstrapMessage | LogMessage | VariableMessage | MailMessage
 """What is heard only from a peer that has been met."""
 
 Message = Hello | Refuse | Heard

@@ -21,6 +21,7 @@ from mabeam_p2p.records import (
     Hold,
     Journal,
     Lock,
+    MailAnswer,
     Member,
     Movement,
     Parameter,
@@ -269,8 +270,42 @@ class Leave(Struct, frozen=True, gc=False, array_like=True, tag=10):
     """Say goodbye. Answer: Done, when every live member was told."""
 
 
+class SendMail(Struct, frozen=True, gc=False, array_like=True, tag=12):
+    """A letter of one of this peer's agents. Answer: MailSent, Refused or Failed."""
+
+    sender: AgentId
+    targets: tuple[AgentId, ...]
+    """Empty: all other agents of `group`."""
+    group: str
+    topic: str
+    value: bytes
+    wants_answer: bool
+    timeout: int
+    """Microseconds to wait for receipts, and for answers."""
+
+
+class TakeMail(Struct, frozen=True, gc=False, array_like=True, tag=13):
+    """The agent has done with a letter that it got. Answer: Done."""
+
+    agent: AgentId
+    letter: int
+    value: bytes = b""
+    """The answer, if one was wanted."""
+    error: str = ""
+    """Why there is none."""
+
+
 NodeRequest = (
-    Submit | Read | Await | SetVariables | ReadVariables | ReadStatus | ReadMembers | Suggest
+    Submit
+    | Read
+    | Await
+    | SetVariables
+    | ReadVariables
+    | ReadStatus
+    | ReadMembers
+    | Suggest
+    | SendMail
+    | TakeMail
 )
 """Whatever one of a node's cores answers."""
 
@@ -365,9 +400,31 @@ class Done(Struct, frozen=True, gc=False, array_like=True, tag=9):
     pass
 
 
+class MailSent(Struct, frozen=True, gc=False, array_like=True, tag=10):
+    """What became of a letter, by target."""
+
+    delivered: tuple[AgentId, ...]
+    full: tuple[AgentId, ...]
+    """Turned away: their mailboxes had no room."""
+    unreachable: tuple[AgentId, ...]
+    """They do not live, or their peers cannot be reached."""
+    silent: tuple[AgentId, ...]
+    """Nothing was heard of them in time: neither a receipt, nor the answer that was asked for."""
+    answers: tuple[MailAnswer, ...]
+
+
 Outcome = Committed | Refused
 """What a command can come to in the log."""
 
 Answer = (
-    Committed | Refused | Failed | Found | Acknowledged | Variables | StatusAnswer | Members | Done
+    Committed
+    | Refused
+    | Failed
+    | Found
+    | Acknowledged
+    | Variables
+    | StatusAnswer
+    | Members
+    | Done
+    | MailSent
 )

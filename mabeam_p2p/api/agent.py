@@ -12,6 +12,7 @@ from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.ballots import cast, fault_of_proposal
 from mabeam_p2p.api.evaluators import Evaluator, Evaluators
 from mabeam_p2p.api.grants import Grants
+from mabeam_p2p.api.mail import Mail
 from mabeam_p2p.api.parameters import Parameters
 from mabeam_p2p.api.rankings import Rankings
 from mabeam_p2p.api.results import (
@@ -30,17 +31,18 @@ from mabeam_p2p.api.values import shortened
 from mabeam_p2p.api.variables import Variables
 from mabeam_p2p.api.voice import Voice
 from mabeam_p2p.api.work import Work
-from mabeam_p2p.commands import ConfirmParameter
+from mabeam_p2p.commands import ConfirmParameter, Describe, JoinGroup, LeaveGroup
 from mabeam_p2p.errors import Closed, MabeamError, MabeamTimeout, Rejected
 from mabeam_p2p.events import (
     ElectionEnded,
     ElectionOpened,
     Event,
+    MailArrived,
     ParameterChanged,
     ProposalDecided,
     ProposalOpened,
 )
-from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, agent_id, check_name
+from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, agent_id, check_key, check_name
 from mabeam_p2p.records import Election, Parameter
 from mabeam_p2p.records import Proposal as ProposalRecord
 
@@ -54,6 +56,11 @@ SAY_AGAIN_SECONDS = 0.5
 
 class Group(Scope):
     """The same primitives among the agents of one group."""
+
+    parameters: Parameters
+    """Agreed values of the group."""
+    variables: Variables
+    """Shared values of the group."""
 
     @property
     def name(self) -> str:
@@ -71,7 +78,6 @@ class Agent(Scope):
         vote_manually: bool = False,
     ) -> None:
         """Not for users. profile None: the voice of a daemon's own agent."""
-        self.groups = () if profile is None else profile.groups
         self.capabilities = {} if profile is None else dict(profile.capabilities)
         self.vote_manually = vote_manually
         self.session = Session(attachment, profile, self._on_renewed)
@@ -101,11 +107,13 @@ class Agent(Scope):
             seats,
             rankings,
             work,
+            Mail(attachment, lambda: self.id),
         )
         super().__init__(GROUP_ALL, voice)
         self.on_close: Callable[[], Awaitable[None]] | None = None
         """Awaited once the agent has ended."""
         self._closing: asyncio.Task[None] | None = None
+        self._described: dict[str, str] = {}
         self._saying_again: asyncio.Task[None] | None = None
         self._end_listening = attachment.view.listen(self._on_event)
 
@@ -192,16 +200,69 @@ class Agent(Scope):
         Raises InvalidValue for a pattern that no event can match.
         """
         stream = EventStream(
-            self._attachment.view, patterns, self._attachment.limits.events_pending_max
+            self._attachment.view,
+            patterns,
+            self._attachment.limits.events_pending_max,
+            self._mail.concerns,
         )
         self._streams.add(stream)
         return stream
+
+    async def whisper(
+        self, agent: str, topic: str, value: object, *, timeout: float | None = None
+    ) -> None:
+        """Tell one agent, by its id; return once its peer has put it into the agent's mailbox.
+
+        At most once, and in no log. Raises NobodyThere and Overloaded (its mailbox is full): both
+        certainly not delivered; MabeamTimeout if no receipt comes within `timeout` seconds: maybe
+        delivered; InvalidValue.
+        """
+        await self._mail.whisper(agent, topic, value, timeout)
+
+    # ---- groups ------------------------------------------------------------------------------
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Those that this agent is in, beside `all`."""
+        profile = self.session.profile
+        return () if profile is None else profile.groups
+
+    async def join_group(self, name: str, *, timeout: float | None = None) -> Group:
+        """Be in the group from now on, as the log has it; return it. Raises InvalidName, Overloaded
+        (as many groups as one agent can be in)."""
+        check_name(name, "group")
+        command = JoinGroup(CLUSTER_SESSION, 0, name)
+        await self.session.commit(command, f"joining group {name!r}", self._patience(timeout))
+        if name != GROUP_ALL and name not in self.groups:
+            self.session.in_groups((*self.groups, name))
+        return self.group(name)
+
+    async def leave_group(self, name: str, *, timeout: float | None = None) -> None:
+        """Be in the group no longer: seats of it that this agent holds are given to others. Raises
+        Rejected for the group `all`."""
+        check_name(name, "group")
+        command = LeaveGroup(CLUSTER_SESSION, 0, name)
+        await self.session.commit(command, f"leaving group {name!r}", self._patience(timeout))
+        self.session.in_groups(tuple(one for one in self.groups if one != name))
+
+    async def describe(self, key: str, text: str, *, timeout: float | None = None) -> None:
+        """Tell one thing about this agent, for all to read in `AgentFacts.attributes`; an empty
+        text takes it back. Raises InvalidValue (too long), Overloaded (too many)."""
+        check_key(key, "attribute")
+        command = Describe(CLUSTER_SESSION, 0, key, text)
+        await self.session.commit(command, f"describing {key!r}", self._patience(timeout))
+        self._described.pop(key, None)
+        if text:
+            self._described[key] = text
 
     def group(self, name: str) -> Group:
         """The same primitives, among the agents of one group. Names in it are `GROUP:NAME`
         elsewhere."""
         check_name(name, "group")
-        return Group(name, self._voice)
+        group = Group(name, self._voice)
+        group.parameters = self.parameters.within(name)
+        group.variables = self.variables.within(name)
+        return group
 
     # ---- life --------------------------------------------------------------------------------
 
@@ -239,6 +300,7 @@ class Agent(Scope):
         await self._rankings.close()
         await self._seats.close()
         self._grants.close()
+        await self._mail.close()
         await self.session.close()
         if self.on_close is not None:
             await self.on_close()
@@ -263,6 +325,8 @@ class Agent(Scope):
                 self._evaluators.dismiss(proposal.id)
             case ParameterChanged(parameter=parameter):
                 self._appliers.changed(parameter)
+            case MailArrived():
+                self._mail.arrived(event)
             case ElectionOpened(election=election):
                 self._rank(election)
             case ElectionEnded(election=election):
@@ -285,6 +349,8 @@ class Agent(Scope):
         """Tell the new session what the old one had said."""
         while True:
             try:
+                for key, text in tuple(self._described.items()):
+                    await self.describe(key, text)
                 await self._seats.say_again()
             except (Closed, Rejected) as error:
                 _log.warning("agent %s cannot say again what it had said: %s", self.id, error)
@@ -298,6 +364,7 @@ class Agent(Scope):
         self._evaluators.begin()
         self._appliers.begin()
         self._rankings.begin()
+        self._mail.begin()
         self._consider_open()
 
     def _consider_open(self) -> None:

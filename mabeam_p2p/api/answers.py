@@ -19,6 +19,7 @@ from mabeam_p2p.errors import (
     MabeamError,
     MabeamTimeout,
     NameTaken,
+    NobodyThere,
     NoCandidates,
     NoElectorate,
     NoQuorum,
@@ -99,6 +100,10 @@ _REFUSED: dict[str, Refusal] = {
     "not_holder": (
         _rejected(NotHolder, "not_holder"),
         "only who holds it can give it up: see `seat`",
+    ),
+    "nobody_there": (
+        _rejected(NobodyThere, "nobody_there"),
+        "certainly not delivered: see `mabeam members` for who is there",
     ),
     "stale_sequence": (OutcomeUnknown, "it may have been done: look before asking again"),
     "too_large": (InvalidValue, "make it smaller"),

@@ -12,6 +12,7 @@ from mabeam_p2p.api.holdings import (
     Reputation,
 )
 from mabeam_p2p.api.results import AgentFacts, Event, Member, Proposal, RecordedVote, decoded
+from mabeam_p2p.api.results.mail import Message
 from mabeam_p2p.api.results.seats import Election
 from mabeam_p2p.api.results.tasks import TaskFacts, WorkerFacts
 from mabeam_p2p.events import (
@@ -32,6 +33,7 @@ from mabeam_p2p.events import (
     LedgerChanged,
     LockEnded,
     LockGranted,
+    MailArrived,
     MemberChanged,
     ParameterChanged,
     ParameterConfirmed,
@@ -78,6 +80,7 @@ EVENT_NAMES = (
     "ledger.transferred",
     "lock.ended",
     "lock.granted",
+    "mail.received",
     "member.alive",
     "member.dead",
     "member.left",
@@ -154,6 +157,8 @@ def named(event: PeerEvent) -> Event:
             return Event("frame.dropped", facts)
         case LedgerChanged() | BudgetChanged() | DealSettled() | ReputationChanged():
             return _about_economics(event)
+        case MailArrived():
+            return Event("mail.received", Message.of(event).to_dict())
         case SeatChanged() | ElectionOpened() | ElectionEnded():
             return _about_seats(event)
         case TaskChanged() | TaskRevoked() | WorkerChanged():

@@ -16,11 +16,11 @@ from mabeam_p2p.api.results import (
 )
 from mabeam_p2p.api.schemas import from_encoded, schema_of, to_plain
 from mabeam_p2p.api.session import Session
-from mabeam_p2p.api.streams import Streams, Watch
+from mabeam_p2p.api.streams import Streams, Watch, names_in
 from mabeam_p2p.api.values import encoded_metadata
 from mabeam_p2p.commands import DeclareParameter
 from mabeam_p2p.errors import MabeamTimeout, ParameterReverted, Rejected
-from mabeam_p2p.ids import CLUSTER_SESSION, check_key
+from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, check_key, scoped, unscoped
 from mabeam_p2p.records import Parameter
 from mabeam_p2p.requests import ParameterQuery
 
@@ -28,23 +28,36 @@ from mabeam_p2p.requests import ParameterQuery
 class Parameters(Mapping[str, Decoded]):
     """As a mapping it is local: what this agent's peer has told so far, without asking anybody.
 
-    `read` says how far a value can be trusted. Values are set by proposals only.
+    `read` says how far a value can be trusted. Values are set by proposals only. Those of a group
+    are called `GROUP:NAME` elsewhere.
     """
 
-    def __init__(self, attachment: Attachment, session: Session, streams: Streams) -> None:
+    def __init__(
+        self,
+        attachment: Attachment,
+        session: Session,
+        streams: Streams,
+        group: str = GROUP_ALL,
+    ) -> None:
+        self._group = group
         self._attachment = attachment
         self._session = session
         self._streams = streams
         self._shelf = attachment.view.parameters
 
+    def within(self, group: str) -> "Parameters":
+        """Not for users. Those of one group."""
+        return Parameters(self._attachment, self._session, self._streams, group)
+
     def __getitem__(self, name: str) -> Decoded:
-        return decoded(self._shelf.entries[name].value)
+        return decoded(self._shelf.entries[self._full(name)].value)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._shelf.entries))
+        for name in sorted(names_in(self._group, self._shelf.entries)):
+            yield unscoped(self._group, name)
 
     def __len__(self) -> int:
-        return len(self._shelf.entries)
+        return len(names_in(self._group, self._shelf.entries))
 
     async def read(
         self, name: str, *, level: Level = "linearizable", timeout: float | None = None
@@ -55,9 +68,8 @@ class Parameters(Mapping[str, Decoded]):
         majority confirms it. local: answered by this agent's peer alone. Raises KeyError if the
         name was never agreed.
         """
-        check_key(name, "parameter")
         found = await self._attachment.find(
-            ParameterQuery(name),
+            ParameterQuery(self._full(name)),
             f"reading parameter {name!r}",
             linearizable=level == "linearizable",
             timeout=timeout,
@@ -68,7 +80,7 @@ class Parameters(Mapping[str, Decoded]):
         # A reading must not be newer than the mapping that the same program looks into.
         self._shelf.put(record.name, record)
         return Reading(
-            record.name,
+            name,
             decoded(record.value),
             record.version,
             level,
@@ -94,14 +106,14 @@ class Parameters(Mapping[str, Decoded]):
         limits, timing = self._attachment.limits, self._attachment.timing
         schema = schema_of(type, minimum, maximum, choices)
         data = encoded_metadata(to_plain(schema), limits)
-        command = DeclareParameter(CLUSTER_SESSION, 0, check_key(name, "parameter"), data)
+        command = DeclareParameter(CLUSTER_SESSION, 0, self._full(name), data)
         seconds = timing.request_timeout_seconds if timeout is None else timeout
         await self._session.commit(command, f"declaring parameter {name!r}", seconds)
         return schema
 
     def schema(self, name: str) -> ValueSchema | None:
         """What the parameter's values may be, as far as this agent's peer has told."""
-        record = self._attachment.view.schemas.entries.get(name)
+        record = self._attachment.view.schemas.entries.get(self._full(name))
         return None if record is None else from_encoded(record.schema)
 
     async def wait_applied(
@@ -116,13 +128,17 @@ class Parameters(Mapping[str, Decoded]):
         timing = self._attachment.timing
         what = f"waiting for parameter {name!r} to take hold"
         if version is None:
-            found = await self._attachment.find(ParameterQuery(name), what, linearizable=True)
+            found = await self._attachment.find(
+                ParameterQuery(self._full(name)), what, linearizable=True
+            )
             if not found.parameters:
                 raise KeyError(name)
             version = found.parameters[0].version
         seconds = timing.request_timeout_seconds if timeout is None else timeout
         deadline = asyncio.get_running_loop().time() + seconds
-        settled = await self._attachment.settled(ParameterQuery(name, version), what, deadline)
+        settled = await self._attachment.settled(
+            ParameterQuery(self._full(name), version), what, deadline
+        )
         peer = self._attachment.peer_name
         if settled is None:
             raise MabeamTimeout(
@@ -150,10 +166,14 @@ class Parameters(Mapping[str, Decoded]):
 
         Changes that were not taken yet are coalesced: only the last value of a name is told.
         """
-        watch = Watch(self._shelf, pattern, self._change)
+        watch = Watch(self._shelf, scoped(self._group, pattern), self._change)
         self._streams.add(watch)
         return watch
 
     def _change(self, name: str, initial: bool) -> Change | None:
         record = self._shelf.entries[name]
+        name = unscoped(self._group, name)
         return Change(name, decoded(record.value), record.version, initial)
+
+    def _full(self, name: str) -> str:
+        return check_key(scoped(self._group, name), "parameter")

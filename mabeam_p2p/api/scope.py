@@ -14,6 +14,7 @@ from mabeam_p2p.api.journals import Journal
 from mabeam_p2p.api.leadership import Leadership
 from mabeam_p2p.api.ledger import Ledger
 from mabeam_p2p.api.locks import Lock, ReadWriteLock
+from mabeam_p2p.api.mail import MessageHandler
 from mabeam_p2p.api.queues import Queue
 from mabeam_p2p.api.rankings import Ranker
 from mabeam_p2p.api.reputations import Reputations
@@ -25,6 +26,7 @@ from mabeam_p2p.api.results import (
     Proposal,
     RecordedVote,
 )
+from mabeam_p2p.api.results.mail import Answers, Receipts
 from mabeam_p2p.api.results.seats import AmongWord, Election, Seat
 from mabeam_p2p.api.task_scope import TaskScope
 from mabeam_p2p.api.voice import Voice
@@ -34,6 +36,7 @@ from mabeam_p2p.requests import AgentQuery
 
 A = TypeVar("A", bound=Applier)
 E = TypeVar("E", bound=Evaluator)
+H = TypeVar("H", bound=MessageHandler)
 R = TypeVar("R", bound=Ranker)
 
 
@@ -54,6 +57,7 @@ class Scope(TaskScope):
         self._grants = voice.grants
         self._seats = voice.seats
         self._rankings = voice.rankings
+        self._mail = voice.mail
         self._ballots = Ballots(attachment, session, evaluators, group)
         self.ledger = Ledger(group, attachment, session, agent)
         """Money."""
@@ -245,6 +249,36 @@ class Scope(TaskScope):
 
     def _patience(self, timeout: float | None) -> float:
         return self._attachment.timing.request_timeout_seconds if timeout is None else timeout
+
+    # ---- messages ----------------------------------------------------------------------------
+
+    def on_message(self, pattern: str) -> Callable[[H], H]:
+        """Declare the decorated function as the handler of messages whose topics match.
+
+        It gets a Message; what it returns is the answer to a query. A plain function runs in a
+        thread of its own. The most specific pattern speaks.
+        """
+        group = None if self._group == GROUP_ALL else self._group
+
+        def declare(handler: H) -> H:
+            self._mail.declare(pattern, group, handler)
+            return handler
+
+        return declare
+
+    async def shout(self, topic: str, value: object, *, timeout: float | None = None) -> Receipts:
+        """Tell all other agents of the group; return what became of it once all their peers have
+        said so, at the latest after `timeout` seconds.
+
+        At most once, in no log, and in no order with other messages. Raises NobodyThere if no
+        other agent is in the group, InvalidValue.
+        """
+        return await self._mail.shout(self._group, topic, value, timeout)
+
+    async def query(self, topic: str, value: object, *, timeout: float | None = None) -> Answers:
+        """Ask all other agents of the group; return what they say once all that were reached have
+        answered, at the latest after `timeout` seconds. Raises as `shout`."""
+        return await self._mail.query(self._group, topic, value, timeout)
 
     # ---- meeting and remembering -------------------------------------------------------------
 

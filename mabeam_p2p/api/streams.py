@@ -17,6 +17,7 @@ from mabeam_p2p.api.results import Change, Event
 from mabeam_p2p.api.view import Shelf, View
 from mabeam_p2p.errors import InvalidValue
 from mabeam_p2p.events import Event as PeerEvent
+from mabeam_p2p.ids import scoped
 
 T = TypeVar("T")
 
@@ -53,8 +54,16 @@ class Stream(Generic[T]):
 class EventStream(Stream[Event]):
     """Events whose names match one of the patterns; none means all."""
 
-    def __init__(self, view: View, patterns: tuple[str, ...], pending_max: int) -> None:
+    def __init__(
+        self,
+        view: View,
+        patterns: tuple[str, ...],
+        pending_max: int,
+        concerns: Callable[[PeerEvent], bool] = lambda event: True,
+    ) -> None:
+        """concerns: whether an event is for this listener."""
         super().__init__()
+        self._concerns = concerns
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in EVENT_NAMES):
                 raise InvalidValue(
@@ -75,6 +84,8 @@ class EventStream(Stream[Event]):
         return self._pending.popleft() if self._pending else None
 
     def _on_event(self, event: PeerEvent) -> None:
+        if not self._concerns(event):
+            return
         happened = named(event)
         if self._patterns and not any(matches(happened.name, p) for p in self._patterns):
             return
@@ -127,6 +138,12 @@ class Watch(Stream[Change], Generic[T]):
 
     def _matching(self, names: Iterable[str]) -> list[str]:
         return sorted(name for name in names if matches(name, self._pattern))
+
+
+def names_in(group: str, names: Iterable[str]) -> list[str]:
+    """Those of the group, as the log has them; all of them in the group `all`."""
+    prefix = scoped(group, "")
+    return [name for name in names if name.startswith(prefix)]
 
 
 def _weakly(method: Callable[[PeerEvent], None]) -> Callable[[PeerEvent], None]:

@@ -13,10 +13,10 @@ from typing import Literal
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.patterns import Patterns
 from mabeam_p2p.api.results import Acknowledgement, Change, Decoded, Reading, decoded
-from mabeam_p2p.api.streams import Streams, Watch
+from mabeam_p2p.api.streams import Streams, Watch, names_in
 from mabeam_p2p.api.values import encoded
 from mabeam_p2p.errors import AckTimeout, InvalidValue
-from mabeam_p2p.ids import check_key
+from mabeam_p2p.ids import GROUP_ALL, check_key, scoped, unscoped
 from mabeam_p2p.protocol import resolvers
 from mabeam_p2p.protocol.resolvers import ABSENT, Written
 from mabeam_p2p.records import RESOLVERS, Sibling, Variable
@@ -50,49 +50,68 @@ DEFAULT = "lww"
 
 class Variables(Mapping[str, Decoded]):
     """As a mapping it is local: what this agent's peer holds, own writes included. A deleted name
-    is absent."""
+    is absent. Those of a group are called `GROUP:NAME` elsewhere."""
 
-    def __init__(self, attachment: Attachment, actor: Callable[[], str], streams: Streams) -> None:
+    def __init__(
+        self,
+        attachment: Attachment,
+        actor: Callable[[], str],
+        streams: Streams,
+        *,
+        within: "tuple[str, Variables] | None" = None,
+    ) -> None:
+        """within: a group, and the agent's variables everywhere."""
         self._attachment = attachment
         self._streams = streams
         self._shelf = attachment.view.variables
         self._actor = actor
+        self._group = GROUP_ALL
         self._declared: Patterns[tuple[str, Merge | None]] = Patterns()
         self._building = asyncio.Lock()
+        if within is not None:
+            self._group, everywhere = within
+            self._declared, self._building = everywhere._declared, everywhere._building
+
+    def within(self, group: str) -> "Variables":
+        """Not for users. Those of one group."""
+        return Variables(self._attachment, self._actor, self._streams, within=(group, self))
 
     # ---- reading ---------------------------------------------------------------------------
 
     def __getitem__(self, name: str) -> Decoded:
-        value = self._value(self._shelf.entries[name])
+        value = self._value(self._shelf.entries[scoped(self._group, name)])
         if value is ABSENT:
             raise KeyError(name)
         return value
 
     def __iter__(self) -> Iterator[str]:
-        for name in sorted(self._shelf.entries):
+        for name in sorted(names_in(self._group, self._shelf.entries)):
             if _is_present(self._shelf.entries[name]):
-                yield name
+                yield unscoped(self._group, name)
 
     def __len__(self) -> int:
-        return sum(map(_is_present, self._shelf.entries.values()))
+        entries = self._shelf.entries
+        return sum(_is_present(entries[name]) for name in names_in(self._group, entries))
 
     async def read(self, name: str, *, timeout: float | None = None) -> Reading:
         """The value with its version, as this agent's peer holds it. The level is local: other
         peers may hold newer ones. Raises KeyError if there is none."""
         seconds = self._attachment.timing.request_timeout_seconds if timeout is None else timeout
-        answer = await self._attachment.ask(ReadVariables(check_key(name, "variable")), seconds)
+        full_name = scoped(self._group, check_key(name, "variable"))
+        answer = await self._attachment.ask(ReadVariables(full_name), seconds)
         if not isinstance(answer, VariablesAnswer):
             raise self._attachment.error(answer, f"reading variable {name!r}")
         for record in answer.variables:
             self._shelf.put(record.name, record)
-        return Reading(name, self[name], _version(self._shelf.entries[name]), "local", None, 0.0)
+        value, version = self[name], _version(self._shelf.entries[full_name])
+        return Reading(name, value, version, "local", None, 0.0)
 
     def watch(self, pattern: str = "*") -> Watch[Variable]:
         """Iterate over changes: first the present values (`change.initial`), then each newer one.
 
         Changes that were not taken yet are coalesced: only the last value of a name is told.
         """
-        watch = Watch(self._shelf, pattern, self._change)
+        watch = Watch(self._shelf, scoped(self._group, pattern), self._change)
         self._streams.add(watch)
         return watch
 
@@ -166,26 +185,27 @@ class Variables(Mapping[str, Decoded]):
             if resolver not in RESOLVERS or resolver == "function":
                 words = ", ".join(word for word in RESOLVERS if word != "function")
                 raise InvalidValue(f"no resolver is called {resolver!r}: take {words}")
-            self._declared.declare(pattern, (resolver, None))
+            self._declared.declare(scoped(self._group, pattern), (resolver, None))
             return
         for meant, word in _BUILT_IN:
             if resolver is meant:
-                self._declared.declare(pattern, (word, None))
+                self._declared.declare(scoped(self._group, pattern), (word, None))
                 return
-        self._declared.declare(pattern, ("function", resolver))
+        self._declared.declare(scoped(self._group, pattern), ("function", resolver))
 
     # ---- how -------------------------------------------------------------------------------
 
     def _changed(self, name: str, value: object) -> VariableChange:
         """A write of `value`, made fit to travel; ABSENT deletes."""
         data = None if value is ABSENT else encoded(value, self._attachment.limits)
-        return VariableChange(check_key(name, "variable"), self._word(name), data)
+        full_name = check_key(scoped(self._group, name), "variable")
+        return VariableChange(full_name, self._word(full_name), data)
 
-    def _word(self, name: str) -> str:
-        declared = self._declared.find(name)
+    def _word(self, full_name: str) -> str:
+        declared = self._declared.find(full_name)
         if declared is not None:
             return declared[0]
-        record = self._shelf.entries.get(name)
+        record = self._shelf.entries.get(full_name)
         return DEFAULT if record is None else record.resolver
 
     def _value(self, record: Variable) -> Decoded:
@@ -202,18 +222,19 @@ class Variables(Mapping[str, Decoded]):
         timeout: float | None,
     ) -> Acknowledgement:
         """Write what `step` makes of the present state. One at a time: the next one must see it."""
-        if self._word(name) != word:
+        full_name = check_key(scoped(self._group, name), "variable")
+        if self._word(full_name) != word:
             raise InvalidValue(
-                f"variable {name!r} is resolved by {self._word(name)}: declare it by "
+                f"variable {name!r} is resolved by {self._word(full_name)}: declare it by "
                 f"variables.resolver({name!r}, {word!r}) first"
             )
         async with self._building:
-            record = self._shelf.entries.get(name)
+            record = self._shelf.entries.get(full_name)
             state: object = ABSENT
             if record is not None:
                 state = resolvers.state(word, _written(record.siblings))
             change = VariableChange(
-                check_key(name, "variable"),
+                full_name,
                 word,
                 encoded(step(state), self._attachment.limits),
                 () if record is None else record.context,
@@ -244,6 +265,7 @@ class Variables(Mapping[str, Decoded]):
     def _change(self, name: str, initial: bool) -> Change | None:
         record = self._shelf.entries[name]
         value = self._value(record)
+        name = unscoped(self._group, name)
         if value is ABSENT:
             return Change(name, None, _version(record), initial, deleted=True)
         return Change(name, value, _version(record), initial)

@@ -7,6 +7,7 @@ from mabeam_p2p.api.appliers import Appliers
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.evaluators import Evaluators
 from mabeam_p2p.api.grants import Grants
+from mabeam_p2p.api.mail import Mail
 from mabeam_p2p.api.rankings import Rankings
 from mabeam_p2p.api.seats import Seats
 from mabeam_p2p.api.session import Session
@@ -27,3 +28,4 @@ class Voice:
     seats: Seats
     rankings: Rankings
     work: Work
+    mail: Mail

@@ -11,6 +11,7 @@ from mabeam_p2p.api.appliers import Applier
 from mabeam_p2p.api.barriers import OnDepartureWord
 from mabeam_p2p.api.evaluators import Evaluator
 from mabeam_p2p.api.holdings import BudgetFacts
+from mabeam_p2p.api.mail import MessageHandler
 from mabeam_p2p.api.rankings import Ranker
 from mabeam_p2p.api.results import (
     AgentFacts,
@@ -27,6 +28,7 @@ from mabeam_p2p.api.results import (
     RecordedVote,
     Release,
 )
+from mabeam_p2p.api.results.mail import Answers, Receipts
 from mabeam_p2p.api.results.seats import AmongWord, Election, Seat
 from mabeam_p2p.blocking.economics import Budget, Ledger, Reputations
 from mabeam_p2p.blocking.loop import LOOP, Stream
@@ -38,6 +40,7 @@ from mabeam_p2p.records import Policy
 
 A = TypeVar("A", bound=Applier)
 E = TypeVar("E", bound=Evaluator)
+H = TypeVar("H", bound=MessageHandler)
 R = TypeVar("R", bound=Ranker)
 
 
@@ -195,6 +198,15 @@ class Scope(TaskScope):
     ) -> None:
         LOOP.run(self._scope.publish_score(scores, seat=seat, timeout=timeout))
 
+    def on_message(self, pattern: str) -> Callable[[H], H]:
+        return lambda handler: LOOP.call(lambda: self._scope.on_message(pattern)(handler))
+
+    def shout(self, topic: str, value: object, *, timeout: float | None = None) -> Receipts:
+        return LOOP.run(self._scope.shout(topic, value, timeout=timeout))
+
+    def query(self, topic: str, value: object, *, timeout: float | None = None) -> Answers:
+        return LOOP.run(self._scope.query(topic, value, timeout=timeout))
+
     def barrier(
         self,
         name: str,
@@ -241,6 +253,8 @@ class Scope(TaskScope):
 class Group(Scope):
     def __init__(self, own: agents.Group) -> None:
         super().__init__(own)
+        self.parameters = Parameters(own.parameters)
+        self.variables = Variables(own.variables)
         self._own = own
 
     @property
@@ -251,7 +265,6 @@ class Group(Scope):
 class Agent(Scope):
     def __init__(self, own: agents.Agent) -> None:
         super().__init__(own)
-        self.groups = own.groups
         self.capabilities = own.capabilities
         self.vote_manually = own.vote_manually
         self.parameters = Parameters(own.parameters)
@@ -299,6 +312,24 @@ class Agent(Scope):
 
     def events(self, *patterns: str) -> Stream[Event]:
         return Stream(LOOP.call(lambda: self._own.events(*patterns)))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return self._own.groups
+
+    def whisper(
+        self, agent: str, topic: str, value: object, *, timeout: float | None = None
+    ) -> None:
+        LOOP.run(self._own.whisper(agent, topic, value, timeout=timeout))
+
+    def join_group(self, name: str, *, timeout: float | None = None) -> Group:
+        return Group(LOOP.run(self._own.join_group(name, timeout=timeout)))
+
+    def leave_group(self, name: str, *, timeout: float | None = None) -> None:
+        LOOP.run(self._own.leave_group(name, timeout=timeout))
+
+    def describe(self, key: str, text: str, *, timeout: float | None = None) -> None:
+        LOOP.run(self._own.describe(key, text, timeout=timeout))
 
     def group(self, name: str) -> Group:
         return Group(self._own.group(name))

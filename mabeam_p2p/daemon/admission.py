@@ -5,8 +5,9 @@
 2. A client without a name has no session. Its proposals, votes, items, elections, money, budgets
    and ratings are those of the daemon's own agent: it marks them with session 0, and the daemon
    numbers them.
-3. What the leader alone writes is refused to every client.
-4. The host closes a session with CLOSING_SEQUENCE, behind which nothing can come: what the client
+3. A client sends and takes the letters of its own agent alone.
+4. What the leader alone writes is refused to every client.
+5. The host closes a session with CLOSING_SEQUENCE, behind which nothing can come: what the client
    had still under way is stale then.
 """
 
@@ -28,7 +29,7 @@ from mabeam_p2p.commands import (
     SessionCommand,
 )
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, AgentId, PeerId, SessionId
-from mabeam_p2p.requests import Refused, Request, Submit
+from mabeam_p2p.requests import Refused, Request, SendMail, Submit, TakeMail
 
 CLOSING_SEQUENCE = INTEGER_MAX
 """The last number that a session can use."""
@@ -70,6 +71,8 @@ class Admission:
                 return self._mine(request)
             case Submit(command=SessionCommand()):
                 return self._mine(request)
+            case SendMail(sender=agent) | TakeMail(agent=agent) if agent != self.agent:
+                return Refused("invalid", f"this connection greeted as {self.agent or 'nobody'}")
             case Submit(command=ClusterCommand() as command):
                 return Refused("invalid", f"{type(command).__name__} is written by leaders only")
             case _:

@@ -26,7 +26,7 @@ from mabeam_p2p.config import Limits
 from mabeam_p2p.daemon.admission import Admission, OwnCommand
 from mabeam_p2p.daemon.client import EVENTS_DROPPED, OVERLOADED, Client
 from mabeam_p2p.errors import Closed
-from mabeam_p2p.events import Event
+from mabeam_p2p.events import Event, MailArrived
 from mabeam_p2p.ids import CLUSTER_SESSION, agent_id
 from mabeam_p2p.ports import Backend
 from mabeam_p2p.requests import Answer, Failed, Leave, Request, StatusAnswer, Submit
@@ -178,7 +178,11 @@ class Server:
                 await asyncio.sleep(CLOSE_RETRY_SECONDS)
 
     def _tell(self, event: Event) -> None:
-        listening = [client for client in self._clients if client.is_listening]
+        listening = [
+            client
+            for client in self._clients
+            if client.is_listening and _concerns(event, client.admission)
+        ]
         if listening:
             encoded = encode(Told(event))
             for client in listening:
@@ -186,6 +190,13 @@ class Server:
 
     def _holds(self, client: Client, agent: str) -> bool:
         return client.admission is not None and client.admission.agent == agent
+
+
+def _concerns(event: Event, admission: Admission | None) -> bool:
+    """Whether the client may hear of the event: letters are for those alone whom they address."""
+    if not isinstance(event, MailArrived):
+        return True
+    return admission is not None and admission.agent in event.targets
 
 
 def peer_user(connection: socket.socket) -> int | None:

@@ -53,6 +53,7 @@ from mabeam_p2p.ids import (
     CLUSTER_SESSION,
     INTEGER_MAX,
     KEY_BYTES_MAX,
+    AgentId,
     ClusterId,
     PeerId,
     is_name,
@@ -278,6 +279,15 @@ class Machine:
     def find(self, query: MachineQuery) -> Found:
         """The answer as of `applied_index`. How fresh that is, only the asker can know."""
         return answer(self._parts, query, self.applied_index, self.clock)
+
+    def agents_in(self, group: str) -> tuple[Agent, ...]:
+        """The live agents of a group, in order of their sessions' opening."""
+        return self._parts.sessions.in_group(group)
+
+    def agent(self, agent: AgentId) -> Agent | None:
+        """The live agent of this id."""
+        session = self._parts.sessions.of_agent(agent)
+        return None if session is None else session.agent
 
     def agents_of(self, peer: PeerId) -> tuple[Agent, ...]:
         """The live agents that `peer` hosts, in order of their sessions' opening."""

@@ -85,6 +85,11 @@ class Membership:
         acquaintance = self._table.get(peer)
         return acquaintance.member if acquaintance else None
 
+    def name_of(self, peer: PeerId) -> str:
+        """Empty: no such member is known."""
+        member = self.find(peer)
+        return "" if member is None else member.name
+
     def is_here(self, peer: PeerId) -> bool:
         """Whether the peer is alive or merely suspect."""
         member = self.find(peer)

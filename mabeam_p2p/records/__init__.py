@@ -32,6 +32,7 @@ from mabeam_p2p.records.ledger import (
     Reputation,
     Reservation,
 )
+from mabeam_p2p.records.mail import MailAnswer
 from mabeam_p2p.records.members import (
     Member,
     MemberState,
@@ -100,6 +101,7 @@ __all__ = [
     "KnownAddresses",
     "Lock",
     "LogAppend",
+    "MailAnswer",
     "Member",
     "MemberState",
     "Movement",

@@ -178,6 +178,7 @@ def _records(limits: Limits) -> Table:
         (records.TaskOrder, "requires"): pairs(is_key, is_integer, ATTRIBUTE_COUNT_MAX),
         (records.TaskOrder, "priority"): between(-INTEGER_MAX, INTEGER_MAX),
         (records.TaskOrder, "key"): or_empty(is_key),
+        (records.MailAnswer, "value"): shorter(limits.value_bytes_max),
         (records.Policy, "accept_denominator"): positive,
         (records.Policy, "reject_denominator"): positive,
     }
@@ -198,6 +199,14 @@ def _messages(limits: Limits) -> Table:
         (messages.DigestEntries, "buckets"): buckets,
         (messages.DigestEntries, "entries"): pairs(is_key, hash64, limits.digest_entries_max),
         (messages.VariableWant, "names"): each(is_key, limits.digest_entries_max),
+        (messages.Letter, "number"): positive,
+        (messages.Letter, "targets"): each(is_agent_id, limits.agents_per_peer_max, least=1),
+        (messages.Letter, "group"): is_name,
+        (messages.Letter, "topic"): is_key,
+        (messages.Letter, "value"): shorter(limits.value_bytes_max),
+        (messages.Letter, "timeout"): positive,
+        (messages.LetterReceipt, "delivered"): each(is_agent_id, limits.agents_per_peer_max),
+        (messages.LetterReceipt, "full"): each(is_agent_id, limits.agents_per_peer_max),
     }
 
 
@@ -301,6 +310,13 @@ def _requests(limits: Limits) -> Table:
         (requests.LockQuery, "name"): or_empty(is_key),
         (requests.CounterQuery, "name"): or_empty(is_key),
         (requests.QueueQuery, "name"): or_empty(is_key),
+        (requests.SendMail, "targets"): each(is_agent_id, limits.agents_per_peer_max),
+        (requests.SendMail, "group"): is_name,
+        (requests.SendMail, "topic"): is_key,
+        (requests.SendMail, "value"): shorter(limits.value_bytes_max),
+        (requests.SendMail, "timeout"): positive,
+        (requests.TakeMail, "letter"): positive,
+        (requests.TakeMail, "value"): shorter(limits.value_bytes_max),
         (requests.VariableChange, "name"): is_key,
         (requests.VariableChange, "resolver"): is_key,
         (requests.VariableChange, "value"): shorter(limits.value_bytes_max),

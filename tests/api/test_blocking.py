@@ -60,6 +60,8 @@ INSIDE = {
     "Delivery": {"extend", "has_lease", "lose", "lost_error", "query", "session"},
     "Lease": {"extend", "has_lease", "lose", "lost_error", "query", "session"},
     "TaskStream": {"put", "end"},
+    "Parameters": {"within"},
+    "Variables": {"within"},
 }
 
 

@@ -8,6 +8,7 @@ from mabeam_p2p.commands import (
     CloseSession,
     Configure,
     DepartPeer,
+    Elect,
     Mint,
     Noop,
     OpenSession,
@@ -18,7 +19,7 @@ from mabeam_p2p.commands import (
 from mabeam_p2p.daemon.admission import CLOSING_SEQUENCE, Admission
 from mabeam_p2p.ids import AgentId, ClusterId, PeerId, ProposalId, SessionId
 from mabeam_p2p.records import Choice, OnDeparture
-from mabeam_p2p.requests import ReadStatus, Refused, Submit
+from mabeam_p2p.requests import ReadStatus, Refused, Request, SendMail, Submit, TakeMail
 
 MINE = SessionId(7)
 OTHER = SessionId(8)
@@ -138,3 +139,24 @@ def test_client_without_a_name_moves_the_money_of_the_daemons_own_agent(
 ) -> None:
     assert nameless().admit(Submit(command)) == command
     assert reason(named(), command) == "unknown_session"
+
+
+def sending(agent: str) -> SendMail:
+    return SendMail(AgentId(agent), (), "all", "topic", b"", False, 1)
+
+
+def test_a_client_sends_and_takes_the_letters_of_its_own_agent_alone() -> None:
+    mine: tuple[Request, ...] = (sending("ant@hill"), TakeMail(AgentId("ant@hill"), 1))
+    for request in mine:
+        assert named().admit(request) is request
+        assert isinstance(nameless().admit(request), Refused)
+    others: tuple[Request, ...] = (sending("bee@hill"), TakeMail(AgentId("bee@hill"), 1))
+    for request in others:
+        assert isinstance(named().admit(request), Refused)
+
+
+def test_without_a_name_one_has_seats_elected_with_the_daemons_own_voice() -> None:
+    command = Elect(NOBODY, 0, "lead", "all", 1, False)
+    assert nameless().admit(Submit(command)) == command
+    theirs = Submit(Elect(OTHER, 0, "lead", "all", 1, False))
+    assert isinstance(nameless().admit(theirs), Refused)

@@ -8,8 +8,8 @@ from mabeam_p2p.commands import CastVote, CloseSession
 from mabeam_p2p.daemon import client as client_module
 from mabeam_p2p.daemon.admission import CLOSING_SEQUENCE
 from mabeam_p2p.daemon.server import peer_user
-from mabeam_p2p.events import Dropped, QuorumChanged
-from mabeam_p2p.ids import ProposalId, SessionId
+from mabeam_p2p.events import Dropped, MailArrived, QuorumChanged
+from mabeam_p2p.ids import AgentId, ProposalId, SessionId
 from mabeam_p2p.records import Choice
 from mabeam_p2p.requests import (
     Committed,
@@ -203,6 +203,24 @@ async def test_events_reach_those_who_listen(tmp_path: Path) -> None:
         await eventually(lambda: len(d.peer.asked) == 2)
         d.peer.asked[1][1].set_result(Done())
         assert await silent.hear() == Answered(1, Done())
+
+
+@in_loop
+async def test_a_letter_is_told_to_those_alone_whom_it_is_for(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        one, other, nameless = [await d.connect() for _ in range(3)]
+        await one.greet("one", 8)
+        await other.greet("other", 9)
+        await nameless.greet()
+        for client in (one, other, nameless):
+            client.say(Subscribe(True), Ask(77, ReadMembers()))
+        await eventually(lambda: len(d.peer.asked) == 3)
+        letter = MailArrived(1, AgentId("x@y"), (AgentId("one@hill"),), "all", "t", b"", True, 1)
+        d.peer.tell(letter)
+        d.peer.tell(QuorumChanged(True))
+        assert [await one.hear() for _ in range(2)] == [Told(letter), Told(QuorumChanged(True))]
+        assert await other.hear() == Told(QuorumChanged(True))
+        assert await nameless.hear() == Told(QuorumChanged(True))
 
 
 @in_loop

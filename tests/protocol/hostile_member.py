@@ -25,6 +25,7 @@ from mabeam_p2p.ids import (
     PeerId,
     ProposalId,
     SessionId,
+    TaskId,
 )
 from mabeam_p2p.messages import (
     AppendEntries,
@@ -84,6 +85,7 @@ _VALUES: dict[object, tuple[object, ...]] = {
     PeerId: (ME, A, B, LEARNER),
     ProposalId: ("p", "q"),
     SessionId: (*_INTEGERS, INTEGER_MAX),
+    TaskId: ("t", "u"),
     bool: (False, True),
     bytes: (b"", b"\xf6", b"x" * 10),
     float: (0.0, 1.0, 1e300),

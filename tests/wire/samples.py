@@ -68,6 +68,9 @@ from mabeam_p2p.messages import (
     Heartbeat,
     HeartbeatReply,
     Hello,
+    Letter,
+    LetterAnswer,
+    LetterReceipt,
     Message,
     Offer,
     Probe,
@@ -87,6 +90,7 @@ from mabeam_p2p.records import (
     Among,
     Batch,
     Choice,
+    MailAnswer,
     Member,
     MemberState,
     OnDeparture,
@@ -140,6 +144,18 @@ MESSAGES: tuple[Message, ...] = (
     Digest((0, 2**64 - 1), newcomer=True),
     DigestEntries((1,), (("model/epsilon", 2**63),), last=True),
     VariableWant(("model/epsilon",)),
+    Letter(
+        7,
+        AgentId("judge@one"),
+        (AgentId("ant@two"), AgentId("bee@two")),
+        "vision",
+        "status/loss",
+        b"\xf5",
+        wants_answer=True,
+        timeout=5_000_000,
+    ),
+    LetterReceipt(7, (AgentId("ant@two"),), (AgentId("bee@two"),)),
+    LetterAnswer(7, MailAnswer(AgentId("ant@two"), b"\xf5", "")),
 )
 
 COMMANDS: tuple[AnyCommand, ...] = (

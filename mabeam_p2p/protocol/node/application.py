@@ -6,9 +6,11 @@ from msgspec.structs import replace
 
 from mabeam_p2p.commands import AnyCommand, CommandCodec
 from mabeam_p2p.errors import RemoteProtocolError
+from mabeam_p2p.events import AgentLeft
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.machine.subjects import settled_by
 from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.replication import Replication
 from mabeam_p2p.protocol.waits import Waits
@@ -28,6 +30,7 @@ class Application:
         replication: Replication,
         pending: Pending,
         waits: Waits,
+        mail: Mail,
         codec: CommandCodec,
         outbox: Outbox,
     ) -> None:
@@ -35,6 +38,7 @@ class Application:
         self._replication = replication
         self._pending = pending
         self._waits = waits
+        self._mail = mail
         self._codec = codec
         self._outbox = outbox
         self._recovered_index = replication.log.last_index
@@ -61,6 +65,8 @@ class Application:
                 subject = settled_by(event)
                 if subject is not None:
                     self._waits.changed(subject)
+                if isinstance(event, AgentLeft):
+                    self._mail.departed(event.agent.id)
                 if batch.index > self._recovered_index:
                     self._outbox.notify(event)
 

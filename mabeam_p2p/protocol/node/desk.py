@@ -6,6 +6,7 @@ from mabeam_p2p.config import Timing
 from mabeam_p2p.machine.subjects import subject_of
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.links import Links
+from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.node.application import Application
 from mabeam_p2p.protocol.node.report import Report
@@ -23,10 +24,12 @@ from mabeam_p2p.requests import (
     ReadStatus,
     ReadVariables,
     Refused,
+    SendMail,
     SetVariables,
     StatusAnswer,
     Submit,
     Suggest,
+    TakeMail,
 )
 from mabeam_p2p.requests import Variables as VariablesAnswer
 
@@ -43,6 +46,7 @@ class Desk:
         pending: Pending,
         waits: Waits,
         variables: Variables,
+        mail: Mail,
         application: Application,
         report: Report,
         outbox: Outbox,
@@ -53,6 +57,7 @@ class Desk:
         self._pending = pending
         self._waits = waits
         self._variables = variables
+        self._mail = mail
         self._application = application
         self._report = report
         self._outbox = outbox
@@ -78,6 +83,10 @@ class Desk:
             case ReadMembers():
                 agents = self._application.find(AgentQuery(), False, now).agents
                 outbox.resolve(token, Members(self._membership.view(), agents))
+            case SendMail():
+                self._mail.send(token, request, now)
+            case TakeMail():
+                self._mail.take(token, request)
             case Suggest():
                 for address in request.addresses:
                     self._links.suggest(address, now)
@@ -89,6 +98,7 @@ class Desk:
         self._pending.cancel(token)
         self._waits.cancel(token)
         self._variables.cancel(token)
+        self._mail.cancel(token)
 
     def _wait(self, token: int, request: Await, now: float) -> None:
         subject = subject_of(request.query)

@@ -16,6 +16,9 @@ from mabeam_p2p.messages import (
     Heard,
     Heartbeat,
     HeartbeatReply,
+    Letter,
+    LetterAnswer,
+    LetterReceipt,
     Offer,
     Probe,
     ProbeAck,
@@ -32,6 +35,7 @@ from mabeam_p2p.messages import (
 from mabeam_p2p.protocol.bootstrap import Bootstrap
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.election import Election
+from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.replication import Replication, Role
@@ -51,6 +55,7 @@ class Dispatch:
         replication: Replication,
         pending: Pending,
         variables: Variables,
+        mail: Mail,
         outbox: Outbox,
     ) -> None:
         self._membership = membership
@@ -59,6 +64,7 @@ class Dispatch:
         self._replication = replication
         self._pending = pending
         self._variables = variables
+        self._mail = mail
         self._outbox = outbox
         self._forward_numbers: dict[PeerId, int] = {}
         """The last forward heard of each peer, in its present epoch."""
@@ -66,6 +72,7 @@ class Dispatch:
     def restarted(self, peer: PeerId) -> None:
         """The peer counts anew."""
         self._forward_numbers.pop(peer, None)
+        self._mail.restarted(peer)
 
     def hear(self, source: PeerId, message: Heard, mine: Standing, now: float) -> None:
         """`mine`: where this peer stands in the bully order."""
@@ -87,6 +94,8 @@ class Dispatch:
                 self._membership.receive(source, message, mine, now)
             case VariablePush() | VariableAck() | Digest() | DigestEntries() | VariableWant():
                 self._variables.receive(source, message, now)
+            case Letter() | LetterReceipt() | LetterAnswer():
+                self._mail.receive(source, message, now)
             case VoteRequest():
                 takes_over = self._takes_over(source, message, mine, now)
                 self._replication.receive(source, message, mine, takes_over, now)

@@ -24,6 +24,7 @@ from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.duties import Duties
 from mabeam_p2p.protocol.election import Election
 from mabeam_p2p.protocol.links import Links
+from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership, own_record
 from mabeam_p2p.protocol.node.application import Application
 from mabeam_p2p.protocol.node.desk import Desk
@@ -117,6 +118,15 @@ class Node:
             self.peer, epoch, variables, timing, limits, random, wall, now, outbox
         )
         self.machine = Machine(limits)
+        self.mail = Mail(
+            self.peer,
+            agents_in=self.machine.agents_in,
+            agent=self.machine.agent,
+            is_here=self._is_reachable,
+            name_of=self.membership.name_of,
+            limits=limits,
+            outbox=outbox,
+        )
 
     def _join_cores(self, codec: CommandCodec) -> None:
         timing, limits, outbox = self.config.timing, self.config.limits, self.outbox
@@ -132,7 +142,7 @@ class Node:
             outbox=outbox,
         )
         self._application = Application(
-            self.machine, self.replication, self.pending, self.waits, codec, outbox
+            self.machine, self.replication, self.pending, self.waits, self.mail, codec, outbox
         )
         self._dispatch = Dispatch(
             self.membership,
@@ -141,6 +151,7 @@ class Node:
             self.replication,
             self.pending,
             self.variables,
+            self.mail,
             outbox,
         )
         self._report = Report(
@@ -151,6 +162,7 @@ class Node:
             self.replication,
             self.machine,
             self.variables,
+            self.mail,
             outbox,
         )
 
@@ -161,6 +173,7 @@ class Node:
             pending=self.pending,
             waits=self.waits,
             variables=self.variables,
+            mail=self.mail,
             application=self._application,
             report=self._report,
             outbox=outbox,
@@ -238,6 +251,7 @@ class Node:
         self.variables.tick(now)
         self.pending.tick(now)
         self.waits.tick(now)
+        self.mail.tick(now)
         return self.outbox.take()
 
     def flush(self, now: float) -> Effects:
@@ -285,6 +299,7 @@ class Node:
             self.variables.next_deadline(),
             self.pending.next_deadline(),
             self.waits.next_deadline(),
+            self.mail.next_deadline(),
         )
         if self._duties is not None and self.replication.leadership is not None:
             clock = self.replication.leadership.clock(self._now)
@@ -338,6 +353,7 @@ class Node:
                 self.links.silent(member, now)
         view = membership.view()
         self.variables.members(view, now)
+        self.mail.members_changed()
         self._set_learners(view, now)
         self._remember(view)
 
@@ -435,6 +451,10 @@ class Node:
 
     def _find(self, query: Query, linearizable: bool) -> Found:
         return self._application.find(query, linearizable, self._now)
+
+    def _is_reachable(self, peer: PeerId) -> bool:
+        is_other = peer != self.peer
+        return self.membership.is_here(peer) and not (is_other and not self.links.is_linked(peer))
 
     def _noop(self) -> tuple[int, bytes]:
         return 1, self._codec.encode_commands([Noop(CLUSTER_SESSION, 0)])

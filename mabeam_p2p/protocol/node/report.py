@@ -7,6 +7,7 @@ from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.protocol.bootstrap import Bootstrap
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.links import Links
+from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.replication import Replication, Role
 from mabeam_p2p.protocol.variables import Variables
@@ -25,6 +26,7 @@ class Report:
         replication: Replication,
         machine: Machine,
         variables: Variables,
+        mail: Mail,
         outbox: Outbox,
     ) -> None:
         self._config = config
@@ -34,6 +36,7 @@ class Report:
         self._replication = replication
         self._machine = machine
         self._variables = variables
+        self._mail = mail
         self._outbox = outbox
         self._leader: PeerId | None = None
         self._role = Role.NONE
@@ -90,6 +93,7 @@ class Report:
             (
                 ("dropped", self._links.dropped_count + replication.dropped_count),
                 ("log_bytes", replication.log.byte_count),
+                ("mail_refused", self._mail.refused_count),
             ),
             self._ready,
         )
