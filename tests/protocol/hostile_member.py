@@ -37,6 +37,7 @@ from mabeam_p2p.messages import (
     Heartbeat,
     HeartbeatReply,
     Hello,
+    Letter,
     Message,
     Offer,
     VoteReply,
@@ -170,6 +171,10 @@ class HostileMember:
                 return replace(made, count=count, blob=self._blob(count))
             case AppendEntries():
                 return self._contiguous(made)
+            case Letter():
+                targets = made.targets or (AgentId("a@x"),)
+                number, timeout = max(1, made.number), max(1, made.timeout)
+                return replace(made, number=number, targets=targets, timeout=timeout)
             case Offer():
                 voters = tuple(sorted({*made.voters, ME}))
                 first = replace(made.first, index=1, term=FIRST_TERM, voters=voters)
