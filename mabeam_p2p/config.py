@@ -99,6 +99,10 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Finished generations remembered for each barrier."""
     closed_barriers_max: int = 4_096
     barrier_parties_max: int = 4_096
+    barrier_members_max: int = 1_024
+    """Parties of one barrier that can be named."""
+    barrier_note_bytes_max: int = 1_024
+    """What one party tells the others by arriving."""
     journals_max: int = 4_096
     journal_items_max: int = 4_096
     """Items kept of one journal; older ones leave at the front, unless it holds them for good."""

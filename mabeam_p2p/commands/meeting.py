@@ -1,6 +1,7 @@
 """What is said of barriers and journals."""
 
 from mabeam_p2p.commands.base import SessionCommand
+from mabeam_p2p.ids import AgentId
 from mabeam_p2p.records import OnDeparture
 
 
@@ -12,6 +13,15 @@ class Arrive(SessionCommand, frozen=True, gc=False, array_like=True, tag=9):
     on_departure: OnDeparture
     generation: int = 0
     """0: the running one; otherwise that one, whose recorded outcome is returned if finished."""
+    members: tuple[AgentId, ...] = ()
+    """Sorted: who the parties are. Empty: whoever comes."""
+    since: int = 0
+    """Of named members: their sessions have been open since this index; they meet once. 0: any
+    session, any number of times."""
+    present: bool = True
+    """False: the generation begins, and the departure of a member counts; nobody arrives yet."""
+    note: str = ""
+    """What this party tells the others; its last one before the end stands."""
 
 
 class AppendJournal(SessionCommand, frozen=True, gc=False, array_like=True, tag=10):

@@ -2,7 +2,7 @@
 
 1. A generation begins with its first arrival, which sets parties, timeout and what becomes of it
    when somebody departs; an arrival that asks for something else is refused while it runs.
-2. Arrivals are a set of agents: arriving twice counts once.
+2. Arrivals are a set of agents: arriving twice counts once. Each may leave a note; its last stands.
 3. It ends once, at one index, for everybody alike: RELEASED at the arrival that makes as many
    as there are parties; BROKEN past the deadline, which counts from the first arrival; or BROKEN
    by a departure.
@@ -16,9 +16,18 @@
    departure changes nothing.
 5. An arrival that names a generation never begins one: the running one takes it, a finished one
    that is remembered answers with its number, any other is unknown.
+6. A generation may be for named members. They are the parties, nobody else may arrive, and the
+   departure of each counts before it has arrived, too: what has shrunk to those who are there is
+   released. An arrival that is not `present` begins it, or finds it, and does not count.
+7. Members can be named `since` an index: only sessions that have been open since then may arrive,
+   and who has no such session when the generation begins has departed. They meet once: a later
+   arrival is answered with the number of the finished generation while it is remembered.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
+from operator import lt
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -30,15 +39,17 @@ from mabeam_p2p.machine.core import DeadlineKind, Deadlines, Entry
 from mabeam_p2p.records import BarrierStatus, Generation, OnDeparture
 from mabeam_p2p.requests import Outcome, Refused
 
+JoinedIndex = Callable[[AgentId], int]
+"""Where the session that an agent has was opened; 0: it has none."""
+
 
 class BarrierState(Struct, frozen=True, array_like=True):
-    """A barrier in a snapshot. departed: of the running generation, in order of departure."""
+    """A barrier in a snapshot."""
 
     name: str
     last: int
     finished: tuple[Generation, ...]
     running: Generation | None
-    departed: tuple[AgentId, ...]
 
 
 class BarriersState(Struct, frozen=True, array_like=True):
@@ -48,27 +59,68 @@ class BarriersState(Struct, frozen=True, array_like=True):
     idle: tuple[BarrierState, ...]
 
 
+class _Terms(NamedTuple):
+    """What all arrivals of a generation ask for alike."""
+
+    parties: int
+    timeout: int
+    on_departure: OnDeparture
+    members: tuple[AgentId, ...]
+    since: int
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.parties} parties, timeout {self.timeout} us, "
+            f"on_departure {self.on_departure.name.lower()}"
+        )
+        if not self.members:
+            return text
+        others = len(self.members) - 1
+        return f"{text}, {self.members[0]} and {others} others named since {self.since}"
+
+    def admits(self, agent: AgentId, joined_index: JoinedIndex) -> bool:
+        """Whether the agent may arrive."""
+        if not self.members:
+            return True
+        return agent in self.members and self.is_there(agent, joined_index)
+
+    def is_there(self, agent: AgentId, joined_index: JoinedIndex) -> bool:
+        """Whether the agent has a session that can arrive."""
+        return joined_index(agent) > 0 and (not self.since or joined_index(agent) <= self.since)
+
+
 class _Running:
     """A generation that waits."""
 
     __slots__ = ("arrived", "asked", "departed", "opened_clock")
 
-    def __init__(self, asked: tuple[int, int, OnDeparture], opened_clock: int) -> None:
+    def __init__(self, asked: _Terms, opened_clock: int) -> None:
         self.asked = asked
-        """Parties, timeout and on_departure, as the first arrival set them."""
+        """As the first arrival set them."""
         self.opened_clock = opened_clock
-        self.arrived: dict[AgentId, None] = {}
-        """In order of arrival."""
+        self.arrived: dict[AgentId, str] = {}
+        """In order of arrival, with the note of each."""
         self.departed: dict[AgentId, None] = {}
-        """Parties by which the generation has shrunk."""
+        """Parties by which the generation has shrunk, or breaks."""
 
     @property
     def parties(self) -> int:
-        return self.asked[0] - len(self.departed)
+        is_smaller = self.asked.on_departure is OnDeparture.SHRINK
+        return self.asked.parties - (len(self.departed) if is_smaller else 0)
 
     @property
     def deadline(self) -> int:
-        return self.opened_clock + self.asked[1]
+        return self.opened_clock + self.asked.timeout
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.arrived) == self.parties > 0
+
+    def expects(self, agent: AgentId) -> bool:
+        """Whether the departure of the agent matters."""
+        if agent in self.departed:
+            return False
+        return agent in self.arrived or agent in self.asked.members
 
 
 class _Barrier:
@@ -89,32 +141,51 @@ class _Barrier:
         reason: str = "",
     ) -> Generation:
         """The running generation as a record. entry: where it ends, if it does."""
-        _, timeout, on_departure = running.asked
+        asked = running.asked
         return Generation(
             barrier=self.name,
             generation=self.last,
             parties=running.parties,
-            timeout=timeout,
-            on_departure=on_departure,
+            timeout=asked.timeout,
+            on_departure=asked.on_departure,
             arrived=tuple(running.arrived),
             status=status,
             opened_clock=running.opened_clock,
             closed_index=0 if entry is None else entry.index,
             closed_clock=0 if entry is None else entry.clock,
             reason=reason,
+            members=asked.members,
+            since=asked.since,
+            departed=tuple(running.departed),
+            notes=tuple(running.arrived.values()) if any(running.arrived.values()) else (),
         )
+
+    def meeting(self, asked: _Terms) -> Generation | None:
+        """The finished generation of members who meet once, if they have met."""
+        if not asked.since:
+            return None
+        for one in reversed(self.finished.values()):
+            if one.since == asked.since and one.members == asked.members:
+                return one
+        return None
 
     def state(self) -> BarrierState:
         running = None if self.running is None else self.generation(self.running)
-        departed = () if self.running is None else tuple(self.running.departed)
-        return BarrierState(self.name, self.last, tuple(self.finished.values()), running, departed)
+        return BarrierState(self.name, self.last, tuple(self.finished.values()), running)
 
 
 class Barriers:
     """Every barrier by name, with its running generation and the last finished ones."""
 
-    def __init__(self, limits: Limits, deadlines: Deadlines, events: list[MachineEvent]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        deadlines: Deadlines,
+        events: list[MachineEvent],
+        joined_index: JoinedIndex,
+    ) -> None:
         self._limits = limits
+        self._joined_index = joined_index
         self._deadlines = deadlines
         self._events = events
         self._running: dict[str, _Barrier] = {}
@@ -127,30 +198,27 @@ class Barriers:
     def arrive(self, entry: Entry, agent: AgentId, command: Arrive) -> Outcome:
         """Committed.number is the generation.
 
-        Refused: invalid, limit, barrier_mismatch, unknown_generation.
+        Refused: invalid, too_large, limit, barrier_mismatch, not_eligible, unknown_generation.
         """
         name = command.barrier
         barrier = self._running.get(name)
         if command.generation and (barrier is None or barrier.last != command.generation):
             return self._answer_finished(entry, command)
+        asked = _asked(command)
+        known = barrier or self._idle.get(name)
+        met = None if known is None else known.meeting(asked)
+        if met is not None:
+            return entry.committed(met.generation)
+        refusal = self._refusal(entry, command, barrier)
+        if refusal is None and not asked.admits(agent, self._joined_index):
+            refusal = Refused("not_eligible", f"{agent} is none of the members, or came after them")
+        if refusal is not None:
+            return refusal
         if barrier is None:
-            refusal = self._refusal(entry, command)
-            if refusal is not None:
-                return refusal
             barrier = self._begin(entry, command)
         running = barrier.running
-        assert running is not None
-        asked = _asked(command)
-        if asked != running.asked:
-            runs, other = _described(running.asked), _described(asked)
-            return Refused("barrier_mismatch", f"generation {barrier.last} has {runs}; not {other}")
-        if agent not in running.arrived:
-            running.arrived[agent] = None
-            running.departed.pop(agent, None)
-            if len(running.arrived) == running.parties:
-                self._end(entry, barrier, BarrierStatus.RELEASED, "all arrived")
-            else:
-                self._events.append(BarrierChanged(barrier.generation(running)))
+        if running is not None and command.present:
+            self._count(entry, barrier, running, agent, command.note)
         return entry.committed(barrier.last)
 
     def depart(self, entry: Entry, agent: AgentId) -> None:
@@ -158,16 +226,21 @@ class Barriers:
         for barrier in tuple(self._running.values()):
             running = barrier.running
             assert running is not None
-            if agent not in running.arrived:
+            if not running.expects(agent):
                 continue
-            on_departure = running.asked[2]
+            on_departure = running.asked.on_departure
             if on_departure is OnDeparture.BREAK:
-                self._end(entry, barrier, BarrierStatus.BROKEN, f"departed: {agent}")
+                self._break(entry, barrier, running, [agent])
                 continue
-            del running.arrived[agent]
             if on_departure is OnDeparture.SHRINK:
                 running.departed[agent] = None
-            self._events.append(BarrierChanged(barrier.generation(running)))
+            running.arrived.pop(agent, None)
+            if running.is_complete:
+                self._end(entry, barrier, BarrierStatus.RELEASED, "all arrived")
+            elif not running.parties:
+                self._end(entry, barrier, BarrierStatus.BROKEN, f"departed: {agent}")
+            else:
+                self._events.append(BarrierChanged(barrier.generation(running)))
 
     def expire(self, entry: Entry, name: str) -> None:
         """End the running generation of barrier `name`, whose deadline is past."""
@@ -211,23 +284,53 @@ class Barriers:
         barrier.finished.update((one.generation, one) for one in state.finished)
         if state.running is not None:
             one = state.running
-            asked = (one.parties + len(state.departed), one.timeout, one.on_departure)
+            parties = one.parties + len(one.departed)
+            asked = _Terms(parties, one.timeout, one.on_departure, one.members, one.since)
             running = barrier.running = _Running(asked, one.opened_clock)
-            running.arrived = dict.fromkeys(one.arrived)
-            running.departed = dict.fromkeys(state.departed)
+            notes = one.notes or ("",) * len(one.arrived)
+            running.arrived = dict(zip(one.arrived, notes, strict=True))
+            running.departed = dict.fromkeys(one.departed)
             self._deadlines.add(DeadlineKind.BARRIER, barrier.name, running.deadline)
         return barrier
 
     # ---- transitions -----------------------------------------------------------------------
 
     def _begin(self, entry: Entry, command: Arrive) -> _Barrier:
+        """Begin a generation. It ends at once if named members are gone whom it cannot miss."""
         name = command.barrier
         barrier = self._idle.pop(name, None) or _Barrier(name, 0)
         barrier.last += 1
         running = barrier.running = _Running(_asked(command), entry.clock)
         self._running[name] = barrier
         self._deadlines.add(DeadlineKind.BARRIER, name, running.deadline)
+        asked = running.asked
+        gone = [one for one in asked.members if not asked.is_there(one, self._joined_index)]
+        if gone and asked.on_departure is OnDeparture.BREAK:
+            self._break(entry, barrier, running, gone)
+        elif gone and asked.on_departure is OnDeparture.SHRINK:
+            running.departed.update(dict.fromkeys(gone))
         return barrier
+
+    def _count(
+        self, entry: Entry, barrier: _Barrier, running: _Running, agent: AgentId, note: str
+    ) -> None:
+        """Let the agent arrive."""
+        is_new = agent not in running.arrived
+        running.arrived[agent] = note
+        if not is_new:
+            return
+        running.departed.pop(agent, None)
+        if running.is_complete:
+            self._end(entry, barrier, BarrierStatus.RELEASED, "all arrived")
+        else:
+            self._events.append(BarrierChanged(barrier.generation(running)))
+
+    def _break(
+        self, entry: Entry, barrier: _Barrier, running: _Running, gone: list[AgentId]
+    ) -> None:
+        running.departed.update(dict.fromkeys(gone))
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        self._end(entry, barrier, BarrierStatus.BROKEN, f"departed: {gone[0]}{more}")
 
     def _end(self, entry: Entry, barrier: _Barrier, status: BarrierStatus, reason: str) -> None:
         assert barrier.running is not None
@@ -252,23 +355,43 @@ class Barriers:
             return entry.committed(found.generation)
         return Refused("unknown_generation", "no such generation runs or is remembered")
 
-    def _refusal(self, entry: Entry, command: Arrive) -> Refused | None:
-        limits = self._limits
+    def _refusal(self, entry: Entry, command: Arrive, barrier: _Barrier | None) -> Refused | None:
+        """barrier: that has a generation running."""
+        note_bytes_max = self._limits.barrier_note_bytes_max
+        if len(command.note.encode()) > note_bytes_max:
+            return Refused("too_large", f"a note has at most {note_bytes_max} bytes")
+        if barrier is None:
+            return self._why_not_begin(entry, command)
+        assert barrier.running is not None
+        runs, asked = barrier.running.asked, _asked(command)
+        if asked != runs:
+            return Refused("barrier_mismatch", f"generation {barrier.last} has {runs}; not {asked}")
+        return None
+
+    def _why_not_begin(self, entry: Entry, command: Arrive) -> Refused | None:
+        limits, members = self._limits, command.members
         if not is_key(command.barrier):
             return Refused("invalid", "the barrier has no usable name")
         if not 1 <= command.parties <= limits.barrier_parties_max:
             return Refused("invalid", f"parties are 1 to {limits.barrier_parties_max}")
         if not entry.can_wait(command.timeout):
             return Refused("invalid", "timeout is no positive number of microseconds")
+        if members and not all(map(lt, members, members[1:])):
+            return Refused("invalid", "the members are not sorted, or one is named twice")
+        if members and not len(members) == command.parties <= limits.barrier_members_max:
+            return Refused(
+                "invalid", f"members are the parties, up to {limits.barrier_members_max}"
+            )
+        if not members and (command.since or not command.present):
+            return Refused("invalid", "nobody is named who could be awaited")
+        if not 0 <= command.since <= entry.index:
+            return Refused("invalid", "members are named since an index that is to come")
         if len(self._running) >= limits.open_barriers_max:
             return Refused("limit", f"{limits.open_barriers_max} barriers are running already")
         return None
 
 
-def _asked(command: Arrive) -> tuple[int, int, OnDeparture]:
-    return command.parties, command.timeout, command.on_departure
-
-
-def _described(asked: tuple[int, int, OnDeparture]) -> str:
-    parties, timeout, on_departure = asked
-    return f"{parties} parties, timeout {timeout} us, on_departure {on_departure.name.lower()}"
+def _asked(command: Arrive) -> _Terms:
+    return _Terms(
+        command.parties, command.timeout, command.on_departure, command.members, command.since
+    )

@@ -57,7 +57,7 @@ class Parts:
         self.proposals = Proposals(
             limits, deadlines, events, self.parameters, self.sessions.is_here
         )
-        self.barriers = Barriers(limits, deadlines, events)
+        self.barriers = Barriers(limits, deadlines, events, self.sessions.joined_index)
         self.journals = Journals(limits, events)
         self.reputations = Reputations(limits, events)
         self.ledger = Ledger(limits, deadlines, events, self.reputations)

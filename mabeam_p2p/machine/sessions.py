@@ -170,6 +170,11 @@ class Sessions:
     def get(self, session: SessionId) -> Session | None:
         return self._live.get(session)
 
+    def joined_index(self, agent: AgentId) -> int:
+        """Where the session that the agent has was opened; 0: it has none."""
+        session = self._by_agent.get(agent)
+        return 0 if session is None else session.agent.joined_index
+
     def agents(self) -> tuple[Agent, ...]:
         return tuple(session.agent for session in self._live.values())
 

@@ -135,6 +135,14 @@ class Generation(Struct, frozen=True, gc=False, array_like=True):
     closed_clock: int = 0
     reason: str = ""
     """`all arrived`, `timeout`, or `departed: AGENT`."""
+    members: tuple[AgentId, ...] = ()
+    """Sorted: who alone may arrive. Empty: whoever comes."""
+    since: int = 0
+    """Index since which the members' sessions are open; 0: any session."""
+    departed: tuple[AgentId, ...] = ()
+    """Parties by whose departure it broke or has shrunk, in this order."""
+    notes: tuple[str, ...] = ()
+    """What each of `arrived` has told; empty: none of them anything."""
 
 
 class Agent(Struct, frozen=True, gc=False, array_like=True):

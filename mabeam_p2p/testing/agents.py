@@ -17,7 +17,7 @@ from mabeam_p2p.commands import (
     OpenSession,
 )
 from mabeam_p2p.ids import INTEGER_MAX, AgentId, ProposalId, SessionId
-from mabeam_p2p.records import Choice, OnDeparture, Policy
+from mabeam_p2p.records import BarrierStatus, Choice, Generation, OnDeparture, Policy
 from mabeam_p2p.requests import (
     Answer,
     Await,
@@ -284,9 +284,44 @@ class SimulatedAgent:
                     place = generation.barrier, generation.generation
                     if self._workload.outcomes.generations.get(place) != generation:
                         raise Violation("I12", f"{self.name} is told {generation}")
+                    if self._meets(generation):
+                        self._meet(generation)
+                        return
             self._think()
 
         self._submit(command, arrived)
+
+    def _meets(self, generation: Generation) -> bool:
+        is_one = generation.status is BarrierStatus.RELEASED and self.name in generation.arrived
+        return is_one and not generation.since and self._random.random() < 0.7
+
+    def _meet(self, generation: Generation) -> None:
+        """Meet those with whom it was released once more: first begin, then perhaps arrive."""
+        members = tuple(sorted(generation.arrived))
+        # All of them ask for the same, and over a run some of both are seen.
+        kinds = OnDeparture.BREAK, OnDeparture.SHRINK
+        on_departure = kinds[generation.closed_index % 2]
+
+        def arrive(present: bool) -> Arrive:
+            return Arrive(
+                self._session,
+                self._number(),
+                barrier=f"{generation.barrier}/met",
+                parties=len(members),
+                timeout=2 * SECOND,
+                on_departure=on_departure,
+                members=members,
+                since=generation.closed_index,
+                present=present,
+            )
+
+        def begun(answer: Answer) -> None:
+            if isinstance(answer, Committed) and self._random.random() < 0.9:
+                self._submit(arrive(present=True), lambda answer: self._think())
+            else:
+                self._think()
+
+        self._submit(arrive(present=False), begun)
 
     def _propose(self) -> None:
         proposal = ProposalId(f"p{self._random.getrandbits(60):x}")

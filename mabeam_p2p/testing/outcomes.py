@@ -9,6 +9,7 @@ barriers and ballots is tested against rules written anew here, from the definit
 from mabeam_p2p.commands import Arrive, Command, OpenSession
 from mabeam_p2p.config import Limits
 from mabeam_p2p.events import (
+    AgentJoined,
     AgentLeft,
     BarrierChanged,
     JournalAppended,
@@ -63,6 +64,10 @@ class Outcomes:
         """For each live session that has one: its lease, and its end if nothing more is said."""
         self._epochs: dict[int, int] = {}
         self._clock = 0
+        self._joined: dict[AgentId, int] = {}
+        """Who is there, and since which index."""
+        self._met: dict[tuple[str, int, tuple[AgentId, ...]], int] = {}
+        """Generations in which named members have met."""
 
     # ---- the committed log -------------------------------------------------------------------
 
@@ -98,7 +103,7 @@ class Outcomes:
     def _took_effect(self, command: Command, outcome: Outcome) -> None:
         if isinstance(command, OpenSession) and isinstance(outcome, Committed):
             self._agents[command.session] = command.agent
-        elif isinstance(command, Arrive) and command.session in self._agents:
+        elif isinstance(command, Arrive) and command.present and command.session in self._agents:
             key = command.barrier, self._agents[command.session]
             self._arrivals[key] = self._arrivals.get(key, 0) + 1
         if not command.session:
@@ -165,10 +170,13 @@ class Outcomes:
     # ---- barriers and ballots ----------------------------------------------------------------
 
     def _happened(self, event: MachineEvent) -> None:
-        if isinstance(event, BarrierChanged):
-            self._barrier(event.generation)
+        if isinstance(event, AgentJoined):
+            self._joined[event.agent.id] = event.agent.joined_index
         elif isinstance(event, AgentLeft):
+            del self._joined[event.agent.id]
             self._leases.pop(event.agent.session, None)
+        elif isinstance(event, BarrierChanged):
+            self._barrier(event.generation)
         elif isinstance(event, ProposalDecided):
             if event.proposal.id in self.decided:
                 raise Violation("I13", f"decided twice: {event.proposal}")
@@ -191,7 +199,22 @@ class Outcomes:
             if (generation.barrier, agent) not in self._arrivals:
                 raise Violation("I12", f"{agent} never arrived: {generation}")
         judge_generation(generation)
+        self._meeting(generation)
         self.generations[place] = generation
+
+    def _meeting(self, generation: Generation) -> None:
+        """I12: members named since an index meet once, and nobody has been away in between."""
+        is_over = generation.status is not BarrierStatus.WAITING
+        if not is_over or not generation.since:
+            return
+        key = generation.barrier, generation.since, generation.members
+        if key in self._met:
+            raise Violation("I12", f"met in generation {self._met[key]} already: {generation}")
+        self._met[key] = generation.generation
+        if generation.status is BarrierStatus.RELEASED:
+            for agent in generation.arrived:
+                if not 0 < self._joined.get(agent, 0) <= generation.since:
+                    raise Violation("I12", f"{agent} has been away: {generation}")
 
 
 def judge_generation(generation: Generation) -> None:
@@ -201,10 +224,16 @@ def judge_generation(generation: Generation) -> None:
         raise Violation("I12", f"somebody counts twice: {generation}")
     if count > generation.parties:
         raise Violation("I12", f"more than the parties: {generation}")
+    if generation.members:
+        if any(agent not in generation.members for agent in generation.arrived):
+            raise Violation("I12", f"somebody arrived who is not named: {generation}")
+        there = dict.fromkeys((*generation.arrived, *generation.departed))
+        if generation.status is BarrierStatus.RELEASED and len(there) < len(generation.members):
+            raise Violation("I12", f"released without a named member: {generation}")
     if generation.status is BarrierStatus.RELEASED:
         if count < generation.parties and generation.on_departure is not OnDeparture.SHRINK:
             raise Violation("I12", f"released early: {generation}")
-    elif count >= generation.parties:
+    elif count >= generation.parties > 0:
         raise Violation("I12", f"all have arrived, but: {generation}")
 
 

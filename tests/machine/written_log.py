@@ -180,10 +180,26 @@ class WrittenLog:
         timeout: int = 30 * SECOND,
         on_departure: OnDeparture = OnDeparture.BREAK,
         generation: int = 0,
+        members: tuple[str, ...] = (),
+        since: int = 0,
+        present: bool = True,
+        note: str = "",
     ) -> Outcome:
-        sequence = self.next(session)
+        """members: the parties are these, whatever `parties` says."""
         return self.apply(
-            Arrive(session, sequence, barrier, parties, timeout, on_departure, generation)
+            Arrive(
+                session,
+                self.next(session),
+                barrier,
+                len(members) or parties,
+                timeout,
+                on_departure,
+                generation,
+                tuple(map(AgentId, members)),
+                since,
+                present,
+                note,
+            )
         )
 
     def write(

@@ -1,11 +1,13 @@
 """What commands come to: every rule of outcomes is broken by hand once, and seen."""
 
+from contextlib import nullcontext
+
 import pytest
 from msgspec.structs import replace
 
-from mabeam_p2p.commands import AnyCommand, AppendJournal, OpenSession, Tick
+from mabeam_p2p.commands import AnyCommand, AppendJournal, Arrive, OpenSession, Tick
 from mabeam_p2p.config import Limits
-from mabeam_p2p.events import JournalAppended
+from mabeam_p2p.events import BarrierChanged, JournalAppended
 from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, PeerId, ProposalId, SessionId
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.machine.sessions import Session
@@ -29,6 +31,7 @@ from mabeam_p2p.wire.codec import CborCodec
 CODEC = CborCodec(Limits())
 PEER = PeerId("a" * 16)
 OPEN = OpenSession(SessionId(7), 1, AgentId("x@a"), PEER, 1, (), True, True)
+ARRIVE = Arrive(SessionId(7), 2, "b", 2, 5, OnDeparture.BREAK)
 APPEND = AppendJournal(SessionId(7), 2, "j", b"\x01")
 
 
@@ -171,6 +174,50 @@ def test_i12_lawful_generations_pass() -> None:
 def test_i12_unlawful_generations_are_seen(generation: Generation) -> None:
     with broken("I12"):
         judge_generation(generation)
+
+
+NAMED = replace(WAITING, arrived=(X, Y), members=(X, Y), since=1, status=BarrierStatus.RELEASED)
+
+
+def test_i12_release_without_a_named_member_is_seen() -> None:
+    judge_generation(NAMED)
+    shrunk = replace(NAMED, arrived=(X,), parties=1, on_departure=OnDeparture.SHRINK)
+    judge_generation(replace(shrunk, departed=(Y,)))
+    for unlawful in (shrunk, replace(NAMED, arrived=(X, Z))):
+        with broken("I12"):
+            judge_generation(unlawful)
+
+
+def meeting(closed_index: int, *, since: int) -> BarrierChanged:
+    alone = replace(NAMED, arrived=(X,), members=(X,), parties=1, since=since)
+    return BarrierChanged(replace(alone, generation=closed_index, closed_index=closed_index))
+
+
+@pytest.mark.parametrize(
+    ("told", "is_lawful"),
+    [
+        ([meeting(1, since=1)], True),
+        ([meeting(1, since=1), meeting(2, since=2)], True),
+        ([meeting(1, since=1), meeting(2, since=1)], False),
+        ([meeting(1, since=2)], True),
+    ],
+    ids=["once", "since another index", "twice", "later than joined"],
+)
+def test_i12_named_members_meet_once(
+    monkeypatch: pytest.MonkeyPatch, told: list[BarrierChanged], is_lawful: bool
+) -> None:
+    made = outcomes(OPEN, replace(ARRIVE, sequence=2))
+    monkeypatch.setattr(Machine, "take_events", lambda _: told)
+    with nullcontext() if is_lawful else broken("I12"):
+        made.committed(batch(3, replace(ARRIVE, sequence=3)))
+
+
+def test_i12_release_of_who_has_been_away_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    again = replace(OPEN, session=SessionId(8), epoch=2)
+    made = outcomes(OPEN, replace(ARRIVE, sequence=2), again)
+    monkeypatch.setattr(Machine, "take_events", lambda _: [meeting(1, since=2)])
+    with broken("I12"):
+        made.committed(batch(4, replace(ARRIVE, session=SessionId(8), sequence=2)))
 
 
 # ---- ballots ---------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ that was written for it; the simulator must find the others, and finds most of t
 for each family.
 """
 
-from tools.planted import journals, ledger, parameters, spine, tasks
+from tools.planted import collectives, journals, ledger, parameters, spine, tasks
 from tools.planted.base import Edit, Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -14,6 +14,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *journals.MUTANTS,
     *tasks.MUTANTS,
     *ledger.MUTANTS,
+    *collectives.MUTANTS,
 )
 
 __all__ = ["MUTANTS", "Edit", "Mutant"]

@@ -280,8 +280,8 @@ MUTANTS = (
         (
             Edit(
                 BARRIERS,
-                "if len(running.arrived) == running.parties:",
-                "if len(running.arrived) >= max(1, running.parties - 1):",
+                "return len(self.arrived) == self.parties > 0",
+                "return len(self.arrived) >= max(1, self.parties - 1)",
             ),
         ),
     ),
