@@ -139,6 +139,14 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Variables in one message; a single variable with all its siblings may not exceed it."""
     pushes_pending_max: int = 4_096
     """Writes of variables that members have yet to acknowledge."""
+    bulk_bytes_max: int = 4 * 1024 * 1024 * 1024
+    """What one exchange of bulk data may move to one agent."""
+    bulk_chunk_bytes: int = 1024 * 1024
+    """Bulk data travels in pieces of this size. All parties need the same."""
+    bulk_exchanges_max: int = 64
+    """Exchanges of bulk data that one process has under way."""
+    bulk_ranges_max: int = 1_024
+    """Runs of chunks that one message asks for."""
     events_pending_max: int = 8_192
     """Events that wait for one slow listener before the oldest are dropped and counted."""
     open_tasks_max: int = 16_384

@@ -207,6 +207,11 @@ def _messages(limits: Limits) -> Table:
         (messages.Letter, "timeout"): positive,
         (messages.LetterReceipt, "delivered"): each(is_agent_id, limits.agents_per_peer_max),
         (messages.LetterReceipt, "full"): each(is_agent_id, limits.agents_per_peer_max),
+        (messages.ChunkRange, "stage"): between(0, 1),
+        (messages.BulkChunk, "stage"): between(0, 1),
+        (messages.BulkChunk, "checksum"): between(0, 2**32 - 1),
+        (messages.BulkWant, "wanted"): shorter(limits.bulk_ranges_max),
+        (messages.BulkHeader, "token"): lambda value: len(value) == messages.BULK_TOKEN_BYTES,
     }
 
 

@@ -57,6 +57,10 @@ from mabeam_p2p.ids import AgentId, ClusterId, PeerId, ProposalId, SessionId, Ta
 from mabeam_p2p.messages import (
     AppendEntries,
     AppendReply,
+    BulkChunk,
+    BulkHeader,
+    BulkWant,
+    ChunkRange,
     CommitAdvance,
     Digest,
     DigestEntries,
@@ -258,6 +262,12 @@ COMMANDS: tuple[AnyCommand, ...] = (
     FailTask(SESSION, 15, TaskId("t-1"), 41, TaskError("ValueError", "lr < 0", "..."), False),
     CancelTask(SESSION, 16, TaskId("t-1")),
     RetryTask(SESSION, 17, TaskId("t-1")),
+)
+
+
+BULK = (
+    BulkHeader(PROTOCOL_VERSION, bytes(range(16)), 0, 1, BulkWant((ChunkRange(0, 2, 0, 25),))),
+    BulkHeader(PROTOCOL_VERSION, bytes(range(16)), 1, 2, BulkChunk(1, 2, 24, 2**32 - 1)),
 )
 
 

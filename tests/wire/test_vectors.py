@@ -1,7 +1,8 @@
 """Golden vectors: what was written once is read for ever.
 
-A file of `tests/vectors` holds one frame, or one command of a batch, in hexadecimal. It is never
-edited. A new message, or a field that a message has gained, brings a new file beside the old:
+A file of `tests/vectors` holds one frame, one command of a batch, or one bulk header, in
+hexadecimal. It is never edited. A new message, or a field that a message has gained, brings a new
+file beside the old:
 `pytest tests/wire/test_vectors.py --write-vectors` writes those that are missing.
 """
 
@@ -12,16 +13,26 @@ import pytest
 
 from mabeam_p2p.config import Limits
 from mabeam_p2p.wire import cbor
+from mabeam_p2p.wire.bulk import BulkCodec
 from mabeam_p2p.wire.codec import CborCodec
-from tests.wire.samples import COMMANDS, MESSAGES, frame_of, plain_lists
+from tests.wire.samples import BULK, COMMANDS, MESSAGES, frame_of, plain_lists
 
 FOLDER = Path(__file__).resolve().parent.parent / "vectors"
 CODEC = CborCodec(Limits())
+BULK_CODEC = BulkCodec(Limits())
 LINE_DIGITS = 96
 
-SPECIMENS = {
-    f"frame_{type(message).__name__}": CODEC.encode_frame(frame_of(message)) for message in MESSAGES
-} | {f"command_{type(command).__name__}": CODEC.encode_commands([command]) for command in COMMANDS}
+SPECIMENS = (
+    {
+        f"frame_{type(message).__name__}": CODEC.encode_frame(frame_of(message))
+        for message in MESSAGES
+    }
+    | {f"bulk_{type(one.message).__name__}": BULK_CODEC.encode(one) for one in BULK}
+    | {
+        f"command_{type(command).__name__}": CODEC.encode_commands([command])
+        for command in COMMANDS
+    }
+)
 """What is written today."""
 
 
@@ -53,6 +64,8 @@ def test_what_was_written_once_means_the_same(path: Path) -> None:
     data = stored(path)
     if path.stem.startswith("frame_"):
         read = plain_lists(CODEC.decode_frame(data))
+    elif path.stem.startswith("bulk_"):
+        read = plain_lists(BULK_CODEC.decode(data))
     else:
         (command,) = CODEC.decode_commands(1, data)
         read = plain_lists(command)
