@@ -2,8 +2,9 @@
 
 import random
 from contextlib import ExitStack
+from functools import partial
 
-from mabeam_p2p.config import Config
+from mabeam_p2p.config import Config, Limits
 from mabeam_p2p.discovery.mdns import MdnsDiscovery
 from mabeam_p2p.discovery.seeds import SeedDiscovery
 from mabeam_p2p.ids import check_name
@@ -11,11 +12,13 @@ from mabeam_p2p.ports import Discovery, Storage
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.records import Recovered
 from mabeam_p2p.runtime.backend import LoopBackend
+from mabeam_p2p.runtime.bulk import BulkThread, message_bytes_max
 from mabeam_p2p.runtime.clock import SystemClock
 from mabeam_p2p.runtime.driver import Driver
 from mabeam_p2p.storage.folder import default_path
 from mabeam_p2p.storage.memory import MemoryStorage
 from mabeam_p2p.storage.sqlite import SqliteStorage
+from mabeam_p2p.transport.bulk import ZeroMqBulk
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from mabeam_p2p.wire.codec import CborCodec
 
@@ -69,6 +72,14 @@ def build(config: Config) -> Driver:
 def loop_backend(driver: Driver) -> LoopBackend:
     """A peer that runs on this loop, as its agents see it. It must have been started."""
     return LoopBackend(driver)
+
+
+def bulk_thread(host: str, limits: Limits, *, insecure: bool) -> BulkThread:
+    """Sockets for much data on an IP address of this machine, ready to be started."""
+    return BulkThread(
+        partial(ZeroMqBulk, host, message_bytes_max=message_bytes_max(limits), insecure=insecure),
+        limits,
+    )
 
 
 def _storage(config: Config) -> Storage:

@@ -1,6 +1,6 @@
 """Ports: what the shell needs from the world, as protocols that adapters satisfy."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from mabeam_p2p.commands import CommandCodec
@@ -65,6 +65,44 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class BulkTransport(Protocol):
+    """Links between processes for much data. Made, used and closed on one thread, but for `wake`.
+
+    Messages may be lost when a connection breaks; they are neither doubled nor garbled by it.
+    """
+
+    address: str
+    """Where others reach this process: HOST:PORT with the real port."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What has happened so far, by name."""
+        ...
+
+    def send(self, address: str, header: bytes, payload: memoryview) -> bool:
+        """Whether the message was taken; else its link is down, or has enough. The payload is not
+        copied: it must not change until it has left. The first message to an address opens the
+        link; a link that is not used for long closes."""
+        ...
+
+    def receive(self) -> tuple[bytes, memoryview] | None:
+        """The next message, as header and payload. None: there is none now."""
+        ...
+
+    def wait(self, seconds: float | None, blocked: Iterable[str]) -> None:
+        """Return when a message may be here, when a link to one of `blocked` takes more, after
+        `wake`, or after so many seconds; also without a cause."""
+        ...
+
+    def wake(self) -> None:
+        """End the present or the next `wait`. Callable from every thread, also after `close`."""
+        ...
+
+    def close(self) -> None:
+        """Idempotent."""
+        ...
 
 
 class Discovery(Protocol):

@@ -47,6 +47,44 @@ def dealer_options(frame_bytes_max: int) -> tuple[Option, ...]:
     )
 
 
+def bulk_router_options(message_bytes_max: int) -> tuple[Option, ...]:
+    """Of the socket that receives bulk data."""
+    return (
+        *_bulk_options(message_bytes_max),
+        Option(zmq.ROUTER_MANDATORY, 1, "never a silent drop, should it ever send"),
+        Option(zmq.RCVHWM, 8, "chunks of one connection that wait for the thread"),
+        Option(zmq.SNDHWM, 1, "it never sends"),
+        Option(zmq.BACKLOG, 1024, "with 100, bursts of connects lose a second to a dropped SYN"),
+    )
+
+
+def bulk_dealer_options(message_bytes_max: int) -> tuple[Option, ...]:
+    """Of a socket that sends bulk data to one target."""
+    return (
+        *_bulk_options(message_bytes_max),
+        Option(zmq.IMMEDIATE, 1, "queues nothing for a process that is down"),
+        Option(
+            zmq.SNDHWM, 4, "chunks that wait for a slow target; the others get theirs meanwhile"
+        ),
+        Option(zmq.RCVHWM, 1, "it never receives; whoever sends into it is not read"),
+        Option(zmq.CONNECT_TIMEOUT, 1000, "ms; the system's SYN back-off would take half a minute"),
+        Option(zmq.RECONNECT_IVL, 100, "ms; a broken connection is back soon"),
+        Option(zmq.RECONNECT_IVL_MAX, 1000, "ms; 2000 and more delay the end of a partition"),
+    )
+
+
+def _bulk_options(message_bytes_max: int) -> tuple[Option, ...]:
+    return (
+        Option(zmq.LINGER, 0, "who closes has been told that all have everything"),
+        Option(zmq.HEARTBEAT_IVL, 3000, "ms; on both ends"),
+        Option(zmq.HEARTBEAT_TIMEOUT, 10_000, "ms; a full pipe holds back the answer, too"),
+        Option(zmq.HEARTBEAT_TTL, 12_000, "ms; what the other end is asked to wait"),
+        Option(zmq.HANDSHAKE_IVL, 2000, "ms; silent connections do not hold descriptors for 30 s"),
+        Option(zmq.MAXMSGSIZE, message_bytes_max, "bytes; without it a stranger fills the memory"),
+        Option(zmq.IPV6, 1, "both families on one socket"),
+    )
+
+
 def _common_options(frame_bytes_max: int) -> tuple[Option, ...]:
     return (
         Option(zmq.LINGER, 0, "a peer that cannot be reached must not delay the exit"),

@@ -1,0 +1,157 @@
+"""Sockets for much data, apart from those that the peers speak over: one ROUTER is bound and only
+receives; one DEALER per address only sends. A message is a header and the bytes themselves, which
+ZeroMQ takes from where they lie.
+
+The rules of `zeromq` hold here, too: no ROUTING_ID, nothing queued for a process that is down, only
+IP addresses are dialled, and without keys nothing leaves the loopback interface unless `insecure`
+was asked for. All is done on one thread, which waits for all its sockets at once.
+"""
+
+import math
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import zmq
+
+from mabeam_p2p.addresses import is_literal, is_loopback, join_address, split_address
+from mabeam_p2p.errors import AddressError
+from mabeam_p2p.transport.options import (
+    Option,
+    bulk_dealer_options,
+    bulk_router_options,
+    context_options,
+)
+
+FRAME_COUNT = 3
+"""Routing id, header, payload."""
+
+LINKS_MAX = 1_024
+IDLE_SECONDS_MAX = 60.0
+"""A link that nothing was sent over for so long closes."""
+
+
+class ZeroMqBulk:
+    """The BulkTransport of `ports` over TCP. Binds when it is made."""
+
+    address: str
+
+    def __init__(self, host: str, *, message_bytes_max: int, insecure: bool = False) -> None:
+        """host: an IP address of this machine; the port is a free one. Raises AddressError."""
+        if not (is_literal(host) and (insecure or is_loopback(host))):
+            raise AddressError(
+                f"bulk data will not listen on {host}: without keys it stays on this machine"
+            )
+        self.counters = dict.fromkeys(
+            ("received", "malformed", "sent", "refused_link_down", "refused_address"), 0
+        )
+        self._message_bytes_max = message_bytes_max
+        self._insecure = insecure
+        self._links: dict[str, zmq.Socket[bytes]] = {}
+        self._used_at: dict[str, float] = {}
+        """By address, the one that was used longest ago first."""
+        self._is_closed = False
+        self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_reader, False)
+        os.set_blocking(self._wake_writer, False)
+        self._context = zmq.Context()
+        for option in context_options():
+            self._context.set(option.name, option.value)
+        self._router = self._socket(zmq.ROUTER, bulk_router_options(message_bytes_max))
+        try:
+            self._router.bind(f"tcp://{join_address(host, 0)}")
+        except zmq.ZMQError as error:
+            self.close()
+            raise AddressError(f"bulk data cannot listen on {host}: {error.strerror}") from error
+        endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://")
+        self.address = join_address(host, split_address(endpoint)[1])
+
+    def send(self, address: str, header: bytes, payload: memoryview) -> bool:
+        link = self._links.get(address) or self._open(address)
+        if link is None:
+            self.counters["refused_address"] += 1
+            return False
+        try:
+            link.send_multipart([header, payload], zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            self.counters["refused_link_down"] += 1
+            return False
+        self.counters["sent"] += 1
+        del self._used_at[address]
+        self._used_at[address] = time.monotonic()
+        return True
+
+    def receive(self) -> tuple[bytes, memoryview] | None:
+        while True:
+            try:
+                frames = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return None
+            if len(frames) == FRAME_COUNT:
+                self.counters["received"] += 1
+                return frames[1].bytes, frames[2].buffer
+            self.counters["malformed"] += 1
+
+    def wait(self, seconds: float | None, blocked: Iterable[str]) -> None:
+        watched: list[Any] = [(self._router, zmq.POLLIN), (self._wake_reader, zmq.POLLIN)]
+        full = (self._links.get(address) for address in blocked)
+        watched.extend((link, zmq.POLLOUT) for link in full if link is not None)
+        milliseconds = -1 if seconds is None else math.ceil(seconds * 1000)
+        zmq.zmq_poll(watched, milliseconds)
+        with suppress(BlockingIOError):
+            os.read(self._wake_reader, 4096)
+        self._close_idle(time.monotonic() - IDLE_SECONDS_MAX)
+
+    def wake(self) -> None:
+        # A full pipe wakes as well; a closed one has nobody to wake.
+        with suppress(OSError):
+            os.write(self._wake_writer, b"\0")
+
+    def close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for link in self._links.values():
+            link.close(linger=0)
+        self._router.close(linger=0)
+        self._context.term()
+        os.close(self._wake_reader)
+        # Left open: `wake` may be on its way, and the number would be somebody else's.
+
+    def _open(self, address: str) -> "zmq.Socket[bytes] | None":
+        """None if the address may not be dialled, or there are no descriptors left."""
+        if not self._may_dial(address):
+            return None
+        if len(self._links) >= LINKS_MAX:
+            self._drop(next(iter(self._used_at)))
+        try:
+            link = self._socket(zmq.DEALER, bulk_dealer_options(self._message_bytes_max))
+        except zmq.ZMQError:
+            return None
+        link.connect(f"tcp://{address}")
+        self._links[address] = link
+        self._used_at[address] = time.monotonic()
+        return link
+
+    def _may_dial(self, address: str) -> bool:
+        try:
+            host, port = split_address(address)
+        except AddressError:
+            return False
+        return port > 0 and is_literal(host) and (self._insecure or is_loopback(host))
+
+    def _socket(self, kind: int, options: tuple[Option, ...]) -> "zmq.Socket[bytes]":
+        socket: zmq.Socket[bytes] = self._context.socket(kind)
+        for option in options:
+            socket.setsockopt(option.name, option.value)
+        return socket
+
+    def _close_idle(self, before: float) -> None:
+        while self._used_at and self._used_at[oldest := next(iter(self._used_at))] < before:
+            self._drop(oldest)
+
+    def _drop(self, address: str) -> None:
+        del self._used_at[address]
+        self._links.pop(address).close(linger=0)

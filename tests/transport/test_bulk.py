@@ -1,0 +1,168 @@
+"""Sockets for much data, over loopback."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import zmq
+
+from mabeam_p2p.addresses import split_address
+from mabeam_p2p.errors import AddressError
+from mabeam_p2p.transport import bulk
+from mabeam_p2p.transport.bulk import ZeroMqBulk
+
+SECONDS = 20.0
+"""Deadline of every wait: reached by a failure only."""
+
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[[], ZeroMqBulk]]:
+    made: list[ZeroMqBulk] = []
+
+    def one() -> ZeroMqBulk:
+        made.append(ZeroMqBulk("127.0.0.1", message_bytes_max=MEBIBYTE))
+        return made[-1]
+
+    yield one
+    for transport in made:
+        transport.close()
+        transport.close()
+
+
+def send(sender: ZeroMqBulk, address: str, header: bytes, payload: bytes) -> None:
+    """As soon as the link takes it."""
+    deadline = time.monotonic() + SECONDS
+    while not sender.send(address, header, memoryview(payload)):
+        assert time.monotonic() < deadline, "the link takes nothing"
+        sender.wait(1.0, [address])
+
+
+def receive(receiver: ZeroMqBulk) -> tuple[bytes, bytes]:
+    deadline = time.monotonic() + SECONDS
+    while (message := receiver.receive()) is None:
+        assert time.monotonic() < deadline, "nothing comes"
+        receiver.wait(1.0, ())
+    return message[0], bytes(message[1])
+
+
+def test_header_and_payload_arrive_as_they_were(make: Callable[[], ZeroMqBulk]) -> None:
+    one, other = make(), make()
+    payload = bytes(range(256)) * 4096
+    for data in (payload, b"", b"x"):
+        send(one, other.address, b"header", data)
+        assert receive(other) == (b"header", data)
+    assert (one.counters["sent"], other.counters["received"]) == (3, 3)
+
+
+def test_nothing_waits_for_a_process_that_is_not_there(make: Callable[[], ZeroMqBulk]) -> None:
+    one, gone = make(), make()
+    address = gone.address
+    gone.close()
+    for _ in range(3):
+        assert not one.send(address, b"h", memoryview(b"data"))
+    assert one.counters["refused_link_down"] == 3
+
+
+def test_a_link_that_is_full_says_so_and_takes_more_later(make: Callable[[], ZeroMqBulk]) -> None:
+    one, slow = make(), make()
+    payload = memoryview(bytes(MEBIBYTE))
+    send(one, slow.address, b"0", bytes(payload))
+    taken = 1
+    while one.send(slow.address, b"h", payload):
+        taken += 1
+        assert taken < 1000, "there is no end to what it takes"
+    for _ in range(taken):
+        receive(slow)
+    send(one, slow.address, b"more", b"")
+
+
+@pytest.mark.parametrize(
+    "address", ["10.1.2.3:7000", "localhost:7000", "127.0.0.1:0", "nonsense", "[::1%eth0]:x"]
+)
+def test_what_may_not_be_dialled_is_not(make: Callable[[], ZeroMqBulk], address: str) -> None:
+    one = make()
+    assert not one.send(address, b"h", memoryview(b""))
+    assert one.counters["refused_address"] == 1
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "localhost", ""])
+def test_without_keys_it_listens_on_this_machine_alone(host: str) -> None:
+    with pytest.raises(AddressError, match="stays on this machine"):
+        ZeroMqBulk(host, message_bytes_max=MEBIBYTE)
+
+
+def test_an_address_of_another_machine_is_an_address_error() -> None:
+    with pytest.raises(AddressError, match="cannot listen"):
+        ZeroMqBulk("192.0.2.1", message_bytes_max=MEBIBYTE, insecure=True)
+
+
+@pytest.mark.parametrize("frames", [[b""], [b"header"], [b"a", b"b", b"c"]])
+def test_a_message_of_another_form_is_counted_and_dropped(
+    make: Callable[[], ZeroMqBulk], frames: list[bytes]
+) -> None:
+    one, sender = make(), make()
+    with zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
+        stranger.connect(f"tcp://{one.address}")
+        stranger.send_multipart(frames)
+        deadline = time.monotonic() + SECONDS
+        while not one.counters["malformed"]:
+            assert time.monotonic() < deadline
+            one.wait(0.1, ())
+            assert one.receive() is None
+    send(sender, one.address, b"still", b"here")
+    assert receive(one) == (b"still", b"here")
+
+
+def test_a_stranger_cannot_send_more_than_a_chunk(make: Callable[[], ZeroMqBulk]) -> None:
+    one, sender = make(), make()
+    with zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
+        stranger.linger = 0
+        stranger.connect(f"tcp://{one.address}")
+        stranger.send_multipart([b"header", bytes(MEBIBYTE + 1)])
+        send(sender, one.address, b"still", b"here")
+        assert receive(one) == (b"still", b"here")
+        one.wait(0.0, ())
+        assert one.receive() is None
+
+
+def test_a_wait_ends_when_it_is_woken_from_another_thread(make: Callable[[], ZeroMqBulk]) -> None:
+    one = make()
+    waits = threading.Event()
+
+    def wake() -> None:
+        assert waits.wait(SECONDS)
+        one.wake()
+
+    thread = threading.Thread(target=wake)
+    thread.start()
+    waits.set()
+    one.wait(None, ())
+    thread.join()
+    one.close()
+    one.wake()
+
+
+def test_a_link_that_nobody_uses_closes(
+    make: Callable[[], ZeroMqBulk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = make(), make()
+    send(one, other.address, b"h", b"")
+    monkeypatch.setattr(bulk, "IDLE_SECONDS_MAX", -1.0)
+    one.wait(0.0, ())
+    assert one._links == {}
+    monkeypatch.setattr(bulk, "IDLE_SECONDS_MAX", 60.0)
+    send(one, other.address, b"again", b"")
+
+
+def test_links_are_bounded_and_the_oldest_leaves(
+    make: Callable[[], ZeroMqBulk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "LINKS_MAX", 1)
+    one, first, second = make(), make(), make()
+    send(one, first.address, b"h", b"")
+    send(one, second.address, b"h", b"")
+    assert list(one._links) == [second.address]
+    assert split_address(second.address)[0] == "127.0.0.1"
