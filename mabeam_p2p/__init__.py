@@ -15,6 +15,8 @@ from mabeam_p2p.errors import (
     BarrierBroken,
     BarrierMismatch,
     BudgetExceeded,
+    BulkBroken,
+    BulkMismatch,
     Closed,
     ConfigError,
     ConflictingOperation,
@@ -75,6 +77,9 @@ if TYPE_CHECKING:
     from mabeam_p2p.api.budgets import (
         Budget,
         Reservation,
+    )
+    from mabeam_p2p.api.collectives import (
+        BulkResult,
     )
     from mabeam_p2p.api.connecting import (
         connect,
@@ -187,6 +192,7 @@ _LATER = {
         "Budget",
         "Reservation",
     ),
+    "api.collectives": ("BulkResult",),
     "api.connecting": ("connect",),
     "api.counters": ("Counter",),
     "api.grants": ("Lease",),
@@ -293,6 +299,9 @@ __all__ = [
     "Budget",
     "BudgetExceeded",
     "BudgetFacts",
+    "BulkBroken",
+    "BulkMismatch",
+    "BulkResult",
     "Candidate",
     "Change",
     "Closed",

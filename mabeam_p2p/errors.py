@@ -11,12 +11,12 @@
     │   ├── BudgetExceeded  UnknownBudget  NotParty
     │   ├── NoCandidates  UnknownSeat  NotHolder  NobodyThere
     │   ├── LockMismatch  StaleToken
-    │   └── NoWorker  UnknownTask
+    │   └── NoWorker  UnknownTask  BulkMismatch
     ├── NoQuorum                 no majority can be reached: certainly not done
     ├── OutcomeUnknown           it may have been done, or may still be
     ├── Overloaded               a queue is full: certainly not done, try again later
     ├── MabeamTimeout            (also TimeoutError) a wait reached its deadline
-    │   └── BarrierBroken  AckTimeout  ElectionTimeout  ProposalTimeout  LockTimeout
+    │   └── BarrierBroken  BulkBroken  AckTimeout  ElectionTimeout  ProposalTimeout  LockTimeout
     ├── TaskDead                 a task was given up: it has no result
     │   └── RemoteTaskError      its function raised
     ├── TaskCancelled            a task was cancelled: it has no result
@@ -169,6 +169,15 @@ class NobodyThere(Rejected):
     group."""
 
 
+class BulkMismatch(Rejected):
+    """The parties of a collective do not fit together; none of them got anything. `offers`: what
+    each agent brought, in words."""
+
+    def __init__(self, message: str, *, offers: dict[str, str]) -> None:
+        super().__init__(message, reason="bulk_mismatch")
+        self.offers = offers
+
+
 class NoQuorum(MabeamError):
     """No majority of the voters can be reached; the command was certainly not committed."""
 
@@ -195,6 +204,16 @@ class BarrierBroken(MabeamTimeout):
         self.reason = reason
         self.arrived = arrived
         self.missing_count = missing_count
+
+
+class BulkBroken(MabeamTimeout):
+    """A collective ended without a result. `reason`: as of a barrier; `missing`: the agents that it
+    waited for, as far as they are known here."""
+
+    def __init__(self, message: str, *, reason: str, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.missing = missing
 
 
 class AckTimeout(MabeamTimeout):

@@ -65,8 +65,8 @@ _REFUSED: dict[str, Refusal] = {
     ),
     "not_eligible": (
         _rejected(NotEligible, "not_eligible"),
-        "only agents that were there when it was opened may vote, and only eligible agents of the "
-        "group may stand",
+        "only agents that were there when it was opened may vote, those of the group may "
+        "stand if they are eligible, and named members may meet",
     ),
     "conflicting_vote": (
         _rejected(ConflictingVote, "conflicting_vote"),

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from mabeam_p2p.api import answers
+from mabeam_p2p.api.bulk import BulkAccess
 from mabeam_p2p.api.results import Leader
 from mabeam_p2p.api.view import View
 from mabeam_p2p.config import Limits, Timing
@@ -71,6 +72,8 @@ class Attachment:
         self.timing = timing or Timing()
         self.view = View()
         self.begin: Begin = begin or self._read_epoch
+        self.bulk = BulkAccess(self._address, self.limits)
+        """The way to tensors of other agents."""
         self._end_listening = backend.listen(self._on_event)
         self._reading: asyncio.Task[None] | None = None
 
@@ -81,6 +84,7 @@ class Attachment:
     async def close(self) -> None:
         """Stop listening and close the backend. Idempotent."""
         self._end_listening()
+        self.bulk.close()
         if self._reading is not None:
             self._reading.cancel()
         await self.backend.close()
@@ -200,6 +204,9 @@ class Attachment:
     async def _mend(self) -> None:
         with contextlib.suppress(Closed, DaemonNotRunning):
             await self.read_anew()
+
+    async def _address(self) -> str:
+        return (await self.status()).address
 
     async def _read_epoch(self, session: SessionId) -> int:
         return (await self.status()).epoch

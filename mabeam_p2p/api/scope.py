@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from mabeam_p2p.api.appliers import Applier
+from mabeam_p2p.api.array_scope import ArrayScope
 from mabeam_p2p.api.ballots import Ballots
 from mabeam_p2p.api.barriers import Barrier, OnDepartureWord
 from mabeam_p2p.api.budgets import Budget, budgets_of
@@ -40,7 +41,7 @@ H = TypeVar("H", bound=MessageHandler)
 R = TypeVar("R", bound=Ranker)
 
 
-class Scope(TaskScope):
+class Scope(TaskScope, ArrayScope):
     """One agent's voice in one group. What has a name there is called `GROUP:NAME` everywhere else;
     in the group `all` it is called by its name alone."""
 

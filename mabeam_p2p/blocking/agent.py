@@ -30,6 +30,7 @@ from mabeam_p2p.api.results import (
 )
 from mabeam_p2p.api.results.mail import Answers, Receipts
 from mabeam_p2p.api.results.seats import AmongWord, Election, Seat
+from mabeam_p2p.blocking.array_scope import ArrayScope
 from mabeam_p2p.blocking.economics import Budget, Ledger, Reputations
 from mabeam_p2p.blocking.loop import LOOP, Stream
 from mabeam_p2p.blocking.recipes import Counter, Lock, Queue, ReadWriteLock
@@ -82,7 +83,7 @@ class Journal:
         return LOOP.run(self._own.read(first, level=level, timeout=timeout))
 
 
-class Scope(TaskScope):
+class Scope(TaskScope, ArrayScope):
     """What Agent and Group share."""
 
     def __init__(self, own: scopes.Scope) -> None:

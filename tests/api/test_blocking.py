@@ -154,6 +154,9 @@ def test_blocking_agents_decide_share_and_meet() -> None:
         assert sorted(inside) == [0, 1, 2]
         assert agents[2].journal("run").append("x") == 1
         assert agents[1].journal("run").read()[0].value == "x"
+        alone = agents[0].broadcast("model", b"weights", parties=1)
+        assert (alone.value, alone.parties) == (b"weights", (agents[0].id,))
+        assert agents[0].gather("all", b"x", parties=1).value == {agents[0].id: b"x"}
     finally:
         closers = [threading.Thread(target=host.close) for host in peers]
         for closer in closers:
