@@ -14,6 +14,7 @@ from mabeam_p2p.cli.journal import log
 from mabeam_p2p.cli.seats import elect, lead
 from mabeam_p2p.cli.setup import completion, config, version
 from mabeam_p2p.cli.streams import events, monitor
+from mabeam_p2p.cli.tasks import tasks
 from mabeam_p2p.cli.up import up
 from mabeam_p2p.cli.variables import get, set_, watch
 
@@ -57,6 +58,7 @@ for _verb in (
     watch,
     barrier,
     ledger,
+    tasks,
     events,
     monitor,
     demo,

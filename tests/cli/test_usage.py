@@ -28,7 +28,7 @@ AT_A_DAEMON = (
     "monitor",
     "events",
 )
-VERBS = (*AT_A_DAEMON, "up", "config", "completion", "version", "demo", "ledger")
+VERBS = (*AT_A_DAEMON, "up", "config", "completion", "version", "demo", "ledger", "tasks")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -116,6 +116,14 @@ def test_wrong_usage_ends_with_2_and_is_told_on_stderr(arguments: tuple[str, ...
     assert result.exit_code == 2
     assert "Error" in result.stderr
     assert result.stdout == ""
+
+
+def test_every_verb_of_tasks_takes_the_common_flags() -> None:
+    group = main.commands["tasks"]
+    assert isinstance(group, click.Group)
+    for verb in group.commands.values():
+        flags = {flag for parameter in verb.params for flag in parameter.opts}
+        assert {"--json", "--cluster", "--addr", "--timeout"} <= flags
 
 
 def test_list_of_verbs_cuts_no_sentence() -> None:
