@@ -29,8 +29,6 @@ from mabeam_p2p.machine.core import DeadlineKind, Deadlines, Entry
 from mabeam_p2p.machine.tasks.placement import choose
 from mabeam_p2p.machine.tasks.table import Table, next_deadline, stripped
 from mabeam_p2p.machine.tasks.workers import (
-    PACE,
-    PACE_MAX,
     Place,
     Requires,
     Worker,
@@ -50,8 +48,8 @@ LOOK_AHEAD = 32
 VICTIMS_MAX = 4
 """Queues that are searched for a task to take over."""
 
-OVERDUE_FACTOR = 3
-HUNG_FACTOR = 10
+OVERDUE_FACTOR = 2
+HUNG_FACTOR = 100
 SLOW_FACTOR = 2
 OVERDUE_FLOOR = 1_000_000
 """Microseconds: what is short is not worth the loss of an attempt."""
@@ -196,7 +194,8 @@ class Schedule:
             if one.has_slot and not one.queue and not one.lacks(task.order.requires)
         ]
         if idle and not self._waiting:
-            self._lease(entry, idle[0], task)
+            chosen = worker if idle[0] is worker else min(idle, key=_pace_of)
+            self._lease(entry, chosen, task)
             return
         # What waits already may have to go first: rule 2.
         task = self._changed(replace(task, agent=worker.agent))
@@ -248,12 +247,9 @@ class Schedule:
     def measure(self, entry: Entry, task: Task) -> None:
         """A task was done by its agent: learn from how long it took."""
         name = self._table.name_to_change(task.order.name)
-        duration = entry.clock - task.leased_clock
-        mean = name.mean
-        name.durations.add(duration)
         worker = self.workers[task.agent]
         worker.done += 1
-        worker.paces.add(min(PACE_MAX, duration * PACE // mean) if mean else PACE)
+        worker.paces.add(name.learn(entry.clock - task.leased_clock))
 
     def expire(self, entry: Entry, task_id: TaskId) -> None:
         """A queued task is due, or an attempt is looked at. Its ends are decided before."""
@@ -264,10 +260,13 @@ class Schedule:
         task = self._changed(self._looked_at(entry, task))
         if task.is_overdue:
             self._overdue[task.id] = None
-            for worker in self._by_name.get(task.order.name, ())[:CANDIDATES_MAX]:
-                if not worker.queue and self._may_take(entry, worker, task):
-                    self._take_over(entry, worker, task)
-                    return
+            thieves = [
+                worker
+                for worker in self._by_name.get(task.order.name, ())[:CANDIDATES_MAX]
+                if not worker.queue and self._may_take(entry, worker, task)
+            ]
+            if thieves:
+                self._take_over(entry, min(thieves, key=_pace_of), task)
 
     def feed(self, entry: Entry) -> None:
         """Let everybody with room work. Every command ends with this."""
@@ -484,6 +483,10 @@ def _needs_all(task: Task) -> bool:
 
 def _agent_of(worker: Worker) -> AgentId:
     return worker.agent
+
+
+def _pace_of(worker: Worker) -> int:
+    return worker.pace
 
 
 def _deadline_of(worker: Worker) -> str:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from mabeam_p2p.config import Limits
 from mabeam_p2p.ids import AgentId, TaskId
-from mabeam_p2p.machine.tasks.workers import Average
+from mabeam_p2p.machine.tasks.workers import Average, log_of
 from mabeam_p2p.records import Task, TaskStatus
 
 FINISHED = (TaskStatus.DONE, TaskStatus.DEAD, TaskStatus.CANCELLED)
@@ -22,11 +22,14 @@ def digest_of(argument: bytes) -> bytes:
 
 
 class NameState(Struct, frozen=True, array_like=True):
-    """What is known of one name. count, total: of durations in microseconds."""
+    """What is known of one name. count, total: of durations in microseconds; logs: of their
+    logarithms."""
 
     name: str
     count: int
     total: int
+    log_count: int
+    log_total: int
     last_agent: AgentId
 
 
@@ -42,10 +45,12 @@ class TableState(Struct, frozen=True, array_like=True):
 class Name:
     """What the log knows of the tasks of one name."""
 
-    __slots__ = ("durations", "last_agent")
+    __slots__ = ("durations", "last_agent", "logs")
 
     def __init__(self) -> None:
         self.durations = Average()
+        self.logs = Average()
+        """Logarithms of the durations."""
         self.last_agent = AgentId("")
         """Who got the last one by turns."""
 
@@ -54,6 +59,14 @@ class Name:
         """Microseconds; 0: none was done yet."""
         count = self.durations.count
         return max(1, self.durations.total // count) if count else 0
+
+    def learn(self, duration: int) -> int:
+        """A task has taken so long; the logarithm of how many times as long as those before."""
+        log = log_of(max(1, duration))
+        ratio = log - self.logs.total // self.logs.count if self.logs.count else 0
+        self.durations.add(duration)
+        self.logs.add(log)
+        return ratio
 
 
 class Table:
@@ -143,7 +156,14 @@ class Table:
             tuple(self._finished.values()),
             tuple(self._dead.values()),
             tuple(
-                NameState(name, known.durations.count, known.durations.total, known.last_agent)
+                NameState(
+                    name,
+                    known.durations.count,
+                    known.durations.total,
+                    known.logs.count,
+                    known.logs.total,
+                    known.last_agent,
+                )
                 for name, known in self._names.items()
             ),
         )
@@ -156,6 +176,7 @@ class Table:
         for stored in state.names:
             name = self._names[stored.name] = Name()
             name.durations = Average(stored.count, stored.total)
+            name.logs = Average(stored.log_count, stored.log_total)
             name.last_agent = stored.last_agent
         self._argument_bytes = sum(len(task.order.argument) for task in state.open)
         self._result_bytes = sum(len(task.result) for task in state.finished)

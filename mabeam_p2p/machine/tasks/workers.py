@@ -11,8 +11,9 @@ from mabeam_p2p.records import Task, TaskOrder, TaskWorker
 PACE = 1_000
 """The pace of one who takes as long as the others."""
 
-PACE_MAX = 20 * PACE
-"""One task says no more than this about its agent."""
+LOG_UNIT = 256
+"""Logarithms of base two are kept in these parts: durations spread over orders of magnitude, and
+the mean of their logarithms says more of an agent than that of a few long ones."""
 
 PRIOR_COUNT = 4
 """How many tasks of average pace an agent is credited with: shrinks the mean of a few towards
@@ -44,6 +45,19 @@ class Average(Struct):
         if self.count >= MEMORY_COUNT:
             self.count //= 2
             self.total //= 2
+
+
+def log_of(value: int) -> int:
+    """LOG_UNIT times the logarithm of a positive number, straight between powers of two."""
+    whole = value.bit_length() - 1
+    return whole * LOG_UNIT + (value * LOG_UNIT >> whole) - LOG_UNIT
+
+
+def power_of(log: int, scale: int) -> int:
+    """`scale` times the number of this logarithm; the inverse of log_of."""
+    whole, part = divmod(log, LOG_UNIT)
+    value = scale * (LOG_UNIT + part)
+    return (value << whole if whole >= 0 else value >> -whole) // LOG_UNIT
 
 
 class WorkerState(Struct, frozen=True, array_like=True):
@@ -101,6 +115,7 @@ class Worker:
         self.changed_index = 0
         self.done = 0
         self.paces = Average()
+        """Logarithms of how many times as long it took as the others."""
         self.running: dict[TaskId, None] = {}
         self.queue: list[Place] = []
         """Of the tasks that wait for it, sorted."""
@@ -143,7 +158,7 @@ class Worker:
     @property
     def pace(self) -> int:
         """Thousandths of what others take."""
-        return (PRIOR_COUNT * PACE + self.paces.total) // (PRIOR_COUNT + self.paces.count)
+        return max(1, power_of(self.paces.total // (PRIOR_COUNT + self.paces.count), PACE))
 
     @property
     def wait(self) -> int:

@@ -4,11 +4,20 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mabeam_p2p.config import Limits
 from mabeam_p2p.ids import AgentId
 from mabeam_p2p.machine.tasks.placement import dominant_share
-from mabeam_p2p.machine.tasks.workers import PACE, Average, Worker
+from mabeam_p2p.machine.tasks.workers import (
+    LOG_UNIT,
+    PACE,
+    Average,
+    Worker,
+    log_of,
+    power_of,
+)
 from mabeam_p2p.records import Strategy
 from tests.machine.tasks.task_log import TaskLog, order
 from tests.machine.written_log import SECOND, reason
@@ -132,10 +141,20 @@ def test_performance_weighted_prefers_the_fast_and_still_tries_the_slow() -> Non
 
 def test_an_agent_is_not_judged_by_its_first_task() -> None:
     worker = Worker(AgentId("a@p"), ())
-    worker.paces.add(0)
-    assert worker.pace == 800
-    worker.paces.add(20 * PACE)
-    assert worker.pace == 4_000
+    assert worker.pace == PACE
+    worker.paces.add(log_of(1_000))
+    assert worker.pace < 5 * PACE
+    for _ in range(40):
+        worker.paces.add(log_of(4))
+    assert 3 * PACE < worker.pace < 5 * PACE
+
+
+@given(st.integers(1, 2**60))
+def test_logarithms_keep_the_order_and_can_be_undone(value: int) -> None:
+    assert log_of(value) <= log_of(value + 1)
+    assert log_of(2 * value) == log_of(value) + LOG_UNIT
+    assert abs(power_of(log_of(value), 1_000) - 1_000 * value) <= 1_000 * value // LOG_UNIT + 1
+    assert power_of(-2 * LOG_UNIT, 1_000) == 250
 
 
 def test_what_was_long_ago_weighs_ever_less() -> None:
