@@ -36,6 +36,10 @@ COMMIT_MICROSECONDS = 1_000
 WORKERS = 10
 TASKS = 1_000
 WAVES = 10
+GPU_WORKERS = 3
+GPU_SHARE = 0.2
+"""Of the tasks."""
+SLOTS = (1, 2, 4)
 SPEED_SPREAD = 4.0
 """The fastest over the slowest worker."""
 PARETO_ALPHA = 1.5
@@ -49,29 +53,59 @@ ALONE = Limits(task_steals_max=0, task_backlog_max=TASKS)
 SHIPPED = Limits()
 
 
-class Load(NamedTuple):
-    """Seconds of work at speed 1, and the workers' speeds."""
+class Work(NamedTuple):
+    size: float
+    """Seconds at speed 1."""
+    needs_gpu: bool
 
-    sizes: list[float]
-    speeds: list[float]
+
+class Worker(NamedTuple):
+    speed: float
+    slots: int
+    has_gpu: bool
+    """One for each of its slots."""
+
+
+class Load(NamedTuple):
+    tasks: list[Work]
+    workers: list[Worker]
 
 
 def draw(seed: int) -> Load:
     random = Random(f"strategies {seed}")
     scale = (PARETO_ALPHA - 1) / PARETO_ALPHA
-    sizes = [min(SIZE_MAX, scale * random.paretovariate(PARETO_ALPHA)) for _ in range(TASKS)]
-    speeds = [SPEED_SPREAD ** random.random() for _ in range(WORKERS)]
-    return Load(sizes, speeds)
+    tasks = [
+        Work(
+            min(SIZE_MAX, scale * random.paretovariate(PARETO_ALPHA)),
+            random.random() < GPU_SHARE,
+        )
+        for _ in range(TASKS)
+    ]
+    workers = [
+        Worker(SPEED_SPREAD ** random.random(), random.choice(SLOTS), number < GPU_WORKERS)
+        for number in range(WORKERS)
+    ]
+    return Load(tasks, workers)
 
 
-def lower_bound(sizes: Sequence[float], speeds: Sequence[float]) -> float:
-    """Seconds."""
+def bound(tasks: Sequence[Work], workers: Sequence[Worker]) -> float:
+    """Seconds: of all tasks on all workers, and of those that need a gpu on those that have one."""
+    gpu_tasks = [task for task in tasks if task.needs_gpu]
+    gpu_workers = [worker for worker in workers if worker.has_gpu]
+    return max(_bound(tasks, workers), _bound(gpu_tasks, gpu_workers))
+
+
+def _bound(tasks: Sequence[Work], workers: Sequence[Worker]) -> float:
+    sizes = [task.size for task in tasks]
+    speeds = [worker.speed for worker in workers for _ in range(worker.slots)]
+    if not sizes:
+        return 0.0
     largest, fastest = sorted(sizes, reverse=True), sorted(speeds, reverse=True)
-    bound = math.fsum(sizes) / math.fsum(speeds)
+    least = math.fsum(sizes) / math.fsum(speeds)
     for count in range(1, min(len(largest), len(fastest))):
         work, speed = math.fsum(largest[:count]), math.fsum(fastest[:count])
-        bound = max(bound, work / speed)
-    return bound
+        least = max(least, work / speed)
+    return least
 
 
 class Workshop:
@@ -90,17 +124,19 @@ class Workshop:
         self._standing: dict[TaskId, int] = {}
         """Tokens of the leases."""
         self.steals = 0
-        for number, _ in enumerate(load.speeds):
+        for number, worker in enumerate(load.workers):
             session, peer = SessionId(number + 1), PeerId(f"{number:016x}")
             agent = AgentId(f"w{number:02}@p")
-            self._say(OpenSession(session, self._next(), agent, peer, 1, (), True, True))
-            self._say(OfferTasks(session, self._next(), ("work",), 1, NEVER))
+            has = (("gpu", worker.slots),) if worker.has_gpu else ()
+            self._say(OpenSession(session, self._next(), agent, peer, 1, (), True, True, has))
+            self._say(OfferTasks(session, self._next(), ("work",), worker.slots, NEVER))
 
     def run(self, numbers: Sequence[int]) -> float:
         """Do these tasks; seconds until the last is done."""
         began, wanted = self._now, self._done + len(numbers)
         for number in numbers:
-            order = TaskOrder("work", b"", self._strategy, (), 0, 0, SECOND, 0, 0, "")
+            needs = (("gpu", 1),) if self._load.tasks[number].needs_gpu else ()
+            order = TaskOrder("work", b"", self._strategy, needs, 0, 0, SECOND, 0, 0, "")
             task = TaskId(f"task {number}")
             self._say(SubmitTask(SessionId(1), self._next(), task, order, False))
         while self._done < wanted:
@@ -132,8 +168,8 @@ class Workshop:
                 task = event.task
                 self._standing[task.id] = task.token
                 worker = int(task.agent[1:3])
-                size = self._load.sizes[int(task.id.removeprefix("task "))]
-                seconds = size / self._load.speeds[worker]
+                size = self._load.tasks[int(task.id.removeprefix("task "))].size
+                seconds = size / self._load.workers[worker].speed
                 when = self._now + COMMIT_MICROSECONDS + round(seconds * SECOND)
                 self._order += 1
                 heapq.heappush(self._events, (when, self._order, worker, task.id, task.token))
@@ -144,18 +180,18 @@ class Workshop:
 
 
 def waves(load: Load) -> list[range]:
-    size = len(load.sizes) // WAVES
-    return [range(start, start + size) for start in range(0, len(load.sizes), size)]
+    size = len(load.tasks) // WAVES
+    return [range(start, start + size) for start in range(0, len(load.tasks), size)]
 
 
 def ratio(load: Load, strategy: Strategy, limits: Limits, parts: Sequence[range]) -> float:
     """The make-span of these parts one after the other, over its lower bound."""
     workshop = Workshop(load, strategy, limits)
     taken = math.fsum(workshop.run(part) for part in parts)
-    bound = math.fsum(
-        lower_bound([load.sizes[number] for number in part], load.speeds) for part in parts
+    least = math.fsum(
+        bound([load.tasks[number] for number in part], load.workers) for part in parts
     )
-    return taken / bound
+    return taken / least
 
 
 def measure(seeds: int) -> dict[Strategy, list[list[float]]]:
@@ -186,8 +222,9 @@ def row(strategy: Strategy, columns: Sequence[Sequence[float]]) -> str:
 def table(measured: dict[Strategy, list[list[float]]], seeds: int) -> str:
     head = (
         f"Make-span over its lower bound, mean of {seeds} seeds (in brackets: where the worst "
-        f"tenth begins). {TASKS} tasks\nof Pareto-distributed size (alpha {PARETO_ALPHA}, mean 1 s) on {WORKERS} "
-        f"agents whose speeds spread by {SPEED_SPREAD:g}.\n\n"
+        f"tenth begins). {TASKS} tasks\nof Pareto-distributed size (alpha {PARETO_ALPHA}, mean "
+        f"1 s) on {WORKERS} agents whose speeds spread by {SPEED_SPREAD:g}, with 1, 2 or 4 slots\n"
+        f"each; {GPU_SHARE:.0%} of the tasks need a gpu, which {GPU_WORKERS} agents have.\n\n"
         "| strategy | burst, alone | burst, shipped | waves, alone | waves, shipped |\n"
         "| --- | --- | --- | --- | --- |\n"
     )
