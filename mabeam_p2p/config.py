@@ -120,6 +120,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     budgets_max: int = 4_096
     budget_depth_max: int = 8
     reservations_max: int = 16_384
+    """Reservations that stand; and as many that were spent are remembered, for who asks again."""
     deals_max: int = 16_384
     """Deals that can be rated; older ones cannot."""
     reputations_max: int = 65_536

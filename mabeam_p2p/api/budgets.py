@@ -1,5 +1,6 @@
 """Budgets: limits of what may be spent, each perhaps part of a greater one."""
 
+import secrets
 from collections.abc import Callable
 from decimal import Decimal
 from types import TracebackType
@@ -15,6 +16,9 @@ from mabeam_p2p.commands import Reserve, SetBudget, SpendReserved
 from mabeam_p2p.errors import InvalidValue, UnknownBudget
 from mabeam_p2p.ids import CLUSTER_SESSION, check_key, scoped
 from mabeam_p2p.requests import BudgetQuery
+
+OPERATION_BYTES = 8
+"""Of chance in the id of a reservation."""
 
 
 class Budget:
@@ -119,7 +123,10 @@ async def budgets_of(
 class Reservation:
     """Part of a budget that its agent is about to spend. Left with `async with`, what was said to
     be spent is; without a word all of it, or, if the block raised, nothing. What is not spent is
-    free again. It ends with the agent's session too."""
+    free again. It ends with the agent's session too.
+
+    After OutcomeUnknown, opening or committing the same object again has its effect once.
+    """
 
     def __init__(
         self,
@@ -134,6 +141,7 @@ class Reservation:
         self.amount = units(micro)
         self._spent: Decimal | None = None
         self._token = 0
+        self._operation = secrets.token_hex(OPERATION_BYTES)
         self._attachment = attachment
         self._session = session
         self._micro = micro
@@ -155,7 +163,7 @@ class Reservation:
         """Reserve, as entering does. Raises BudgetExceeded, UnknownBudget."""
         if self._token:
             raise InvalidValue(f"reservation {self._token} was open already: make another one")
-        command = Reserve(CLUSTER_SESSION, 0, self.budget, self._micro)
+        command = Reserve(CLUSTER_SESSION, 0, self.budget, self._micro, self._operation)
         what = f"reserving {self.amount} of budget {self.budget!r}"
         self._token = (await self._session.commit(command, what, self._seconds)).number
         self._is_open = True

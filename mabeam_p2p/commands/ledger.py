@@ -88,6 +88,8 @@ class Reserve(BudgetCommand, frozen=True, gc=False, array_like=True, tag=57):
     """Committed.number names the reservation."""
 
     amount: int
+    operation: str = ""
+    """Its id, made by who asks, so that a retry is the same reservation; empty: each is another."""
 
 
 class SpendReserved(BudgetCommand, frozen=True, gc=False, array_like=True, tag=58):

@@ -4,7 +4,8 @@
    in all that it is part of, or in none; so does what was spent of it.
 2. A reservation is its agent's. It ends once: spent, wholly, in part or not at all, or with the
    session of its agent. What was not spent of it is free again at that index. No more than was
-   reserved can be spent.
+   reserved can be spent. Who asks again, with the reservation's operation id or number and equal
+   content, is told the same: of those that were spent, the last `reservations_max` are remembered.
 3. A budget belongs to the agent that set it first; it alone sets another limit, not below what is
    spent and reserved, or removes it while nothing is reserved in it and no budget is part of it.
    Every agent may make a budget that is part of it, and reserve in it.
@@ -13,6 +14,7 @@
    beginning by the log's clock. Reservations outlast windows and are spent in the one they end in.
 """
 
+from collections import OrderedDict
 from typing import assert_never
 
 from msgspec import Struct
@@ -27,11 +29,19 @@ from mabeam_p2p.records import Budget, BudgetChange, Reservation
 from mabeam_p2p.requests import Outcome, Refused
 
 
+class Spent(Struct, frozen=True, array_like=True):
+    """A reservation that has been spent, and how much of it."""
+
+    reservation: Reservation
+    amount: int
+
+
 class BudgetsState(Struct, frozen=True, array_like=True):
-    """Both in the order in which they came into being."""
+    """budgets and reservations: in the order in which they came into being. spent: oldest first."""
 
     budgets: tuple[Budget, ...] = ()
     reservations: tuple[Reservation, ...] = ()
+    spent: tuple[Spent, ...] = ()
 
 
 class Budgets:
@@ -43,14 +53,17 @@ class Budgets:
         self._events = events
         self._budgets: dict[str, Budget] = {}
         self._reservations: dict[int, Reservation] = {}
+        self._spent: OrderedDict[int, Spent] = OrderedDict()
+        self._operations: dict[str, int] = {}
+        """Number of each reservation, standing or spent, that has an operation id. Derived."""
         self._part_counts: dict[str, int] = {}
         """How many budgets are part of each, directly. Derived."""
 
     # ---- commands --------------------------------------------------------------------------
 
     def apply(self, entry: Entry, agent: AgentId, command: AnyBudgetCommand) -> Outcome:
-        """Refused: invalid, limit, unknown_budget, unknown_reservation, budget_mismatch,
-        budget_exceeded, budget_in_use, not_owner."""
+        """Refused: invalid, limit, unknown_budget, unknown_reservation, conflicting_operation,
+        budget_mismatch, budget_exceeded, budget_in_use, not_owner."""
         match command:
             case SetBudget(limit=limit):
                 if limit is None:
@@ -68,6 +81,7 @@ class Budgets:
         for reservation in tuple(self._reservations.values()):
             if reservation.agent == agent:
                 self._end(entry, reservation, 0, BudgetChange.RELEASED)
+                self._operations.pop(reservation.operation, None)
 
     def expire(self, entry: Entry, name: str) -> None:
         """The window of budget `name` has ended."""
@@ -139,7 +153,11 @@ class Budgets:
 
     def _reserve(self, entry: Entry, agent: AgentId, command: Reserve) -> Outcome:
         """Committed.number is the reservation's."""
-        name, amount = command.budget, command.amount
+        name, amount, operation = command.budget, command.amount, command.operation
+        if operation in self._operations:
+            return self._reserved_before(entry, agent, command)
+        if operation and not is_key(operation):
+            return Refused("invalid", "the operation has no usable id")
         if not 0 < amount <= INTEGER_MAX:
             detail = f"an amount is 1 to {INTEGER_MAX} micro-units, not {amount}"
             return Refused("invalid", detail)
@@ -151,14 +169,31 @@ class Budgets:
                 return _exceeded(budget, f"{amount} more")
         if len(self._reservations) >= self._limits.reservations_max:
             return Refused("limit", f"{self._limits.reservations_max} reservations stand already")
-        self._reservations[entry.index] = Reservation(entry.index, name, amount, agent)
+        number = entry.index
+        self._reservations[number] = Reservation(number, name, amount, agent, operation)
+        if operation:
+            self._operations[operation] = number
         self._change(entry, chain, reserved=amount)
         self._tell(name, BudgetChange.RESERVED, amount, agent)
-        return entry.committed(entry.index)
+        return entry.committed(number)
+
+    def _reserved_before(self, entry: Entry, agent: AgentId, command: Reserve) -> Outcome:
+        number = self._operations[command.operation]
+        known = self._reservations.get(number) or self._spent[number].reservation
+        if (known.budget, known.amount, known.agent) == (command.budget, command.amount, agent):
+            return entry.committed(number)
+        detail = f"operation {command.operation!r} of {known.agent} was another one"
+        return Refused("conflicting_operation", detail)
 
     def _spend(self, entry: Entry, agent: AgentId, command: SpendReserved) -> Outcome:
         number, amount = command.reservation, command.amount
         reservation = self._reservations.get(number)
+        before = self._spent.get(number)
+        if before is not None and before.reservation.budget == command.budget:
+            if (before.reservation.agent, before.amount) == (agent, amount):
+                return entry.committed(number)
+            detail = f"of reservation {number} {before.amount} micro-units have been spent"
+            return Refused("unknown_reservation", detail)
         if reservation is None or reservation.budget != command.budget:
             detail = f"reservation {number} of {command.budget!r} has ended or never was"
             return Refused("unknown_reservation", detail)
@@ -170,6 +205,10 @@ class Budgets:
             detail = f"{reservation.amount} micro-units are reserved, {amount} were not"
             return Refused("budget_exceeded", detail)
         self._end(entry, reservation, amount, BudgetChange.SPENT)
+        self._spent[number] = Spent(reservation, amount)
+        if len(self._spent) > self._limits.reservations_max:
+            _, oldest = self._spent.popitem(last=False)
+            self._operations.pop(oldest.reservation.operation, None)
         return entry.committed(number)
 
     # ---- queries ---------------------------------------------------------------------------
@@ -188,11 +227,18 @@ class Budgets:
     # ---- snapshots -------------------------------------------------------------------------
 
     def state(self) -> BudgetsState:
-        return BudgetsState(tuple(self._budgets.values()), tuple(self._reservations.values()))
+        return BudgetsState(
+            tuple(self._budgets.values()),
+            tuple(self._reservations.values()),
+            tuple(self._spent.values()),
+        )
 
     def load(self, state: BudgetsState) -> None:
         self._budgets = {one.name: one for one in state.budgets}
         self._reservations = {one.number: one for one in state.reservations}
+        self._spent = OrderedDict((one.reservation.number, one) for one in state.spent)
+        known = (*state.reservations, *(one.reservation for one in state.spent))
+        self._operations = {one.operation: one.number for one in known if one.operation}
         self._part_counts = {}
         for budget in state.budgets:
             if budget.parent:

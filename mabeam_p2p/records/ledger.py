@@ -116,6 +116,8 @@ class Reservation(Struct, frozen=True, gc=False, array_like=True):
     budget: str
     amount: int
     agent: AgentId
+    operation: str = ""
+    """Id that its agent gave it; empty: none."""
 
 
 class BudgetChange(IntEnum):

@@ -116,7 +116,9 @@ class Purses:
             return SetBudget(session, number, name, limit, PARENTS.get(name, ""), window)
         if not mine or random.random() < 0.5:
             name = random.choice(known)
-            return Reserve(session, number, name, random.choice((1, 10, 30, 100)))
+            operation = f"r{random.randrange(30)}" if random.random() < 0.3 else ""
+            amount = random.choice((1, 10, 30, 100))
+            return Reserve(session, number, name, amount, operation)
         one = random.choice(mine if random.random() < 0.8 else found.reservations)
         spent = random.choice((0, 0, one.amount // 4, one.amount, one.amount + 1))
         return SpendReserved(session, number, one.budget, one.number, spent)

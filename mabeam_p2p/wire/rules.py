@@ -255,6 +255,7 @@ def _commands(limits: Limits) -> Table:
         (commands.SetBudget, "budget"): is_key,
         (commands.SetBudget, "parent"): or_empty(is_key),
         (commands.Reserve, "budget"): is_key,
+        (commands.Reserve, "operation"): or_empty(is_key),
         (commands.SpendReserved, "budget"): is_key,
         (commands.SpendReserved, "reservation"): positive,
         (commands.Rate, "skill"): is_key,

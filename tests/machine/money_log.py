@@ -153,8 +153,10 @@ class MoneyLog(WrittenLog):
     ) -> Outcome:
         return self.apply(SetBudget(session, self.next(session), budget, limit, parent, window))
 
-    def reserve(self, session: SessionId, amount: int, budget: str = "b") -> Outcome:
-        return self.apply(Reserve(session, self.next(session), budget, amount))
+    def reserve(
+        self, session: SessionId, amount: int, budget: str = "b", operation: str = ""
+    ) -> Outcome:
+        return self.apply(Reserve(session, self.next(session), budget, amount, operation))
 
     def spend(
         self, session: SessionId, reservation: int, amount: int, budget: str = "b"

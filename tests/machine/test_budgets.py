@@ -85,13 +85,59 @@ def test_no_more_is_spent_than_was_reserved_and_the_reservation_stands() -> None
     assert reason(log.spend(ONE, number, 40, "task")) == ""
 
 
-def test_a_reservation_ends_once() -> None:
+def test_a_reservation_ends_once_and_who_asks_again_is_told_the_same() -> None:
     log = nested()
     number = granted(log.reserve(ONE, 40, "task"))
-    log.spend(ONE, number, 0, "task")
-    assert reason(log.spend(ONE, number, 0, "task")) == "unknown_reservation"
+    log.spend(ONE, number, 15, "task")
+    assert granted(log.spend(ONE, number, 15, "task")) == number
+    assert log.events == ()
     assert reason(log.spend(ONE, number, 40, "task")) == "unknown_reservation"
-    assert log.used("task") == (0, 0)
+    assert reason(log.spend(TWO, number, 15, "task")) == "unknown_reservation"
+    assert reason(log.spend(ONE, number, 15, "agent")) == "unknown_reservation"
+    assert log.used("task") == log.used("team") == (15, 0)
+
+
+def test_a_reservation_that_is_asked_for_again_is_the_same_one_also_once_it_is_spent() -> None:
+    log = nested()
+    number = granted(log.reserve(ONE, 40, "task", "r"))
+    assert granted(log.reserve(ONE, 40, "task", "r")) == number
+    assert log.used("task") == (0, 40)
+    for outcome in (
+        log.reserve(ONE, 39, "task", "r"),
+        log.reserve(ONE, 40, "agent", "r"),
+        log.reserve(TWO, 40, "task", "r"),
+    ):
+        assert reason(outcome) == "conflicting_operation"
+    log.spend(ONE, number, 15, "task")
+    assert granted(log.reserve(ONE, 40, "task", "r")) == number
+    assert log.used("task") == (15, 0)
+    assert reason(log.reserve(ONE, 1, "task", "a\n")) == "invalid"
+
+
+def test_a_reservation_that_ended_with_its_session_is_another_one_when_it_is_asked_for_again() -> (
+    None
+):
+    log = nested()
+    number = granted(log.reserve(ONE, 40, "task", "r"))
+    log.close(ONE)
+    log.attach("a1", session=9)
+    nine = SessionId(9)
+    assert reason(log.spend(nine, number, 1, "task")) == "unknown_reservation"
+    assert granted(log.reserve(nine, 40, "task", "r")) != number
+    assert log.used("task") == (0, 40)
+
+
+def test_the_oldest_reservations_that_were_spent_are_forgotten() -> None:
+    log = MoneyLog(Limits(reservations_max=2))
+    log.attached(1)
+    log.set_budget(ONE, 100)
+    numbers = [granted(log.reserve(ONE, 1, operation=f"r{n}")) for n in range(2)]
+    for number in numbers:
+        log.spend(ONE, number, 1)
+    assert granted(log.reserve(ONE, 1, operation="r0")) == numbers[0]
+    log.spend(ONE, granted(log.reserve(ONE, 1, operation="r2")), 1)
+    assert reason(log.spend(ONE, numbers[0], 1)) == "unknown_reservation"
+    assert granted(log.reserve(ONE, 1, operation="r0")) > numbers[1]
 
 
 def test_a_reservation_is_spent_by_its_agent_alone_and_from_its_budget() -> None:
@@ -285,7 +331,7 @@ def test_in_any_order_no_budget_holds_more_than_its_limit(steps: list[Step]) -> 
                 window = 5 if amount % 2 else 0
                 log.set_budget(session, amount or None, name, parent, window)
             case "reserve":
-                log.reserve(session, amount, name)
+                log.reserve(session, amount, name, "" if amount % 3 else f"o{amount}")
             case "spend":
                 standing = log.reservations()
                 if standing:

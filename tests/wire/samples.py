@@ -211,7 +211,7 @@ COMMANDS: tuple[AnyCommand, ...] = (
     CaptureHold(SESSION, 15, "c-1", "h-1", 9_007_199_254_740_991, "ant@two", "done"),
     ReleaseHold(SESSION, 16, "r-1", "h-1", "not needed"),
     SetBudget(SESSION, 17, "lab:sweep", 1_000_000_000, "lab:week", 86_400_000_000),
-    Reserve(SESSION, 18, "lab:sweep", 5_000_000),
+    Reserve(SESSION, 18, "lab:sweep", 5_000_000, "r-2"),
     SpendReserved(SESSION, 19, "lab:sweep", 1_234, 3_200_000),
     Rate(SESSION, 20, "hold/h-1", "judging", 950),
     PublishScore(SESSION, 11, "vision:lead", (("performance", 900), ("reliability", 1000))),
