@@ -82,8 +82,10 @@ async def test_a_promise_is_kept_for_the_payee_who_is_rated_for_it() -> None:
 async def test_what_is_held_without_a_word_is_given_back_when_it_expires() -> None:
     async with agents() as (a, b, _):
         await a.ledger.mint("fee", 10)
+        released = b.events("ledger.released")
         await a.ledger.hold("fee", 6, payee=b.id, expires=0.3)
-        await eventually(lambda: b.ledger.balance("fee", account=a.id) == 10)
+        assert (await anext(released)).facts["note"] == "expired"
+        assert b.ledger.balance("fee", account=a.id) == 10
         assert (await a.ledger.holds()) == ()
         assert (await b.ledger.history(limit=1))[0].note == "expired"
 
