@@ -56,6 +56,7 @@ def test_no_budget_is_exceeded(budget: str, amount: int) -> None:
     granted(log.reserve(ONE, amount - 1, budget))
 
 
+@pytest.mark.fault("E4")
 def test_what_a_parent_has_left_bounds_its_parts_and_a_refusal_reserves_nothing() -> None:
     log = nested()
     granted(log.reserve(ONE, 90, "team"))
@@ -160,6 +161,7 @@ def test_of_an_unknown_budget_nothing_is_reserved() -> None:
     assert reason(log.reserve(ONE, 1, "other")) == "unknown_budget"
 
 
+@pytest.mark.fault("E5")
 def test_a_session_that_ends_frees_what_its_agent_had_reserved_and_no_more() -> None:
     log = nested()
     spent = granted(log.reserve(ONE, 10, "task"))

@@ -67,6 +67,7 @@ def test_money_of_groups_and_money_given_back_make_no_deal() -> None:
 # ---- ratings ---------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("E8")
 def test_each_party_of_a_deal_rates_the_other_once() -> None:
     log = started()
     deal = log.deal(ONE, A2)
@@ -126,6 +127,7 @@ def test_a_full_table_makes_room_by_what_has_been_forgotten() -> None:
 # ---- forgetting ------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("E7")
 def test_evidence_is_forgotten_by_a_twentieth_each_epoch_down_to_the_prior() -> None:
     log = started()
     log.rate(ONE, log.deal(ONE, A2), 1_000)
@@ -166,6 +168,7 @@ def counted(ratings: tuple[tuple[int, int], ...]) -> dict[tuple[str, str], Reput
     return {(one, "judge"): found for one in (A1, A2) if (found := log.reputation(one))}
 
 
+@pytest.mark.fault("E6")
 @settings(max_examples=10, deadline=None)
 @given(st.tuples(*[st.integers(0, 1_000)] * 4))
 def test_within_an_epoch_the_order_of_ratings_does_not_matter(scores: tuple[int, ...]) -> None:
