@@ -17,6 +17,7 @@ from mabeam_p2p import (
     UnknownBudget,
 )
 from mabeam_p2p.api.budgets import Budget
+from mabeam_p2p.api.event_names import EVENT_NAMES, named
 from mabeam_p2p.api.ledger import Ledger
 from mabeam_p2p.api.reputations import Reputations
 from mabeam_p2p.api.session import Session, profile_of
@@ -31,9 +32,9 @@ from mabeam_p2p.commands import (
     SpendReserved,
     Transfer,
 )
-from mabeam_p2p.events import LedgerChanged
+from mabeam_p2p.events import BudgetChanged, DealSettled, LedgerChanged, ReputationChanged
 from mabeam_p2p.ids import AgentId
-from mabeam_p2p.records import Account, Movement, MovementKind
+from mabeam_p2p.records import Account, BudgetChange, Deal, Movement, MovementKind, Rating
 from mabeam_p2p.records import Budget as BudgetRecord
 from mabeam_p2p.records import Reputation as ReputationRecord
 from mabeam_p2p.requests import (
@@ -377,3 +378,38 @@ async def test_a_report_names_deal_skill_and_score() -> None:
     said = desk.said()
     assert isinstance(said, Rate)
     assert (said.deal, said.skill, said.score) == ("hold/h", "lab:speed", 800)
+
+
+# ---- events ----------------------------------------------------------------------------------
+
+
+def test_what_happens_is_told_under_its_name_as_plain_data() -> None:
+    budget = BudgetRecord("b", AgentId(ME), 9_500_000, 0, 0, "", 0, 0, 1, 1)
+    rating = Rating(AgentId(ME), AgentId("b@x"), "speed", 900)
+    reputation = ReputationRecord(AgentId("b@x"), "speed", 1_900, 1_100, 0, 1)
+    deal = Deal("hold/h", AgentId(ME), AgentId("b@x"), 9, 2_000_000, (rating,))
+    movement = Movement(1, MovementKind.HOLD, "h", ME, ME, "b@x", "gpu", 5, "h", 9, 9, "why")
+    told = [
+        named(LedgerChanged(movement, ())),
+        named(BudgetChanged(budget, BudgetChange.SET, 9_500_000, ME)),
+        named(DealSettled(deal)),
+        named(ReputationChanged(reputation, rating)),
+    ]
+    assert [event.name for event in told] == [
+        "ledger.held",
+        "budget.changed",
+        "deal.settled",
+        "reputation.changed",
+    ]
+    assert {event.name for event in told} <= set(EVENT_NAMES)
+    held, changed, settled, rated = (event.to_dict() for event in told)
+    assert (held["amount"], held["target"], held["note"]) == ("0.000005", "b@x", "why")
+    assert (changed["change"], changed["amount"], changed["free"]) == ("set", "9.5", "9.5")
+    assert (settled["id"], settled["parties"], settled["when"]) == ("hold/h", [ME, "b@x"], 2.0)
+    assert rated["rating"] == {"agent": ME, "about": "b@x", "skill": "speed", "score": 0.9}
+
+
+@pytest.mark.parametrize("kind", MovementKind)
+def test_every_kind_of_movement_has_an_event(kind: MovementKind) -> None:
+    movement = Movement(1, kind, "o", ME, ME, "b@x", "gpu", 5, "h", 9, 9)
+    assert named(LedgerChanged(movement, ())).name in EVENT_NAMES

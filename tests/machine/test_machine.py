@@ -13,14 +13,21 @@ from mabeam_p2p.commands import (
     AppendJournal,
     Arrive,
     CancelTask,
+    CaptureHold,
     CastVote,
     CloseSession,
     Configure,
     DepartPeer,
+    Mint,
     Noop,
     OfferTasks,
     OpenProposal,
     OpenSession,
+    PlaceHold,
+    Rate,
+    Reserve,
+    SetBudget,
+    SpendReserved,
     SubmitTask,
     Tick,
 )
@@ -261,6 +268,15 @@ def busy_log() -> WrittenLog:
         task = TaskOrder("work", b"a", Strategy.ROUND_ROBIN, (), number, 1, 1, 99, 9, "")
         log.apply(SubmitTask(one, log.next(one), TaskId(f"t{number}"), task, False))
     log.apply(CancelTask(one, log.next(one), TaskId("t1")))
+    log.apply(Mint(one, log.next(one), "m", "a1@p", "gpu", 9, "é"))
+    log.apply(PlaceHold(one, log.next(one), "h", "a1@p", "gpu", 5, "a3@p", 99))
+    log.apply(CaptureHold(three, log.next(three), "c", "h", 2, "a3@p"))
+    log.apply(Rate(one, log.next(one), "hold/h", "speed", 700))
+    log.apply(SetBudget(one, log.next(one), "b", 9, "", 99))
+    reserved = log.apply(Reserve(one, log.next(one), "b", 4, "r"))
+    assert isinstance(reserved, Committed)
+    log.apply(SpendReserved(one, log.next(one), "b", reserved.number, 3))
+    log.apply(Reserve(four, log.next(four), "b", 4))
     return log
 
 
