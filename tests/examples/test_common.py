@@ -1,0 +1,78 @@
+"""What the examples share: a claim that does not hold is told, a peer that fails is no success."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from examples.common.options import Options
+from examples.common.peers import PeerFailed, Peers
+from examples.common.picture import Series, chart
+from examples.common.report import Report, carried_out
+from tests.in_loop import in_loop
+
+
+def report(folder: Path) -> Report:
+    return Report("trial", Options(peers=3, seed=0, kill=False, quick=True, out=folder))
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_claim_decides_the_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], holds: bool
+) -> None:
+    one = report(tmp_path / "out")
+    one.claim("the sky is blue", True)
+    one.claim("the grass is green", holds)
+    picture = chart("t", "x", "y", [Series("line", [(0, 0), (1, 2)])])
+    assert one.finish({"colours": 2}, picture) == (0 if holds else 1)
+    told = json.loads((tmp_path / "out" / "trial.json").read_text())
+    assert (told["ok"], told["colours"]) == (holds, 2)
+    assert told["claims"][1] == {"claim": "the grass is green", "holds": holds}
+    assert ("FAILED  the grass is green" in capsys.readouterr().out) is not holds
+
+
+def test_table_has_straight_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report(tmp_path).table(("name", "n"), [("ada", 1), ("b", 1000)])
+    assert capsys.readouterr().out.splitlines() == ["name     n", " ada     1", "   b  1000"]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [[(0, 0.0)], [(1, 5.0), (2, 5.0)], [(0, -1e-6), (3, 1e6)], [(0, 0.31), (30, 0.97)]],
+    ids=str,
+)
+def test_every_chart_is_xml_with_its_points_inside(points: list[tuple[float, float]]) -> None:
+    lines = [Series("a < b & c", points), Series("", points, is_faint=True)]
+    root = ElementTree.fromstring(chart("t < u", "x", "y", lines))
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    drawn = root.findall(".//{*}polyline")
+    assert len(drawn) == 2
+    for line in drawn:
+        for pair in line.attrib["points"].split():
+            x, y = map(float, pair.split(","))
+            assert 0 <= x <= width
+            assert 0 <= y <= height
+    assert "a < b & c" in [text.text for text in root.findall(".//{*}text")]
+
+
+def test_failure_and_lateness_are_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    async def failing() -> int:
+        raise PeerFailed("peer ada ended with exit code 3")
+
+    async def late() -> int:
+        raise TimeoutError
+
+    assert carried_out(failing, 5.0) == 1
+    assert carried_out(late, 5.0) == 1
+    said = capsys.readouterr().err
+    assert "exit code 3" in said
+    assert "not done within 5 s" in said
+
+
+@pytest.mark.slow
+@in_loop
+async def test_peer_that_fails_is_told_with_what_it_said() -> None:
+    async with Peers("examples.common.nowhere", 3, {}) as peers:
+        with pytest.raises(PeerFailed, match=r"(?s)peer \w+ ended with 1:.*nowhere"):
+            await anext(peers.told())
