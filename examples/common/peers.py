@@ -7,7 +7,7 @@ with it, however it ends. A peer that is started again finds the data that it le
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -31,12 +31,12 @@ class PeerFailed(Exception):
 class Peers:
     """So many peers that run `module`. Leaving it ends them all and removes what they wrote."""
 
-    def __init__(self, module: str, count: int, task: Told) -> None:
+    def __init__(self, module: str, count: int, task: Mapping[str, object]) -> None:
         """task: plain data for the peers, see `Setup`."""
         named = [NAMES[n] if n < len(NAMES) else f"peer-{n}" for n in range(count)]
         self.names = tuple(named)
         self._module = module
-        self._task = task
+        self._task = dict(task)
         self._cluster = f"example-{os.urandom(4).hex()}"
         self._folder = Path()
         self._addresses: dict[str, str] = {}

@@ -66,6 +66,17 @@ def chart(title: str, x_label: str, y_label: str, lines: Sequence[Series]) -> st
     return "\n".join([*parts, "</svg>", ""])
 
 
+def stacked(charts: Sequence[str]) -> str:
+    """One document with the charts below each other."""
+    size = f'width="{WIDTH}" height="{HEIGHT}"'
+    parts = [
+        chart.replace("<svg ", f'<svg y="{number * HEIGHT}" {size} ', 1)
+        for number, chart in enumerate(charts)
+    ]
+    whole = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT * len(charts)}">'
+    return "\n".join([whole, *parts, "</svg>", ""])
+
+
 def _ticks(values: Sequence[float]) -> list[float]:
     """Round numbers from below the least to above the greatest."""
     low, high = min(values), max(values)

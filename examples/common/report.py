@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -31,7 +31,7 @@ class Report:
             cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
             print("  ".join(cells).rstrip())
 
-    def finish(self, facts: dict[str, object], picture: str) -> int:
+    def finish(self, facts: Mapping[str, object], picture: str) -> int:
         """Write the files, print the claims; the exit code of the program."""
         ok = all(holds for _, holds in self._claims)
         told = {
