@@ -49,7 +49,7 @@ class Budget:
         parent: Union["Budget", str, None] = None,
         window: float | None = None,
         timeout: float | None = None,
-    ) -> BudgetFacts:
+    ) -> None:
         """Make the budget, or give it another limit; only the agent that made it does that.
 
         parent: the budget, or the name of one of this group, that it is part of; it must be there
@@ -62,7 +62,6 @@ class Budget:
         length = 0 if window is None else microseconds(window)
         command = SetBudget(CLUSTER_SESSION, 0, self.name, micro, of, length)
         await self._session.commit(command, f"setting budget {self.name!r}", self._seconds(timeout))
-        return await self.status(timeout=timeout)
 
     async def status(
         self, *, level: Level = "linearizable", timeout: float | None = None

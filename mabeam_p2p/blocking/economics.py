@@ -224,9 +224,9 @@ class Budget:
         parent: "Budget | str | None" = None,
         window: float | None = None,
         timeout: float | None = None,
-    ) -> BudgetFacts:
+    ) -> None:
         of = parent._own if isinstance(parent, Budget) else parent
-        return LOOP.run(self._own.set(limit, parent=of, window=window, timeout=timeout))
+        LOOP.run(self._own.set(limit, parent=of, window=window, timeout=timeout))
 
     def status(self, *, level: Level = "linearizable", timeout: float | None = None) -> BudgetFacts:
         return LOOP.run(self._own.status(level=level, timeout=timeout))

@@ -64,7 +64,9 @@ async def set_budget(
 ) -> None:
     """Make a BUDGET, or give it another LIMIT."""
     async with target.attach() as agent:
-        facts = await scope_of(agent, group).budget(budget).set(limit, parent=parent, window=window)
+        handle = scope_of(agent, group).budget(budget)
+        await handle.set(limit, parent=parent, window=window)
+        facts = await handle.status(level="local")
     if target.as_json:
         output.json_line(facts.to_dict())
     else:

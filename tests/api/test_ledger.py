@@ -322,10 +322,11 @@ async def test_a_budget_is_set_within_another_and_told_as_it_is() -> None:
         return None
 
     desk.answer(reply)
-    facts = await desk.budget("task").set(9, parent=desk.budget("team"), window=60)
+    await desk.budget("task").set(9, parent=desk.budget("team"), window=60)
     said = desk.said()
     assert isinstance(said, SetBudget)
     assert (said.limit, said.parent, said.window) == (9_000_000, "team", 60_000_000)
+    facts = await desk.budget("task").status()
     assert (facts.limit, facts.free) == (Decimal(9), Decimal("6.5"))
     assert facts.window == 60
     assert facts.to_dict()["free"] == "6.5"
