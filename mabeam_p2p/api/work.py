@@ -6,7 +6,8 @@
    there no more is cancelled. So nothing is missed while a daemon is away.
 3. A coroutine function runs in the agent's loop, a plain one in a thread of its own. A plain one
    cannot be stopped: what it comes to after its lease has ended is dropped.
-4. While anything runs, the agent says so three times in the time of a lease.
+4. While anything runs, the agent says so three times in the time of a lease; and at once if the log
+   has found it silent.
 5. A result is given until the log has taken or refused it. A result that cannot travel is a
    failure, and no further attempt is made; what raises is a failure that may be tried again.
 """
@@ -83,6 +84,7 @@ class Work:
         self._offering: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
+        self._speaking: asyncio.Task[None] | None = None
         self._running: dict[Lease, asyncio.Task[None]] = {}
         self._given: dict[Lease, None] = {}
         """Leases that ended here, while the log's state may still be shown with them."""
@@ -135,8 +137,8 @@ class Work:
         self._is_closed = True
         for stream in tuple(self.streams):
             stream.close()
-        tasks = [task for task in (self._offering, self._asking, self._renewing) if task]
-        tasks += self._running.values()
+        own = (self._offering, self._asking, self._renewing, self._speaking)
+        tasks = [*filter(None, own), *self._running.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -189,8 +191,12 @@ class Work:
                 await asyncio.sleep(RETRY_SECONDS_MAX)
                 continue
             if found is not None:
-                seen_index = found.workers[0].changed_index
+                worker = found.workers[0]
+                seen_index = worker.changed_index
                 self._take_in(found.tasks)
+                if worker.is_silent and (self._speaking is None or self._speaking.done()):
+                    # Nothing would be leased to it before it is heard of.
+                    self._speaking = asyncio.create_task(self._speak_up(), name="renew tasks")
 
     def _take_in(self, leased: tuple[Task, ...]) -> None:
         """Begin what is new, and let go of what is no longer ours."""
@@ -206,6 +212,9 @@ class Work:
                 )
         if self._running and (self._renewing is None or self._renewing.done()):
             self._renewing = asyncio.create_task(self._renew(), name="renew tasks")
+
+    async def _speak_up(self) -> None:
+        await self._give(RenewTasks(CLUSTER_SESSION, 0))
 
     async def _renew(self) -> None:
         pause = self._attachment.timing.task_lease_seconds / 3
@@ -300,8 +309,8 @@ class Work:
             if isinstance(answer, Committed):
                 return
             if isinstance(answer, Refused):
-                # Another agent is at it, or it has ended: the result is not wanted.
-                _log.info("a result was refused: %s", answer.detail)
+                # Another agent is at it, or it has ended: a result is not wanted.
+                _log.info("%s was refused: %s", type(report).__name__, answer.detail)
                 return
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)

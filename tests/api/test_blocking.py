@@ -157,6 +157,21 @@ def test_blocking_agents_decide_share_and_meet() -> None:
         alone = agents[0].broadcast("model", b"weights", parties=1)
         assert (alone.value, alone.parties) == (b"weights", (agents[0].id,))
         assert agents[0].gather("all", b"x", parties=1).value == {agents[0].id: b"x"}
+
+        @agents[1].task(name="square")
+        def square(x: int) -> int:
+            # A plain task may ask the blocking agent itself.
+            return x * x + len(agents[1].members()) - 3
+
+        agents[1].work(slots=2)
+        assert agents[0].submit("square", 5) == 25
+        with agents[0].map("square", range(4)) as results:
+            assert sorted(result.value for result in results) == [0, 1, 4, 9]
+            assert (results.done, results.total) == (4, 4)
+        handle = agents[0].submit_task("square", 6)
+        assert (handle.result(30).value, handle.status().status) == (36, "done")
+        assert [worker.agent for worker in agents[0].workers()] == [agents[1].id]
+        assert len(agents[0].tasks("done", level="linearizable")) == 6
     finally:
         closers = [threading.Thread(target=host.close) for host in peers]
         for closer in closers:

@@ -17,6 +17,7 @@ from mabeam_p2p import (
     RemoteTaskError,
     TaskCancelled,
     TaskDead,
+    Timing,
     UnknownTask,
 )
 from tests.api.clusters import agents, cluster
@@ -421,6 +422,27 @@ async def test_plain_function_may_end_its_thread_but_not_the_program() -> None:
         await b.work()
         with pytest.raises(RemoteTaskError, match="SystemExit: 3"):
             await a.submit("quit")
+
+
+@in_loop
+async def test_agent_that_was_paused_for_longer_than_its_lease_gives_its_result_in_vain() -> None:
+    async with cluster(3, Timing(task_lease_seconds=0.4)) as peers:
+        a, b = await peers[0].agent("a"), await peers[1].agent("b")
+        calls: list[int] = []
+
+        @b.task(name="block")
+        async def block() -> int:
+            calls.append(1)
+            if len(calls) == 1:
+                # Nothing of this agent runs meanwhile, as in a process that is stopped.
+                time.sleep(1.5)  # noqa: ASYNC251
+            return len(calls)
+
+        await b.work()
+        handle = await a.submit_task("block")
+        result = await handle.result()
+        assert (result.value, result.attempts) == (2, 2)
+        assert (await handle.status()).losses == 1
 
 
 @in_loop

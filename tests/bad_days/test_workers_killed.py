@@ -1,14 +1,22 @@
-"""Workers killed with kill -9 while a map runs, the leader among them: a small tools/soak_tasks."""
+"""Workers, or the daemons that they are attached to, killed with kill -9 while they work."""
 
+import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from mabeam_p2p import connect
+from tests.cli.daemons import house
+from tests.in_loop import in_loop
+from tools.children import free_ports
+
 ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("ant", "bee", "cow")
 
 
 @pytest.mark.slow
@@ -32,3 +40,38 @@ def test_two_hundred_tasks_have_one_result_each_whatever_is_killed(tmp_path: Pat
     assert facts["leases_lost"] > 0
     assert facts["attempts_begun"] >= 200
     assert [*tmp_path.iterdir()] == [report]
+
+
+@pytest.mark.slow
+@in_loop
+async def test_task_outlives_the_daemon_that_its_worker_is_attached_to() -> None:
+    ports = dict(zip(NAMES, free_ports(3), strict=True))
+    seeds = [word for port in ports.values() for word in ("--seed", f"127.0.0.1:{port}")]
+    with house() as place:
+
+        def flags(name: str) -> tuple[str, ...]:
+            return ("--expect", "3", "--listen", f"127.0.0.1:{ports[name]}", *seeds)
+
+        daemons = {name: place.start(*flags(name), name=name) for name in NAMES}
+        for daemon in daemons.values():
+            assert [daemon.line()["event"] for _ in range(2)] == ["listening", "ready"]
+        async with connect("asks", addr="ant") as asks, connect("works", addr="bee") as works:
+            begun, release = asyncio.Event(), asyncio.Event()
+
+            @works.task(name="wait")
+            async def wait(text: str) -> str:
+                begun.set()
+                await release.wait()
+                return text.upper()
+
+            await works.work()
+            handle = await asks.submit_task("wait", "done")
+            await begun.wait()
+            daemons["bee"].signal(signal.SIGKILL)
+            daemons["bee"].wait()
+            again = await asyncio.to_thread(place.start, *flags("bee"), name="bee")
+            told = await asyncio.to_thread(lambda: [again.line()["event"] for _ in range(2)])
+            assert told == ["listening", "ready"]
+            release.set()
+            result = await handle.result(60)
+            assert (result.value, result.agent) == ("DONE", "works@bee")
