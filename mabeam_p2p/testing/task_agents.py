@@ -43,7 +43,7 @@ class TaskAgent(SimulatedAgent):
 
     def __init__(self, workload: Workload, host: Host) -> None:
         super().__init__(workload, host, 0)
-        self._name = AgentId(f"worker@peer-{host.letter.lower()}")
+        self.name = AgentId(f"worker@peer-{host.letter.lower()}")
         self._lots = workload.simulator.stream(f"tasks {host.letter}")
         self._offered_in = SessionId(0)
         """The session in which something was offered last."""
@@ -124,7 +124,7 @@ class TaskAgent(SimulatedAgent):
                 self._seen_index = answer.workers[0].changed_index
                 self._take_in(answer.tasks)
 
-        request = Await(WorkQuery(self._name, self._seen_index), self._timeout())
+        request = Await(WorkQuery(self.name, self._seen_index), self._timeout())
         self._ask(request, answered)
 
     def _take_in(self, tasks: tuple[Task, ...]) -> None:
@@ -137,7 +137,7 @@ class TaskAgent(SimulatedAgent):
         for lease, task in standing.items():
             if lease not in self._held:
                 if task.order.argument != result_of(task.id) and task.token > self._seen_index:
-                    raise Violation("tasks", f"{self._name} got another argument: {task}")
+                    raise Violation("tasks", f"{self.name} got another argument: {task}")
                 duration = self._lots.choice((1_000, 50_000, 50_000, SECOND, 20 * SECOND))
                 self._held[lease] = now + duration
 
@@ -164,7 +164,7 @@ class TaskAgent(SimulatedAgent):
 
     def _submit_task(self) -> None:
         lots = self._lots
-        task = TaskId(f"{self._name} {lots.getrandbits(40):x}")
+        task = TaskId(f"{self.name} {lots.getrandbits(40):x}")
         order = TaskOrder(
             lots.choice(NAMES),
             result_of(task),
@@ -199,6 +199,6 @@ class TaskAgent(SimulatedAgent):
         if told.status is TaskStatus.DONE:
             giver = self._workload.outcomes.tasks.results.get(told.id)
             if told.result != result_of(told.id) or giver != (told.agent, told.token):
-                raise Violation("tasks", f"{self._name} is told {told}, done by {giver}")
+                raise Violation("tasks", f"{self.name} is told {told}, done by {giver}")
         elif told.status in (TaskStatus.QUEUED, TaskStatus.LEASED):
-            raise Violation("tasks", f"{self._name} is told that this is the end: {told}")
+            raise Violation("tasks", f"{self.name} is told that this is the end: {told}")
