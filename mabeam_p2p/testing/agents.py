@@ -29,8 +29,10 @@ from mabeam_p2p.requests import (
     ProposalQuery,
     Query,
     Refused,
+    SendMail,
     SetVariables,
     Submit,
+    TakeMail,
     VariableChange,
 )
 from mabeam_p2p.requests import Read as ReadRequest
@@ -392,7 +394,7 @@ class SimulatedAgent:
 
     def _ask(
         self,
-        request: ReadRequest | Await | SetVariables,
+        request: ReadRequest | Await | SetVariables | SendMail | TakeMail,
         answered: Callable[[Answer], None],
     ) -> None:
         self.pending += 1

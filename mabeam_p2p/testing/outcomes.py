@@ -32,6 +32,7 @@ from mabeam_p2p.records import (
 from mabeam_p2p.requests import Answer, Committed, Failed, Outcome, Refused
 from mabeam_p2p.testing.audits import Audit
 from mabeam_p2p.testing.checkers import Violation
+from mabeam_p2p.testing.seats import SeatJudge
 from mabeam_p2p.testing.tasks import TaskJudge
 
 DONE_NOT = ("no_quorum", "overloaded", "closed")
@@ -55,6 +56,7 @@ class Outcomes:
         self.denied: dict[CommandKey, str] = {}
         """Commands whose asker was told that they certainly did not happen."""
         self.tasks = TaskJudge()
+        self.seats = SeatJudge()
         self.audit = Audit(limits.operations_max)
         self._codec = codec
         self._digests: dict[int, int] = {}
@@ -84,11 +86,14 @@ class Outcomes:
             self._took_effect(command, outcome)
             self._renews(command, outcome)
             self.tasks.took_effect(command, outcome, self._clock)
+            self.seats.took_effect(command, outcome)
         for event in events:
             self._happened(event)
             self.tasks.happened(event)
+            self.seats.happened(event)
             self.audit.happened(event)
         self.tasks.passed(self._clock)
+        self.seats.passed(self._clock)
         self.audit.compare(self.machine)
 
     def digest_equals(self, peer: PeerId, machine: Machine) -> None:

@@ -17,6 +17,7 @@ from mabeam_p2p.testing.codec import RememberingCodec
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.linearizability import anomalies
 from mabeam_p2p.testing.outcomes import Outcomes
+from mabeam_p2p.testing.seat_agents import SeatAgent
 from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.task_agents import TaskAgent
 from mabeam_p2p.testing.weather import SECOND, Weather, calm, draw, draw_fault
@@ -66,6 +67,9 @@ class Trial:
         if drawn.agents.tasks:
             workers = [TaskAgent(self.workload, host) for host in self.simulator.hosts]
             self.workload.others.extend(workers)
+        if drawn.agents.seats:
+            sitters = [SeatAgent(self.workload, host) for host in self.simulator.hosts]
+            self.workload.others.extend(sitters)
         self._faults = self.simulator.stream("fault")
 
     def run(self, seconds: float) -> None:

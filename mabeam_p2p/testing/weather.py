@@ -68,6 +68,8 @@ class Agents(Struct, frozen=True):
     """Of their sessions; 0: none. They say nothing to keep it."""
     tasks: bool = False
     """On each peer is one more, which offers, submits and does tasks."""
+    seats: bool = False
+    """On each peer is one more, which has seats elected and writes letters."""
 
 
 class Faults(Struct, frozen=True):
@@ -231,7 +233,7 @@ def draw(random: Random) -> Weather:
         codec=random.random() < 0.05,
     )
     # Drawn last: what came later must not change the weather of a known seed otherwise.
-    return replace(
+    weather = replace(
         weather,
         agents=replace(
             weather.agents,
@@ -248,6 +250,7 @@ def draw(random: Random) -> Weather:
             task_losses_max=random.choice((1, 32)),
         ),
     )
+    return replace(weather, agents=replace(weather.agents, seats=random.random() < 0.5))
 
 
 def _draw_network(random: Random, unit: int) -> Network:

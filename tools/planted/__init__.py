@@ -2,19 +2,18 @@
 
 Most were made by somebody once. Each names the rule that it breaks and the test, if there is one,
 that was written for it; the simulator must find the others, and finds most of them too. One file
-for each family.
+for each family, which needs no more than to be here.
 """
 
-from tools.planted import collectives, journals, ledger, parameters, spine, tasks
+from importlib import import_module
+from pkgutil import iter_modules
+
 from tools.planted.base import Edit, Mutant
 
-MUTANTS: tuple[Mutant, ...] = (
-    *spine.MUTANTS,
-    *parameters.MUTANTS,
-    *journals.MUTANTS,
-    *tasks.MUTANTS,
-    *ledger.MUTANTS,
-    *collectives.MUTANTS,
+MUTANTS: tuple[Mutant, ...] = tuple(
+    mutant
+    for module in sorted(found.name for found in iter_modules(__path__))
+    for mutant in getattr(import_module(f"{__name__}.{module}"), "MUTANTS", ())
 )
 
 __all__ = ["MUTANTS", "Edit", "Mutant"]

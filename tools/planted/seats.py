@@ -1,0 +1,190 @@
+"""Bugs of seats and of mail."""
+
+from tools.planted.base import Edit, Mutant
+
+SEATS = "mabeam_p2p/machine/seats.py"
+ELECTIONS = "mabeam_p2p/machine/elections.py"
+MAIL = "mabeam_p2p/protocol/mail.py"
+
+SEAT_TESTS = (
+    "tests/machine/test_seats.py",
+    "tests/machine/test_elections.py",
+    "tests/machine/test_seats_standing.py",
+    "tests/machine/test_seats_refusals.py",
+)
+MAIL_TESTS = ("tests/protocol/test_mail.py",)
+
+MUTANTS = (
+    Mutant(
+        "S1",
+        "a candidate that has departed can win",
+        (
+            Edit(
+                ELECTIONS,
+                "[one for one in self.opened.candidates if one.agent not in self.struck]",
+                "list(self.opened.candidates)",
+            ),
+        ),
+        SEAT_TESTS,
+    ),
+    Mutant(
+        "S2",
+        "a seat is granted twice at one index, under one token",
+        (
+            Edit(
+                SEATS,
+                "(running.is_certain() and entry.index > seat.token)",
+                "running.is_certain()",
+            ),
+            Edit(SEATS, "assert entry.index > seat.token,", "assert entry.index >= seat.token,"),
+        ),
+        SEAT_TESTS,
+    ),
+    Mutant(
+        "S3",
+        "a holder that is gone keeps the seat",
+        (
+            Edit(
+                SEATS,
+                "        self._scores.pop(agent, None)\n"
+                "        for seat in tuple(self._seats.values()):\n"
+                "            self._gone(entry, seat, agent, reason)",
+                "        self._scores.pop(agent, None)",
+            ),
+        ),
+        SEAT_TESTS,
+    ),
+    Mutant(
+        "S4",
+        "an election ends while a missing ballot can change the winner",
+        (
+            Edit(
+                ELECTIONS,
+                "first < place(one, totals[one.agent] + most, incumbent)",
+                "first < place(one, totals[one.agent] + most // 2, incumbent)",
+            ),
+        ),
+        SEAT_TESTS,
+    ),
+    Mutant(
+        "S5",
+        "a later ballot takes the place of the first",
+        (Edit(SEATS, "if cast.points == points:", "if cast.points != ():"),),
+        SEAT_TESTS,
+    ),
+    Mutant(
+        "S6",
+        "an agent that was not in the electorate ranks",
+        (Edit(SEATS, "if agent not in running.electorate:", "if not running.electorate:"),),
+        SEAT_TESTS,
+    ),
+    Mutant(
+        "S7",
+        "ballots that are missing at the deadline count for nothing",
+        (
+            Edit(
+                SEATS,
+                "totals = running.totals_with(missing_count)",
+                "totals = running.totals_with(0)",
+            ),
+        ),
+        SEAT_TESTS,
+    ),
+    Mutant(
+        "S8",
+        "the incumbent has no bonus",
+        (Edit(ELECTIONS, "INCUMBENT_BONUS = 100", "INCUMBENT_BONUS = 0"),),
+        SEAT_TESTS,
+    ),
+    Mutant(
+        "S9",
+        "ties are broken by the order of a table",
+        (
+            Edit(
+                ELECTIONS,
+                "return -points, is_challenger, candidate.joined_index, candidate.agent",
+                "return -points, is_challenger, 0, candidate.agent",
+            ),
+        ),
+        SEAT_TESTS,
+    ),
+    Mutant(
+        "S10",
+        "a lost seat stays vacant",
+        (
+            Edit(
+                SEATS,
+                "            self._maybe_close(entry, seat)\n        self._fill(entry, seat)",
+                "            self._maybe_close(entry, seat)",
+            ),
+        ),
+        SEAT_TESTS,
+    ),
+    Mutant(
+        "S11",
+        "who leaves the group keeps its seat",
+        (Edit(SEATS, "            if seat.group == group:\n", "            if not seat.group:\n"),),
+        SEAT_TESTS,
+    ),
+    Mutant(
+        "S12",
+        "what an agent resigned from it gets again",
+        (
+            Edit(
+                SEATS,
+                "        seat.standing[agent] = False\n"
+                '        self._withdraw(entry, seat, agent, "resigned")',
+                '        self._withdraw(entry, seat, agent, "resigned")',
+            ),
+        ),
+        SEAT_TESTS,
+    ),
+    Mutant(
+        "E1",
+        "a copy of a letter is delivered again",
+        (
+            Edit(
+                MAIL,
+                "        if letter.number <= self._heard.get(source, 0):\n            return\n",
+                "",
+            ),
+        ),
+        MAIL_TESTS,
+    ),
+    Mutant(
+        "E2",
+        "a peer speaks for agents that are not its own",
+        (Edit(MAIL, "if home != self._name_of(source):", "if not home:"),),
+        MAIL_TESTS,
+    ),
+    Mutant(
+        "E3",
+        "anybody answers for anybody",
+        (Edit(MAIL, "if self.awaiting.get(answer.agent) != peer:", "if answer.agent == '':"),),
+        MAIL_TESTS,
+    ),
+    Mutant(
+        "E4",
+        "a mailbox has no bound",
+        (
+            Edit(
+                MAIL,
+                "if self._mailboxes.get(agent, 0) >= self._limits.mailbox_letters_max:",
+                "if self._mailboxes.get(agent, 0) < 0:",
+            ),
+        ),
+        MAIL_TESTS,
+    ),
+    Mutant(
+        "E5",
+        "letters that nobody takes fill a mailbox for ever",
+        (
+            Edit(
+                MAIL,
+                "                self._release(number, held, agent)\n\n    def next_deadline",
+                "                held.waiting.pop(agent)\n\n    def next_deadline",
+            ),
+        ),
+        MAIL_TESTS,
+    ),
+)
