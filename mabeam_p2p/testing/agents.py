@@ -41,6 +41,7 @@ from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.linearizability import Append, Operation, Read, Result
 from mabeam_p2p.testing.outcomes import DONE_NOT, Outcomes
 from mabeam_p2p.testing.purses import Purses
+from mabeam_p2p.testing.recipes import Calls, RecipeClient
 from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.weather import SECOND, Weather
 
@@ -57,6 +58,9 @@ class Workload:
         self.weather: Weather = simulator.weather
         self.random: Random = simulator.stream("client")
         self.history: list[Operation] = []
+        """What was done to lists."""
+        self.calls = Calls(lambda: simulator.now)
+        """What was done to locks, counters and queues."""
         self.proposals: list[ProposalId] = []
         self.acknowledged = 0
         self.writing = True
@@ -102,12 +106,14 @@ class SimulatedAgent:
         self._simulator = workload.simulator
         self._random = workload.random
         self.name = AgentId(f"agent-{number}@peer-{host.letter.lower()}")
-        self._session = SessionId(0)
+        self.session = SessionId(0)
         self._sequence = 0
         self._is_open = False
         self._life = -1
         self._under_way: dict[int, Callable[[], None]] = {}
         """For each number whose outcome is unknown: what asks for it again."""
+        stream = workload.simulator.stream(f"recipes/{self.name}")
+        self.recipes = RecipeClient(self, workload.calls, stream, workload.item)
 
     # ---- sessions ----------------------------------------------------------------------------
 
@@ -121,11 +127,11 @@ class SimulatedAgent:
             self._open()
 
     def _open(self) -> None:
-        self._session = SessionId(self._random.randint(1, INTEGER_MAX))
+        self.session = SessionId(self._random.randint(1, INTEGER_MAX))
         self._sequence = 0
         self._is_open = False
         self._under_way.clear()
-        self._submit(self._opening(self._number()), self._opened)
+        self.submit(self._opening(self.number()), self._opened)
 
     def _resume(self) -> None:
         """Go on at the new process, with what was under way as well."""
@@ -134,15 +140,15 @@ class SimulatedAgent:
 
         def resumed(answer: Answer) -> None:
             for _ in range(thinking):
-                self._think()
+                self.think()
 
-        self._submit(self._opening(1), resumed, retried=True)
+        self.submit(self._opening(1), resumed, retried=True)
         for ask in again.values():
             ask()
 
     def _opening(self, number: int) -> OpenSession:
         return OpenSession(
-            self._session,
+            self.session,
             number,
             agent=self.name,
             peer=self.host.peer,
@@ -156,22 +162,23 @@ class SimulatedAgent:
     def _opened(self, answer: Answer) -> None:
         if isinstance(answer, Committed):
             self._is_open = True
+            self.recipes.session_began()
             for _ in range(self._workload.weather.agents.outstanding):
-                self._think()
+                self.think()
         else:
-            self._later(self._open)
+            self.later(self._open)
 
-    def _number(self) -> int:
+    def number(self) -> int:
         self._sequence += 1
         return self._sequence
 
     # ---- operations --------------------------------------------------------------------------
 
-    def _think(self) -> None:
-        session = self._session
-        self._later(lambda: self._next(session))
+    def think(self) -> None:
+        session = self.session
+        self.later(lambda: self._next(session))
 
-    def _later(self, action: Callable[[], None]) -> None:
+    def later(self, action: Callable[[], None]) -> None:
         pause = int(self._random.expovariate(1.0) * self._workload.weather.agents.think)
         self._simulator.after(pause, self._if_alive, self._life, action)
 
@@ -180,10 +187,14 @@ class SimulatedAgent:
             action()
 
     def _next(self, session: SessionId) -> None:
-        if not self._is_open or session != self._session:
+        if not self._is_open or session != self.session:
+            return
+        share = self._workload.weather.agents.recipes
+        if share and self._random.random() < share:
+            self.recipes.act()
             return
         if self._random.random() < self._workload.weather.agents.reads:
-            self.read(self._key(), linearizable=True, done=self._think)
+            self.read(self._key(), linearizable=True, done=self.think)
             return
         draw = self._random.random()
         if draw < 0.5:
@@ -191,7 +202,7 @@ class SimulatedAgent:
         elif draw < 0.6:
             self._spend()
         elif draw < 0.67:
-            self.read(self._key(), linearizable=False, done=self._think)
+            self.read(self._key(), linearizable=False, done=self.think)
         elif draw < 0.77:
             self._arrive()
         elif draw < 0.84:
@@ -209,7 +220,7 @@ class SimulatedAgent:
         key, item = self._key(), self._workload.item()
         operation = Append(self.name, key, item, self._simulator.now)
         self._workload.history.append(operation)
-        command = AppendJournal(self._session, self._number(), journal=key, item=item)
+        command = AppendJournal(self.session, self.number(), journal=key, item=item)
 
         def done(answer: Answer) -> None:
             if isinstance(answer, Committed):
@@ -219,9 +230,9 @@ class SimulatedAgent:
                 operation.position = answer.number
             elif isinstance(answer, Refused):
                 operation.result = Result.NOT_DONE
-            self._think()
+            self.think()
 
-        self._submit(command, done, operation)
+        self.submit(command, done, operation)
 
     def read(self, key: str, linearizable: bool, done: Callable[[], None]) -> None:
         """Read one list whole."""
@@ -258,15 +269,15 @@ class SimulatedAgent:
     def _ask_read(
         self, query: Query, linearizable: bool, answered: Callable[[Answer], None]
     ) -> None:
-        request = ReadRequest(query, linearizable, self._timeout())
-        self._ask(request, answered)
+        request = ReadRequest(query, linearizable, self.wait())
+        self.ask(request, answered)
 
     def _arrive(self) -> None:
         size = min(len(self._workload.agents), 2 + self._random.randrange(2))
         name = f"barrier-{size}-{self._random.randrange(2)}"
         command = Arrive(
-            self._session,
-            self._number(),
+            self.session,
+            self.number(),
             barrier=name,
             parties=size,
             timeout=2 * SECOND,
@@ -275,10 +286,10 @@ class SimulatedAgent:
 
         def arrived(answer: Answer) -> None:
             if isinstance(answer, Committed):
-                request = Await(GenerationQuery(name, answer.number), self._timeout())
-                self._ask(request, ended)
+                request = Await(GenerationQuery(name, answer.number), self.wait())
+                self.ask(request, ended)
             else:
-                self._think()
+                self.think()
 
         def ended(answer: Answer) -> None:
             if isinstance(answer, Found):
@@ -289,9 +300,9 @@ class SimulatedAgent:
                     if self._meets(generation):
                         self._meet(generation)
                         return
-            self._think()
+            self.think()
 
-        self._submit(command, arrived)
+        self.submit(command, arrived)
 
     def _meets(self, generation: Generation) -> bool:
         is_one = generation.status is BarrierStatus.RELEASED and self.name in generation.arrived
@@ -306,8 +317,8 @@ class SimulatedAgent:
 
         def arrive(present: bool) -> Arrive:
             return Arrive(
-                self._session,
-                self._number(),
+                self.session,
+                self.number(),
                 barrier=f"{generation.barrier}/met",
                 parties=len(members),
                 timeout=2 * SECOND,
@@ -319,17 +330,17 @@ class SimulatedAgent:
 
         def begun(answer: Answer) -> None:
             if isinstance(answer, Committed) and self._random.random() < 0.9:
-                self._submit(arrive(present=True), lambda answer: self._think())
+                self.submit(arrive(present=True), lambda answer: self.think())
             else:
-                self._think()
+                self.think()
 
-        self._submit(arrive(present=False), begun)
+        self.submit(arrive(present=False), begun)
 
     def _propose(self) -> None:
         proposal = ProposalId(f"p{self._random.getrandbits(60):x}")
         command = OpenProposal(
-            self._session,
-            self._number(),
+            self.session,
+            self.number(),
             proposal=proposal,
             parameter=f"parameter-{self._random.randrange(3)}",
             value=self._workload.item(),
@@ -344,36 +355,36 @@ class SimulatedAgent:
         def opened(answer: Answer) -> None:
             if isinstance(answer, Committed):
                 self._workload.proposals.append(proposal)
-                self._ask(Await(ProposalQuery(proposal), self._timeout()), decided)
+                self.ask(Await(ProposalQuery(proposal), self.wait()), decided)
             else:
-                self._think()
+                self.think()
 
         def decided(answer: Answer) -> None:
             if isinstance(answer, Found):
                 for told in answer.proposals:
                     if self._workload.outcomes.decided.get(told.id) != told:
                         raise Violation("I13", f"{self.name} is told {told}")
-            self._think()
+            self.think()
 
-        self._submit(command, opened)
+        self.submit(command, opened)
 
     def _spend(self) -> None:
-        command = self._workload.purses.draw(self.name, self._session, self._number())
-        self._submit(command, lambda answer: self._think())
+        command = self._workload.purses.draw(self.name, self.session, self.number())
+        self.submit(command, lambda answer: self.think())
 
     def _vote(self) -> None:
         if not self._workload.proposals:
-            self._think()
+            self.think()
             return
         command = CastVote(
-            self._session,
-            self._number(),
+            self.session,
+            self.number(),
             proposal=self._random.choice(self._workload.proposals[-4:]),
             choice=self._random.choice(tuple(Choice)),
             confidence=self._random.randint(0, 1000),
             rationale="",
         )
-        self._submit(command, lambda answer: self._think())
+        self.submit(command, lambda answer: self.think())
 
     def _set_variable(self) -> None:
         number = self._random.randrange(self._workload.weather.agents.variables)
@@ -383,16 +394,16 @@ class SimulatedAgent:
             value=self._random.randrange(24).to_bytes(1, "big"),
         )
         wait = self._random.choice((0, 0, 1))
-        request = SetVariables((change,), wait=wait, timeout=self._timeout())
-        self._ask(request, lambda answer: self._think())
+        request = SetVariables((change,), wait=wait, timeout=self.wait())
+        self.ask(request, lambda answer: self.think())
 
     # ---- asking ------------------------------------------------------------------------------
 
-    def _timeout(self) -> float:
+    def wait(self) -> float:
         election = self._workload.weather.timing.election_timeout_seconds
         return election * self._random.choice((1, 5, 20))
 
-    def _ask(
+    def ask(
         self,
         request: ReadRequest | Await | SetVariables | SendMail | TakeMail,
         answered: Callable[[Answer], None],
@@ -406,7 +417,7 @@ class SimulatedAgent:
 
         self._simulator.ask(self.host, request, reply)
 
-    def _submit(
+    def submit(
         self,
         command: AnyCommand,
         done: Callable[[Answer], None],
@@ -418,7 +429,7 @@ class SimulatedAgent:
         outcomes.asked(command)
         self.pending += 1
         if not isinstance(command, OpenSession):
-            self._under_way[command.sequence] = lambda: self._submit(command, done, operation, True)
+            self._under_way[command.sequence] = lambda: self.submit(command, done, operation, True)
 
         def reply(answer: Answer) -> None:
             self.pending -= 1
@@ -434,7 +445,7 @@ class SimulatedAgent:
                         1_000 + int(self._random.random() * 50_000),
                         self._again,
                         self._life,
-                        lambda: self._submit(command, done, operation, unknown),
+                        lambda: self.submit(command, done, operation, unknown),
                     )
                     return
                 if operation is not None:
@@ -445,19 +456,19 @@ class SimulatedAgent:
                 self._is_known(command)
                 if self._is_open and is_session_end(answer):
                     self._is_open = False
-                    self._later(self._open)
+                    self.later(self._open)
                 if isinstance(answer, Refused) and retried:
                     # Of this attempt alone: what an earlier one came to stays unknown.
-                    self._think()
+                    self.think()
                 else:
                     done(answer)
             else:
                 raise Violation("answers", f"{command} is answered {answer}")
 
-        self._simulator.ask(self.host, Submit(command, self._timeout()), reply)
+        self._simulator.ask(self.host, Submit(command, self.wait()), reply)
 
     def _is_known(self, command: AnyCommand) -> None:
-        if command.session == self._session:
+        if command.session == self.session:
             self._under_way.pop(command.sequence, None)
 
     def _again(self, life: int, action: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@
 | `acquire` | claim, permits | the token |
 | `refused` | permits | that too few permits are free |
 | `renew` `release` | claim | that the claim is held until then |
-| `put` | item | that the item stands in the queue |
+| `put` | item | its position |
 | `take` | claim | item and token |
 | `empty` | nothing | that no item is ready |
 | `acknowledge` `return` | claim | that the item is held until then |
@@ -92,33 +92,42 @@ Items = tuple[tuple[bytes, str], ...]
 
 
 class QueueModel:
-    """State: the last token, and the items that are not acknowledged."""
+    """State: the last position, the last token, and the items that are not acknowledged. Positions
+    and tokens only grow."""
 
     def initial(self) -> State:
-        return 0, ()
+        return 0, 0, ()
 
     def step(self, state: State, call: Call) -> State | None:
         assert isinstance(state, tuple)
-        last: int = state[0]
-        items: Items = state[1]
+        position: int = state[0]
+        last: int = state[1]
+        items: Items = state[2]
         match call.action, call.arguments:
             case "put", (bytes(item),):
-                return last, (*items, (item, ""))
+                if call.result is not None:
+                    assert isinstance(call.result, int)
+                    if call.result <= position:
+                        return None
+                    position = call.result
+                return position, last, (*items, (item, ""))
             case "take", (str(claim),):
-                return _taken(last, items, claim, call.result)
+                return _taken(state, claim, call.result)
             case "empty", ():
                 return state if all(claim for _, claim in items) else None
             case ("acknowledge" | "return" | "lost") as action, (str(claim),):
                 if all(taker != claim for _, taker in items):
                     return state if action == "lost" else None
                 if action == "acknowledge":
-                    return last, tuple(one for one in items if one[1] != claim)
-                return last, tuple((i, "" if taker == claim else taker) for i, taker in items)
+                    return position, last, tuple(one for one in items if one[1] != claim)
+                rest = tuple((item, "" if taker == claim else taker) for item, taker in items)
+                return position, last, rest
             case _:
                 raise AssertionError(call)
 
 
-def _taken(last: int, items: Items, claim: str, result: object) -> State | None:
+def _taken(state: tuple[int, int, Items], claim: str, result: object) -> State | None:
+    position, last, items = state
     place = next((n for n, (_, taker) in enumerate(items) if not taker), None)
     if place is None:
         return None
@@ -129,4 +138,4 @@ def _taken(last: int, items: Items, claim: str, result: object) -> State | None:
         if found != item or token <= last:
             return None
         last = token
-    return last, (*items[:place], (item, claim), *items[place + 1 :])
+    return position, last, (*items[:place], (item, claim), *items[place + 1 :])

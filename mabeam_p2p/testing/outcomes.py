@@ -32,6 +32,7 @@ from mabeam_p2p.records import (
 from mabeam_p2p.requests import Answer, Committed, Failed, Outcome, Refused
 from mabeam_p2p.testing.audits import Audit
 from mabeam_p2p.testing.checkers import Violation
+from mabeam_p2p.testing.lines import LineJudge
 from mabeam_p2p.testing.seats import SeatJudge
 from mabeam_p2p.testing.tasks import TaskJudge
 
@@ -58,6 +59,7 @@ class Outcomes:
         self.tasks = TaskJudge()
         self.seats = SeatJudge()
         self.audit = Audit(limits.operations_max)
+        self.lines = LineJudge()
         self._codec = codec
         self._digests: dict[int, int] = {}
         self._arrivals: dict[tuple[str, AgentId], int] = {}
@@ -87,14 +89,17 @@ class Outcomes:
             self._renews(command, outcome)
             self.tasks.took_effect(command, outcome, self._clock)
             self.seats.took_effect(command, outcome)
+            self.lines.took_effect(command, outcome)
         for event in events:
             self._happened(event)
             self.tasks.happened(event)
             self.seats.happened(event)
             self.audit.happened(event)
+            self.lines.happened(event)
         self.tasks.passed(self._clock)
         self.seats.passed(self._clock)
         self.audit.compare(self.machine)
+        self.lines.batch_ended()
 
     def digest_equals(self, peer: PeerId, machine: Machine) -> None:
         """I8: compare `machine` with ours, or with another peer's at the same index."""

@@ -83,26 +83,26 @@ class SeatAgent(SimulatedAgent):
         elif draw < 0.6:
             self._look(seat)
         elif draw < 0.7:
-            self._say(Resign(self._session, self._number(), seat))
+            self._say(Resign(self.session, self.number(), seat))
         elif draw < 0.78:
-            self._say(Stand(self._session, self._number(), seat, lots.random() < 0.7))
+            self._say(Stand(self.session, self.number(), seat, lots.random() < 0.7))
         elif draw < 0.86:
             scores = tuple((name, lots.randrange(0, 1001, 100)) for name in ("fit", "sane"))
             about = lots.choice(("", seat))
-            self._say(PublishScore(self._session, self._number(), about, scores))
+            self._say(PublishScore(self.session, self.number(), about, scores))
         elif draw < 0.9:
-            self._say(lots.choice((JoinGroup, LeaveGroup))(self._session, self._number(), "g"))
+            self._say(lots.choice((JoinGroup, LeaveGroup))(self.session, self.number(), "g"))
         else:
             self._write()
 
     def _say(self, command: AnyCommand) -> None:
-        self._submit(command, lambda answer: None)
+        self.submit(command, lambda answer: None)
 
     def _elect(self, seat: str) -> None:
         lots = self._lots
         command = Elect(
-            self._session,
-            self._number(),
+            self.session,
+            self.number(),
             seat,
             SEATS[seat],
             lots.choice(TIMEOUTS),
@@ -115,9 +115,9 @@ class SeatAgent(SimulatedAgent):
         def asked(answer: Answer) -> None:
             if isinstance(answer, Committed):
                 query = ElectionQuery(seat, answer.number) if answer.number else SeatQuery(seat)
-                self._ask(Await(query, self._timeout()), self._told)
+                self.ask(Await(query, self.wait()), self._told)
 
-        self._submit(command, asked)
+        self.submit(command, asked)
 
     def _told(self, answer: Answer) -> None:
         """What an asker is told of a seat is what the log had made of it at that index."""
@@ -137,7 +137,7 @@ class SeatAgent(SimulatedAgent):
                     if one.election is not None and self.name in one.election.electorate:
                         self._rank(one.election)
 
-        self._ask(ReadRequest(SeatQuery(seat), False, self._timeout()), seen)
+        self.ask(ReadRequest(SeatQuery(seat), False, self.wait()), seen)
 
     def _rank(self, election: Election) -> None:
         lots = self._lots
@@ -149,7 +149,7 @@ class SeatAgent(SimulatedAgent):
         if lots.random() < 0.4:
             points = ()
         number = election.opened_index
-        self._say(CastRanking(self._session, self._number(), election.seat, number, points))
+        self._say(CastRanking(self.session, self.number(), election.seat, number, points))
 
     # ---- letters -----------------------------------------------------------------------------
 
@@ -158,11 +158,11 @@ class SeatAgent(SimulatedAgent):
         lots = self._lots
         if lots.random() < 0.5:
             self._letters += 1
-            self._ask(TakeMail(self.name, self._letters, b"\x01"), self._done)
+            self.ask(TakeMail(self.name, self._letters, b"\x01"), self._done)
             return
         asks = lots.random() < 0.5
         letter = SendMail(self.name, (), "g", "topic", b"\x01", asks, lots.choice(TIMEOUTS))
-        self._ask(letter, self._sent)
+        self.ask(letter, self._sent)
 
     def _sent(self, answer: Answer) -> None:
         if isinstance(answer, MailSent):

@@ -59,14 +59,14 @@ class TaskAgent(SimulatedAgent):
         super().begin()
         self._is_asking = False
         self._asked.clear()
-        self._later_step()
+        self.later_step()
 
     def _next(self, session: SessionId) -> None:
         """Nothing: all is done at the turns."""
 
     # ---- turns -------------------------------------------------------------------------------
 
-    def _later_step(self) -> None:
+    def later_step(self) -> None:
         pause = 1 + int(self._lots.expovariate(1.0) * max(20_000, self._pause))
         self._simulator.after(pause, self._if_alive, self._life, self._step)
 
@@ -75,10 +75,10 @@ class TaskAgent(SimulatedAgent):
         return self._workload.weather.agents.think
 
     def _step(self) -> None:
-        self._later_step()
+        self.later_step()
         if not self._is_open or self.pending >= PENDING_MAX:
             return
-        if self._offered_in != self._session:
+        if self._offered_in != self.session:
             self._offer()
             return
         self._look_for_work()
@@ -87,16 +87,16 @@ class TaskAgent(SimulatedAgent):
             self._renew()
         draw = self._lots.random()
         if draw < 0.5 and len(self._asked) < OPEN_MAX:
-            self._submit_task()
+            self.submit_task()
         elif draw < 0.53:
             self._offer()
         elif draw < 0.58 and self._asked:
-            self._say(CancelTask(self._session, self._number(), self._one_asked()))
+            self._say(CancelTask(self.session, self.number(), self._one_asked()))
         elif draw < 0.6 and self._asked:
-            self._say(RetryTask(self._session, self._number(), self._one_asked()))
+            self._say(RetryTask(self.session, self.number(), self._one_asked()))
 
     def _say(self, command: AnyCommand) -> None:
-        self._submit(command, lambda answer: None)
+        self.submit(command, lambda answer: None)
 
     def _one_asked(self) -> TaskId:
         return self._lots.choice(list(self._asked))
@@ -104,14 +104,14 @@ class TaskAgent(SimulatedAgent):
     # ---- working -----------------------------------------------------------------------------
 
     def _offer(self) -> None:
-        if self._offered_in != self._session:
+        if self._offered_in != self.session:
             self._seen_index = 0
             self._held.clear()
-        self._offered_in = self._session
+        self._offered_in = self.session
         self._lease = self._lots.choice(LEASES)
         names = tuple(name for name in NAMES if self._lots.random() < 0.8)
         slots = self._lots.choice((0, 1, 2, 5))
-        self._say(OfferTasks(self._session, self._number(), names, slots, self._lease))
+        self._say(OfferTasks(self.session, self.number(), names, slots, self._lease))
 
     def _look_for_work(self) -> None:
         if self._is_asking:
@@ -124,8 +124,8 @@ class TaskAgent(SimulatedAgent):
                 self._seen_index = answer.workers[0].changed_index
                 self._take_in(answer.tasks)
 
-        request = Await(WorkQuery(self.name, self._seen_index), self._timeout())
-        self._ask(request, answered)
+        request = Await(WorkQuery(self.name, self._seen_index), self.wait())
+        self.ask(request, answered)
 
     def _take_in(self, tasks: tuple[Task, ...]) -> None:
         now = self._simulator.now
@@ -148,21 +148,21 @@ class TaskAgent(SimulatedAgent):
             draw = self._lots.random()
             if draw < 0.75:
                 result = result_of(task)
-                self._say(CompleteTask(self._session, self._number(), task, token, result))
+                self._say(CompleteTask(self.session, self.number(), task, token, result))
             elif draw < 0.95:
                 error = TaskError("ValueError", "drawn", "")
                 is_final = draw > 0.93
-                self._say(FailTask(self._session, self._number(), task, token, error, is_final))
+                self._say(FailTask(self.session, self.number(), task, token, error, is_final))
             # Else it is forgotten.
 
     def _renew(self) -> None:
         if self._simulator.now - self._renewed_at >= self._lease // 3:
             self._renewed_at = self._simulator.now
-            self._say(RenewTasks(self._session, self._number()))
+            self._say(RenewTasks(self.session, self.number()))
 
     # ---- asking ------------------------------------------------------------------------------
 
-    def _submit_task(self) -> None:
+    def submit_task(self) -> None:
         lots = self._lots
         task = TaskId(f"{self.name} {lots.getrandbits(40):x}")
         order = TaskOrder(
@@ -177,12 +177,12 @@ class TaskAgent(SimulatedAgent):
             lots.choice((0, SECOND)),
             lots.choice(("", "key")),
         )
-        command = SubmitTask(self._session, self._number(), task, order, lots.random() < 0.7)
+        command = SubmitTask(self.session, self.number(), task, order, lots.random() < 0.7)
         self._asked[task] = None
 
         def submitted(answer: Answer) -> None:
             if isinstance(answer, Committed):
-                self._ask(Await(TaskQuery(task), self._timeout()), ended)
+                self.ask(Await(TaskQuery(task), self.wait()), ended)
             else:
                 self._asked.pop(task, None)
 
@@ -192,7 +192,7 @@ class TaskAgent(SimulatedAgent):
                 for told in answer.tasks:
                     self._judge(told)
 
-        self._submit(command, submitted)
+        self.submit(command, submitted)
 
     def _judge(self, told: Task) -> None:
         """What the submitter was told is what the log has made."""

@@ -11,12 +11,14 @@ from msgspec import Struct
 
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.requests import Suggest
+from mabeam_p2p.testing import wing_gong
 from mabeam_p2p.testing.agents import Workload
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.codec import RememberingCodec
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.linearizability import anomalies
 from mabeam_p2p.testing.outcomes import Outcomes
+from mabeam_p2p.testing.recipes import model_of
 from mabeam_p2p.testing.seat_agents import SeatAgent
 from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.task_agents import TaskAgent
@@ -123,6 +125,10 @@ class Trial:
         self._compare_digests()
         for anomaly in anomalies(self.workload.history):
             raise Violation("history", f"{anomaly.kind} in {anomaly.key}: {anomaly.detail}")
+        for agent in self.workload.agents:
+            agent.recipes.run_ended()
+        for found in wing_gong.anomalies(self.workload.calls.history, model_of):
+            raise Violation("history", f"{found.verdict.value}: {found.key}, {found.detail}")
 
     # ---- what happens ------------------------------------------------------------------------
 

@@ -70,6 +70,8 @@ class Agents(Struct, frozen=True):
     """On each peer is one more, which offers, submits and does tasks."""
     seats: bool = False
     """On each peer is one more, which has seats elected and writes letters."""
+    recipes: float = 0.0
+    """Share of what they do with locks, counters and queues."""
 
 
 class Faults(Struct, frozen=True):
@@ -240,6 +242,7 @@ def draw(random: Random) -> Weather:
             attached=random.random() < 0.5,
             lease=random.choice((0, unit * 2, unit * 20)),
             tasks=random.random() < 0.5,
+            recipes=random.choice((0.0, 0.3, 0.8)),
         ),
         limits=replace(
             weather.limits,
@@ -248,6 +251,8 @@ def draw(random: Random) -> Weather:
             task_backlog_max=random.choice((0, 2, 16)),
             task_steals_max=random.choice((0, 2)),
             task_losses_max=random.choice((1, 32)),
+            claims_max=random.choice((3, 65_536)),
+            queue_items_max=random.choice((2, 4_096)),
         ),
     )
     return replace(weather, agents=replace(weather.agents, seats=random.random() < 0.5))

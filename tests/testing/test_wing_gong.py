@@ -127,8 +127,8 @@ def test_a_free_lock_that_is_refused_is_seen() -> None:
 
 # ---- queues ----------------------------------------------------------------------------------
 
-PUT_A = call("put", b"a", at=(0, 1))
-PUT_B = call("put", b"b", at=(2, 3))
+PUT_A = call("put", b"a", at=(0, 1), result=7)
+PUT_B = call("put", b"b", at=(2, 3), result=8)
 
 
 def take(claim: str, item: bytes, token: int, at: int) -> Call:
@@ -152,6 +152,12 @@ def take(claim: str, item: bytes, token: int, at: int) -> Call:
 )
 def test_queues_are_judged(calls: list[Call], expected: Verdict) -> None:
     assert verdict(QueueModel(), PUT_A, PUT_B, *calls) is expected
+
+
+def test_a_position_that_does_not_grow_is_seen() -> None:
+    assert verdict(QueueModel(), PUT_A, call("put", b"b", at=(2, 3), result=7)) is BAD
+    put = call("put", b"b", at=(2, 3), may=True)
+    assert verdict(QueueModel(), PUT_A, put, take("x", b"a", 1, 4), take("y", b"b", 2, 6)) is OK
 
 
 # ---- by brute force --------------------------------------------------------------------------
