@@ -11,6 +11,7 @@ from mabeam_p2p.cli.budgets import ledger
 from mabeam_p2p.cli.demo import demo
 from mabeam_p2p.cli.facts import down, info, leader, members, status
 from mabeam_p2p.cli.journal import log
+from mabeam_p2p.cli.recipes import counter, lock, queue
 from mabeam_p2p.cli.seats import elect, lead
 from mabeam_p2p.cli.setup import completion, config, version
 from mabeam_p2p.cli.streams import events, monitor
@@ -59,6 +60,9 @@ for _verb in (
     barrier,
     ledger,
     tasks,
+    lock,
+    counter,
+    queue,
     events,
     monitor,
     demo,

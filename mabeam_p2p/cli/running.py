@@ -1,12 +1,24 @@
-"""Running what a verb was given behind `--`."""
+"""Running what a verb was given behind `--`: by itself, or tethered to something that is held. What
+is tethered is ended when that is lost, and does not outlive this program."""
 
 import asyncio
 import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
 
 from mabeam_p2p.cli import output
 
 COMMAND_NOT_FOUND = 127
 """What shells exit with."""
+
+GRACE_SECONDS = 10.0
+"""How long a command may take to end after SIGTERM, before SIGKILL."""
+
+_DIES_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of Linux' prctl(2)."""
 
 
 async def run_command(command: tuple[str, ...]) -> int:
@@ -23,3 +35,79 @@ async def run_command(command: tuple[str, ...]) -> int:
             await process.wait()
         raise
     return code if code >= 0 else 128 - code
+
+
+class Termination:
+    """Within, SIGTERM cancels this task, so that what it has begun is ended in order."""
+
+    def __init__(self) -> None:
+        self.happened = False
+
+    def __enter__(self) -> "Termination":
+        task = asyncio.current_task()
+        assert task is not None
+
+        def on_signal() -> None:
+            self.happened = True
+            task.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, on_signal)
+        return self
+
+    def __exit__(self, *ending: object) -> None:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+
+    @property
+    def end(self) -> output.Exit:
+        """What this program exits with after a SIGTERM."""
+        return output.Exit(128 + signal.SIGTERM)
+
+
+async def run_tethered(
+    command: tuple[str, ...],
+    told: Mapping[str, str],
+    *,
+    given: bytes | None = None,
+    grace: float = GRACE_SECONDS,
+) -> int:
+    """The exit code of the command, as a shell tells it. told: more of its environment. given: its
+    standard input; None: ours. Cancelled, it ends the command first; on Linux the command gets
+    SIGTERM also when this program is killed."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env=os.environ | told,
+            stdin=None if given is None else asyncio.subprocess.PIPE,
+            preexec_fn=_tether(),
+        )
+    except OSError as error:
+        output.note(f"error: {command[0]}: {error.strerror}", colour="red")
+        return COMMAND_NOT_FOUND
+    try:
+        if given is not None:
+            await process.communicate(given)
+        code = await process.wait()
+    except asyncio.CancelledError:
+        await _end(process, grace)
+        raise
+    return code if code >= 0 else 128 - code
+
+
+def _tether() -> Callable[[], object] | None:
+    """What makes a child get SIGTERM when this process dies, however it dies; None where the
+    system has no such thing."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    return lambda: prctl(_DIES_WITH_PARENT, int(signal.SIGTERM))
+
+
+async def _end(process: asyncio.subprocess.Process, grace: float) -> None:
+    if process.returncode is None:
+        process.terminate()
+    try:
+        async with asyncio.timeout(grace):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -2,9 +2,9 @@
 
 1. A client with a name commits commands of the session that it greeted with, and opens that
    session under that name. Where the agent lives is the daemon's word.
-2. A client without a name has no session. Its proposals, votes, items, elections, money, budgets
-   and ratings are those of the daemon's own agent: it marks them with session 0, and the daemon
-   numbers them.
+2. A client without a name has no session. Its proposals, votes, items, elections, counts, money,
+   budgets and ratings are those of the daemon's own agent: it marks them with session 0, and the
+   daemon numbers them.
 3. A client sends and takes the letters of its own agent alone.
 4. What the leader alone writes is refused to every client.
 5. The host closes a session with CLOSING_SEQUENCE, behind which nothing can come: what the client
@@ -14,19 +14,20 @@
 import msgspec
 
 from mabeam_p2p.commands import (
+    AddCounter,
     AnyBudgetCommand,
     AnyLedgerCommand,
     AppendJournal,
-    BudgetCommand,
     CastVote,
     CloseSession,
     ClusterCommand,
     Elect,
-    LedgerCommand,
     OpenProposal,
     OpenSession,
+    PutItem,
     Rate,
     SessionCommand,
+    SetCounter,
 )
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, AgentId, PeerId, SessionId
 from mabeam_p2p.requests import Refused, Request, SendMail, Submit, TakeMail
@@ -35,7 +36,16 @@ CLOSING_SEQUENCE = INTEGER_MAX
 """The last number that a session can use."""
 
 OwnCommand = (
-    OpenProposal | CastVote | AppendJournal | Elect | AnyLedgerCommand | AnyBudgetCommand | Rate
+    OpenProposal
+    | CastVote
+    | AppendJournal
+    | Elect
+    | AddCounter
+    | SetCounter
+    | PutItem
+    | AnyLedgerCommand
+    | AnyBudgetCommand
+    | Rate
 )
 """What a client without a name may say with the voice of the daemon's own agent."""
 
@@ -57,15 +67,7 @@ class Admission:
         match request:
             case Submit(command=OpenSession() as command):
                 return self._opened(request, command)
-            case Submit(
-                command=OpenProposal()
-                | CastVote()
-                | AppendJournal()
-                | Elect()
-                | LedgerCommand()
-                | BudgetCommand()
-                | Rate() as command
-            ):
+            case Submit(command=command) if isinstance(command, OwnCommand):
                 if self.agent is None and command.session == CLUSTER_SESSION:
                     return command
                 return self._mine(request)

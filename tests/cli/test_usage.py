@@ -24,11 +24,23 @@ AT_A_DAEMON = (
     "set",
     "watch",
     "barrier",
+    "lock",
+    "counter",
     "log",
     "monitor",
     "events",
 )
-VERBS = (*AT_A_DAEMON, "up", "config", "completion", "version", "demo", "ledger", "tasks")
+VERBS = (
+    *AT_A_DAEMON,
+    "queue",
+    "up",
+    "config",
+    "completion",
+    "version",
+    "demo",
+    "ledger",
+    "tasks",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

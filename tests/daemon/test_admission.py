@@ -1,6 +1,8 @@
 import pytest
 
 from mabeam_p2p.commands import (
+    AcquireLock,
+    AddCounter,
     AnyCommand,
     AppendJournal,
     Arrive,
@@ -12,8 +14,11 @@ from mabeam_p2p.commands import (
     Mint,
     Noop,
     OpenSession,
+    PutItem,
     Rate,
     SetBudget,
+    SetCounter,
+    TakeItem,
     Tick,
 )
 from mabeam_p2p.daemon.admission import CLOSING_SEQUENCE, Admission
@@ -160,3 +165,12 @@ def test_without_a_name_one_has_seats_elected_with_the_daemons_own_voice() -> No
     assert nameless().admit(Submit(command)) == command
     theirs = Submit(Elect(OTHER, 0, "lead", "all", 1, False))
     assert isinstance(nameless().admit(theirs), Refused)
+
+
+def test_nameless_client_counts_and_puts_with_the_daemons_voice_and_holds_nothing() -> None:
+    for command in (AddCounter(NOBODY, 0, "c", 1), SetCounter(NOBODY, 0, "c", 1)):
+        assert nameless().admit(Submit(command)) == command
+    put = PutItem(NOBODY, 0, "q", b"\x01")
+    assert nameless().admit(Submit(put)) == put
+    for held in (AcquireLock(NOBODY, 0, "l", 1, 1, 1), TakeItem(NOBODY, 0, "q", 1)):
+        assert reason(nameless(), held) == "unknown_session"
