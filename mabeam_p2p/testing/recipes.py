@@ -26,7 +26,7 @@ from mabeam_p2p.commands import (
     TakeItem,
 )
 from mabeam_p2p.ids import AgentId, SessionId
-from mabeam_p2p.records import Claim, Item
+from mabeam_p2p.records import Claim
 from mabeam_p2p.requests import (
     Answer,
     Await,
@@ -104,15 +104,14 @@ class Calls:
     def history(self) -> list[Call]:
         """An item that somebody has got was put, whether its agent knows or not."""
         for call in self._calls.values():
-            if call.action == "put" and call.result is None:
-                call.result = self._seen.get(call.arguments[0])
-                call.may = call.result is None
-                call.hint = call.result or inf
+            position = self._seen.get(call.arguments[0]) if call.action == "put" else None
+            if position is not None:
+                call.result, call.hint, call.may = position, position, False
         return list(self._calls.values())
 
-    def seen(self, item: Item) -> None:
+    def seen(self, item: bytes, position: int) -> None:
         """Somebody has got it."""
-        self._seen[item.value] = item.position
+        self._seen[item] = position
 
     def begin(
         self, client: str, key: str, action: str, *arguments: object, since: int | None = None
@@ -328,7 +327,7 @@ class RecipeClient:
         def granted(found: Claim) -> None:
             assert found.item is not None
             self._granted(claim, found.token, (found.item.value, found.token))
-            self._calls.seen(found.item)
+            self._calls.seen(found.item.value, found.item.position)
             voice.later(acknowledge if is_done else give_back)
 
         def done(answer: Answer) -> None:
