@@ -2,11 +2,7 @@
 
 import asyncio
 import contextlib
-import ctypes
-import os
 import secrets
-import signal
-import sys
 from collections.abc import Callable
 
 import click
@@ -14,17 +10,13 @@ import click
 from mabeam_p2p.api.results.seats import Seat
 from mabeam_p2p.api.scope import Scope
 from mabeam_p2p.cli import output
-from mabeam_p2p.cli.running import COMMAND_NOT_FOUND
+from mabeam_p2p.cli.running import GRACE_SECONDS, Termination, run_tethered
 from mabeam_p2p.cli.target import Target, key, name, primitive
 from mabeam_p2p.errors import LeadershipLost
 from mabeam_p2p.ids import GROUP_ALL
 
-GRACE_SECONDS = 10.0
 LEASE_SECONDS = 10.0
 """How long a program that hangs keeps the seat from the others."""
-
-_DIES_WITH_PARENT = 1
-"""PR_SET_PDEATHSIG of Linux' prctl(2)."""
 
 group_option = click.option(
     "--group",
@@ -90,7 +82,7 @@ async def lead(
       mabeam lead scheduler -- python schedule.py
     """
     candidate = agent or f"lead-{secrets.token_hex(4)}"
-    until_terminated = _Termination()
+    until_terminated = Termination()
     try:
         async with target.attach(
             candidate, eligible=True, group=group, lease=LEASE_SECONDS
@@ -105,14 +97,19 @@ async def lead(
                 async with leadership as seat:
                     waiting.close()
                     print_seat(target, seat, aside=True)
-                    code = await _run(command, seat, grace)
+                    told = {
+                        "MABEAM_SEAT": seat.name,
+                        "MABEAM_GROUP": seat.group,
+                        "MABEAM_TOKEN": str(seat.token),
+                    }
+                    code = await run_tethered(command, told, grace=grace)
     except LeadershipLost:
         if target.as_json:
             output.json_line({"seat": role, "group": group, "lost": leadership.lost})
         raise
     except asyncio.CancelledError:
         if until_terminated.happened:
-            raise output.Exit(128 + signal.SIGTERM) from None
+            raise until_terminated.end from None
         raise
     raise output.Exit(code)
 
@@ -126,61 +123,3 @@ def print_seat(target: Target, seat: Seat, *, aside: bool = False) -> None:
     else:
         say: Callable[[str], None] = output.note if aside else click.echo
         say(f"{seat.holder} token {seat.token}")
-
-
-class _Termination:
-    """Within, SIGTERM cancels this task, so that what it has begun is ended in order."""
-
-    def __init__(self) -> None:
-        self.happened = False
-
-    def __enter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-
-        def on_signal() -> None:
-            self.happened = True
-            task.cancel()
-
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, on_signal)
-
-    def __exit__(self, *ending: object) -> None:
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
-
-
-async def _run(command: tuple[str, ...], seat: Seat, grace: float) -> int:
-    """The exit code of the command. Cancelled, it ends the command first."""
-    told = {"MABEAM_SEAT": seat.name, "MABEAM_GROUP": seat.group, "MABEAM_TOKEN": str(seat.token)}
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command, env=os.environ | told, preexec_fn=_tether()
-        )
-    except OSError as error:
-        output.note(f"error: {command[0]}: {error.strerror}", colour="red")
-        return COMMAND_NOT_FOUND
-    try:
-        code = await process.wait()
-    except asyncio.CancelledError:
-        await _end(process, grace)
-        raise
-    return code if code >= 0 else 128 - code
-
-
-def _tether() -> Callable[[], object] | None:
-    """What makes a child get SIGTERM when this process dies, however it dies; None where the
-    system has no such thing."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    return lambda: prctl(_DIES_WITH_PARENT, int(signal.SIGTERM))
-
-
-async def _end(process: asyncio.subprocess.Process, grace: float) -> None:
-    if process.returncode is None:
-        process.terminate()
-    try:
-        async with asyncio.timeout(grace):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
