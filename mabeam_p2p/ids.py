@@ -20,6 +20,9 @@ ProposalId = NewType("ProposalId", str)
 TaskId = NewType("TaskId", str)
 """Identity of a task, made by its submitter, so that a retry is the same task."""
 
+AuctionId = NewType("AuctionId", str)
+"""Identity of an auction, made by the auctioneer, so that a retry is the same auction."""
+
 ClusterId = NewType("ClusterId", str)
 """Identity of a formed cluster: 32 hexadecimal digits, or empty before it has formed."""
 
