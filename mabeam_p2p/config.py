@@ -49,6 +49,9 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     """The deadline of a request that names none."""
     proposal_timeout_seconds: float = 30.0
     barrier_timeout_seconds: float = 30.0
+    auction_timeout_seconds: float = 30.0
+    reveal_timeout_seconds: float = 10.0
+    """How long sealed bids can be revealed once bidding has ended."""
     mail_seconds: float = 5.0
     """How long the sender of a letter waits for receipts, or answers, unless it says."""
     election_seconds: float = 15.0
@@ -182,6 +185,11 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters whose values are declared."""
     guards_max: int = 1_024
     """Parameters whose last version waits to be confirmed."""
+    open_auctions_max: int = 256
+    closed_auctions_max: int = 256
+    auction_bids_max: int = 1_024
+    """Bids of one auction; for one of items together, bundles of all its bidders."""
+    auction_items_max: int = 64
     groups_per_agent_max: int = 64
     capabilities_per_agent_max: int = 64
     attributes_per_agent_max: int = 16

@@ -2,10 +2,17 @@
 
 from msgspec import Struct
 
-from mabeam_p2p.ids import AgentId, PeerId, TaskId
+from mabeam_p2p.ids import (
+    AgentId,
+    AuctionId,
+    PeerId,
+    TaskId,
+)
 from mabeam_p2p.records import (
     Account,
     Agent,
+    Auction,
+    Bid,
     Budget,
     BudgetChange,
     Claim,
@@ -244,6 +251,31 @@ class WorkerChanged(Struct, frozen=True, gc=False, array_like=True, tag=47):
     worker: TaskWorker
 
 
+class AuctionOpened(Struct, frozen=True, gc=False, array_like=True, tag=55):
+    auction: Auction
+
+
+class BidPlaced(Struct, frozen=True, gc=False, array_like=True, tag=56):
+    """A bid was placed, sealed, revealed or withdrawn, or has lost units to another one."""
+
+    auction: AuctionId
+    bid: Bid
+    deadline: int
+    """Of the auction, as it now is."""
+
+
+class AuctionRevealing(Struct, frozen=True, gc=False, array_like=True, tag=57):
+    """Bidding has ended: sealed bids can be revealed until the auction's deadline."""
+
+    auction: Auction
+
+
+class AuctionClosed(Struct, frozen=True, gc=False, array_like=True, tag=58):
+    """Awarded, unsold or cancelled; what was to be paid is paid."""
+
+    auction: Auction
+
+
 class MailArrived(Struct, frozen=True, gc=False, array_like=True, tag=38):
     """A letter lies in the mailboxes of `targets`, who take it by TakeMail. Nobody else is told."""
 
@@ -293,6 +325,10 @@ MachineEvent = (
     | TaskChanged
     | TaskRevoked
     | WorkerChanged
+    | AuctionOpened
+    | BidPlaced
+    | AuctionRevealing
+    | AuctionClosed
 )
 
 Event = (
@@ -332,4 +368,8 @@ Event = (
     | WorkerChanged
     | MailArrived
     | VariableChanged
+    | AuctionOpened
+    | BidPlaced
+    | AuctionRevealing
+    | AuctionClosed
 )

@@ -8,10 +8,17 @@ request gets exactly one answer, unless it is cancelled.
 from msgspec import Struct
 
 from mabeam_p2p.commands import AnyCommand
-from mabeam_p2p.ids import AgentId, PeerId, ProposalId, TaskId
+from mabeam_p2p.ids import (
+    AgentId,
+    AuctionId,
+    PeerId,
+    ProposalId,
+    TaskId,
+)
 from mabeam_p2p.records import (
     Account,
     Agent,
+    Auction,
     Batch,
     Budget,
     Counter,
@@ -175,6 +182,13 @@ class WorkersQuery(Struct, frozen=True, gc=False, array_like=True, tag=23):
     """Every agent that offers to work."""
 
 
+class AuctionQuery(Struct, frozen=True, gc=False, array_like=True, tag=30):
+    """The auction of this id, or, with an empty id, all that are remembered."""
+
+    auction: AuctionId
+    open_only: bool = False
+
+
 Query = (
     ParameterQuery
     | ProposalQuery
@@ -196,6 +210,7 @@ Query = (
     | TasksQuery
     | WorkQuery
     | WorkersQuery
+    | AuctionQuery
 )
 
 # ---- requests --------------------------------------------------------------------------------
@@ -321,7 +336,7 @@ class Committed(Struct, frozen=True, gc=False, array_like=True, tag=1):
     term: int
     number: int = 0
     """What the machine says of the command, as the generation of an arrival, the position of an
-    item, the token of a grant; else 0."""
+    item, the token of a grant, the units that a bid has; else 0."""
 
 
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag=2):
@@ -367,6 +382,7 @@ class Found(Struct, frozen=True, gc=False, array_like=True, tag=4):
     queues: tuple[Queue, ...] = ()
     tasks: tuple[Task, ...] = ()
     workers: tuple[TaskWorker, ...] = ()
+    auctions: tuple[Auction, ...] = ()
 
 
 class Acknowledged(Struct, frozen=True, gc=False, array_like=True, tag=5):

@@ -11,7 +11,16 @@ from mabeam_p2p.api.holdings import (
     Rating,
     Reputation,
 )
-from mabeam_p2p.api.results import AgentFacts, Event, Member, Proposal, RecordedVote, decoded
+from mabeam_p2p.api.lots import Auction, bid_facts
+from mabeam_p2p.api.results import (
+    AgentFacts,
+    Event,
+    Member,
+    Proposal,
+    RecordedVote,
+    decoded,
+    seconds,
+)
 from mabeam_p2p.api.results.mail import Message
 from mabeam_p2p.api.results.seats import Election
 from mabeam_p2p.api.results.tasks import TaskFacts, WorkerFacts
@@ -19,7 +28,11 @@ from mabeam_p2p.events import (
     AgentChanged,
     AgentJoined,
     AgentLeft,
+    AuctionClosed,
+    AuctionOpened,
+    AuctionRevealing,
     BarrierChanged,
+    BidPlaced,
     BudgetChanged,
     ClusterFormed,
     CounterChanged,
@@ -61,13 +74,17 @@ EVENT_NAMES = (
     "agent.changed",
     "agent.joined",
     "agent.left",
+    "auction.bid",
+    "auction.ended",
+    "auction.opened",
+    "auction.revealing",
     "barrier.arrived",
     "barrier.broken",
     "barrier.released",
     "budget.changed",
     "cluster.formed",
-    "deal.settled",
     "counter.changed",
+    "deal.settled",
     "frame.dropped",
     "journal.appended",
     "leader.elected",
@@ -163,6 +180,8 @@ def named(event: PeerEvent) -> Event:
             return _about_seats(event)
         case TaskChanged() | TaskRevoked() | WorkerChanged():
             return _about_tasks(event)
+        case AuctionOpened() | BidPlaced() | AuctionRevealing() | AuctionClosed():
+            return _about_auctions(event)
         case _:
             return _about_the_log(event)
 
@@ -248,6 +267,23 @@ def _about_tasks(event: TaskChanged | TaskRevoked | WorkerChanged) -> Event:
             return Event("task.revoked", {**told, "token": token, "reason": reason})
         case WorkerChanged(worker=worker):
             return Event("task.worker", WorkerFacts.of(worker).to_dict())
+        case _:
+            assert_never(event)
+
+
+def _about_auctions(
+    event: AuctionOpened | BidPlaced | AuctionRevealing | AuctionClosed,
+) -> Event:
+    match event:
+        case AuctionOpened(auction=auction):
+            return Event("auction.opened", Auction.of(auction).to_dict())
+        case AuctionRevealing(auction=auction):
+            return Event("auction.revealing", Auction.of(auction).to_dict())
+        case AuctionClosed(auction=auction):
+            return Event("auction.ended", Auction.of(auction).to_dict())
+        case BidPlaced(auction=auction_id, bid=bid, deadline=deadline):
+            facts = {"id": str(auction_id), "bid": bid_facts(bid), "deadline": seconds(deadline)}
+            return Event("auction.bid", facts)
         case _:
             assert_never(event)
 

@@ -8,6 +8,15 @@ file for each family; a family whose machine tells its commands apart has a base
 from collections.abc import Sequence
 from typing import Protocol
 
+from mabeam_p2p.commands.auctions import (
+    AnyAuctionCommand,
+    AuctionCommand,
+    CancelAuction,
+    OpenAuction,
+    PlaceBid,
+    RevealBid,
+    SealBid,
+)
 from mabeam_p2p.commands.base import ClusterCommand, Command, SessionCommand
 from mabeam_p2p.commands.cluster import AnyClusterCommand, Configure, DepartPeer, Noop, Tick
 from mabeam_p2p.commands.ledger import (
@@ -96,6 +105,7 @@ AnySessionCommand = (
     | AnySeatCommand
     | AnyRecipeCommand
     | AnyTaskCommand
+    | AnyAuctionCommand
 )
 """What an agent says in its session."""
 
@@ -120,6 +130,7 @@ __all__ = [
     "AcknowledgeItem",
     "AcquireLock",
     "AddCounter",
+    "AnyAuctionCommand",
     "AnyBudgetCommand",
     "AnyClusterCommand",
     "AnyCommand",
@@ -134,8 +145,10 @@ __all__ = [
     "AnyTaskCommand",
     "AppendJournal",
     "Arrive",
+    "AuctionCommand",
     "BudgetCommand",
     "Burn",
+    "CancelAuction",
     "CancelTask",
     "CaptureHold",
     "CastRanking",
@@ -160,9 +173,11 @@ __all__ = [
     "Mint",
     "Noop",
     "OfferTasks",
+    "OpenAuction",
     "OpenProposal",
     "OpenSession",
     "ParameterCommand",
+    "PlaceBid",
     "PlaceHold",
     "ProposalCommand",
     "PublishScore",
@@ -177,6 +192,8 @@ __all__ = [
     "Resign",
     "RetryTask",
     "ReturnItem",
+    "RevealBid",
+    "SealBid",
     "SeatCommand",
     "SessionCommand",
     "SetBudget",

@@ -71,10 +71,11 @@ class DeadlineKind(IntEnum):
     SESSION = 2
     LOCK = 3
     SEAT = 4
+    TASK = 5
+    AUCTION = 6
     LEDGER = 7
     BUDGET = 8
     GUARD = 9
-    TASK = 5
 
 
 class Deadlines:

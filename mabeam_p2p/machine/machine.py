@@ -25,6 +25,7 @@ from mabeam_p2p.commands import (
     AnySessionsCommand,
     AppendJournal,
     Arrive,
+    AuctionCommand,
     BudgetCommand,
     CloseSession,
     ClusterCommand,
@@ -183,6 +184,8 @@ class Machine:
                 return self._parts.seats.apply(entry, session.agent, command)
             case TaskCommand():
                 return self._parts.tasks.apply(entry, session.agent, command)
+            case AuctionCommand():
+                return self._parts.auctions.apply(entry, session.agent, command)
             case _:
                 return self._apply_to_session(entry, session, command)
 

@@ -10,7 +10,12 @@ from msgspec import Struct
 
 from mabeam_p2p.config import Limits
 from mabeam_p2p.events import MachineEvent
-from mabeam_p2p.ids import AgentId, ProposalId
+from mabeam_p2p.ids import (
+    AgentId,
+    AuctionId,
+    ProposalId,
+)
+from mabeam_p2p.machine.auctions import Auctions, AuctionsState
 from mabeam_p2p.machine.barriers import Barriers, BarriersState
 from mabeam_p2p.machine.budgets import Budgets, BudgetsState
 from mabeam_p2p.machine.core import DeadlineKind, Deadlines, Entry
@@ -46,6 +51,7 @@ class PartsState(Struct, frozen=True, array_like=True):
     seats: SeatsState
     recipes: RecipesState
     tasks: TasksState
+    auctions: AuctionsState
 
 
 class Parts:
@@ -62,6 +68,7 @@ class Parts:
         self.reputations = Reputations(limits, events)
         self.ledger = Ledger(limits, deadlines, events, self.reputations)
         self.budgets = Budgets(limits, deadlines, events)
+        self.auctions = Auctions(limits, deadlines, events, self.ledger, self.reputations)
         self.recipes = Recipes(limits, deadlines, events)
         self.tasks = Tasks(limits, deadlines, events, self.reputations)
         self.seats = Seats(limits, deadlines, events, self.sessions.in_group)
@@ -72,6 +79,7 @@ class Parts:
             self.budgets,
             self.recipes,
             self.tasks,
+            self.auctions,
         )
 
     def expire(self, entry: Entry, kind: DeadlineKind, name: str) -> None:
@@ -97,6 +105,8 @@ class Parts:
                 self.recipes.expire(entry, int(name))
             case DeadlineKind.TASK:
                 self.tasks.expire(entry, name)
+            case DeadlineKind.AUCTION:
+                self.auctions.expire(entry, AuctionId(name))
             case _:
                 assert_never(kind)
 
@@ -120,6 +130,7 @@ class Parts:
             seats=self.seats.state(),
             recipes=self.recipes.state(),
             tasks=self.tasks.state(),
+            auctions=self.auctions.state(),
         )
 
     def load(self, state: PartsState) -> None:
@@ -134,3 +145,4 @@ class Parts:
         self.seats.load(state.seats)
         self.recipes.load(state.recipes)
         self.tasks.load(state.tasks)
+        self.auctions.load(state.auctions)

@@ -7,6 +7,7 @@ from mabeam_p2p.machine.parts import Parts
 from mabeam_p2p.requests import (
     AccountQuery,
     AgentQuery,
+    AuctionQuery,
     BudgetQuery,
     CounterQuery,
     ElectionQuery,
@@ -47,6 +48,7 @@ MachineQuery = (
     | TasksQuery
     | WorkQuery
     | WorkersQuery
+    | AuctionQuery
 )
 """Every question but the one about the log itself."""
 
@@ -105,5 +107,7 @@ def answer(parts: Parts, query: MachineQuery, index: int, clock: int) -> Found:
             return found(tasks=work, workers=parts.tasks.worker(agent))
         case WorkersQuery():
             return found(workers=parts.tasks.workers())
+        case AuctionQuery(auction, open_only):
+            return found(auctions=parts.auctions.auctions(auction, open_only))
         case _:
             assert_never(query)

@@ -5,6 +5,7 @@ has no subject never settles.
 """
 
 from mabeam_p2p.events import (
+    AuctionClosed,
     BarrierChanged,
     ItemTaken,
     LockEnded,
@@ -19,8 +20,14 @@ from mabeam_p2p.events import (
     TaskRevoked,
     WorkerChanged,
 )
-from mabeam_p2p.records import BarrierStatus, ProposalStatus, TaskStatus
+from mabeam_p2p.records import (
+    AuctionStatus,
+    BarrierStatus,
+    ProposalStatus,
+    TaskStatus,
+)
 from mabeam_p2p.requests import (
+    AuctionQuery,
     ElectionQuery,
     Found,
     GenerationQuery,
@@ -49,6 +56,8 @@ def subject_of(query: Query) -> Subject | None:
             return "parameter", name, 0
         case GenerationQuery(barrier, generation) if barrier and generation:
             return "barrier", barrier, generation
+        case AuctionQuery(auction) if auction:
+            return "auction", auction, 0
         case SeatQuery(seat) | ElectionQuery(seat) if seat:
             return "seat", seat, 0
         case LockQuery(name, ticket) if name and ticket:
@@ -75,6 +84,8 @@ def is_settled(query: Query, found: Found) -> bool:
             )
         case GenerationQuery():
             return any(one.status is not BarrierStatus.WAITING for one in found.generations)
+        case AuctionQuery():
+            return any(one.status >= AuctionStatus.AWARDED for one in found.auctions)
         case SeatQuery(above=above):
             return any(one.holder and one.token > above for one in found.seats)
         case ElectionQuery(election=election):
@@ -102,6 +113,8 @@ def settled_by(event: MachineEvent) -> Subject | None:
             return "parameter", one.name, 0
         case BarrierChanged(generation=one) if one.status is not BarrierStatus.WAITING:
             return "barrier", one.barrier, one.generation
+        case AuctionClosed(auction=auction):
+            return "auction", auction.id, 0
         case SeatChanged(seat=seat):
             return "seat", seat.name, 0
         case LockGranted(lock=name, claim=claim) | LockEnded(lock=name, claim=claim):

@@ -15,6 +15,7 @@ from mabeam_p2p.config import Limits
 from mabeam_p2p.ids import (
     INTEGER_MAX,
     AgentId,
+    AuctionId,
     ClusterId,
     PeerId,
     ProposalId,
@@ -43,6 +44,15 @@ OFFER_COUNT_MAX = 1_024
 
 COMMAND_ITEM_COUNT_MAX = 2_048
 """CBOR items of one command: more than the largest has, an OpenSession with all attributes."""
+
+AUCTION_ITEM_COUNT_MAX = 256
+"""Items that one auction, or one bundle of it, can name; `Limits` says how many it may have."""
+
+BUNDLE_COUNT_MAX = 256
+"""Bundles that one bidder can reveal: as many as COMMAND_ITEM_COUNT_MAX has room for."""
+
+SEAL_LENGTH_MAX = 64
+"""Bytes of a seal, or of its salt."""
 
 VOTER_COUNT_MAX = 256
 """Voters that one message or command can name; `Limits.voters_max` says how many are wanted."""
@@ -130,6 +140,7 @@ def by_type() -> dict[object, Rule]:
         ClusterId: is_cluster_id,
         SessionId: is_integer,
         ProposalId: is_key,
+        AuctionId: is_key,
         TaskId: is_key,
     }
 
@@ -139,7 +150,8 @@ Table = dict[tuple[type, str], Rule]
 
 def by_field(limits: Limits) -> Table:
     return (
-        _records(limits)
+        _auctions()
+        | _records(limits)
         | _messages(limits)
         | _commands(limits)
         | _recipe_commands()
@@ -157,6 +169,25 @@ def _context(limits: Limits) -> Rule:
 
 def _command_count(limits: Limits) -> Rule:
     return between(1, limits.batch_commands_max)
+
+
+def _auctions() -> Table:
+    return {
+        (records.AuctionTerms, "quantity"): positive,
+        (records.AuctionTerms, "currency"): or_empty(is_key),
+        (records.AuctionTerms, "items"): pairs(is_key, is_integer, AUCTION_ITEM_COUNT_MAX),
+        (records.AuctionTerms, "bids_max"): positive,
+        (records.Offer, "quantity"): positive,
+        (records.Offer, "items"): each(is_integer, AUCTION_ITEM_COUNT_MAX),
+        (commands.OpenAuction, "item"): is_key,
+        (commands.OpenAuction, "group"): is_name,
+        (commands.PlaceBid, "quantity"): positive,
+        (commands.SealBid, "seal"): shorter(SEAL_LENGTH_MAX),
+        (commands.SealBid, "count"): positive,
+        (commands.RevealBid, "offers"): each(always, BUNDLE_COUNT_MAX, least=1),
+        (commands.RevealBid, "salt"): shorter(SEAL_LENGTH_MAX),
+        (requests.AuctionQuery, "auction"): or_empty(is_key),
+    }
 
 
 def _records(limits: Limits) -> Table:

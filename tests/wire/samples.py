@@ -10,6 +10,7 @@ from mabeam_p2p.commands import (
     AppendJournal,
     Arrive,
     Burn,
+    CancelAuction,
     CancelTask,
     CaptureHold,
     CastRanking,
@@ -29,8 +30,10 @@ from mabeam_p2p.commands import (
     Mint,
     Noop,
     OfferTasks,
+    OpenAuction,
     OpenProposal,
     OpenSession,
+    PlaceBid,
     PlaceHold,
     PublishScore,
     PutItem,
@@ -43,6 +46,8 @@ from mabeam_p2p.commands import (
     Resign,
     RetryTask,
     ReturnItem,
+    RevealBid,
+    SealBid,
     SetBudget,
     SetCounter,
     SpendReserved,
@@ -53,7 +58,15 @@ from mabeam_p2p.commands import (
     Transfer,
 )
 from mabeam_p2p.config import PROTOCOL_VERSION
-from mabeam_p2p.ids import AgentId, ClusterId, PeerId, ProposalId, SessionId, TaskId
+from mabeam_p2p.ids import (
+    AgentId,
+    AuctionId,
+    ClusterId,
+    PeerId,
+    ProposalId,
+    SessionId,
+    TaskId,
+)
 from mabeam_p2p.messages import (
     AppendEntries,
     AppendReply,
@@ -92,20 +105,25 @@ from mabeam_p2p.messages import (
 )
 from mabeam_p2p.records import (
     Among,
+    AuctionRule,
+    AuctionTerms,
     Batch,
     Choice,
     MailAnswer,
     Member,
     MemberState,
+    OnBidderDeparture,
     OnDeparture,
     Policy,
     Sibling,
+    Side,
     Standing,
     Strategy,
     TaskError,
     TaskOrder,
     Variable,
 )
+from mabeam_p2p.records import Offer as BidOffer
 from mabeam_p2p.wire.codec import to_plain
 
 ONE, TWO = PeerId("0123456789abcdef"), PeerId("fedcba9876543210")
@@ -120,6 +138,25 @@ VARIABLE = Variable(
     "lww",
     ((ONE, (4 << 32) + 9), (TWO, 77)),
     (Sibling(ONE, (4 << 32) + 9, 1_700_000_000_000_001, b"\xf5"), Sibling(TWO, 77, 2, None)),
+)
+
+TERMS = AuctionTerms(
+    rule=AuctionRule.COMBINATORIAL,
+    side=Side.REVERSE,
+    timeout=30_000_000,
+    quantity=1,
+    reserve=0,
+    currency="usd",
+    items=(("gpu", 2_000_000), ("disk", 1_000_000)),
+    reveal=10_000_000,
+    bond=500_000,
+    increment=0,
+    extension=0,
+    start=0,
+    step=0,
+    tick=0,
+    bids_max=14,
+    on_departure=OnBidderDeparture.WITHDRAW,
 )
 
 MESSAGES: tuple[Message, ...] = (
@@ -262,6 +299,17 @@ COMMANDS: tuple[AnyCommand, ...] = (
     FailTask(SESSION, 15, TaskId("t-1"), 41, TaskError("ValueError", "lr < 0", "..."), False),
     CancelTask(SESSION, 16, TaskId("t-1")),
     RetryTask(SESSION, 17, TaskId("t-1")),
+    OpenAuction(SESSION, 60, AuctionId("a-1"), "gpu-hour", "all", TERMS, b"\xa0"),
+    PlaceBid(SESSION, 61, AuctionId("a-2"), 1_500_000, 3),
+    SealBid(SESSION, 62, AuctionId("a-1"), bytes(range(32)), 4_000_000, 2),
+    RevealBid(
+        SESSION,
+        63,
+        AuctionId("a-1"),
+        (BidOffer(3_000_000, items=(0,)), BidOffer(4_000_000, items=(0, 1))),
+        bytes(range(16)),
+    ),
+    CancelAuction(SESSION, 64, AuctionId("a-2"), "no need any more"),
 )
 
 
