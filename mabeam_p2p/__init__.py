@@ -11,6 +11,8 @@ from mabeam_p2p.config import Config, Limits, Timing
 from mabeam_p2p.errors import (
     AckTimeout,
     AddressError,
+    AuctionEnded,
+    AuctionTimeout,
     AuthenticationError,
     BarrierBroken,
     BarrierMismatch,
@@ -46,6 +48,7 @@ from mabeam_p2p.errors import (
     NotOwner,
     NotParty,
     NoWorker,
+    Outbid,
     OutcomeUnknown,
     Overloaded,
     ParameterReverted,
@@ -58,6 +61,7 @@ from mabeam_p2p.errors import (
     StorageError,
     TaskCancelled,
     TaskDead,
+    UnknownAuction,
     UnknownBudget,
     UnknownProposal,
     UnknownSeat,
@@ -122,6 +126,16 @@ if TYPE_CHECKING:
         LockFacts,
         ReadWriteLock,
     )
+    from mabeam_p2p.api.lots import (
+        Auction,
+        Award,
+        Bid,
+        PlacedBid,
+    )
+    from mabeam_p2p.api.market import (
+        Market,
+        Sealed,
+    )
     from mabeam_p2p.api.parameters import (
         Parameters,
     )
@@ -179,6 +193,10 @@ if TYPE_CHECKING:
         Batch,
         Variables,
     )
+    from mabeam_p2p.machine.allocation import (
+        Allocation,
+        allocate,
+    )
 
 __version__ = "0.1.0"
 
@@ -223,6 +241,16 @@ _LATER = {
         "Lock",
         "LockFacts",
         "ReadWriteLock",
+    ),
+    "api.lots": (
+        "Auction",
+        "Award",
+        "Bid",
+        "PlacedBid",
+    ),
+    "api.market": (
+        "Market",
+        "Sealed",
     ),
     "api.parameters": ("Parameters",),
     "api.peer": (
@@ -277,6 +305,10 @@ _LATER = {
         "Batch",
         "Variables",
     ),
+    "machine.allocation": (
+        "Allocation",
+        "allocate",
+    ),
 }
 """Modules, and the public names that are imported from them on first use."""
 
@@ -288,14 +320,20 @@ __all__ = [
     "AddressError",
     "Agent",
     "AgentFacts",
+    "Allocation",
     "Answers",
     "Applied",
+    "Auction",
+    "AuctionEnded",
+    "AuctionTimeout",
     "AuthenticationError",
+    "Award",
     "Balance",
     "Barrier",
     "BarrierBroken",
     "BarrierMismatch",
     "Batch",
+    "Bid",
     "Budget",
     "BudgetExceeded",
     "BudgetFacts",
@@ -347,6 +385,7 @@ __all__ = [
     "LogCorrupt",
     "MabeamError",
     "MabeamTimeout",
+    "Market",
     "Member",
     "Message",
     "Movement",
@@ -360,6 +399,7 @@ __all__ = [
     "NotHolder",
     "NotOwner",
     "NotParty",
+    "Outbid",
     "OutcomeUnknown",
     "Overloaded",
     "ParameterReverted",
@@ -367,6 +407,7 @@ __all__ = [
     "Peer",
     "PeerRefused",
     "PeerStatus",
+    "PlacedBid",
     "Policy",
     "Proposal",
     "ProposalClosed",
@@ -385,6 +426,7 @@ __all__ = [
     "Reputation",
     "Reputations",
     "Reservation",
+    "Sealed",
     "Seat",
     "SqlGuard",
     "StaleToken",
@@ -396,6 +438,7 @@ __all__ = [
     "TaskResult",
     "TaskStream",
     "Timing",
+    "UnknownAuction",
     "UnknownBudget",
     "UnknownProposal",
     "UnknownSeat",
@@ -405,6 +448,7 @@ __all__ = [
     "Vote",
     "WorkerFacts",
     "__version__",
+    "allocate",
     "blocking",
     "connect",
     "join",

@@ -11,12 +11,14 @@
     │   ├── BudgetExceeded  UnknownBudget  NotParty
     │   ├── NoCandidates  UnknownSeat  NotHolder  NobodyThere
     │   ├── LockMismatch  StaleToken
-    │   └── NoWorker  UnknownTask  BulkMismatch
+    │   ├── NoWorker  UnknownTask  BulkMismatch
+    │   └── UnknownAuction  AuctionEnded  Outbid
     ├── NoQuorum                 no majority can be reached: certainly not done
     ├── OutcomeUnknown           it may have been done, or may still be
     ├── Overloaded               a queue is full: certainly not done, try again later
     ├── MabeamTimeout            (also TimeoutError) a wait reached its deadline
-    │   └── BarrierBroken  BulkBroken  AckTimeout  ElectionTimeout  ProposalTimeout  LockTimeout
+    │   ├── BarrierBroken  BulkBroken  AckTimeout  ElectionTimeout  ProposalTimeout  LockTimeout
+    │   └── AuctionTimeout
     ├── TaskDead                 a task was given up: it has no result
     │   └── RemoteTaskError      its function raised
     ├── TaskCancelled            a task was cancelled: it has no result
@@ -164,6 +166,18 @@ class UnknownTask(Rejected):
     """No task of this id is remembered."""
 
 
+class UnknownAuction(Rejected):
+    """No auction has this id."""
+
+
+class AuctionEnded(Rejected):
+    """It was awarded, unsold or cancelled before."""
+
+
+class Outbid(Rejected):
+    """The price does not win a unit, or the price of a Dutch auction has not come to it."""
+
+
 class NobodyThere(Rejected):
     """Nobody whom the message is for can be reached: no such agent lives, or nobody else is in the
     group."""
@@ -286,6 +300,14 @@ class TaskCancelled(MabeamError):
         super().__init__(message)
         self.task = task
         self.by = by
+
+
+class AuctionTimeout(MabeamTimeout):
+    """The caller's own wait ended before the auction did. `auction` is its id."""
+
+    def __init__(self, message: str, *, auction: str = "") -> None:
+        super().__init__(message)
+        self.auction = auction
 
 
 class LeadershipLost(MabeamError):

@@ -8,6 +8,8 @@ import mabeam_p2p
 ERRORS = [
     "AckTimeout",
     "AddressError",
+    "AuctionEnded",
+    "AuctionTimeout",
     "AuthenticationError",
     "BarrierBroken",
     "BarrierMismatch",
@@ -43,6 +45,7 @@ ERRORS = [
     "NotHolder",
     "NotOwner",
     "NotParty",
+    "Outbid",
     "OutcomeUnknown",
     "Overloaded",
     "ParameterReverted",
@@ -50,12 +53,13 @@ ERRORS = [
     "ProposalClosed",
     "ProposalTimeout",
     "Rejected",
-    "StaleToken",
     "RemoteTaskError",
+    "StaleToken",
     "StorageError",
-    "UnknownBudget",
     "TaskCancelled",
     "TaskDead",
+    "UnknownAuction",
+    "UnknownBudget",
     "UnknownProposal",
     "UnknownSeat",
     "UnknownTask",
@@ -64,9 +68,13 @@ ERRORS = [
 RESULTS = [
     "Acknowledgement",
     "AgentFacts",
+    "Allocation",
     "Answers",
     "Applied",
+    "Auction",
+    "Award",
     "Balance",
+    "Bid",
     "BudgetFacts",
     "BulkResult",
     "Candidate",
@@ -86,6 +94,7 @@ RESULTS = [
     "Message",
     "Movement",
     "PeerStatus",
+    "PlacedBid",
     "Proposal",
     "QueueFacts",
     "Rating",
@@ -95,6 +104,7 @@ RESULTS = [
     "RecordedVote",
     "Release",
     "Reputation",
+    "Sealed",
     "Seat",
     "TaskFacts",
     "TaskResult",
@@ -119,6 +129,7 @@ HANDLES = [
     "Lease",
     "Ledger",
     "Lock",
+    "Market",
     "Parameters",
     "Peer",
     "Queue",
@@ -133,7 +144,7 @@ HANDLES = [
 
 SETTINGS = ["Config", "Limits", "Policy", "Timing"]
 
-ENTRANCES = ["__version__", "blocking", "connect", "join"]
+ENTRANCES = ["__version__", "allocate", "blocking", "connect", "join"]
 
 
 def test_public_names_are_these() -> None:

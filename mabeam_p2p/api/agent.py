@@ -10,9 +10,11 @@ from typing import TypeVar
 from mabeam_p2p.api.appliers import Appliers
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.ballots import cast, fault_of_proposal
+from mabeam_p2p.api.bidders import Bidders
 from mabeam_p2p.api.evaluators import Evaluator, Evaluators
 from mabeam_p2p.api.grants import Grants
 from mabeam_p2p.api.mail import Mail
+from mabeam_p2p.api.market import Market
 from mabeam_p2p.api.parameters import Parameters
 from mabeam_p2p.api.rankings import Rankings
 from mabeam_p2p.api.results import (
@@ -34,6 +36,10 @@ from mabeam_p2p.api.work import Work
 from mabeam_p2p.commands import ConfirmParameter, Describe, JoinGroup, LeaveGroup
 from mabeam_p2p.errors import Closed, MabeamError, MabeamTimeout, Rejected
 from mabeam_p2p.events import (
+    AuctionClosed,
+    AuctionOpened,
+    AuctionRevealing,
+    BidPlaced,
     ElectionEnded,
     ElectionOpened,
     Event,
@@ -43,7 +49,11 @@ from mabeam_p2p.events import (
     ProposalOpened,
 )
 from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, agent_id, check_key, check_name
-from mabeam_p2p.records import Election, Parameter
+from mabeam_p2p.records import (
+    Auction,
+    Election,
+    Parameter,
+)
 from mabeam_p2p.records import Proposal as ProposalRecord
 
 _log = logging.getLogger(__name__)
@@ -97,6 +107,9 @@ class Agent(Scope):
         seats = Seats(attachment, self.session, lambda: self.id)
         rankings = Rankings(seats.cast)
         work = Work(attachment, self.session, lambda: self.id)
+        market = Market(GROUP_ALL, attachment, self.session, lambda: self.id)
+        bidders = Bidders(attachment.view, market, lambda: self.id, self._may_bid)
+        self._bidders = bidders
         voice = Voice(
             attachment,
             self.session,
@@ -107,6 +120,7 @@ class Agent(Scope):
             seats,
             rankings,
             work,
+            bidders,
             Mail(attachment, lambda: self.id),
         )
         super().__init__(GROUP_ALL, voice)
@@ -297,6 +311,7 @@ class Agent(Scope):
         await self._work.close()
         await self._evaluators.close()
         await self._appliers.close()
+        await self._bidders.close()
         await self._rankings.close()
         await self._seats.close()
         self._grants.close()
@@ -325,6 +340,12 @@ class Agent(Scope):
                 self._evaluators.dismiss(proposal.id)
             case ParameterChanged(parameter=parameter):
                 self._appliers.changed(parameter)
+            case AuctionOpened(auction=auction):
+                self._bidders.opened(auction)
+            case AuctionRevealing(auction=auction) | AuctionClosed(auction=auction):
+                self._bidders.changed(auction.id)
+            case BidPlaced(auction=auction_id):
+                self._bidders.changed(auction_id)
             case MailArrived():
                 self._mail.arrived(event)
             case ElectionOpened(election=election):
@@ -363,12 +384,13 @@ class Agent(Scope):
         """Joining is done: from now on the agent votes, on what is open already as well."""
         self._evaluators.begin()
         self._appliers.begin()
+        self._bidders.begin()
         self._rankings.begin()
         self._mail.begin()
         self._consider_open()
 
     def _consider_open(self) -> None:
-        """Evaluate what is open and was not voted on yet."""
+        """Evaluate what is open and was not voted on yet, and bid where there was no bid."""
         for record in tuple(self._attachment.view.open_proposals.values()):
             self._consider(record)
         for parameter in tuple(self._attachment.view.parameters.entries.values()):
@@ -376,6 +398,15 @@ class Agent(Scope):
                 self._appliers.changed(parameter)
         for election in tuple(self._attachment.view.open_elections.values()):
             self._rank(election)
+        for auction in tuple(self._attachment.view.open_auctions.values()):
+            self._bidders.consider(auction)
+
+    def _may_bid(self, auction: Auction) -> bool:
+        """Whether the log would take a bid of this agent."""
+        if self._profile is None or auction.auctioneer == self.id:
+            return False
+        here = (one for one in self._attachment.view.agents() if one.id == self.id)
+        return auction.group == GROUP_ALL or any(auction.group in one.groups for one in here)
 
     def _rank(self, election: Election) -> None:
         if self._profile is not None and self.id in election.electorate:

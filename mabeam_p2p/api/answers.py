@@ -6,6 +6,7 @@ Each message says which peer answered, what was asked, what is wrong, and what t
 from collections.abc import Callable
 
 from mabeam_p2p.errors import (
+    AuctionEnded,
     BarrierMismatch,
     BudgetExceeded,
     Closed,
@@ -28,10 +29,12 @@ from mabeam_p2p.errors import (
     NotOwner,
     NotParty,
     NoWorker,
+    Outbid,
     OutcomeUnknown,
     Overloaded,
     ProposalClosed,
     Rejected,
+    UnknownAuction,
     UnknownBudget,
     UnknownProposal,
     UnknownSeat,
@@ -216,6 +219,43 @@ _REFUSED: dict[str, Refusal] = {
     "stale_token": (
         _rejected(Rejected, "stale_token"),
         "drop the result: another agent may be at it, or the task has ended",
+    ),
+    "unknown_auction": (
+        _rejected(UnknownAuction, "unknown_auction"),
+        "see `mabeam auction list` for those that are remembered",
+    ),
+    "auction_exists": (
+        _rejected(Rejected, "auction_exists"),
+        "take another id, or open it with the same terms",
+    ),
+    "auction_closed": (
+        _rejected(AuctionEnded, "auction_closed"),
+        "see `mabeam auction show` for its end",
+    ),
+    "auction_has_bids": (
+        _rejected(Rejected, "auction_has_bids"),
+        "only an auction without bids is cancelled: wait for its end",
+    ),
+    "not_auctioneer": (_rejected(NotOwner, "not_auctioneer"), "ask its auctioneer"),
+    "not_bidder": (
+        _rejected(NotEligible, "not_bidder"),
+        "the agents of its group bid, but not its auctioneer; who has sealed a bid reveals it",
+    ),
+    "wrong_phase": (
+        _rejected(Rejected, "wrong_phase"),
+        "see `mabeam auction show` for its rule and status",
+    ),
+    "wrong_seal": (
+        _rejected(Rejected, "wrong_seal"),
+        "reveal the very bid, with the salt that it was sealed with",
+    ),
+    "outbid": (
+        _rejected(Outbid, "outbid"),
+        "nothing was done: bid better, or wait for a Dutch price",
+    ),
+    "conflicting_bid": (
+        _rejected(Rejected, "conflicting_bid"),
+        "a sealed bid binds, and an English one is raised for no fewer units",
     ),
 }
 

@@ -15,12 +15,17 @@ from mabeam_p2p.api.view import View
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.errors import Closed, DaemonNotRunning, MabeamError, Overloaded
 from mabeam_p2p.events import Dropped, Event
-from mabeam_p2p.ids import ProposalId, SessionId
+from mabeam_p2p.ids import (
+    AuctionId,
+    ProposalId,
+    SessionId,
+)
 from mabeam_p2p.ports import Backend
 from mabeam_p2p.records import Status
 from mabeam_p2p.requests import (
     AccountQuery,
     Answer,
+    AuctionQuery,
     Await,
     Failed,
     Found,
@@ -166,6 +171,7 @@ class Attachment:
             self.find(ProposalQuery(ProposalId("")), "proposals"),
             self.find(AccountQuery("", ""), "accounts"),
             self.find(SeatQuery(""), "seats"),
+            self.find(AuctionQuery(AuctionId(""), True), "auctions"),
         )
         status, members, variables, found = await asyncio.gather(
             self.status(),
@@ -173,7 +179,7 @@ class Attachment:
             self.ask(ReadVariables(""), seconds),
             made_by_log,
         )
-        parameters, proposals, accounts, seats = found
+        parameters, proposals, accounts, seats, auctions = found
         leader = status.leader
         self.view.on_status(
             None if leader is None else Leader(str(leader), status.leader_name, status.term),
@@ -191,6 +197,7 @@ class Attachment:
         for schema in parameters.schemas:
             self.view.schemas.put(schema.name, schema)
         self.view.on_accounts(accounts.accounts)
+        self.view.on_auctions(auctions.auctions)
         self.view.on_seats(seats.seats)
         for variable in variables.variables:
             self.view.variables.put(variable.name, variable)

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from mabeam_p2p.api.appliers import Applier
 from mabeam_p2p.api.array_scope import ArrayScope
+from mabeam_p2p.api.auction_scope import AuctionScope
 from mabeam_p2p.api.ballots import Ballots
 from mabeam_p2p.api.barriers import Barrier, OnDepartureWord
 from mabeam_p2p.api.budgets import Budget, budgets_of
@@ -41,14 +42,15 @@ H = TypeVar("H", bound=MessageHandler)
 R = TypeVar("R", bound=Ranker)
 
 
-class Scope(TaskScope, ArrayScope):
+class Scope(TaskScope, AuctionScope, ArrayScope):
     """One agent's voice in one group. What has a name there is called `GROUP:NAME` everywhere else;
     in the group `all` it is called by its name alone."""
 
     def __init__(self, group: str, voice: Voice) -> None:
         """Not for users."""
-        super().__init__(group, voice.attachment, voice.session, voice.work)
+        TaskScope.__init__(self, group, voice.attachment, voice.session, voice.work)
         self._group = group
+        AuctionScope.__init__(self, group, voice)
         self._voice = voice
         self._attachment = attachment = voice.attachment
         self._session = session = voice.session

@@ -20,6 +20,10 @@ from mabeam_p2p.events import (
     AgentChanged,
     AgentJoined,
     AgentLeft,
+    AuctionClosed,
+    AuctionOpened,
+    AuctionRevealing,
+    BidPlaced,
     ElectionEnded,
     ElectionOpened,
     Event,
@@ -36,10 +40,16 @@ from mabeam_p2p.events import (
     VariableChanged,
     VoteRecorded,
 )
-from mabeam_p2p.ids import AgentId, PeerId, ProposalId
+from mabeam_p2p.ids import (
+    AgentId,
+    AuctionId,
+    PeerId,
+    ProposalId,
+)
 from mabeam_p2p.records import (
     Account,
     Agent,
+    BidStatus,
     Election,
     MemberState,
     Parameter,
@@ -48,6 +58,7 @@ from mabeam_p2p.records import (
     Seat,
     Variable,
 )
+from mabeam_p2p.records import Auction as AuctionRecord
 from mabeam_p2p.records import Member as MemberRecord
 from mabeam_p2p.records import Proposal as ProposalRecord
 
@@ -95,6 +106,7 @@ class View:
         self.open_proposals: dict[ProposalId, ProposalRecord] = {}
         self.accounts: dict[tuple[str, str], Account] = {}
         """What has money, by (account, currency)."""
+        self.open_auctions: dict[AuctionId, AuctionRecord] = {}
         self.leader: Leader | None = None
         self.quorum = False
         self.ready = False
@@ -203,6 +215,10 @@ class View:
         }
         self._changed.set()
 
+    def on_auctions(self, auctions: tuple[AuctionRecord, ...]) -> None:
+        """Take in all auctions that are open, in place of what was known."""
+        self.open_auctions = {auction.id: auction for auction in auctions}
+
     def _mirror(self, event: Event) -> None:
         match event:
             case SeatChanged(seat=seat):
@@ -231,6 +247,12 @@ class View:
                 self._on_vote(event, ProposalId(proposal_id))
             case ProposalDecided(proposal=proposal):
                 self.open_proposals.pop(proposal.id, None)
+            case AuctionOpened(auction=auction) | AuctionRevealing(auction=auction):
+                self.open_auctions[auction.id] = auction
+            case BidPlaced(auction=auction_id):
+                self._on_bid(event, auction_id)
+            case AuctionClosed(auction=auction):
+                self.open_auctions.pop(auction.id, None)
             case ParameterChanged(parameter=parameter):
                 self.parameters.put(parameter.name, parameter)
             case ParameterDeclared(schema=schema):
@@ -257,11 +279,32 @@ class View:
         else:
             self.accounts.pop((one.account, one.currency), None)
 
+    def _on_bid(self, event: BidPlaced, auction_id: AuctionId) -> None:
+        auction = self.open_auctions.get(auction_id)
+        if auction is not None:
+            self.open_auctions[auction_id] = with_bid(auction, event)
+
     def _on_vote(self, event: VoteRecorded, proposal_id: ProposalId) -> None:
         proposal = self.open_proposals.get(proposal_id)
         if proposal is None or any(vote.agent == event.vote.agent for vote in proposal.votes):
             return
         self.open_proposals[proposal_id] = with_vote(proposal, event)
+
+
+def with_bid(auction: AuctionRecord, event: BidPlaced) -> AuctionRecord:
+    """A bid takes the place of its bidder's last one, unless that was a purchase, and an older
+    event none of a newer one."""
+    bid = event.bid
+    kept = []
+    for other in auction.bids:
+        if other.bidder == bid.bidder and other.status is not BidStatus.WON:
+            if other.index > bid.index:
+                return auction
+            continue
+        if other.index != bid.index:
+            kept.append(other)
+    bids = tuple(sorted([*kept, bid], key=lambda one: one.index))
+    return structs.replace(auction, bids=bids, deadline=max(auction.deadline, event.deadline))
 
 
 def with_vote(proposal: ProposalRecord, event: VoteRecorded) -> ProposalRecord:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mabeam_p2p.api.appliers import Appliers
 from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.bidders import Bidders
 from mabeam_p2p.api.evaluators import Evaluators
 from mabeam_p2p.api.grants import Grants
 from mabeam_p2p.api.mail import Mail
@@ -28,4 +29,5 @@ class Voice:
     seats: Seats
     rankings: Rankings
     work: Work
+    bidders: Bidders
     mail: Mail

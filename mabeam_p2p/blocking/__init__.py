@@ -2,12 +2,13 @@
 
 One loop, on a thread of its own, carries all agents of the process. Iterators are plain iterators;
 `with` stands for `async with`. Every name means what the same name means in `mabeam_p2p`;
-evaluators that are plain functions may call everything here, coroutines nothing.
+evaluators and bidders that are plain functions may call everything here, coroutines nothing.
 """
 
 from mabeam_p2p.blocking.agent import Agent, Barrier, Group, Journal
 from mabeam_p2p.blocking.economics import Budget, Hold, Ledger, Reputations, Reservation
 from mabeam_p2p.blocking.loop import Stream
+from mabeam_p2p.blocking.market import Market
 from mabeam_p2p.blocking.peer import Peer, connect, join
 from mabeam_p2p.blocking.recipes import Counter, Delivery, Lease, Lock, Queue, ReadWriteLock
 from mabeam_p2p.blocking.seats import Leadership
@@ -28,6 +29,7 @@ __all__ = [
     "Lease",
     "Ledger",
     "Lock",
+    "Market",
     "Parameters",
     "Peer",
     "Queue",

@@ -33,6 +33,7 @@ from mabeam_p2p.api.results.seats import AmongWord, Election, Seat
 from mabeam_p2p.blocking.array_scope import ArrayScope
 from mabeam_p2p.blocking.economics import Budget, Ledger, Reputations
 from mabeam_p2p.blocking.loop import LOOP, Stream
+from mabeam_p2p.blocking.market import AuctionScope
 from mabeam_p2p.blocking.recipes import Counter, Lock, Queue, ReadWriteLock
 from mabeam_p2p.blocking.seats import Leadership
 from mabeam_p2p.blocking.tasks import TaskScope
@@ -83,11 +84,12 @@ class Journal:
         return LOOP.run(self._own.read(first, level=level, timeout=timeout))
 
 
-class Scope(TaskScope, ArrayScope):
+class Scope(TaskScope, AuctionScope, ArrayScope):
     """What Agent and Group share."""
 
     def __init__(self, own: scopes.Scope) -> None:
-        super().__init__(own)
+        TaskScope.__init__(self, own)
+        AuctionScope.__init__(self, own)
         self._scope = own
         self.ledger = Ledger(own.ledger)
         self.reputation = Reputations(own.reputation)

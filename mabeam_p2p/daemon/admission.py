@@ -3,8 +3,8 @@
 1. A client with a name commits commands of the session that it greeted with, and opens that
    session under that name. Where the agent lives is the daemon's word.
 2. A client without a name has no session. Its proposals, votes, items, elections, counts, money,
-   budgets and ratings are those of the daemon's own agent: it marks them with session 0, and the
-   daemon numbers them.
+   budgets, ratings and auctions are those of the daemon's own agent: it marks them with session 0,
+   and the daemon numbers them.
 3. A client sends and takes the letters of its own agent alone.
 4. What the leader alone writes is refused to every client.
 5. The host closes a session with CLOSING_SEQUENCE, behind which nothing can come: what the client
@@ -15,6 +15,7 @@ import msgspec
 
 from mabeam_p2p.commands import (
     AddCounter,
+    AnyAuctionCommand,
     AnyBudgetCommand,
     AnyLedgerCommand,
     AppendJournal,
@@ -46,6 +47,7 @@ OwnCommand = (
     | AnyLedgerCommand
     | AnyBudgetCommand
     | Rate
+    | AnyAuctionCommand
 )
 """What a client without a name may say with the voice of the daemon's own agent."""
 

@@ -3,6 +3,7 @@
 import inspect
 import os
 import threading
+from decimal import Decimal
 
 import pytest
 
@@ -19,6 +20,7 @@ from mabeam_p2p.api import (
     leadership,
     ledger,
     locks,
+    market,
     parameters,
     peer,
     queues,
@@ -29,6 +31,7 @@ from mabeam_p2p.api import (
 from mabeam_p2p.api import variables as shared
 
 PAIRS = {
+    "Market": (market.Market, blocking.Market),
     "Agent": (agent.Agent, blocking.Agent),
     "Barrier": (barriers.Barrier, blocking.Barrier),
     "Counter": (counters.Counter, blocking.Counter),
@@ -54,6 +57,7 @@ PAIRS = {
 }
 
 INSIDE = {
+    "Market": {"commit_seal", "prepared"},
     # Between the parts of the package, not for users.
     "Agent": {"begin", "on_close", "session"},
     "Leadership": {"begin", "end", "error"},
@@ -201,3 +205,25 @@ def test_forked_child_begins_a_loop_of_its_own() -> None:
         os._exit(0 if LOOP.call(lambda: 1) == 1 else 1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.slow
+def test_blocking_agents_trade() -> None:
+    config = mabeam_p2p.Config(name="p", mdns=False, data_dir=":memory:", expect=1)
+    with blocking.Peer(config) as host:
+        seller, buyer = host.agent("seller"), host.agent("buyer")
+        seller.ledger.mint("coin", 10, account=buyer.id)
+
+        @buyer.bidder("gpu-*")
+        def bid(lot: mabeam_p2p.Auction) -> mabeam_p2p.Bid:
+            # A plain bidder may ask the blocking agent itself.
+            return mabeam_p2p.Bid(buyer.ledger.balance("coin", account=buyer.id))
+
+        ended = seller.auction("gpu-hour", reserve=4, currency="coin", timeout=1, reveal=5)
+        (award,) = ended.awards
+        assert (award.bidder, award.payment) == (buyer.id, Decimal(4))
+        assert seller.auctions() == (ended,)
+        lot = seller.market.open("disk", rule="english", increment=1, timeout=60)
+        assert buyer.market.bid(lot.id, 3) == 1
+        with pytest.raises(mabeam_p2p.AuctionTimeout):
+            seller.market.wait(lot.id, timeout=0.1)

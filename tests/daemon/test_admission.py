@@ -6,6 +6,7 @@ from mabeam_p2p.commands import (
     AnyCommand,
     AppendJournal,
     Arrive,
+    CancelAuction,
     CastVote,
     CloseSession,
     Configure,
@@ -14,6 +15,7 @@ from mabeam_p2p.commands import (
     Mint,
     Noop,
     OpenSession,
+    PlaceBid,
     PutItem,
     Rate,
     SetBudget,
@@ -22,7 +24,7 @@ from mabeam_p2p.commands import (
     Tick,
 )
 from mabeam_p2p.daemon.admission import CLOSING_SEQUENCE, Admission
-from mabeam_p2p.ids import AgentId, ClusterId, PeerId, ProposalId, SessionId
+from mabeam_p2p.ids import AgentId, AuctionId, ClusterId, PeerId, ProposalId, SessionId
 from mabeam_p2p.records import Choice, OnDeparture
 from mabeam_p2p.requests import ReadStatus, Refused, Request, SendMail, Submit, TakeMail
 
@@ -136,10 +138,12 @@ def test_host_closes_an_open_session_behind_everything_that_was_under_way() -> N
         Mint(NOBODY, 0, "m", "ant@hill", "gpu", 1),
         SetBudget(NOBODY, 0, "sweep", 1),
         Rate(NOBODY, 0, "hold/h", "speed", 1),
+        PlaceBid(NOBODY, 0, AuctionId("a"), 1),
+        CancelAuction(NOBODY, 0, AuctionId("a")),
     ],
     ids=lambda command: type(command).__name__,
 )
-def test_client_without_a_name_moves_the_money_of_the_daemons_own_agent(
+def test_client_without_a_name_trades_for_the_daemons_own_agent(
     command: AnyCommand,
 ) -> None:
     assert nameless().admit(Submit(command)) == command
