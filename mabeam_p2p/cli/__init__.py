@@ -5,6 +5,7 @@ import os
 import click
 
 import mabeam_p2p
+from mabeam_p2p.cli.auctions import auction
 from mabeam_p2p.cli.ballots import explain, proposals, propose, vote
 from mabeam_p2p.cli.barriers import barrier
 from mabeam_p2p.cli.budgets import ledger
@@ -59,6 +60,7 @@ for _verb in (
     watch,
     barrier,
     ledger,
+    auction,
     tasks,
     lock,
     counter,
