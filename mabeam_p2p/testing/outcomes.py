@@ -6,7 +6,12 @@ index, and every answer must be what it says. What the machine itself decides ab
 barriers and ballots is tested against rules written anew here, from the definitions.
 """
 
-from mabeam_p2p.commands import Arrive, Command, OpenSession
+from mabeam_p2p.commands import (
+    Arrive,
+    AuctionCommand,
+    Command,
+    OpenSession,
+)
 from mabeam_p2p.config import Limits
 from mabeam_p2p.events import (
     AgentJoined,
@@ -30,6 +35,7 @@ from mabeam_p2p.records import (
     ProposalStatus,
 )
 from mabeam_p2p.requests import Answer, Committed, Failed, Outcome, Refused
+from mabeam_p2p.testing.auctions import AuctionJudge
 from mabeam_p2p.testing.audits import Audit
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.lines import LineJudge
@@ -58,6 +64,7 @@ class Outcomes:
         """Commands whose asker was told that they certainly did not happen."""
         self.tasks = TaskJudge()
         self.seats = SeatJudge()
+        self.auctions = AuctionJudge()
         self.audit = Audit(limits.operations_max)
         self.lines = LineJudge()
         self._codec = codec
@@ -90,16 +97,21 @@ class Outcomes:
             self.tasks.took_effect(command, outcome, self._clock)
             self.seats.took_effect(command, outcome)
             self.lines.took_effect(command, outcome)
+            if isinstance(command, AuctionCommand) and command.session in self._agents:
+                agent = self._agents[command.session]
+                self.auctions.took_effect(agent, command, outcome, self._clock)
         for event in events:
             self._happened(event)
             self.tasks.happened(event)
             self.seats.happened(event)
+            self.auctions.happened(event)
             self.audit.happened(event)
             self.lines.happened(event)
         self.tasks.passed(self._clock)
         self.seats.passed(self._clock)
         self.audit.compare(self.machine)
         self.lines.batch_ended()
+        self.auctions.judge_holds(self.machine)
 
     def digest_equals(self, peer: PeerId, machine: Machine) -> None:
         """I8: compare `machine` with ours, or with another peer's at the same index."""

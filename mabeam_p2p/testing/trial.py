@@ -13,6 +13,7 @@ from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.requests import Suggest
 from mabeam_p2p.testing import wing_gong
 from mabeam_p2p.testing.agents import Workload
+from mabeam_p2p.testing.bidders import traders
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.codec import RememberingCodec
 from mabeam_p2p.testing.host import Host
@@ -72,6 +73,8 @@ class Trial:
         if drawn.agents.seats:
             sitters = [SeatAgent(self.workload, host) for host in self.simulator.hosts]
             self.workload.others.extend(sitters)
+        if drawn.agents.traders:
+            self.workload.others.extend(traders(self.workload))
         self._faults = self.simulator.stream("fault")
 
     def run(self, seconds: float) -> None:

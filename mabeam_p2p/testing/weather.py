@@ -66,6 +66,8 @@ class Agents(Struct, frozen=True):
     """They outlive their peer's process, as those of a daemon do, and go on with their sessions."""
     lease: int = 0
     """Of their sessions; 0: none. They say nothing to keep it."""
+    traders: int = 0
+    """On each peer are so many more, which trade at auctions."""
     tasks: bool = False
     """On each peer is one more, which offers, submits and does tasks."""
     seats: bool = False
@@ -243,6 +245,7 @@ def draw(random: Random) -> Weather:
             lease=random.choice((0, unit * 2, unit * 20)),
             tasks=random.random() < 0.5,
             recipes=random.choice((0.0, 0.3, 0.8)),
+            traders=random.choice((0, 0, 0, 1)),
         ),
         limits=replace(
             weather.limits,
