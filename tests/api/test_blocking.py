@@ -3,6 +3,8 @@
 import inspect
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 
 import pytest
@@ -111,8 +113,9 @@ def test_every_handle_of_the_package_has_a_blocking_one() -> None:
     assert "close" in public(streams.Stream) & public(blocking.Stream)
 
 
-@pytest.mark.slow
-def test_blocking_agents_decide_share_and_meet() -> None:
+@contextmanager
+def three_agents() -> Iterator[list[blocking.Agent]]:
+    """One agent on each of three peers."""
     seeds: list[str] = []
     peers = []
     for number in range(3):
@@ -124,7 +127,18 @@ def test_blocking_agents_decide_share_and_meet() -> None:
         seeds.append(host.status().address)
         peers.append(host)
     try:
-        agents = [host.agent("a") for host in peers]
+        yield [host.agent("a") for host in peers]
+    finally:
+        closers = [threading.Thread(target=host.close) for host in peers]
+        for closer in closers:
+            closer.start()
+        for closer in closers:
+            closer.join(30)
+
+
+@pytest.mark.slow
+def test_blocking_agents_decide_share_and_meet() -> None:
+    with three_agents() as agents:
         assert public(agents[0]) == public(agents[0]._own) - INSIDE["Agent"]
         for one in agents:
 
@@ -158,6 +172,11 @@ def test_blocking_agents_decide_share_and_meet() -> None:
         assert sorted(inside) == [0, 1, 2]
         assert agents[2].journal("run").append("x") == 1
         assert agents[1].journal("run").read()[0].value == "x"
+
+
+@pytest.mark.slow
+def test_blocking_agents_work_for_each_other_and_gather_bytes() -> None:
+    with three_agents() as agents:
         alone = agents[0].broadcast("model", b"weights", parties=1)
         assert (alone.value, alone.parties) == (b"weights", (agents[0].id,))
         assert agents[0].gather("all", b"x", parties=1).value == {agents[0].id: b"x"}
@@ -176,12 +195,6 @@ def test_blocking_agents_decide_share_and_meet() -> None:
         assert (handle.result(30).value, handle.status().status) == (36, "done")
         assert [worker.agent for worker in agents[0].workers()] == [agents[1].id]
         assert len(agents[0].tasks("done", level="linearizable")) == 6
-    finally:
-        closers = [threading.Thread(target=host.close) for host in peers]
-        for closer in closers:
-            closer.start()
-        for closer in closers:
-            closer.join(30)
 
 
 def test_call_from_its_own_loop_is_refused_instead_of_waiting_for_itself() -> None:
