@@ -119,6 +119,7 @@ class Agent(Scope):
             grants,
             seats,
             rankings,
+            [],
             work,
             bidders,
             Mail(attachment, lambda: self.id),
@@ -313,6 +314,8 @@ class Agent(Scope):
         await self._appliers.close()
         await self._bidders.close()
         await self._rankings.close()
+        for scoring in self._voice.scorings:
+            await scoring.close()
         await self._seats.close()
         self._grants.close()
         await self._mail.close()

@@ -30,9 +30,10 @@ from mabeam_p2p.api.results import (
 )
 from mabeam_p2p.api.results.mail import Answers, Receipts
 from mabeam_p2p.api.results.seats import AmongWord, Election, Seat
+from mabeam_p2p.api.scoring import Scorer, Scoring
 from mabeam_p2p.api.task_scope import TaskScope
 from mabeam_p2p.api.voice import Voice
-from mabeam_p2p.ids import GROUP_ALL, scoped
+from mabeam_p2p.ids import GROUP_ALL, check_key, scoped
 from mabeam_p2p.records import Policy
 from mabeam_p2p.requests import AgentQuery
 
@@ -40,6 +41,7 @@ A = TypeVar("A", bound=Applier)
 E = TypeVar("E", bound=Evaluator)
 H = TypeVar("H", bound=MessageHandler)
 R = TypeVar("R", bound=Ranker)
+S = TypeVar("S", bound=Scorer)
 
 
 class Scope(TaskScope, AuctionScope, ArrayScope):
@@ -249,6 +251,24 @@ class Scope(TaskScope, AuctionScope, ArrayScope):
         It takes the place of what was published there before; elections that run go on with that.
         """
         await self._seats.publish(self._group, seat, scores, self._patience(timeout))
+
+    def on_score(self, seat: str | None = None, *, watch: str = "*") -> Callable[[S], S]:
+        """Declare the decorated function as what says how fit this agent is, as in `publish_score`.
+
+        It is called now, and again after variables or parameters whose names match `watch` have
+        changed, at most once a second; what it gives is published if it has changed.
+        """
+        if seat is not None:
+            check_key(seat, "seat")
+
+        def declare(scorer: S) -> S:
+            pattern = scoped(self._group, watch)
+            scoring = Scoring(self._seats, self._group, seat, pattern, scorer)
+            self._voice.scorings.append(scoring)
+            scoring.begin()
+            return scorer
+
+        return declare
 
     def _patience(self, timeout: float | None) -> float:
         return self._attachment.timing.request_timeout_seconds if timeout is None else timeout

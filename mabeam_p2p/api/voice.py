@@ -10,6 +10,7 @@ from mabeam_p2p.api.evaluators import Evaluators
 from mabeam_p2p.api.grants import Grants
 from mabeam_p2p.api.mail import Mail
 from mabeam_p2p.api.rankings import Rankings
+from mabeam_p2p.api.scoring import Scoring
 from mabeam_p2p.api.seats import Seats
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.work import Work
@@ -28,6 +29,7 @@ class Voice:
     grants: Grants
     seats: Seats
     rankings: Rankings
+    scorings: list[Scoring]
     work: Work
     bidders: Bidders
     mail: Mail

@@ -30,6 +30,7 @@ from mabeam_p2p.api.results import (
 )
 from mabeam_p2p.api.results.mail import Answers, Receipts
 from mabeam_p2p.api.results.seats import AmongWord, Election, Seat
+from mabeam_p2p.api.scoring import Scorer
 from mabeam_p2p.blocking.array_scope import ArrayScope
 from mabeam_p2p.blocking.economics import Budget, Ledger, Reputations
 from mabeam_p2p.blocking.loop import LOOP, Stream
@@ -44,6 +45,7 @@ A = TypeVar("A", bound=Applier)
 E = TypeVar("E", bound=Evaluator)
 H = TypeVar("H", bound=MessageHandler)
 R = TypeVar("R", bound=Ranker)
+S = TypeVar("S", bound=Scorer)
 
 
 class Barrier:
@@ -191,6 +193,9 @@ class Scope(TaskScope, AuctionScope, ArrayScope):
 
     def on_election(self, pattern: str) -> Callable[[R], R]:
         return lambda ranker: LOOP.call(lambda: self._scope.on_election(pattern)(ranker))
+
+    def on_score(self, seat: str | None = None, *, watch: str = "*") -> Callable[[S], S]:
+        return lambda scorer: LOOP.call(lambda: self._scope.on_score(seat, watch=watch)(scorer))
 
     def publish_score(
         self,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -14,13 +15,14 @@ from mabeam_p2p import (
 from mabeam_p2p.api import evaluators, rankings
 from mabeam_p2p.api.results.seats import Election
 from mabeam_p2p.commands import CastRanking, Elect, PublishScore
-from mabeam_p2p.events import AgentLeft, ElectionEnded, ElectionOpened
-from mabeam_p2p.records import Among, ElectionStatus
+from mabeam_p2p.events import AgentLeft, ElectionEnded, ElectionOpened, VariableChanged
+from mabeam_p2p.records import Among, ElectionStatus, Sibling, Variable
 from mabeam_p2p.requests import (
     Await,
     ElectionQuery,
     Refused,
 )
+from tests.api.fakes import PEER
 from tests.api.seat_peer import ME, NOBODY, OTHER, SeatPeer, agent_at, election, record, seat
 from tests.eventually import eventually
 from tests.in_loop import in_loop
@@ -262,3 +264,72 @@ async def test_scores_are_published_anew_when_the_session_is() -> None:
     assert isinstance(again, PublishScore)
     assert again.session != before
     assert (again.seat, again.scores) == ("lead", (("performance", 250),))
+
+
+# ---- scores that follow what they measure ------------------------------------------------------
+
+
+def variable(name: str, counter: int) -> VariableChanged:
+    sibling = Sibling(PEER, counter, counter, b"\x01")
+    return VariableChanged((Variable(name, "lww", ((PEER, counter),), (sibling,)),), PEER)
+
+
+def published(peer: SeatPeer) -> list[tuple[str, tuple[tuple[str, int], ...]]]:
+    said = peer.said(PublishScore)
+    return [(one.seat, one.scores) for one in said if isinstance(one, PublishScore)]
+
+
+@in_loop
+async def test_a_score_function_is_called_again_when_what_it_watches_has_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mabeam_p2p.api.scoring.PAUSE_SECONDS", 0.0)
+    peer = SeatPeer()
+    agent = await agent_at(peer)
+    values = [0.5]
+    calls: list[float] = []
+
+    @agent.on_score("lead", watch="loss*")
+    def score() -> Mapping[str, float]:
+        calls.append(values[-1])
+        return {"fit": values[-1]}
+
+    await eventually(lambda: published(peer) == [("lead", (("fit", 500),))])
+    peer.tell(variable("loss", 1))
+    await eventually(lambda: len(calls) == 2)
+    values.append(0.75)
+    peer.tell(variable("other", 1))
+    peer.tell(variable("loss", 2))
+    await eventually(lambda: len(published(peer)) == 2)
+    assert published(peer)[-1] == ("lead", (("fit", 750),))
+    assert calls == [0.5, 0.5, 0.75], "what has not changed is not published again"
+    await agent.close()
+    peer.tell(variable("loss", 3))
+    await asyncio.sleep(0)
+    assert len(calls) == 3
+
+
+@in_loop
+async def test_a_score_function_that_goes_wrong_leaves_what_was_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mabeam_p2p.api.scoring.PAUSE_SECONDS", 0.0)
+    peer = SeatPeer()
+    agent = await agent_at(peer)
+    given: list[object] = [{"fit": 2}, None, {"fit": 1}]
+    calls = 0
+
+    @agent.on_score()  # type: ignore[type-var]
+    async def score() -> object:
+        nonlocal calls
+        calls += 1
+        return given[min(calls, 3) - 1]
+
+    def called(times: int) -> bool:
+        return calls == times
+
+    for counter in (1, 2):
+        await eventually(partial(called, counter))
+        assert published(peer) == []
+        peer.tell(variable("x", counter))
+    await eventually(lambda: published(peer) == [("", (("fit", 1000),))])
