@@ -290,8 +290,8 @@ class Scope(TaskScope, AuctionScope, ArrayScope):
         return declare
 
     async def shout(self, topic: str, value: object, *, timeout: float | None = None) -> Receipts:
-        """Tell all other agents of the group; return what became of it once all their peers have
-        said so, at the latest after `timeout` seconds.
+        """Tell all other agents of the group, daemons' own aside; return what became of it once all
+        their peers have said so, at the latest after `timeout` seconds.
 
         At most once, in no log, and in no order with other messages. Raises NobodyThere if no
         other agent is in the group, InvalidValue.
@@ -299,8 +299,8 @@ class Scope(TaskScope, AuctionScope, ArrayScope):
         return await self._mail.shout(self._group, topic, value, timeout)
 
     async def query(self, topic: str, value: object, *, timeout: float | None = None) -> Answers:
-        """Ask all other agents of the group; return what they say once all that were reached have
-        answered, at the latest after `timeout` seconds. Raises as `shout`."""
+        """Ask all other agents of the group, daemons' own aside; return what they say once all that
+        were reached have answered, at the latest after `timeout` seconds. Raises as `shout`."""
         return await self._mail.query(self._group, topic, value, timeout)
 
     # ---- meeting and remembering -------------------------------------------------------------

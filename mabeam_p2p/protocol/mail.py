@@ -13,6 +13,8 @@
    or the time is up. Agents that have departed meanwhile, and those at peers that have, are not
    waited for.
 6. A peer speaks for its own agents alone.
+7. A letter to a group is for its other agents, those aside that yield: they have no program that
+   would read it.
 """
 
 from collections.abc import Callable
@@ -175,9 +177,7 @@ class Mail:
         if refusal is not None:
             self._outbox.resolve(token, refusal)
             return
-        targets = request.targets or tuple(
-            agent.id for agent in self._agents_in(request.group) if agent.id != request.sender
-        )
+        targets = request.targets or self._others(request)
         self._number += 1
         sent = self._sent[self._number] = Sent(token, request.wants_answer)
         by_peer: dict[PeerId, list[AgentId]] = {}
@@ -281,11 +281,18 @@ class Mail:
         if request.targets:
             if all(self._agent(agent) is None for agent in request.targets):
                 return Refused("nobody_there", f"no agent is called {request.targets[0]}")
-        elif all(agent.id == request.sender for agent in self._agents_in(request.group)):
+        elif not self._others(request):
             return Refused("nobody_there", f"no other agent is in group {request.group!r}")
         if len(self._sent) >= limits.letters_pending_max:
             return Failed("overloaded", f"{len(self._sent)} letters of this peer are under way")
         return None
+
+    def _others(self, request: SendMail) -> tuple[AgentId, ...]:
+        return tuple(
+            agent.id
+            for agent in self._agents_in(request.group)
+            if agent.id != request.sender and not agent.yields
+        )
 
     def _lives_here(self, agent: AgentId) -> bool:
         live = self._agent(agent)

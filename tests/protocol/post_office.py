@@ -40,14 +40,14 @@ class PostOffice:
         for agent in agents:
             self.join(agent)
 
-    def join(self, name: str, *groups: str) -> None:
+    def join(self, name: str, *groups: str, yields: bool = False) -> None:
         """name: as `x@a`."""
         _, _, home = name.partition("@")
         peer = peer_id(home)
         agent = AgentId(name)
         number = len(self.agents) + 1
         self.agents[agent] = Agent(
-            agent, peer, 1, SessionId(number), groups, True, True, (), number
+            agent, peer, 1, SessionId(number), groups, True, True, (), number, yields=yields
         )
         if peer not in self.mails:
             outbox = self._outboxes[peer] = Outbox()

@@ -44,6 +44,19 @@ def test_one_letter_goes_to_each_peer_and_to_all_its_agents_of_the_group_but_the
     assert office.sent(token).delivered == ("w@a", "y@b", "z@b")
 
 
+def test_a_letter_to_a_group_is_not_for_agents_that_yield_but_one_by_name_is() -> None:
+    office = PostOffice("x@a", "y@b")
+    office.join("daemon@b", yields=True)
+    office.join("daemon@c", "g", yields=True)
+    token = office.send("x@a")
+    office.deliver_all()
+    assert office.sent(token).delivered == ("y@b",)
+    assert refusal(office, office.send("x@a", group="g")) == "nobody_there"
+    named = office.send("x@a", "daemon@b")
+    office.deliver_all()
+    assert office.sent(named).delivered == ("daemon@b",)
+
+
 def test_an_agent_of_the_same_peer_is_reached_without_the_network() -> None:
     office = PostOffice("x@a", "w@a")
     token = office.send("x@a", "w@a")
