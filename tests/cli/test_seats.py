@@ -85,7 +85,7 @@ STAYS = (
 
 def stands(agents: list[str]) -> bool:
     """Whether all these agents are attached."""
-    members = told("members")["members"]
+    members = told("members", "--addr", "bee")["members"]
     assert isinstance(members, list)
     attached = [agent for member in members for agent in member["agents"]]
     return all(any(agent.startswith(name) for agent in attached) for name in agents)
