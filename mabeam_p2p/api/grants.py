@@ -8,7 +8,9 @@
    checks the token (Guard).
 2. A command whose outcome nobody heard may have made a claim. It is given up under its number,
    again and again until the log has that word or the session has ended.
-3. After a lost connection, or lost events, every grant is looked up.
+3. Whoever waits asks its peer nothing meanwhile: events tell it to look. So any number can wait
+   without keeping the word of a release from the peer.
+4. After a lost connection, or lost events, every claim is looked up.
 """
 
 import asyncio
@@ -34,7 +36,15 @@ from mabeam_p2p.errors import (
     Overloaded,
     Rejected,
 )
-from mabeam_p2p.events import Dropped, Event, LockEnded, QuorumChanged, TakeEnded
+from mabeam_p2p.events import (
+    Dropped,
+    Event,
+    ItemTaken,
+    LockEnded,
+    LockGranted,
+    QuorumChanged,
+    TakeEnded,
+)
 from mabeam_p2p.ids import CLUSTER_SESSION, SessionId
 from mabeam_p2p.records import Claim
 from mabeam_p2p.requests import Answer, Committed, Failed, Found, LockQuery, QueueQuery, Refused
@@ -48,6 +58,9 @@ RETRY_SECONDS_MAX = 2.0
 END_GRACE_SECONDS = 5.0
 """How much later than its deadline the end of a wait may reach this agent: the log ends it, and a
 change of leader may come between."""
+
+LOOK_SECONDS = 3.0
+"""How often a claim that waits is looked up, should its news be lost without a word."""
 
 IN_TIME = 0.9
 """Of its time a wait has lasted at least if it ended by its deadline; clocks differ by less."""
@@ -249,6 +262,8 @@ class Grants:
         self.held: dict[int, Lease] = {}
         """By ticket."""
         self._session = session
+        self._waiting: dict[int, asyncio.Event] = {}
+        """News of the claims that wait, by ticket."""
         self._ends: OrderedDict[int, str] = OrderedDict()
         """Reasons of the last ends, by ticket."""
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -320,13 +335,23 @@ class Grants:
         peer_name = self.attachment.peer_name
         what = f"waiting for {claimed.what}"
         deadline = max(began + seconds, loop.time()) + END_GRACE_SECONDS
-        found = await self.attachment.settled(claimed.query(ticket), what, deadline)
-        if found is None:
-            raise MabeamTimeout(
-                f"{what}: peer {peer_name} has not heard in {loop.time() - began:.1f} s what "
-                "became of it; it is given up: see `mabeam status` for a quorum, then try again"
-            )
-        for claim in claims_in(found):
+        news = self._waiting[ticket] = asyncio.Event()
+        try:
+            while (claims := await self._claims_at(claimed.query(ticket), ticket, what)) is None:
+                left = deadline - loop.time()
+                if left <= 0:
+                    raise MabeamTimeout(
+                        f"{what}: peer {peer_name} has not heard in {loop.time() - began:.1f} s "
+                        "what became of it; it is given up: see `mabeam status` for a quorum, then "
+                        "try again"
+                    )
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(left, LOOK_SECONDS)):
+                        await news.wait()
+                news.clear()
+        finally:
+            del self._waiting[ticket]
+        for claim in claims:
             return claim
         if loop.time() - began >= seconds * IN_TIME:
             return None
@@ -337,6 +362,22 @@ class Grants:
             token=0,
             reason=reason,
         )
+
+    async def _claims_at(
+        self, query: LockQuery | QueueQuery, ticket: int, what: str
+    ) -> list[Claim] | None:
+        """The claim of this ticket if it is granted, nothing if it has ended; None: it waits, as
+        far as can be known here."""
+        try:
+            found = await self.attachment.find(query, what)
+        except Closed:
+            raise
+        except MabeamError:
+            # The daemon is away.
+            return None
+        claims = claims_in(found)
+        is_known = found.index >= ticket and all(claim.token for claim in claims)
+        return claims if is_known else None
 
     async def say(self, command: AnyRecipeCommand, session: SessionId) -> Answer:
         """The answer to a command that has a meaning in this session alone."""
@@ -362,7 +403,9 @@ class Grants:
             self._go_on(claimed.end(), claimed.session)
 
     async def look_again(self) -> None:
-        """Look every grant up: news of it may have been lost."""
+        """Look every claim up: news of it may have been lost."""
+        for news in self._waiting.values():
+            news.set()
         for lease in tuple(self.held.values()):
             self.look_at(lease)
             with contextlib.suppress(MabeamError):
@@ -398,13 +441,21 @@ class Grants:
         match event:
             case LockEnded(claim=claim, reason=reason) | TakeEnded(claim=claim, reason=reason):
                 self._on_end(claim.ticket, reason)
+                self._tell(claim.ticket)
+            case LockGranted(claim=claim) | ItemTaken(claim=claim):
+                self._tell(claim.ticket)
             case QuorumChanged(quorum=quorum):
                 self._on_quorum(quorum)
-            case Dropped(reason=reason) if reason == EVENTS_LOST and self.held:
+            case Dropped(reason=reason) if reason == EVENTS_LOST:
                 self._begin(self.look_again(), "look grants up")
             case _:
                 # The others end nothing.
                 pass
+
+    def _tell(self, ticket: int) -> None:
+        """There is news of a claim."""
+        if ticket in self._waiting:
+            self._waiting[ticket].set()
 
     def _on_end(self, ticket: int, reason: str) -> None:
         if reason in OWN_WORDS:

@@ -10,9 +10,10 @@ from mabeam_p2p.api.results import Result
 from mabeam_p2p.api.values import microseconds
 from mabeam_p2p.commands import AcquireLock, ReleaseLock
 from mabeam_p2p.errors import InvalidValue, LockTimeout, Rejected
-from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, check_key
+from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, AgentId, check_key
+from mabeam_p2p.records import Claim
 from mabeam_p2p.records import Lock as LockRecord
-from mabeam_p2p.requests import LockQuery
+from mabeam_p2p.requests import Committed, LockQuery
 
 READERS_MAX = 2**32
 """Permits of a read-write lock: a writer takes all of them."""
@@ -140,7 +141,9 @@ class Lock:
         patience = max(seconds, grants.attachment.timing.request_timeout_seconds)
         committed = await grants.claim(command, claimed, patience)
         try:
-            claim = await grants.settled(claimed, committed.index, began, seconds)
+            claim = self._claim_of(committed) or await grants.settled(
+                claimed, committed.index, began, seconds
+            )
             if claim is None:
                 raise await self._timed_out(seconds)
             lease = Lease(grants, claimed, claim)
@@ -153,6 +156,19 @@ class Lock:
             grants.give_up(claimed)
             raise
         return lease
+
+    def _claim_of(self, committed: Committed) -> Claim | None:
+        """The claim, if it was granted at once."""
+        if not committed.number:
+            return None
+        return Claim(
+            committed.index,
+            AgentId(""),
+            0,
+            permits=self.permits,
+            lease=self._lease,
+            token=committed.number,
+        )
 
     async def _timed_out(self, seconds: float) -> LockTimeout:
         attachment = self._grants.attachment

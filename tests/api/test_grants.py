@@ -4,8 +4,17 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
-from mabeam_p2p import LeaseLost, LockTimeout, MabeamTimeout, NoQuorum, OutcomeUnknown, Rejected
+from mabeam_p2p import (
+    DaemonNotRunning,
+    LeaseLost,
+    LockTimeout,
+    MabeamTimeout,
+    NoQuorum,
+    OutcomeUnknown,
+    Rejected,
+)
 from mabeam_p2p.api import grants as grants_module
 from mabeam_p2p.api import session as session_module
 from mabeam_p2p.api.attachment import EVENTS_LOST, Attachment
@@ -14,12 +23,11 @@ from mabeam_p2p.api.locks import Lock
 from mabeam_p2p.api.queues import Queue
 from mabeam_p2p.api.session import Profile, Session
 from mabeam_p2p.commands import AcquireLock, ReleaseLock, RenewLock, ReturnItem, TakeItem
-from mabeam_p2p.events import AgentLeft, Dropped, LockEnded, QuorumChanged
+from mabeam_p2p.events import AgentLeft, Dropped, LockEnded, LockGranted, QuorumChanged
 from mabeam_p2p.ids import AgentId
 from mabeam_p2p.records import Agent, Claim
 from mabeam_p2p.records import Lock as LockRecord
 from mabeam_p2p.requests import (
-    Await,
     Committed,
     Failed,
     Found,
@@ -82,7 +90,7 @@ class House:
         match request:
             case Submit(command=AcquireLock() | ReleaseLock() | RenewLock() | TakeItem()):
                 return self.outcome(request)
-            case Await() | Read(query=LockQuery()):
+            case Read(query=LockQuery()):
                 return found(*self.claims)
             case _:
                 return usual(request)
@@ -342,15 +350,45 @@ async def test_a_claim_that_was_refused_leaves_nothing_to_give_up() -> None:
 async def test_a_wait_whose_end_nobody_tells_is_given_up() -> None:
     place = await house()
     place.outcome = lambda asked: Committed(TOKEN, 1, 0)
-    reply = place.peer.reply
-
-    def silent(request: Request) -> Reply:
-        return Failed("timeout", "") if isinstance(request, Await) else reply(request)
-
-    place.peer.reply = silent
+    place.claims = (claim(token=0),)
     with pytest.raises(MabeamTimeout, match="given up"):
         await place.lock(timeout=0.02).acquire()
     await eventually(lambda: place.said(ReleaseLock))
+
+
+@in_loop
+async def test_who_waits_keeps_no_question_at_the_peer_and_is_woken_by_its_grant() -> None:
+    place = await house()
+    place.outcome = lambda asked: Committed(TOKEN, 1, 0)
+    place.claims = (claim(token=0),)
+    waiting = asyncio.create_task(place.lock().acquire())
+    await eventually(lambda: any(isinstance(asked, Read) for asked in place.peer.asked))
+    await asyncio.sleep(0)
+    assert place.peer.waiting == []
+    count = len(place.peer.asked)
+    place.peer.tell(LockGranted("x", 1, replace(claim(), ticket=TOKEN + 1)))
+    await asyncio.sleep(0.01)
+    assert len(place.peer.asked) == count
+    place.claims = (claim(),)
+    place.peer.tell(LockGranted("x", 1, claim()))
+    assert (await waiting).token == TOKEN
+
+
+@in_loop
+async def test_who_waits_looks_again_after_lost_events_and_while_its_daemon_is_away() -> None:
+    place = await house()
+    place.outcome = lambda asked: Committed(TOKEN, 1, 0)
+    reply = place.peer.reply
+
+    def away(request: Request) -> Reply:
+        return DaemonNotRunning("gone") if isinstance(request, Read) else reply(request)
+
+    place.peer.reply = away
+    waiting = asyncio.create_task(place.lock().acquire())
+    await eventually(lambda: any(isinstance(asked, Read) for asked in place.peer.asked))
+    place.peer.reply = reply
+    place.peer.tell(Dropped("p", EVENTS_LOST, "", 1))
+    assert (await waiting).token == TOKEN
 
 
 @in_loop

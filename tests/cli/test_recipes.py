@@ -1,5 +1,6 @@
 """Locks, counters and queues of the command line, at a real daemon."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -11,7 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from mabeam_p2p import connect
+from mabeam_p2p.api.attached import PENDING_MAX
 from tests.cli.daemons import House, environment, house, mabeam, told, until
+from tests.in_loop import in_loop
 
 SHOW_TOKEN = ("sh", "-c", 'echo "$MABEAM_LOCK $MABEAM_TOKEN"')
 
@@ -162,6 +166,23 @@ def test_a_killed_holder_takes_its_command_along(tmp_path: Path) -> None:
         return not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z"
 
     until(is_gone)
+
+
+@in_loop
+async def test_more_wait_at_a_time_than_a_daemon_takes_questions() -> None:
+    inside = most = 0
+    async with connect("many", addr="ant") as agent:
+
+        async def work() -> None:
+            nonlocal inside, most
+            async with agent.semaphore("s", 4, timeout=60):
+                inside += 1
+                most = max(most, inside)
+                await asyncio.sleep(0)
+                inside -= 1
+
+        await asyncio.gather(*(work() for _ in range(PENDING_MAX + 200)))
+    assert 1 < most <= 4
 
 
 # ---- counters --------------------------------------------------------------------------------
