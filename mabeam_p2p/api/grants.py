@@ -179,11 +179,17 @@ class Lease:
         if self._expiry is not None:
             self._expiry.cancel()
         self._expiry = asyncio.get_running_loop().call_at(
-            sent_at + self._lease_seconds, self.lose, "its lease is over"
+            sent_at + self._lease_seconds, self.doubt, "its lease is over"
         )
 
+    def doubt(self, reason: str) -> None:
+        """Lose it, as far as can be known here; the log shall not think otherwise."""
+        if not self._ended and not self._lost:
+            self._grants.give_up(self._claimed)
+        self.lose(reason)
+
     def lose(self, reason: str) -> None:
-        """Tell the holder. Idempotent."""
+        """The log has ended it: tell the holder. Idempotent."""
         if self._ended or self._lost:
             return
         self._lost = reason
@@ -299,7 +305,7 @@ class Grants:
         if lease.session != self._session.id:
             lease.lose("the agent's session has ended")
         elif asyncio.get_running_loop().time() >= self._session.lease_end:
-            lease.lose("the lease of the agent's session is over")
+            lease.doubt("the lease of the agent's session is over")
 
     def _watch_session(self) -> None:
         """Look at the grants when the session's lease may be over, as long as there are any."""
@@ -478,7 +484,7 @@ class Grants:
 
     def _lose_all(self) -> None:
         for lease in tuple(self.held.values()):
-            lease.lose("this peer has had no quorum for so long that it may count as dead")
+            lease.doubt("this peer has had no quorum for so long that it may count as dead")
 
 
 def claims_in(found: Found) -> list[Claim]:

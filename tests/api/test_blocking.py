@@ -63,8 +63,8 @@ INSIDE = {
     # Between the parts of the package, not for users.
     "Agent": {"begin", "on_close", "session"},
     "Leadership": {"begin", "end", "error"},
-    "Delivery": {"extend", "has_lease", "lose", "lost_error", "query", "session"},
-    "Lease": {"extend", "has_lease", "lose", "lost_error", "query", "session"},
+    "Delivery": {"doubt", "extend", "has_lease", "lose", "lost_error", "query", "session"},
+    "Lease": {"doubt", "extend", "has_lease", "lose", "lost_error", "query", "session"},
     "TaskStream": {"put", "end"},
     "Parameters": {"within"},
     "Variables": {"within"},
