@@ -38,6 +38,8 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     restart_grace_seconds: float = 5.0
     """How long after its peer has restarted an agent may come back to what it held. As good as
     every client of a daemon is back within a second; a busy machine takes longer."""
+    relay_window_seconds: float = 0.01
+    """A section's coordinator passes reports on no more often than this."""
     greet_interval_seconds: float = 0.3
     """An address that does not answer is greeted again after this, doubling up to the maximum."""
     greet_interval_seconds_max: float = 3.0
@@ -88,6 +90,10 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """What a leader holds uncommitted, or unwritten, before it answers Overloaded."""
     pending_requests_max: int = 65_536
     """Requests that one peer has under way."""
+    relay_from_peers: int = 32
+    """Live members from which on reports go by way of coordinators (docs/hierarchy.md)."""
+    relay_bytes_max: int = 8 * 1024 * 1024
+    """What a coordinator holds of its section's commands before it refuses more."""
     members_max: int = 1_024
     candidates_max: int = 256
     """Addresses that discovery suggested and that are not members yet."""

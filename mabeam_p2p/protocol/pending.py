@@ -6,8 +6,10 @@ it. Until then the command is sent again to whoever leads; sessions make that ha
 Rules
 1. A command is encoded once, with all that are sent in the same turn.
 2. It is sent again when the leader changes, and, to another peer, when it stays unanswered.
-3. It fails with `no_quorum` or `overloaded` only if it was never given to a leader: certainly not
-   done. Otherwise with `unknown`: maybe done.
+3. It fails with `no_quorum` or `overloaded` only if it was never given to a leader, or once, and
+   was refused: certainly not done. Otherwise with `unknown`: maybe done.
+4. For the first time it may go by way of a coordinator (`relay`), which counts as given to a
+   leader; after that, to the leader itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +18,7 @@ from mabeam_p2p.commands import AnyCommand
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.errors import InvalidValue
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.messages import Forward, ForwardRefused
+from mabeam_p2p.messages import Forward, ForwardRefused, Relay
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.deadlines import Deadlines
 from mabeam_p2p.requests import Failed, Outcome, Refused
@@ -55,14 +57,18 @@ class Pending:
         *,
         encode: Callable[[Sequence[AnyCommand]], bytes],
         propose: Callable[[int, bytes], bool],
+        gather: Callable[[int, int, bytes], None],
         timing: Timing,
         limits: Limits,
         outbox: Outbox,
         log_id: int = 0,
     ) -> None:
+        """gather: passes a report on, given its number, count and blob, where this peer is the
+        coordinator."""
         self._peer = peer
         self._encode = encode
         self._propose = propose
+        self._gather = gather
         self._timing = timing
         self._limits = limits
         self._outbox = outbox
@@ -77,7 +83,8 @@ class Pending:
         self._leader: Leader | None = None
         self._leaderless_since: float | None = None
         self._forward_number = 0
-        self._forwards: dict[int, list[Key]] = {}
+        self._forwards: dict[int, tuple[PeerId, bool, list[Key]]] = {}
+        """To whom each went, whether that was a coordinator, and with what."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -116,8 +123,9 @@ class Pending:
         if key is not None:
             self._drop(key)
 
-    def flush(self, leader: Leader | None, now: float) -> None:
-        """Send what is to be sent, to `leader`; None while nobody leads."""
+    def flush(self, leader: Leader | None, now: float, coordinator: PeerId | None = None) -> None:
+        """Send what is to be sent, to `leader`; None while nobody leads. What was not sent before
+        goes by way of the coordinator, if there is one."""
         if leader is None:
             if self._leaderless_since is None:
                 self._leaderless_since = now
@@ -131,9 +139,13 @@ class Pending:
             return
         keys = list(self._unsent)
         self._unsent.clear()
-        size = min(CHUNK_COMMANDS, self._limits.batch_commands_max)
-        for start in range(0, len(keys), size):
-            self._send(keys[start : start + size], leader, now)
+        if coordinator is not None and leader[0] != self._peer:
+            again = [key for key in keys if self._entries[key].given_count]
+            first = [key for key in keys if not self._entries[key].given_count]
+            self._send_all(again, leader[0], now)
+            self._send_all(first, coordinator, now, is_relayed=True)
+        else:
+            self._send_all(keys, leader[0], now)
 
     def tick(self, now: float) -> None:
         """Send again what stays unanswered; fail what has reached its deadline."""
@@ -159,20 +171,37 @@ class Pending:
         return due
 
     def receive_refused(self, source: PeerId, message: ForwardRefused) -> None:
-        """The leader did not take a forward: certainly not done, unless it was sent before."""
-        for key in self._forwards.pop(message.number, []):
+        """A forward was not taken, by the leader, or by way of a coordinator: certainly not done,
+        unless it was sent before."""
+        target, is_relayed, keys = self._forwards.get(message.number, ("", False, []))
+        if target != source:
+            return
+        del self._forwards[message.number]
+        for key in keys:
             entry = self._entries.get(key)
-            if entry is None or self._leader is None or self._leader[0] != source:
+            if entry is None or self._leader is None:
                 continue
-            only_once = entry.given_count == 1 and entry.forward_number == message.number
-            if message.reason == "overloaded" and only_once:
+            if not is_relayed and self._leader[0] != source:
+                continue
+            is_last = entry.forward_number == message.number
+            if message.reason == "overloaded" and is_last and entry.given_count == 1:
                 self._outbox.resolve(entry.token, Failed("overloaded", _OVERLOADED))
                 self._drop(key)
+            elif is_relayed and is_last and self._forwarded.pop(key, None) is not None:
+                self._unsent[key] = None
 
     # ---- sending -----------------------------------------------------------------------------
 
-    def _send(self, keys: list[Key], leader: Leader, now: float) -> None:
-        """Give commands to the leader. One that no peer would read is refused by itself."""
+    def _send_all(
+        self, keys: list[Key], target: PeerId, now: float, *, is_relayed: bool = False
+    ) -> None:
+        size = min(CHUNK_COMMANDS, self._limits.batch_commands_max)
+        for start in range(0, len(keys), size):
+            self._send(keys[start : start + size], target, is_relayed, now)
+
+    def _send(self, keys: list[Key], target: PeerId, is_relayed: bool, now: float) -> None:
+        """Give commands to the leader, or to the coordinator for it. One that no peer would read is
+        refused by itself."""
         try:
             blob = self._encode([self._entries[key].command for key in keys])
             refusal = None
@@ -186,14 +215,14 @@ class Pending:
             self._drop(keys[0])
         elif refusal is not None:
             middle = len(keys) // 2
-            self._send(keys[:middle], leader, now)
-            self._send(keys[middle:], leader, now)
-        elif leader[0] == self._peer:
-            self._propose_here(keys, blob, leader, now)
+            self._send(keys[:middle], target, is_relayed, now)
+            self._send(keys[middle:], target, is_relayed, now)
+        elif target == self._peer and not is_relayed:
+            self._propose_here(keys, blob, now)
         else:
-            self._forward(keys, blob, leader, now)
+            self._forward(keys, blob, target, is_relayed, now)
 
-    def _propose_here(self, keys: list[Key], blob: bytes, leader: Leader, now: float) -> None:
+    def _propose_here(self, keys: list[Key], blob: bytes, now: float) -> None:
         if self._propose(len(keys), blob):
             for key in keys:
                 self._entries[key].given_count += 1
@@ -206,18 +235,26 @@ class Pending:
             else:
                 self._forwarded[key] = now + self._timing.forward_timeout_seconds
 
-    def _forward(self, keys: list[Key], blob: bytes, leader: Leader, now: float) -> None:
+    def _forward(
+        self, keys: list[Key], blob: bytes, target: PeerId, is_relayed: bool, now: float
+    ) -> None:
         self._forward_number += 1
-        self._forwards[self._forward_number] = keys
-        self._forwards.pop(self._forward_number - FORWARDS_REMEMBERED, None)
-        self._outbox.send(leader[0], Forward(self._log_id, self._forward_number, len(keys), blob))
+        number, count = self._forward_number, len(keys)
+        self._forwards[number] = target, is_relayed, keys
+        self._forwards.pop(number - FORWARDS_REMEMBERED, None)
         first = self._timing.forward_timeout_seconds
         for key in keys:
             entry = self._entries[key]
             entry.interval = min(entry.interval * 2, INTERVAL_GROWTH_MAX * first) or first
             entry.given_count += 1
-            entry.forward_number = self._forward_number
+            entry.forward_number = number
             self._forwarded[key] = now + entry.interval
+        if not is_relayed:
+            self._outbox.send(target, Forward(self._log_id, number, count, blob))
+        elif target == self._peer:
+            self._gather(number, count, blob)
+        else:
+            self._outbox.send(target, Relay(self._log_id, number, count, blob))
 
     def _fail(self, key: Key, why: str) -> None:
         entry = self._entries[key]

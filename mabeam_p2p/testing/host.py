@@ -49,7 +49,7 @@ class Host:
 
     def __init__(self, number: int, peer: PeerId, address: str, clock_rate: float) -> None:
         self.number = number
-        self.letter = chr(ord("A") + number)
+        self.letter = chr(ord("A") + number % 26) + (str(number // 26) if number >= 26 else "")
         self.peer = peer
         self.address = address
         self.clock_rate = clock_rate

@@ -32,6 +32,8 @@ from mabeam_p2p.messages import (
     Message,
     ReadIndex,
     ReadIndexReply,
+    Relay,
+    Relayed,
     VoteReply,
     VoteRequest,
 )
@@ -251,6 +253,10 @@ class _Stage:
                 return f"commit {message.commit_index}, term {message.term}"
             case Forward():
                 return f"forwards {message.count}"
+            case Relay():
+                return f"reports {message.count}"
+            case Relayed():
+                return f"passes on {message.count}"
             case ReadIndex():
                 return "asks for a read index"
             case ReadIndexReply():

@@ -256,6 +256,7 @@ def draw(random: Random) -> Weather:
             task_losses_max=random.choice((1, 32)),
             claims_max=random.choice((3, 65_536)),
             queue_items_max=random.choice((2, 4_096)),
+            relay_from_peers=random.choice((2, 3, 1_000)),
         ),
     )
     return replace(weather, agents=replace(weather.agents, seats=random.random() < 0.5))
@@ -316,7 +317,11 @@ def draw_timing(random: Random, election: float) -> Timing:
         proposal_timeout_seconds=election * 10,
         barrier_timeout_seconds=election * 10,
     )
-    return replace(timing, restart_grace_seconds=timing.departure_grace_seconds * 2)
+    return replace(
+        timing,
+        restart_grace_seconds=timing.departure_grace_seconds * 2,
+        relay_window_seconds=timing.candidacy_step_seconds / 10,
+    )
 
 
 def draw_limits(random: Random) -> Limits:

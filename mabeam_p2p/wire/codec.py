@@ -13,7 +13,7 @@ import msgspec
 from mabeam_p2p.commands import AnyCommand
 from mabeam_p2p.config import PROTOCOL_VERSION, Limits
 from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
-from mabeam_p2p.messages import AppendEntries, Forward, Frame, Message, Offer
+from mabeam_p2p.messages import AppendEntries, Forward, Frame, Message, Offer, Relay, Relayed
 from mabeam_p2p.wire import cbor
 from mabeam_p2p.wire.rules import COMMAND_ITEM_COUNT_MAX
 from mabeam_p2p.wire.schema import Schema
@@ -88,7 +88,11 @@ class CborCodec:
     def _read_commands(self, message: Message) -> None:
         """Refuse a message whose commands cannot be read. Those of batches are kept."""
         match message:
-            case Forward(count=count, blob=blob):
+            case (
+                Forward(count=count, blob=blob)
+                | Relay(count=count, blob=blob)
+                | Relayed(count=count, blob=blob)
+            ):
                 self._decode_commands(count, blob)
             case Offer(first=first):
                 self._decode_commands(first.count, first.blob)

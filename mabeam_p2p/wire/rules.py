@@ -217,6 +217,7 @@ def _records(limits: Limits) -> Table:
 
 def _messages(limits: Limits) -> Table:
     buckets = each(hash64, limits.digest_entries_max)
+    outcomes = each(between(0, 3), TUPLE_COUNT_MAX)
     return {
         (messages.Frame, "messages"): shorter(limits.frame_messages_max),
         (messages.Hello, "cluster"): is_name,
@@ -225,7 +226,13 @@ def _messages(limits: Limits) -> Table:
         (messages.AppendEntries, "batches"): shorter(limits.append_batches_max),
         (messages.Forward, "count"): _command_count(limits),
         (messages.Forward, "blob"): shorter(limits.batch_bytes_max),
-        (messages.VariableAck, "outcomes"): each(between(0, 3), TUPLE_COUNT_MAX),
+        (messages.VariableAck, "outcomes"): outcomes,
+        (messages.Relay, "count"): _command_count(limits),
+        (messages.Relay, "blob"): shorter(limits.batch_bytes_max),
+        (messages.Relayed, "count"): _command_count(limits),
+        (messages.Relayed, "blob"): shorter(limits.batch_bytes_max),
+        (messages.AckRelay, "outcomes"): outcomes,
+        (messages.RelayedAck, "outcomes"): outcomes,
         (messages.Digest, "buckets"): buckets,
         (messages.DigestEntries, "buckets"): buckets,
         (messages.DigestEntries, "entries"): pairs(is_key, hash64, limits.digest_entries_max),

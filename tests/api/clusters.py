@@ -4,11 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from mabeam_p2p import Agent, Config, Peer, Timing
+from mabeam_p2p import Agent, Config, Limits, Peer, Timing
 
 
 async def started(
-    name: str, seeds: tuple[str, ...], expect: int, timing: Timing | None = None
+    name: str,
+    seeds: tuple[str, ...],
+    expect: int,
+    timing: Timing | None = None,
+    limits: Limits | None = None,
 ) -> Peer:
     peer = Peer(
         Config(
@@ -19,6 +23,7 @@ async def started(
             seeds=seeds,
             expect=expect,
             timing=timing or Timing(),
+            limits=limits or Limits(),
         )
     )
     await peer.start()
@@ -26,13 +31,15 @@ async def started(
 
 
 @asynccontextmanager
-async def cluster(count: int = 3, timing: Timing | None = None) -> AsyncIterator[list[Peer]]:
+async def cluster(
+    count: int = 3, timing: Timing | None = None, limits: Limits | None = None
+) -> AsyncIterator[list[Peer]]:
     """So many peers that are about to form a cluster."""
     peers: list[Peer] = []
     seeds: tuple[str, ...] = ()
     try:
         for number in range(count):
-            peers.append(await started(f"p{number}", seeds, count, timing))
+            peers.append(await started(f"p{number}", seeds, count, timing, limits))
             seeds = (*seeds, (await peers[-1].status()).address)
         yield peers
     finally:

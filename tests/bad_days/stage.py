@@ -82,6 +82,7 @@ class Stage:
         expect: int | None = None,
         clock_spread: float = 0.0,
         trace: Trace | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """expect: None means all. clock_spread: each peer's clock runs at a rate of 1 - spread ..
         1 + spread."""
@@ -90,6 +91,7 @@ class Stage:
             peers=peers,
             expect=peers if expect is None else expect,
             processes=Processes(clock_spread=clock_spread),
+            limits=limits or FAIR.limits,
         )
         codec = RememberingCodec(CborCodec(weather.limits))
         self.outcomes = Outcomes(codec, weather.limits)

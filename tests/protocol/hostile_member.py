@@ -40,6 +40,8 @@ from mabeam_p2p.messages import (
     Letter,
     Message,
     Offer,
+    Relay,
+    Relayed,
     VoteReply,
     VoteRequest,
 )
@@ -166,7 +168,7 @@ class HostileMember:
                 voters = tuple(sorted(set(made.voters))) if self._random.random() < 0.2 else ()
                 index, blob = max(1, made.index), self._blob(count)
                 return replace(made, index=index, count=count, blob=blob, voters=voters)
-            case Forward():
+            case Forward() | Relay() | Relayed():
                 count = self._random.choice((1, 2))
                 return replace(made, count=count, blob=self._blob(count))
             case AppendEntries():

@@ -4,15 +4,21 @@ from random import Random
 
 from mabeam_p2p.commands import Configure, Noop
 from mabeam_p2p.config import PROTOCOL_VERSION, Config, Limits
-from mabeam_p2p.effects import Effects, Send
+from mabeam_p2p.effects import Effects, Resolve, Send
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, ClusterId, PeerId
 from mabeam_p2p.messages import (
+    AcksRelayed,
     Forward,
     ForwardRefused,
     Frame,
     Heartbeat,
     Hello,
     Message,
+    Relay,
+    Relayed,
+    RelayedAck,
+    RelayRefused,
+    VariablePush,
     VoteReply,
     VoteRequest,
 )
@@ -26,7 +32,7 @@ from mabeam_p2p.records import (
     Recovered,
     Standing,
 )
-from mabeam_p2p.requests import Leave
+from mabeam_p2p.requests import WAIT_ALL, Acknowledged, Leave, SetVariables, VariableChange
 from mabeam_p2p.wire.codec import CborCodec
 
 ME, A, B = VOTERS = tuple(PeerId(letter * 16) for letter in "0ab")
@@ -113,6 +119,40 @@ def test_a_forward_is_heard_once_though_its_sender_was_thought_dead_meanwhile() 
     desk.greet(A)
     desk.hear(A, Forward(0, 1, 1, blob))
     assert len(desk.sent(ForwardRefused)) == 1
+
+
+def test_what_a_coordinator_passes_on_is_heard_once_and_apart_from_its_own_forwards() -> None:
+    desk = Desk()
+    blob = CborCodec(Limits()).encode_commands([Noop(CLUSTER_SESSION, 0)])
+    for _ in range(2):
+        desk.hear(A, Forward(0, 1, 1, blob), Relayed(0, 1, 1, blob))
+    assert desk.sent(ForwardRefused) == [ForwardRefused(0, 1, "not_leader")]
+    assert desk.sent(RelayRefused) == [RelayRefused(0, 1, "not_leader")]
+
+
+def test_a_coordinator_that_knows_no_leader_sends_a_report_back() -> None:
+    desk = Desk()
+    blob = CborCodec(Limits()).encode_commands([Noop(CLUSTER_SESSION, 0)])
+    desk.hear(A, Relay(0, 7, 1, blob))
+    desk.end_turn()
+    assert desk.sent(ForwardRefused) == [ForwardRefused(0, 7, "not_leader")]
+    desk.hear(B, Heartbeat(0, 2, 1, 1))
+    desk.hear(A, Relay(0, 8, 1, blob))
+    desk.end_turn()
+    assert desk.sent(Relayed) == [Relayed(0, 1, 1, blob)]
+
+
+def test_acknowledgements_that_were_passed_on_count_for_members_that_are_here() -> None:
+    desk = Desk()
+    change = VariableChange("epsilon", "lww", b"\x01")
+    desk.did(desk.node.request(9, SetVariables((change,), WAIT_ALL, 9.0), desk.now))
+    [push, _] = desk.sent(VariablePush)
+    assert isinstance(push, VariablePush)
+    acks = tuple(RelayedAck(peer, push.number, (0,)) for peer in (B, PeerId("f" * 16), A))
+    desk.hear(A, AcksRelayed(acks))
+    [answer] = [e.answer for e in desk.effects if isinstance(e, Resolve) and e.token == 9]
+    assert isinstance(answer, Acknowledged)
+    assert answer.applied == ("a", "b")
 
 
 def test_who_has_left_takes_no_election_over() -> None:

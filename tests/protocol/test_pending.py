@@ -11,7 +11,7 @@ from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.effects import Resolve, Send
 from mabeam_p2p.errors import InvalidValue
 from mabeam_p2p.ids import PeerId, SessionId
-from mabeam_p2p.messages import Forward, ForwardRefused
+from mabeam_p2p.messages import Forward, ForwardRefused, Relay
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.pending import CHUNK_COMMANDS, INTERVAL_GROWTH_MAX, Entry, Pending
 from mabeam_p2p.records import OnDeparture
@@ -41,10 +41,12 @@ class Counter:
         self.outbox = Outbox()
         self.is_full = False
         self.proposed: list[tuple[int, bytes]] = []
+        self.gathered: list[tuple[int, int, bytes]] = []
         self.pending = Pending(
             ME,
             encode=encode,
             propose=self.propose,
+            gather=lambda *report: self.gathered.append(report),
             timing=TIMING,
             limits=limits or Limits(),
             outbox=self.outbox,
@@ -397,3 +399,89 @@ def test_refusals_of_a_leader_that_is_gone_are_not_heard() -> None:
     counter.flush(None, 0.0)
     counter.pending.receive_refused(A, ForwardRefused(0, 1, "overloaded"))
     assert counter.reasons() == []
+
+
+# ---- by way of a coordinator -----------------------------------------------------------------
+
+
+def relayed(counter: Counter) -> tuple[list[tuple[PeerId, int]], list[tuple[PeerId, int]]]:
+    """(target, count) of Relays and of Forwards since the last look."""
+    ways: dict[type[object], list[tuple[PeerId, int]]] = {Relay: [], Forward: []}
+    effects = [e for e in counter.outbox.take() if isinstance(e, Send | Resolve)]
+    counter.answers = [(e.token, e.answer) for e in effects if isinstance(e, Resolve)]
+    for effect in effects:
+        if isinstance(effect, Send) and isinstance(effect.message, Relay | Forward):
+            ways[type(effect.message)].append((effect.target, effect.message.count))
+    return ways[Relay], ways[Forward]
+
+
+def test_what_is_said_first_goes_by_way_of_the_coordinator() -> None:
+    counter = Counter()
+    counter.submit(1, 2)
+    counter.pending.flush((A, 1), 0.0, B)
+    assert relayed(counter) == ([(B, 2)], [])
+
+
+def test_what_is_said_again_goes_to_the_leader_itself() -> None:
+    counter = Counter()
+    counter.submit(1)
+    counter.pending.flush((A, 1), 0.0, B)
+    counter.pending.tick(0.5)
+    counter.submit(2)
+    relayed(counter)
+    counter.pending.flush((A, 1), 0.5, B)
+    assert relayed(counter) == ([(B, 1)], [(A, 1)])
+
+
+def test_a_coordinator_gathers_its_own() -> None:
+    counter = Counter()
+    counter.submit(1, 2)
+    counter.pending.flush((A, 1), 0.0, ME)
+    assert counter.gathered == [(1, 2, b"bb")]
+    assert relayed(counter) == ([], [])
+
+
+def test_a_leader_needs_no_coordinator() -> None:
+    counter = Counter()
+    counter.submit(1)
+    counter.pending.flush((ME, 1), 0.0, B)
+    assert counter.proposed == [(1, b"b")]
+
+
+def test_a_refusal_by_way_of_the_coordinator_is_as_certain_as_the_leaders() -> None:
+    counter = Counter()
+    counter.submit(1)
+    counter.pending.flush((A, 1), 0.0, B)
+    counter.pending.receive_refused(A, ForwardRefused(0, 1, "overloaded"))
+    assert counter.reasons() == [], "the leader was not asked"
+    counter.pending.receive_refused(B, ForwardRefused(0, 1, "overloaded"))
+    assert counter.reasons() == [(101, "overloaded")]
+
+
+def test_what_a_coordinator_cannot_pass_on_goes_to_the_leader_at_once() -> None:
+    counter = Counter()
+    counter.submit(1)
+    counter.pending.flush((A, 1), 0.0, B)
+    relayed(counter)
+    counter.pending.receive_refused(B, ForwardRefused(0, 1, "not_leader"))
+    counter.pending.flush((A, 1), 0.0, B)
+    assert relayed(counter) == ([], [(A, 1)])
+    counter.pending.receive_refused(A, ForwardRefused(0, 2, "overloaded"))
+    assert counter.reasons() == [], "the coordinator may have passed a copy on"
+
+
+def test_a_new_leader_is_given_what_went_by_the_coordinator() -> None:
+    counter = Counter()
+    counter.submit(1)
+    counter.pending.flush((A, 1), 0.0, B)
+    relayed(counter)
+    counter.pending.flush((B, 2), 0.0, A)
+    assert relayed(counter) == ([], [(B, 1)])
+
+
+def test_what_went_by_a_coordinator_may_be_done() -> None:
+    counter = Counter()
+    counter.submit(1, deadline=1.0)
+    counter.pending.flush((A, 1), 0.0, B)
+    counter.pending.tick(1.0)
+    assert counter.reasons() == [(101, "unknown")]

@@ -32,7 +32,13 @@ def answers_to(items: Sequence[bytes], limits: Limits) -> dict[int, Answer]:
         return True
 
     pending = Pending(
-        ME, encode=encode, propose=propose, timing=Timing(), limits=limits, outbox=outbox
+        ME,
+        encode=encode,
+        propose=propose,
+        gather=lambda *report: None,
+        timing=Timing(),
+        limits=limits,
+        outbox=outbox,
     )
     for number, item in enumerate(items, 1):
         pending.submit(number, AppendJournal(SessionId(1), number, "j", item), 9.0)

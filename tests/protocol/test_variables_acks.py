@@ -169,3 +169,46 @@ def test_with_too_many_under_way_a_waiting_write_fails_and_others_are_left_to_go
     network.lose_all()
     network.run(5.0)
     assert second.values("z") == [b"3"]
+
+
+# ---- by way of a coordinator -----------------------------------------------------------------
+
+
+def test_acknowledgements_go_by_way_of_the_coordinator_and_count_as_others_do() -> None:
+    network = settled(4)
+    first, second, third, fourth = network.sites
+    for site in network.sites:
+        site.core.coordinator = third.peer
+    token = network.write(first, X, wait=WAIT_ALL)
+    network.deliver_all()
+    assert first.acknowledged(token).reached
+    assert first.acknowledged(token).applied == ("peer-2", "peer-3", "peer-4")
+    # A coordinator's own way is the direct one.
+    assert network.relayed == [(second.peer, third.peer), (fourth.peer, third.peer)]
+
+
+def test_who_writes_to_its_own_coordinator_is_answered_directly() -> None:
+    network = settled(2)
+    first, second = network.sites
+    second.core.coordinator = first.peer
+    token = network.write(first, X, wait=WAIT_ALL)
+    network.deliver_all()
+    assert first.acknowledged(token).reached
+    assert network.relayed == []
+
+
+def test_what_is_pushed_again_is_acknowledged_directly() -> None:
+    network = settled(3)
+    first, second, third = network.sites
+    second.core.coordinator = third.peer
+    network.cut[second.peer, third.peer] = None
+    token = network.write(first, X, wait=WAIT_ALL)
+    network.deliver_all()
+    assert network.relayed == [(second.peer, third.peer)]
+    assert token not in first.answers, "that one was lost"
+    network.now += 1.0
+    first.core.tick(network.now)
+    first.settle()
+    network.deliver_all()
+    assert first.acknowledged(token).reached
+    assert len(network.relayed) == 1

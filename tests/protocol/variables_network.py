@@ -9,7 +9,7 @@ from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.effects import Effect, Notify, Persist, Resolve, Send
 from mabeam_p2p.events import Dropped, VariableChanged
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.messages import Message, VariableAck, VariablePush
+from mabeam_p2p.messages import AckRelay, Message, VariableAck, VariablePush
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.variables import Variables
 from mabeam_p2p.protocol.variables.variables import VariableMessage
@@ -156,6 +156,8 @@ class Network:
         self.limits = limits or Limits()
         self.queue: list[tuple[Site, int, Site, int, VariableMessage, float]] = []
         self.sent: list[tuple[PeerId, PeerId, VariableMessage]] = []
+        self.relayed: list[tuple[PeerId, PeerId]] = []
+        """Who has acknowledged by way of which coordinator."""
         self.cut: dict[tuple[PeerId, PeerId], None] = {}
         self.writes: dict[tuple[str, PeerId, int], Write] = {}
         self.promised: list[tuple[str, PeerId, int]] = []
@@ -230,12 +232,21 @@ class Network:
     # ---- the network -------------------------------------------------------------------------
 
     def send(self, source: Site, target: PeerId, message: Message) -> None:
+        if isinstance(message, AckRelay):
+            self._relay(source, target, message)
+            return
         assert isinstance(message, VariableMessage)
         site = next(site for site in self.sites if site.peer == target)
         assert site is not source, "a peer sends to itself"
         self.sent.append((source.peer, target, message))
         due = self.now + LATENCY
         self.queue.append((source, source.epoch, site, site.epoch, message, due))
+
+    def _relay(self, source: Site, coordinator: PeerId, message: AckRelay) -> None:
+        """Coordinators pass on at once, one by one."""
+        self.relayed.append((source.peer, coordinator))
+        if (source.peer, coordinator) not in self.cut:
+            self.send(source, message.target, VariableAck(message.number, message.outcomes))
 
     def deliver(self, position: int = 0, *, keep: bool = False) -> None:
         """Let a message arrive; `keep` lets it come again later."""

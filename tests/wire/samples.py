@@ -68,6 +68,8 @@ from mabeam_p2p.ids import (
     TaskId,
 )
 from mabeam_p2p.messages import (
+    AckRelay,
+    AcksRelayed,
     AppendEntries,
     AppendReply,
     BulkChunk,
@@ -96,6 +98,10 @@ from mabeam_p2p.messages import (
     ReadIndex,
     ReadIndexReply,
     Refuse,
+    Relay,
+    Relayed,
+    RelayedAck,
+    RelayRefused,
     VariableAck,
     VariablePush,
     VariableWant,
@@ -197,6 +203,11 @@ MESSAGES: tuple[Message, ...] = (
     ),
     LetterReceipt(7, (AgentId("ant@two"),), (AgentId("bee@two"),)),
     LetterAnswer(7, MailAnswer(AgentId("ant@two"), b"\xf5", "")),
+    Relay(0, 5, 2, bytes.fromhex("8302000083020000")),
+    Relayed(0, 9, 2, bytes.fromhex("8302000083020000")),
+    RelayRefused(0, 9, "not_leader"),
+    AckRelay(TWO, 8, (0, 1, 2)),
+    AcksRelayed((RelayedAck(ONE, 8, (0, 3)), RelayedAck(TWO, 8, (1, 2)))),
 )
 
 COMMANDS: tuple[AnyCommand, ...] = (

@@ -8,7 +8,16 @@ from mabeam_p2p.commands import AnyCommand, AppendJournal, Arrive, CastVote
 from mabeam_p2p.config import PROTOCOL_VERSION, Limits
 from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
 from mabeam_p2p.ids import PeerId, ProposalId, SessionId
-from mabeam_p2p.messages import AppendEntries, Forward, Frame, Heartbeat, Message, Offer
+from mabeam_p2p.messages import (
+    AppendEntries,
+    Forward,
+    Frame,
+    Heartbeat,
+    Message,
+    Offer,
+    Relay,
+    Relayed,
+)
 from mabeam_p2p.records import Batch, Choice, OnDeparture
 from mabeam_p2p.wire import cbor
 from mabeam_p2p.wire.codec import READ_AHEAD_BYTES_MAX, CborCodec
@@ -134,6 +143,8 @@ def test_commands_that_cannot_be_read_are_refused_with_their_frame(blob: bytes) 
     messages: list[Message] = [
         AppendEntries(0, 1, 0, 0, 0, (batch,)),
         Forward(0, 1, 1, blob),
+        Relay(0, 1, 1, blob),
+        Relayed(0, 1, 1, blob),
         Offer(CLUSTER, (ONE,), batch),
     ]
     for message in messages:

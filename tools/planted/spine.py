@@ -8,10 +8,6 @@ QUORUM = "mabeam_p2p/protocol/quorum.py"
 MACHINE = "mabeam_p2p/machine/machine.py"
 BARRIERS = "mabeam_p2p/machine/barriers.py"
 BALLOTS = "mabeam_p2p/machine/ballots.py"
-SESSIONS = "mabeam_p2p/machine/sessions.py"
-DUTIES = "mabeam_p2p/protocol/duties.py"
-OWN_SESSION = "mabeam_p2p/api/session.py"
-SERVER = "mabeam_p2p/daemon/server.py"
 
 RAFT = ("tests/protocol/test_replication.py", "tests/paper")
 """Tests that a rule of Raft was written down in."""
@@ -296,62 +292,5 @@ MUTANTS = (
             ),
         ),
         ("tests/machine/test_ballots.py",),
-    ),
-    Mutant(
-        "S1",
-        "a command does not renew its session's lease",
-        (
-            Edit(
-                MACHINE,
-                "session.heard_clock = entry.clock\n                recorded =",
-                "recorded =",
-            ),
-        ),
-    ),
-    Mutant(
-        "S2",
-        "a lease is one look longer than it should be",
-        (
-            Edit(
-                SESSIONS,
-                "if session.lease_end <= session.look_clock:",
-                "if session.lease_end < session.look_clock:",
-            ),
-            Edit(
-                SESSIONS,
-                "session.look_clock = session.lease_end\n        self._deadlines.remove",
-                "session.look_clock = session.lease_end + 1\n        self._deadlines.remove",
-            ),
-        ),
-    ),
-    Mutant(
-        "S3",
-        "a session does not move to its peer's next epoch",
-        (Edit(SESSIONS, "if command.epoch > session.agent.epoch:", "if False:"),),
-        ("tests/machine/test_session_changes.py",),
-    ),
-    Mutant(
-        "S4",
-        "an agent that attaches again begins another session",
-        (
-            Edit(
-                OWN_SESSION,
-                "if self._is_ended:\n            session = SessionId",
-                "if True:\n            session = SessionId",
-            ),
-        ),
-        ("tests/api/test_session.py",),
-    ),
-    Mutant(
-        "S5",
-        "the agents of a restarted peer have no time to come back",
-        (Edit(DUTIES, "return self._timing.restart_grace_seconds", "return 0.0"),),
-        ("tests/protocol/test_duties.py",),
-    ),
-    Mutant(
-        "S6",
-        "whoever greets goes on with a session that the daemon is closing",
-        (Edit(SERVER, "if greet.session in self._closings:", "if False:"),),
-        ("tests/daemon/test_server.py",),
     ),
 )

@@ -4,6 +4,8 @@ from typing import assert_never
 
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import (
+    AckRelay,
+    AcksRelayed,
     AppendEntries,
     AppendReply,
     CommitAdvance,
@@ -25,6 +27,9 @@ from mabeam_p2p.messages import (
     Promise,
     ReadIndex,
     ReadIndexReply,
+    Relay,
+    Relayed,
+    RelayRefused,
     VariableAck,
     VariablePush,
     VariableWant,
@@ -38,6 +43,7 @@ from mabeam_p2p.protocol.election import Election
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.pending import Pending
+from mabeam_p2p.protocol.relay import Relays
 from mabeam_p2p.protocol.replication import Replication, Role
 from mabeam_p2p.protocol.variables import Variables
 from mabeam_p2p.records import Standing
@@ -54,6 +60,7 @@ class Dispatch:
         election: Election,
         replication: Replication,
         pending: Pending,
+        relays: Relays,
         variables: Variables,
         mail: Mail,
         outbox: Outbox,
@@ -63,16 +70,21 @@ class Dispatch:
         self._election = election
         self._replication = replication
         self._pending = pending
+        self._relays = relays
         self._variables = variables
         self._mail = mail
         self._outbox = outbox
         self._forward_numbers: dict[PeerId, int] = {}
-        """The last forward heard of each peer, in its present epoch."""
+        """The last Forward heard of each peer, in its present epoch."""
+        self._relayed_numbers: dict[PeerId, int] = {}
+        """The last Relayed."""
 
     def restarted(self, peer: PeerId) -> None:
         """The peer counts anew."""
         self._forward_numbers.pop(peer, None)
         self._mail.restarted(peer)
+        self._relayed_numbers.pop(peer, None)
+        self._relays.restarted(peer)
 
     def hear(self, source: PeerId, message: Heard, mine: Standing, now: float) -> None:
         """`mine`: where this peer stands in the bully order."""
@@ -89,7 +101,25 @@ class Dispatch:
             ):
                 self._replication.receive(source, message, mine, False, now)
             case Forward():
-                self._on_forward(source, message)
+                reason = self._append(source, message, self._forward_numbers)
+                if reason:
+                    refusal = ForwardRefused(message.log, message.number, reason)
+                    self._outbox.send(source, refusal)
+            case Relayed():
+                reason = self._append(source, message, self._relayed_numbers)
+                if reason:
+                    self._outbox.send(source, RelayRefused(message.log, message.number, reason))
+            case Relay():
+                self._relays.receive(source, message)
+            case RelayRefused():
+                self._relays.receive_refused(source, message)
+            case AckRelay():
+                self._relays.receive_ack(source, message)
+            case AcksRelayed():
+                for ack in message.acks:
+                    if self._membership.is_here(ack.source):
+                        one = VariableAck(ack.number, ack.outcomes)
+                        self._variables.receive(ack.source, one, now)
             case Probe() | ProbeAck() | Gossip():
                 self._membership.receive(source, message, mine, now)
             case VariablePush() | VariableAck() | Digest() | DigestEntries() | VariableWant():
@@ -119,14 +149,14 @@ class Dispatch:
             and self._election.answers_ok(mine, source, message.standing, now)
         )
 
-    def _on_forward(self, source: PeerId, message: Forward) -> None:
-        """Commands for the leader: append them, or say that it is certain they were not. For that
-        a forward is heard once: no copy of it may be taken before or after it was refused."""
-        if message.number <= self._forward_numbers.get(source, 0):
-            return
-        self._forward_numbers[source] = message.number
+    def _append(
+        self, source: PeerId, message: Forward | Relayed, numbers: dict[PeerId, int]
+    ) -> str:
+        """Commands for the leader: append them, or say why it is certain they were not. For that
+        a message is heard once: no copy of it may be taken before or after it was refused."""
+        if message.number <= numbers.get(source, 0):
+            return ""
+        numbers[source] = message.number
         if self._replication.propose(message.count, message.blob):
-            return
-        leads = self._replication.leadership is not None
-        reason = "overloaded" if leads else "not_leader"
-        self._outbox.send(source, ForwardRefused(message.log, message.number, reason))
+            return ""
+        return "overloaded" if self._replication.leadership is not None else "not_leader"

@@ -30,7 +30,7 @@ from mabeam_p2p.protocol.node.application import Application
 from mabeam_p2p.protocol.node.desk import Desk
 from mabeam_p2p.protocol.node.dispatch import Dispatch
 from mabeam_p2p.protocol.node.report import Report
-from mabeam_p2p.protocol.pending import Pending
+from mabeam_p2p.protocol.node.reporting import Reporting
 from mabeam_p2p.protocol.replication import Replication
 from mabeam_p2p.protocol.variables import Variables
 from mabeam_p2p.protocol.waits import Waits
@@ -130,10 +130,15 @@ class Node:
 
     def _join_cores(self, codec: CommandCodec) -> None:
         timing, limits, outbox = self.config.timing, self.config.limits, self.outbox
-        encode, propose = codec.encode_commands, self.replication.propose
-        self.pending = Pending(
-            self.peer, encode=encode, propose=propose, timing=timing, limits=limits, outbox=outbox
+        self._reporting = Reporting(
+            self.peer,
+            encode=codec.encode_commands,
+            propose=self.replication.propose,
+            timing=timing,
+            limits=limits,
+            outbox=outbox,
         )
+        self.pending, self.relays = self._reporting.pending, self._reporting.relays
         self.waits = Waits(
             find=self._find,
             is_settled=is_settled,
@@ -150,6 +155,7 @@ class Node:
             self.election,
             self.replication,
             self.pending,
+            self.relays,
             self.variables,
             self.mail,
             outbox,
@@ -265,7 +271,7 @@ class Node:
         elif replication.is_elected:
             replication.lead(self._noop(), now)
         leader = self._usable_leader(now)
-        self.pending.flush(leader, now)
+        self.variables.coordinator = self._reporting.flush(leader, now)
         self.waits.flush(leader[0] if leader else None, replication.read, now)
         replication.flush(now)
         self._carry_election(now)
@@ -297,7 +303,7 @@ class Node:
             self.replication.next_deadline(),
             self.election.next_deadline() if voting else inf,
             self.variables.next_deadline(),
-            self.pending.next_deadline(),
+            self._reporting.next_deadline(),
             self.waits.next_deadline(),
             self.mail.next_deadline(),
         )
@@ -354,6 +360,7 @@ class Node:
         view = membership.view()
         self.variables.members(view, now)
         self.mail.members_changed()
+        self.relays.members(view)
         self._set_learners(view, now)
         self._remember(view)
 

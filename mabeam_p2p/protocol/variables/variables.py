@@ -23,6 +23,7 @@ from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.events import Dropped, VariableChanged
 from mabeam_p2p.ids import INTEGER_MAX, PeerId, is_key
 from mabeam_p2p.messages import (
+    AckRelay,
     Digest,
     DigestEntries,
     VariableAck,
@@ -94,6 +95,8 @@ class Variables:
         self._anti_entropy = AntiEntropy(self._table, outbox, timing, limits, random, self._numbers)
         self._next_gossip = inf
         self._drops: dict[tuple[PeerId, str], tuple[float, int]] = {}
+        self.coordinator: PeerId | None = None
+        """Who passes this peer's acknowledgements on."""
 
     @property
     def ready(self) -> bool:
@@ -257,11 +260,22 @@ class Variables:
             event = VariableChanged(tuple(changed.values()), source)
             self._outbox.notify(event, self._table.persisted)
         if push.number:
-            ack = VariableAck(push.number, tuple(int(outcome) for outcome in outcomes))
-            self._outbox.send(source, ack, self._table.persisted)
+            self._acknowledge(source, push.number, tuple(map(int, outcomes)), moved)
         else:
             names = [variable.name for variable in push.variables]
             self._anti_entropy.receive_wanted(source, names, unlike, moved, now)
+
+    def _acknowledge(
+        self, target: PeerId, number: int, outcomes: tuple[int, ...], moved: bool
+    ) -> None:
+        """By way of the coordinator, if there is one; directly what brought nothing new, for it was
+        sent again, perhaps because that way is blocked."""
+        way = self.coordinator if moved else None
+        durable = self._table.persisted
+        if way in (None, self._peer, target):
+            self._outbox.send(target, VariableAck(number, outcomes), durable)
+        else:
+            self._outbox.send(way, AckRelay(target, number, outcomes), durable)
 
     def _merge(self, source: PeerId, pushed: Variable, now: float) -> Outcome:
         """Take what another peer holds into what this one holds."""

@@ -1,0 +1,237 @@
+"""Hierarchy: commands and acknowledgements of a section, gathered by its coordinator.
+
+In a large cluster every peer's report to the leader is a message there, and, worse, a batch of its
+own in the log, which goes to every other peer. So the peers divide into sections of about the root
+of their number, and a section's coordinator passes on in one message what its members report.
+
+Rules
+1. Sections are a function of the members that are alive, as each peer sees them. Views may differ:
+   a coordinator passes on for whoever asks, so that it matters to nobody.
+2. A report is passed on once. If anything goes wrong its sender sends it again, to the leader
+   itself (`pending`), and sessions see to it that it takes effect once: the loss of a coordinator
+   costs time, and no report. Acknowledgements of what was pushed again go directly, too.
+3. A report is heard once, and a refusal is passed on to whom it concerns: what is certain stays so.
+4. The first report is passed on at once; what follows within the window travels together.
+"""
+
+from collections.abc import Callable, Sequence
+from math import inf, isqrt
+
+from mabeam_p2p.config import Limits, Timing
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.messages import (
+    AckRelay,
+    AcksRelayed,
+    ForwardRefused,
+    Relay,
+    Relayed,
+    RelayedAck,
+    RelayRefused,
+)
+from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.records import Member, MemberState
+
+REMEMBERED = 256
+"""Messages to leaders whose refusal can still be passed on."""
+
+ACKS_MAX = 4_096
+ACK_OUTCOMES_MAX = 65_536
+"""Acknowledgements that wait, and what they hold together: they always fit into one message."""
+
+
+def sections(members: Sequence[Member], leader: PeerId) -> tuple[tuple[Member, ...], ...]:
+    """The members that are alive, but for the leader, in about as many sections as each has
+    members. members: sorted by peer."""
+    alive = [m for m in members if m.state is MemberState.ALIVE and m.peer != leader]
+    count = isqrt(len(alive))
+    return tuple(
+        tuple(alive[number * len(alive) // count : (number + 1) * len(alive) // count])
+        for number in range(count)
+    )
+
+
+def coordinator(section: Sequence[Member]) -> PeerId:
+    """Who gathers for it: one that may lead before one that may not, by score, then by id."""
+    best = min(section, key=lambda member: (not member.eligible, -member.score, member.peer))
+    return best.peer
+
+
+class Waiting:
+    """One report that is to be passed on."""
+
+    __slots__ = ("blob", "count", "number", "source")
+
+    def __init__(self, source: PeerId, number: int, count: int, blob: bytes) -> None:
+        self.source = source
+        self.number = number
+        self.count = count
+        self.blob = blob
+
+
+class Relays:
+    """One peer's part: to whom it reports, and what it passes on.
+
+    propose: appends commands if this peer leads. refuse_own: hears what becomes of this peer's own
+    reports, which it gathers with those of the others.
+    """
+
+    def __init__(
+        self,
+        peer: PeerId,
+        *,
+        propose: Callable[[int, bytes], bool],
+        refuse_own: Callable[[PeerId, ForwardRefused], None],
+        timing: Timing,
+        limits: Limits,
+        outbox: Outbox,
+        log_id: int = 0,
+    ) -> None:
+        self._peer = peer
+        self._propose = propose
+        self._refuse_own = refuse_own
+        self._timing = timing
+        self._limits = limits
+        self._outbox = outbox
+        self._log_id = log_id
+        self._members: tuple[Member, ...] = ()
+        self._route: tuple[PeerId, PeerId | None] | None = None
+        """The coordinator of this peer under that leader; None: to be looked up."""
+        self._heard: dict[PeerId, int] = {}
+        """The last number heard of each peer, in its present epoch."""
+        self._waiting: list[Waiting] = []
+        self._waiting_bytes = 0
+        self._acks: dict[PeerId, list[RelayedAck]] = {}
+        """By the peer that they are for."""
+        self._ack_count = 0
+        self._outcome_count = 0
+        self._not_before = -inf
+        self._number = 0
+        self._sent: dict[int, tuple[PeerId, list[Waiting]]] = {}
+
+    # ---- to whom this peer reports -----------------------------------------------------------
+
+    def members(self, view: tuple[Member, ...]) -> None:
+        """The members as this peer sees them, itself included, sorted by peer."""
+        self._members = view
+        self._route = None
+
+    def route(self, leader: PeerId) -> PeerId | None:
+        """Who passes this peer's reports on, perhaps itself; None: nobody, the cluster is small."""
+        if self._route is None or self._route[0] != leader:
+            self._route = leader, self._look_up(leader)
+        return self._route[1]
+
+    def _look_up(self, leader: PeerId) -> PeerId | None:
+        alive_count = sum(member.state is MemberState.ALIVE for member in self._members)
+        if alive_count < self._limits.relay_from_peers or self._peer == leader:
+            return None
+        for section in sections(self._members, leader):
+            if any(member.peer == self._peer for member in section):
+                return coordinator(section)
+        return None
+
+    # ---- what it passes on -------------------------------------------------------------------
+
+    def receive(self, source: PeerId, message: Relay) -> None:
+        """A report of another peer."""
+        if message.number <= self._heard.get(source, 0):
+            return
+        self._heard[source] = message.number
+        self._gather(Waiting(source, message.number, message.count, message.blob))
+
+    def gather(self, number: int, count: int, blob: bytes) -> None:
+        """A report of this peer."""
+        self._gather(Waiting(self._peer, number, count, blob))
+
+    def receive_ack(self, source: PeerId, message: AckRelay) -> None:
+        """An acknowledgement for the writer of variables. One that finds no room is lost: the
+        writer asks again."""
+        size = len(message.outcomes)
+        if self._ack_count >= ACKS_MAX or self._outcome_count + size > ACK_OUTCOMES_MAX:
+            return
+        self._ack_count += 1
+        self._outcome_count += size
+        ack = RelayedAck(source, message.number, message.outcomes)
+        self._acks.setdefault(message.target, []).append(ack)
+
+    def receive_refused(self, source: PeerId, message: RelayRefused) -> None:
+        """The leader did not take what was passed on: each sender is told."""
+        leader, reports = self._sent.get(message.number, ("", []))
+        if leader != source:
+            return
+        del self._sent[message.number]
+        for report in reports:
+            self._refuse(report, message.reason)
+
+    def restarted(self, peer: PeerId) -> None:
+        """The peer counts anew."""
+        self._heard.pop(peer, None)
+
+    def flush(self, leader: PeerId | None, now: float) -> None:
+        """Pass on what the window allows, to `leader`; None: nobody leads, as far as is known."""
+        if leader is None:
+            for report in self._take():
+                self._refuse(report, "not_leader")
+        if now < self._not_before or not (self._waiting or self._acks):
+            return
+        self._not_before = now + self._timing.relay_window_seconds
+        if leader is not None:
+            self._pass_on(leader)
+        for target, acks in self._acks.items():
+            self._outbox.send(target, AcksRelayed(tuple(acks)))
+        self._acks.clear()
+        self._ack_count = self._outcome_count = 0
+
+    def next_deadline(self) -> float:
+        return self._not_before if self._waiting or self._acks else inf
+
+    def _gather(self, report: Waiting) -> None:
+        size = len(report.blob)
+        if self._waiting_bytes + size > self._limits.relay_bytes_max:
+            self._refuse(report, "overloaded")
+            return
+        self._waiting.append(report)
+        self._waiting_bytes += size
+
+    def _take(self) -> list[Waiting]:
+        reports, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        return reports
+
+    def _pass_on(self, leader: PeerId) -> None:
+        """In as few messages as may be read."""
+        together: list[Waiting] = []
+        count = size = 0
+        for report in self._take():
+            fits = (
+                count + report.count <= self._limits.batch_commands_max
+                and size + len(report.blob) <= self._limits.batch_bytes_max
+            )
+            if together and not fits:
+                self._send(together, leader)
+                together, count, size = [], 0, 0
+            together.append(report)
+            count += report.count
+            size += len(report.blob)
+        if together:
+            self._send(together, leader)
+
+    def _send(self, reports: list[Waiting], leader: PeerId) -> None:
+        count = sum(report.count for report in reports)
+        blob = b"".join(report.blob for report in reports)
+        if leader == self._peer:
+            # Elected meanwhile.
+            if not self._propose(count, blob):
+                for report in reports:
+                    self._refuse(report, "overloaded")
+            return
+        self._number += 1
+        self._sent[self._number] = leader, reports
+        self._sent.pop(self._number - REMEMBERED, None)
+        self._outbox.send(leader, Relayed(self._log_id, self._number, count, blob))
+
+    def _refuse(self, report: Waiting, reason: str) -> None:
+        refusal = ForwardRefused(self._log_id, report.number, reason)
+        if report.source == self._peer:
+            self._refuse_own(self._peer, refusal)
+        else:
+            self._outbox.send(report.source, refusal)

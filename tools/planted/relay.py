@@ -1,0 +1,64 @@
+"""Bugs of reports by way of a coordinator."""
+
+from tools.planted.base import Edit, Mutant
+
+RELAY = "mabeam_p2p/protocol/relay.py"
+PENDING = "mabeam_p2p/protocol/pending.py"
+DISPATCH = "mabeam_p2p/protocol/node/dispatch.py"
+CODEC = "mabeam_p2p/wire/codec.py"
+
+MUTANTS = (
+    Mutant(
+        "M26a",
+        "a coordinator passes a report on as often as it comes",
+        (Edit(RELAY, "if message.number <= self._heard.get(source, 0):", "if False:"),),
+        ("tests/protocol/test_relay.py",),
+    ),
+    Mutant(
+        "M26b",
+        "what was lost with its coordinator goes to the coordinator again",
+        (
+            Edit(
+                PENDING,
+                "again = [key for key in keys if self._entries[key].given_count]",
+                "again: list[Key] = []",
+            ),
+            Edit(
+                PENDING,
+                "first = [key for key in keys if not self._entries[key].given_count]",
+                "first = keys",
+            ),
+        ),
+        ("tests/bad_days/test_coordinator_killed.py",),
+    ),
+    Mutant(
+        "M26c",
+        "a refusal is believed of what may have been taken on another way",
+        (Edit(PENDING, "and is_last and entry.given_count == 1:", "and is_last:"),),
+        ("tests/protocol/test_pending.py",),
+    ),
+    Mutant(
+        "M26d",
+        "a leader hears what a coordinator passes on as often as it comes",
+        (
+            Edit(
+                DISPATCH,
+                "self._append(source, message, self._relayed_numbers)",
+                "self._append(source, message, {})",
+            ),
+        ),
+        ("tests/protocol/test_node.py",),
+    ),
+    Mutant(
+        "M26e",
+        "a coordinator does not look at the commands that it passes on",
+        (
+            Edit(
+                CODEC,
+                "| Relay(count=count, blob=blob)\n                | Relayed",
+                "| Relayed",
+            ),
+        ),
+        ("tests/wire/test_codec.py",),
+    ),
+)

@@ -1,0 +1,69 @@
+"""Bugs of sessions, their leases and their lives beyond a daemon's."""
+
+from tools.planted.base import Edit, Mutant
+
+MACHINE = "mabeam_p2p/machine/machine.py"
+SESSIONS = "mabeam_p2p/machine/sessions.py"
+DUTIES = "mabeam_p2p/protocol/duties.py"
+OWN_SESSION = "mabeam_p2p/api/session.py"
+SERVER = "mabeam_p2p/daemon/server.py"
+
+MUTANTS = (
+    Mutant(
+        "M25a",
+        "a command does not renew its session's lease",
+        (
+            Edit(
+                MACHINE,
+                "session.heard_clock = entry.clock\n                recorded =",
+                "recorded =",
+            ),
+        ),
+    ),
+    Mutant(
+        "M25b",
+        "a lease is one look longer than it should be",
+        (
+            Edit(
+                SESSIONS,
+                "if session.lease_end <= session.look_clock:",
+                "if session.lease_end < session.look_clock:",
+            ),
+            Edit(
+                SESSIONS,
+                "session.look_clock = session.lease_end\n        self._deadlines.remove",
+                "session.look_clock = session.lease_end + 1\n        self._deadlines.remove",
+            ),
+        ),
+    ),
+    Mutant(
+        "M25c",
+        "a session does not move to its peer's next epoch",
+        (Edit(SESSIONS, "if command.epoch > session.agent.epoch:", "if False:"),),
+        ("tests/machine/test_session_changes.py",),
+    ),
+    Mutant(
+        "M25d",
+        "an agent that attaches again begins another session",
+        (
+            Edit(
+                OWN_SESSION,
+                "if self._is_ended:\n            session = SessionId",
+                "if True:\n            session = SessionId",
+            ),
+        ),
+        ("tests/api/test_session.py",),
+    ),
+    Mutant(
+        "M25e",
+        "the agents of a restarted peer have no time to come back",
+        (Edit(DUTIES, "return self._timing.restart_grace_seconds", "return 0.0"),),
+        ("tests/protocol/test_duties.py",),
+    ),
+    Mutant(
+        "M25f",
+        "whoever greets goes on with a session that the daemon is closing",
+        (Edit(SERVER, "if greet.session in self._closings:", "if False:"),),
+        ("tests/daemon/test_server.py",),
+    ),
+)
