@@ -47,6 +47,9 @@ class Peers:
         self._running_count = 0
 
     async def __aenter__(self) -> "Peers":
+        # Numpy takes all cores by itself, and here every process would.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         self._folder = disk_folder("mabeam-example-")
         ports = free_ports(len(self.names))
         self._addresses = {

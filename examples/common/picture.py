@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
@@ -64,6 +65,14 @@ def chart(title: str, x_label: str, y_label: str, lines: Sequence[Series]) -> st
             parts.append(f'<rect x="{x}" y="{y - 6}" width="14" height="4" fill="{colour}"/>')
             parts.append(f'<text x="{x + 20}" y="{y}">{escape(line.label)}</text>')
     return "\n".join([*parts, "</svg>", ""])
+
+
+def staircase(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The same with level steps: each value holds until the next one."""
+    corners = list(points[:1])
+    for before, after in pairwise(points):
+        corners += [(after[0], before[1]), after]
+    return corners
 
 
 def stacked(charts: Sequence[str]) -> str:

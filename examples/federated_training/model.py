@@ -14,12 +14,12 @@ from sklearn.datasets import load_digits
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-PIXELS, HIDDEN = 64, 64
+PIXELS, HIDDEN = 64, 256
 CLASSES_EACH = 2
 CLASSES_MAX = 10
 TEST_SHARE = 4
 """Every fourth image measures, the others train."""
-LEARNING_RATE = 0.3
+LEARNING_RATE = 0.2
 BATCH = 16
 LOCAL_EPOCHS = 2
 

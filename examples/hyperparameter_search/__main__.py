@@ -13,7 +13,7 @@ from typing import Any
 
 from examples.common.options import Options, parsed
 from examples.common.peers import Peers
-from examples.common.picture import Series, chart, stacked
+from examples.common.picture import Series, chart, stacked, staircase
 from examples.common.report import Report, carried_out
 
 NAME = "hyperparameter_search"
@@ -138,8 +138,8 @@ def picture(searches: Iterable[Search]) -> str:
         label = "one peer" if search.count == 1 else f"{search.count} peers"
         best = search.best
         times = [float(trial["ended"]) - search.began for trial in search.completed]
-        by_trials.append(Series(label, list(enumerate(best, 1))))
-        by_time.append(Series(label, list(zip(times, best, strict=True))))
+        by_trials.append(Series(label, staircase(list(enumerate(best, 1)))))
+        by_time.append(Series(label, staircase(list(zip(times, best, strict=True)))))
     return stacked(
         [
             chart("Best accuracy so far, by trials", "trials", "accuracy", by_trials),

@@ -11,7 +11,7 @@ from typing import Any
 
 from examples.common.options import Options, parsed
 from examples.common.peers import Peers
-from examples.common.picture import Series, chart
+from examples.common.picture import Series, chart, staircase
 from examples.common.report import Report, carried_out
 from examples.multi_agent_rl.lake import alone
 
@@ -90,7 +90,7 @@ def told(run: Run, lonely: dict[int, int | None], report: Report) -> None:
     agreed = sum(ballot["status"] == "accepted" for ballot in run.ballots)
     report.claim(
         f"the agents voted on the rate of chance {len(run.ballots)} times, {agreed} were accepted",
-        0 < agreed < len(run.ballots),
+        agreed > 0,
     )
     if run.killed is not None:
         last = run.seeds[-1]
@@ -109,10 +109,11 @@ def picture(run: Run, lonely: dict[int, int | None]) -> str:
 
 def _share_solved(rounds: list[int | None], last: int) -> list[tuple[float, float]]:
     """For each round, the share of seeds that were solved by then."""
-    return [
+    shares = [
         (number, sum(r is not None and r <= number for r in rounds) / len(rounds))
         for number in range(last + 1)
     ]
+    return staircase(shares)
 
 
 async def main(options: Options) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from examples.common.options import Options
 from examples.common.peers import PeerFailed, Peers
-from examples.common.picture import Series, chart
+from examples.common.picture import Series, chart, stacked, staircase
 from examples.common.report import Report, carried_out
 from tests.in_loop import in_loop
 
@@ -54,6 +54,19 @@ def test_every_chart_is_xml_with_its_points_inside(points: list[tuple[float, flo
             assert 0 <= x <= width
             assert 0 <= y <= height
     assert "a < b & c" in [text.text for text in root.findall(".//{*}text")]
+
+
+def test_charts_stand_below_each_other() -> None:
+    one = chart("t", "x", "y", [Series("line", [(0, 0), (1, 2)])])
+    root = ElementTree.fromstring(stacked([one, one]))
+    inner = root.findall("{*}svg")
+    assert [float(chart.attrib["y"]) for chart in inner] == [0.0, float(inner[0].attrib["height"])]
+    assert float(root.attrib["viewBox"].split()[3]) == 2 * float(inner[0].attrib["height"])
+
+
+def test_staircase_holds_each_value_until_the_next() -> None:
+    assert staircase([]) == []
+    assert staircase([(1, 2), (3, 4)]) == [(1, 2), (3, 2), (3, 4)]
 
 
 def test_failure_and_lateness_are_no_success(capsys: pytest.CaptureFixture[str]) -> None:
