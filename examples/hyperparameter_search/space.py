@@ -14,7 +14,7 @@ from sklearn.svm import SVC
 Ranges = dict[str, tuple[float, float]]
 """Lowest and highest value of each hyper-parameter; both are searched on a logarithmic scale."""
 
-WHOLE: Ranges = {"C": (1e-2, 1e4), "gamma": (1e-5, 1e1)}
+WHOLE: Ranges = {"C": (1e-3, 1e3), "gamma": (1e-7, 1e3)}
 IMAGES = 900
 FOLDS = 3
 BEST_SHARE = 4

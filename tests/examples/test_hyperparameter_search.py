@@ -21,9 +21,10 @@ def trial(value: float | None, **params: float) -> FrozenTrial:
 
 
 def test_narrower_ranges_hold_the_best_trials_and_stay_within_the_old_ones() -> None:
+    whole = {"C": (1e-2, 1e4), "gamma": (1e-5, 10.0)}
     trials = [trial(0.9 + n / 100, C=10.0**n, gamma=1e-5) for n in range(4)]
     trials += [trial(0.5, C=1e4, gamma=10.0)] * 4 + [trial(None, C=0.02, gamma=1.0)]
-    found = space.narrower(space.WHOLE, trials)
+    found = space.narrower(whole, trials)
     assert found == {"C": (50.0, 2000.0), "gamma": (1e-5, 2e-5)}
     assert all(space.holds(found, one) for one in space.complete(trials)[:2])
     assert space.narrower({"C": (200.0, 900.0)}, trials) == {"C": (200.0, 900.0)}
