@@ -17,7 +17,7 @@ SECONDS = 90.0
 @pytest.mark.slow
 @pytest.mark.parametrize("run", ["on new folders", "on the folders of an earlier run"])
 def test_example_of_the_readme_runs_as_three_processes(place: Path, run: str) -> None:
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    [code, *_] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     program = place / "trainer.py"
     program.write_text(code)
     trainers = [

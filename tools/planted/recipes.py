@@ -12,7 +12,7 @@ QUEUE_TESTS = ("tests/machine/test_queues.py",)
 
 MUTANTS = (
     Mutant(
-        "L1",
+        "K1",
         "the token of a grant is the last one again",
         (
             Edit(
@@ -22,19 +22,19 @@ MUTANTS = (
         LOCK_TESTS,
     ),
     Mutant(
-        "L2",
+        "K2",
         "grants of one index have one token",
         (Edit(CLAIMS, "max(entry.index, self.last + 1)", "max(entry.index, self.last)"),),
         LOCK_TESTS,
     ),
     Mutant(
-        "L3",
+        "K3",
         "who departs keeps its locks",
         (Edit(LOCKS, 'self._end(self._locks[line.name], claim, "departed")', "pass"),),
         LOCK_TESTS,
     ),
     Mutant(
-        "L4",
+        "K4",
         "after a departure nobody is served",
         (
             Edit(
@@ -46,7 +46,7 @@ MUTANTS = (
         LOCK_TESTS,
     ),
     Mutant(
-        "L5",
+        "K5",
         "the last in line is served first",
         (
             Edit(
@@ -58,7 +58,7 @@ MUTANTS = (
         LOCK_TESTS,
     ),
     Mutant(
-        "L6",
+        "K6",
         "a semaphore has one permit too many",
         (
             Edit(
@@ -71,25 +71,25 @@ MUTANTS = (
         LOCK_TESTS,
     ),
     Mutant(
-        "L7",
+        "K7",
         "who tries passes those who wait",
         (Edit(LOCKS, "(not lock.line.waiting and lock.has_room", "(lock.has_room"),),
         LOCK_TESTS,
     ),
     Mutant(
-        "L8",
+        "K8",
         "a claim that was given up before it came has its effect all the same",
         (Edit(MACHINE, "session.forgo(command.claim)", "pass"),),
         LOCK_TESTS,
     ),
     Mutant(
-        "L9",
+        "K9",
         "a release gives back one permit, whatever was held",
         (Edit(LOCKS, "lock.held -= claim.permits", "lock.held -= 1"),),
         LOCK_TESTS,
     ),
     Mutant(
-        "L10",
+        "K10",
         "a renewed lease ends when it would have ended",
         (
             Edit(

@@ -1,0 +1,28 @@
+"""The planted bugs can be planted."""
+
+from pathlib import Path
+
+from tools.planted import MUTANTS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_bug_has_a_name_of_its_own() -> None:
+    names = [mutant.name for mutant in MUTANTS]
+    assert len(names) > 100
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_every_edit_finds_its_text_once() -> None:
+    lost = [
+        (mutant.name, edit.path, edit.old)
+        for mutant in MUTANTS
+        for edit in mutant.edits
+        if (ROOT / edit.path).read_text(encoding="utf-8").count(edit.old) != 1
+    ]
+    assert lost == []
+
+
+def test_every_test_that_a_bug_was_given_exists() -> None:
+    paths = [path for mutant in MUTANTS for path in mutant.tests]
+    assert [path for path in paths if not (ROOT / path.partition("::")[0]).exists()] == []
