@@ -39,6 +39,7 @@ VERBS = (
     "version",
     "demo",
     "ledger",
+    "auction",
     "tasks",
 )
 
