@@ -61,6 +61,7 @@ async def test_all_get_the_same_mean_and_hear_who_took_part() -> None:
         assert [float(result.value[0, 0]) for result in weighted] == [3.75] * 3
 
 
+@pytest.mark.fault("U4")
 @in_loop
 async def test_many_chunks_come_whole_and_bit_by_bit_the_same() -> None:
     async with agents(3) as group:

@@ -32,6 +32,7 @@ async def lead_until_lost(leadership: Leadership, happens: Callable[[], None]) -
         await asyncio.Event().wait()
 
 
+@pytest.mark.fault("U3")
 @in_loop
 async def test_the_body_runs_once_the_agent_holds_the_seat_and_gives_it_up_at_the_end() -> None:
     peer = SeatPeer()

@@ -23,6 +23,7 @@ def coordinator(stage: Stage) -> Host:
     return next(host for host in stage.hosts if host.peer == asked[0])
 
 
+@pytest.mark.fault("U11")
 @pytest.mark.slow
 def test_coordinator_killed_between_any_two_messages_of_a_ballot_costs_no_vote() -> None:
     decided: list[bool] = []

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("ant", "bee", "cow")
 
 
+@pytest.mark.fault("U2")
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_hundred_tasks_have_one_result_each_whatever_is_killed(tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def tell(children: Sequence[Child], step: Step) -> None:
         child.send(msgspec.json.encode(step))
 
 
+@pytest.mark.fault("U5")
 @in_loop
 async def test_whoever_is_killed_while_the_data_moves_is_left_out_by_all(tmp_path: Path) -> None:
     async with attached(4, tmp_path / "log") as children:

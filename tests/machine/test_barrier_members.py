@@ -31,6 +31,7 @@ def test_named_members_are_released_when_all_of_them_have_arrived() -> None:
     assert current(log).members == (ONE, TWO)
 
 
+@pytest.mark.fault("B11")
 def test_nobody_but_the_members_may_arrive() -> None:
     log = WrittenLog()
     one, _, three = log.attached(3)
