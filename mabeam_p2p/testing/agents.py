@@ -13,6 +13,7 @@ from mabeam_p2p.commands import (
     AppendJournal,
     Arrive,
     CastVote,
+    ConfirmParameter,
     OpenProposal,
     OpenSession,
 )
@@ -45,7 +46,7 @@ from mabeam_p2p.testing.recipes import Calls, RecipeClient
 from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.weather import SECOND, Weather
 
-POLICY = Policy(min_voters=1)
+POLICIES = Policy(min_voters=1), Policy(min_voters=1, shrink=True)
 RESOLVERS = ("lww", "max", "counter", "multi_value")
 
 
@@ -62,6 +63,8 @@ class Workload:
         self.calls = Calls(lambda: simulator.now)
         """What was done to locks, counters and queues."""
         self.proposals: list[ProposalId] = []
+        self.guarded = "parameter-0", 0
+        """The parameter that was decided last, and its version then."""
         self.acknowledged = 0
         self.writing = True
         """Whether agents begin new operations."""
@@ -207,8 +210,10 @@ class SimulatedAgent:
             self._arrive()
         elif draw < 0.84:
             self._propose()
-        elif draw < 0.92:
+        elif draw < 0.91:
             self._vote()
+        elif draw < 0.94:
+            self._confirm()
         else:
             self._set_variable()
 
@@ -349,7 +354,8 @@ class SimulatedAgent:
             group="all",
             timeout=self._random.choice((SECOND // 5, 10 * SECOND)),
             base_version=None,
-            policy=POLICY,
+            policy=self._random.choice(POLICIES),
+            guard=self._random.choice((0, SECOND, 10 * SECOND)),
         )
 
         def opened(answer: Answer) -> None:
@@ -364,9 +370,17 @@ class SimulatedAgent:
                 for told in answer.proposals:
                     if self._workload.outcomes.decided.get(told.id) != told:
                         raise Violation("I13", f"{self.name} is told {told}")
+                    self._workload.guarded = told.parameter, told.closed_index
             self.think()
 
         self.submit(command, opened)
+
+    def _confirm(self) -> None:
+        """Whether the last decision is in effect here; mostly it is."""
+        parameter, version = self._workload.guarded
+        applied = self._random.random() < 0.8
+        command = ConfirmParameter(self.session, self.number(), parameter, version, applied, "")
+        self.submit(command, lambda answer: self.think())
 
     def _spend(self) -> None:
         command = self._workload.purses.draw(self.name, self.session, self.number())

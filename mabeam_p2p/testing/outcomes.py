@@ -39,6 +39,7 @@ from mabeam_p2p.testing.auctions import AuctionJudge
 from mabeam_p2p.testing.audits import Audit
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.lines import LineJudge
+from mabeam_p2p.testing.parameters import ParameterJudge
 from mabeam_p2p.testing.seats import SeatJudge
 from mabeam_p2p.testing.tasks import TaskJudge
 
@@ -63,6 +64,7 @@ class Outcomes:
         self.denied: dict[CommandKey, str] = {}
         """Commands whose asker was told that they certainly did not happen."""
         self.tasks = TaskJudge()
+        self.parameters = ParameterJudge()
         self.seats = SeatJudge()
         self.auctions = AuctionJudge()
         self.audit = Audit(limits.operations_max)
@@ -97,16 +99,20 @@ class Outcomes:
             self.tasks.took_effect(command, outcome, self._clock)
             self.seats.took_effect(command, outcome)
             self.lines.took_effect(command, outcome)
-            if isinstance(command, AuctionCommand) and command.session in self._agents:
+            if command.session in self._agents:
                 agent = self._agents[command.session]
-                self.auctions.took_effect(agent, command, outcome, self._clock)
+                self.parameters.took_effect(agent, command, outcome)
+                if isinstance(command, AuctionCommand):
+                    self.auctions.took_effect(agent, command, outcome, self._clock)
         for event in events:
             self._happened(event)
+            self.parameters.happened(event, self._clock)
             self.tasks.happened(event)
             self.seats.happened(event)
             self.auctions.happened(event)
             self.audit.happened(event)
             self.lines.happened(event)
+        self.parameters.passed(self._clock)
         self.tasks.passed(self._clock)
         self.seats.passed(self._clock)
         self.audit.compare(self.machine)
