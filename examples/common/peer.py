@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from mabeam_p2p import BarrierBroken, NoQuorum, Overloaded, blocking
+from mabeam_p2p import BarrierBroken, ElectionTimeout, NoQuorum, Overloaded, blocking
 from mabeam_p2p.blocking import Agent
 from tools.children import say
 
@@ -70,12 +70,13 @@ def _die_at_end_of_input() -> None:
 
 
 def patiently(ask: Callable[[], T]) -> T:
-    """The answer, asked for again while there is no leader: it was certainly not done then."""
+    """The answer, asked for again while there is no leader: it was certainly not done then. An
+    election that came to no end in time is another case where asking again does no harm."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             return ask()
-        except (NoQuorum, Overloaded):
+        except (NoQuorum, Overloaded, ElectionTimeout):
             if time.monotonic() > deadline:
                 raise
             time.sleep(PAUSE_SECONDS)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 from examples.common.peer import patiently
-from mabeam_p2p import ElectionTimeout, JournalItem
+from mabeam_p2p import JournalItem
 from mabeam_p2p.blocking import Agent
 
 SEAT = "coordinator"
@@ -83,10 +83,7 @@ class Rounds:
 
     def _coordinates(self) -> bool:
         """See to it that there is a coordinator; whether it is this agent."""
-        try:
-            return patiently(partial(self._agent.elect, SEAT, among="standing")).is_me
-        except ElectionTimeout:
-            return False
+        return patiently(partial(self._agent.elect, SEAT, among="standing")).is_me
 
     def _open(self) -> bool:
         """Open the next round if enough are there."""

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, Trial
 
 from examples.common.peer import Meeting, Setup, patiently, run, tell
 from examples.hyperparameter_search import space
-from mabeam_p2p import ElectionTimeout, Proposal, ProposalTimeout, Vote
+from mabeam_p2p import Proposal, ProposalTimeout, Vote
 from mabeam_p2p.blocking import Agent
 from mabeam_p2p.integrations.optuna import Storage
 
@@ -63,7 +63,8 @@ class Searcher:
 
     def judge(self, proposal: Proposal) -> Vote:
         ranges = space.ranges_of(proposal.value)
-        is_good, why = space.judged(ranges, self._own_trials())
+        promised = float(proposal.metadata["best"])
+        is_good, why = space.judged(ranges, promised, self._own_trials())
         return Vote.accept(why) if is_good else Vote.reject(why)
 
     def _objective(self, trial: Trial) -> float:
@@ -82,10 +83,7 @@ class Searcher:
 
     def _agree(self, number: int) -> None:
         """Have a coordinator, and what it proposes decided; otherwise the ranges stay."""
-        try:
-            seat = patiently(partial(self._agent.elect, SEAT))
-        except ElectionTimeout:
-            seat = self._agent.seat(SEAT)
+        seat = patiently(partial(self._agent.elect, SEAT))
         if seat.is_me:
             ranges = space.narrower(self._ranges, self.study.trials)
             if self._is_alone:
@@ -104,6 +102,7 @@ class Searcher:
                     PARAMETER,
                     {name: list(bounds) for name, bounds in ranges.items()},
                     rationale="the best quarter of all trials lies there",
+                    metadata={"best": self.study.best_value},
                     timeout=BALLOT_SECONDS,
                 )
             )

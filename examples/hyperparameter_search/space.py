@@ -77,15 +77,17 @@ def holds(ranges: Ranges, trial: FrozenTrial) -> bool:
     return all(low <= trial.params[name] <= high for name, (low, high) in ranges.items())
 
 
-def judged(ranges: Ranges, own: Sequence[FrozenTrial]) -> tuple[bool, str]:
-    """Whether a peer accepts these ranges by the trials that it has run itself, and why."""
+def judged(ranges: Ranges, promised: float, own: Sequence[FrozenTrial]) -> tuple[bool, str]:
+    """Whether a peer accepts these ranges by the trials that it has run itself, and why.
+
+    promised: accuracy that somebody has found inside; counts where this peer has not looked.
+    """
     best = complete(own)
     if not best:
         return True, "I have no trials of my own yet"
     inside = [trial for trial in best if holds(ranges, trial)]
-    told = f"of my {len(best)} trials {len(inside)} lie inside"
-    if not inside:
-        return False, f"{told}; my best is {best[0].value:.3f}"
-    lost = (best[0].value or 0.0) - (inside[0].value or 0.0)
-    why = f"{told}; the best there has {inside[0].value:.3f}, {lost:.3f} less than the best of all"
-    return lost <= TOLERANCE, why
+    mine = best[0].value or 0.0
+    there = (inside[0].value or 0.0) if inside else promised
+    who = "my best there" if inside else "what is promised there"
+    told = f"{len(inside)} of my {len(best)} trials lie inside"
+    return mine - there <= TOLERANCE, f"{told}; {who} is {there:.3f}, my best {mine:.3f}"
