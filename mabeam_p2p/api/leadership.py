@@ -32,8 +32,9 @@ from mabeam_p2p.errors import (
 )
 from mabeam_p2p.ids import SessionId, check_key, scoped
 
-ASK_AGAIN_SECONDS = 30.0
-"""Who waits for a seat says so again: the log may have forgotten it."""
+ASK_AGAIN_SECONDS = 12.0
+"""Who waits for a seat says so again: the log may have forgotten it, or a holder that never asked
+for the seat may have to give way by now."""
 
 RETRY_SECONDS = 0.5
 LOOK_SECONDS = 0.25

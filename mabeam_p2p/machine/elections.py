@@ -10,7 +10,7 @@
 from msgspec.structs import replace
 
 from mabeam_p2p.ids import AgentId
-from mabeam_p2p.records import Candidate, Election, Ranking
+from mabeam_p2p.records import Candidate, Election, Ranking, Seat
 
 POINTS_MAX = 1000
 INCUMBENT_BONUS = 100
@@ -112,3 +112,14 @@ class Running:
             struck=tuple(self.struck),
             absent=tuple(self.absent),
         )
+
+
+def brief(seat: Seat) -> Seat:
+    """Without the ballots, which may be many, and the electorate of what has ended."""
+    election = None if seat.election is None else replace(seat.election, rankings=())
+    last = None if seat.last is None else brief_election(seat.last)
+    return replace(seat, election=election, last=last)
+
+
+def brief_election(election: Election) -> Election:
+    return replace(election, electorate=(), rankings=(), absent=())

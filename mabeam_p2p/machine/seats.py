@@ -1,8 +1,9 @@
 """Seats: parts that one agent of a group plays at a time, given by elections.
 
 1. A seat begins with the first Elect that finds a candidate. While it is held another Elect changes
-   nothing, unless it challenges: then an election runs over the held seat, at most one in
-   CHALLENGE_DWELL, and the holder stays if it wins.
+   nothing, unless it challenges: then an election runs over the held seat, not within
+   CHALLENGE_DWELL of the last one, and the holder stays if it wins. A holder that never asked for
+   the seat gives way after as long to those that stand, when one of them asks.
 2. Candidates and electorate are frozen where the election opens: the live eligible agents of the
    group that have not stood down (or those alone that stand), and the live agents of the group
    that take part in consensus; where none does, the candidates. Of more than
@@ -31,7 +32,16 @@ from mabeam_p2p.config import Limits
 from mabeam_p2p.events import ElectionEnded, ElectionOpened, MachineEvent, SeatChanged
 from mabeam_p2p.ids import GROUP_ALL, INTEGER_MAX, KEY_BYTES_MAX, AgentId, is_key, is_name
 from mabeam_p2p.machine.core import DeadlineKind, Deadlines, Entry
-from mabeam_p2p.machine.elections import POINTS_MAX, Running, default_points, place, ranked, score
+from mabeam_p2p.machine.elections import (
+    POINTS_MAX,
+    Running,
+    brief,
+    brief_election,
+    default_points,
+    place,
+    ranked,
+    score,
+)
 from mabeam_p2p.records import Agent, Among, Candidate, Election, ElectionStatus, Ranking, Seat
 from mabeam_p2p.requests import Outcome, Refused
 
@@ -169,7 +179,7 @@ class Seats:
         if seat is None:
             return Refused("unknown_seat", f"nobody has asked for seat {command.seat!r} yet")
         if command.stands:
-            if not self._may_hold(seat.group, agent):
+            if not _may_hold(seat.group, agent):
                 return Refused("not_eligible", f"{agent.id} cannot hold a seat of {seat.group!r}")
             seat.standing[agent.id] = True
             self._fill(entry, seat)
@@ -192,14 +202,16 @@ class Seats:
             # From here on nothing is refused: who stands is a candidate itself.
             seat.standing[agent.id] = True
         if seat.running is None and not self._is_at_peace(entry, seat, agent, command):
-            candidates = self._candidates(seat, command.among, command.weights)
+            gives_way = not command.challenge and _is_idle(seat, command)
+            among = Among.STANDING if gives_way else command.among
+            candidates = self._candidates(seat, among, command.weights)
             if not candidates:
                 return Refused("no_candidates", f"no agent of {command.group!r} can be elected")
             if known is None:
                 self._make_room()
                 self._seats[seat.name] = seat
-            seat.timeout, seat.among = command.timeout, command.among
-            seat.weights = command.weights
+            seat.timeout = command.timeout
+            seat.among, seat.weights = command.among, command.weights
             self._open(entry, seat, candidates)
             return entry.committed(entry.index)
         return entry.committed(0 if seat.running is None else seat.running.opened.opened_index)
@@ -393,7 +405,7 @@ class Seats:
         seat.running = None
         seat.changed_index = entry.index
         self._deadlines.remove(DeadlineKind.SEAT, seat.name)
-        self._events.append(ElectionEnded(_brief_election(ended)))
+        self._events.append(ElectionEnded(brief_election(ended)))
         if winner and winner != seat.holder:
             assert entry.index > seat.token, (entry.index, seat.token)
             seat.holder, seat.token, seat.reason = winner, entry.index, "elected"
@@ -423,15 +435,13 @@ class Seats:
         scores = published.get(seat) or published.get("", ())
         return Candidate(agent.id, agent.joined_index, score(scores, weights), scores)
 
-    def _may_hold(self, group: str, agent: Agent) -> bool:
-        return agent.eligible and _is_in(agent, group)
-
     def _is_at_peace(self, entry: Entry, seat: _Seat, agent: Agent, command: Elect) -> bool:
         """Whether the seat is held and stays so."""
         if not seat.holder or (command.stands and not agent.yields and self._holder_yields(seat)):
             return False
-        ended_clock = seat.granted_clock if seat.last is None else seat.last.closed_clock
-        return not command.challenge or entry.clock - ended_clock < CHALLENGE_DWELL
+        assert seat.last is not None, "who holds a seat was elected"
+        is_settled = entry.clock - seat.last.closed_clock >= CHALLENGE_DWELL
+        return not (is_settled and (command.challenge or _is_idle(seat, command)))
 
     def _holder_yields(self, seat: _Seat) -> bool:
         group = self._in_group(seat.group)
@@ -451,7 +461,7 @@ class Seats:
         total = sum(weight for _, weight in weights)
         if weights and not (_are_amounts(weights, limits.seat_scores_max) and total):
             return Refused("invalid", f"weights are 0 to {POINTS_MAX}, and not all 0")
-        if command.stands and not self._may_hold(command.group, agent):
+        if command.stands and not _may_hold(command.group, agent):
             return Refused("not_eligible", f"{agent.id} cannot hold a seat of {command.group!r}")
         if seat is None and len(self._seats) >= limits.seats_max and not self._idle():
             return Refused("limit", f"there are {limits.seats_max} seats already")
@@ -459,25 +469,21 @@ class Seats:
 
     def _idle(self) -> str:
         """The oldest seat that is vacant without an election: it may be forgotten. Empty: none."""
-        for name, seat in self._seats.items():
-            if not seat.holder and seat.running is None:
-                return name
-        return ""
+        idle = (s.name for s in self._seats.values() if not s.holder and s.running is None)
+        return next(idle, "")
 
     def _make_room(self) -> None:
         if len(self._seats) >= self._limits.seats_max:
             del self._seats[self._idle()]
 
 
-def brief(seat: Seat) -> Seat:
-    """Without the ballots, which may be many, and the electorate of what has ended."""
-    election = None if seat.election is None else replace(seat.election, rankings=())
-    last = None if seat.last is None else _brief_election(seat.last)
-    return replace(seat, election=election, last=last)
+def _is_idle(seat: _Seat, command: Elect) -> bool:
+    """Whether the seat is held by an agent that never asked for it, and the asker wants it."""
+    return bool(seat.holder) and command.stands and seat.holder not in seat.standing
 
 
-def _brief_election(election: Election) -> Election:
-    return replace(election, electorate=(), rankings=(), absent=())
+def _may_hold(group: str, agent: Agent) -> bool:
+    return agent.eligible and _is_in(agent, group)
 
 
 def _is_in(agent: Agent, group: str) -> bool:

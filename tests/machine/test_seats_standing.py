@@ -1,7 +1,8 @@
 from mabeam_p2p.ids import SessionId
+from mabeam_p2p.machine.seats import CHALLENGE_DWELL
 from mabeam_p2p.records import Among
 from tests.machine.seats_log import SeatsLog, name_of
-from tests.machine.written_log import reason
+from tests.machine.written_log import SECOND, reason
 
 STANDING = Among.STANDING
 
@@ -56,3 +57,29 @@ def test_an_agent_that_yields_holds_a_seat_only_while_no_other_can() -> None:
     for session in (SessionId(7), one, two):
         log.rank(session, {2: 900})
     assert log.held(by=2)
+
+
+def test_a_holder_that_never_asked_for_the_seat_gives_way_to_those_that_stand() -> None:
+    log = SeatsLog()
+    idle, one, two = log.attached(3)
+    log.publish(idle, performance=1000)
+    log.elect(one, timeout=SECOND, stands=True)
+    log.elect(two, stands=True)
+    log.pass_time(SECOND)
+    assert log.held(by=1), "the best score wins, whoever wants the seat"
+    log.elect(one, stands=True)
+    assert log.told() == [], "it may be about to ask for it itself"
+    log.clock += CHALLENGE_DWELL
+    log.elect(one)
+    assert log.told() == [], "only who wants the seat itself ends its peace"
+    log.elect(one, stands=True)
+    running = log.seat().election
+    assert running is not None
+    assert [candidate.agent for candidate in running.candidates] == [name_of(2), name_of(3)]
+    assert log.held(by=1)
+    for session in (idle, one, two):
+        log.rank(session, {3: 900})
+    assert log.held(by=3)
+    log.clock += CHALLENGE_DWELL
+    log.elect(one, stands=True)
+    assert log.told() == [], "this one has asked for it"
