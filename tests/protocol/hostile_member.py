@@ -21,6 +21,7 @@ from mabeam_p2p.ids import (
     CLUSTER_SESSION,
     INTEGER_MAX,
     AgentId,
+    AuctionId,
     ClusterId,
     PeerId,
     ProposalId,
@@ -83,6 +84,7 @@ _PLACES = tuple(number for number in _INTEGERS if number <= 2**52)
 """Terms, indices and stamps of the log that have room behind them: what comes next must fit."""
 _VALUES: dict[object, tuple[object, ...]] = {
     AgentId: ("a@x", "b@x"),
+    AuctionId: ("a", "b"),
     ClusterId: (CLUSTER, CLUSTER, OTHER_CLUSTER, NO_CLUSTER),
     NoneType: (None,),
     PeerId: (ME, A, B, LEARNER),
