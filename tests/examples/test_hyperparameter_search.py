@@ -57,6 +57,7 @@ def test_agreed_ranges_come_back_from_the_log() -> None:
     }
 
 
+@pytest.mark.fault("U1")
 @pytest.mark.slow
 def test_example_keeps_its_claims_though_the_coordinator_is_killed(tmp_path: Path) -> None:
     facts, said = shown("hyperparameter_search", tmp_path, "--quick")
