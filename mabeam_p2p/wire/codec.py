@@ -75,7 +75,12 @@ class CborCodec:
         except (RemoteProtocolError, TypeError) as error:
             fault = error.detail if isinstance(error, RemoteProtocolError) else str(error)
             raise InvalidValue(f"a command cannot travel: {fault}") from None
-        return cbor.encode_sequence(plain)
+        blob = cbor.encode_sequence(plain)
+        # Every item takes a byte or more, so that short blobs need no count.
+        if len(blob) > COMMAND_ITEM_COUNT_MAX:
+            for command, fields in zip(commands, plain, strict=True):
+                _check_item_count(command, fields)
+        return blob
 
     def decode_commands(self, count: int, blob: bytes) -> tuple[AnyCommand, ...]:
         """Raises RemoteProtocolError, as decode_frame does."""
@@ -123,6 +128,20 @@ class CborCodec:
         for command in commands:
             self._schema.check(command)
         return commands
+
+
+def _check_item_count(command: AnyCommand, fields: Sequence[Any]) -> None:
+    """Refuse a command of more items than `_decode_commands` reads of one."""
+    count = _item_count(fields)
+    if count > COMMAND_ITEM_COUNT_MAX:
+        raise InvalidValue(
+            f"a command cannot travel: {type(command).__name__} has {count} parts, and "
+            f"{COMMAND_ITEM_COUNT_MAX} are allowed: name fewer at once"
+        )
+
+
+def _item_count(plain: Sequence[Any]) -> int:
+    return 1 + sum(_item_count(one) if isinstance(one, list | tuple) else 1 for one in plain)
 
 
 def to_plain(data: object) -> Any:

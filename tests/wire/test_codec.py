@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mabeam_p2p.commands import AnyCommand, AppendJournal, Arrive, CastVote
+from mabeam_p2p.commands import AnyCommand, AppendJournal, Arrive, CastVote, RevealBid
 from mabeam_p2p.config import PROTOCOL_VERSION, Limits
 from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
-from mabeam_p2p.ids import PeerId, ProposalId, SessionId
+from mabeam_p2p.ids import AgentId, AuctionId, PeerId, ProposalId, SessionId
 from mabeam_p2p.messages import (
     AppendEntries,
     Forward,
@@ -19,6 +19,7 @@ from mabeam_p2p.messages import (
     Relayed,
 )
 from mabeam_p2p.records import Batch, Choice, OnDeparture
+from mabeam_p2p.records import Offer as AuctionOffer
 from mabeam_p2p.wire import cbor
 from mabeam_p2p.wire.codec import READ_AHEAD_BYTES_MAX, CborCodec
 from tests.wire.samples import CLUSTER, COMMANDS, MESSAGES, ONE, frame_of, plain_lists
@@ -131,6 +132,31 @@ def test_a_command_that_no_peer_would_read_is_not_encoded() -> None:
 def test_a_command_with_a_field_of_another_type_is_not_encoded(command: AnyCommand) -> None:
     with pytest.raises(InvalidValue, match="cannot travel"):
         CODEC.encode_commands([COMMANDS[0], command])
+
+
+BUNDLES = tuple(AuctionOffer(1, 1, tuple(range(64))) for _ in range(40))
+CROWD = tuple(AgentId(f"a{number:04}@p") for number in range(3_000))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        RevealBid(SessionId(1), 1, AuctionId("lot"), BUNDLES, bytes(16)),
+        Arrive(SessionId(1), 1, "gate", 3_000, 1, OnDeparture.BREAK, members=CROWD),
+    ],
+    ids=lambda command: type(command).__name__,
+)
+def test_a_command_of_more_parts_than_are_read_is_not_encoded(command: AnyCommand) -> None:
+    # Among others it could be read; by itself it would stop every peer that applies it.
+    with pytest.raises(InvalidValue, match=f"{type(command).__name__} has .* parts"):
+        CODEC.encode_commands([*COMMANDS, command])
+    with pytest.raises(InvalidValue, match="name fewer at once"):
+        CODEC.encode_commands([command])
+
+
+def test_the_largest_command_that_is_encoded_can_be_read_by_itself() -> None:
+    crowd = Arrive(SessionId(1), 1, "gate", 2_000, 1, OnDeparture.BREAK, members=CROWD[:2_000])
+    assert CODEC.decode_commands(1, CODEC.encode_commands([crowd])) == (crowd,)
 
 
 NOT_COMMANDS = [b"", b"\x80", b"\xff", CODEC.encode_commands(COMMANDS[:2]), b"\x83\x01\x00\x20"]
