@@ -258,6 +258,8 @@ class Schedule:
             self.place(entry, self._changed(replace(task, due_clock=0)))
             return
         task = self._changed(self._looked_at(entry, task))
+        # It may be overdue no more: its name has been found to take longer meanwhile.
+        self._overdue.pop(task.id, None)
         if task.is_overdue:
             self._overdue[task.id] = None
             thieves = [

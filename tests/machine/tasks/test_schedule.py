@@ -237,3 +237,35 @@ def test_an_attempt_of_which_nothing_is_known_is_looked_at_until_something_is() 
     log.clock += 3 * SECOND
     log.renew(one)
     assert log.shown("t") == ("leased", "a2")
+
+
+def test_work_that_is_overdue_no_more_is_not_taken_by_any_replica() -> None:
+    log = TaskLog()
+    slow, fast = log.worker(1), log.worker(2)
+    for number in range(12):
+        log.submitted(f"s{number}", f"f{number}", strategy=Strategy.ROUND_ROBIN)
+        log.clock += SECOND // 10
+        log.complete(fast, f"f{number}")
+        log.clock += SECOND
+        log.complete(slow, f"s{number}")
+    many = log.worker(3, slots=0)
+    for session, slots in ((slow, 1), (fast, 0), (many, 0)):
+        log.offer(session, "work", slots=slots, lease=1_000 * SECOND)
+    log.submitted("t")
+    log.offer(many, "work", slots=40, lease=1_000 * SECOND)
+    log.submitted(*(f"long{number}" for number in range(40)))
+    log.offer(many, "work", slots=0, lease=1_000 * SECOND)
+    while not log.task("t").is_overdue:
+        log.pass_time(SECOND // 10)
+    # Until the next look its name is found to take long.
+    look = log.task("t").look_clock
+    log.pass_time(look - log.clock - SECOND)
+    for number in range(40):
+        assert reason(log.complete(many, f"long{number}")) == ""
+    log.pass_time(look - log.clock)
+    assert not log.task("t").is_overdue
+    # The test's replica, which is restored, would not take it.
+    log.offer(fast, "work", slots=1, lease=1_000 * SECOND)
+    assert log.shown("t") == ("leased", "a1")
+    log.pass_time(log.task("t").look_clock - log.clock)
+    assert log.shown("t") == ("leased", "a2")
