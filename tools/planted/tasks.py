@@ -131,4 +131,28 @@ MUTANTS = (
         ),
         TESTS,
     ),
+    Mutant(
+        "T12",
+        "what is overdue no more stays among what may be taken over",
+        (
+            Edit(
+                SCHEDULE,
+                "        self._overdue.pop(task.id, None)\n        if task",
+                "        if task",
+            ),
+        ),
+        TESTS,
+    ),
+    Mutant(
+        "T13",
+        "small tasks out of other queues overtake large ones that need the same",
+        (
+            Edit(
+                SCHEDULE,
+                "not _is_sticky(task) and not needs(task.order.requires, blocked)",
+                "not _is_sticky(task)",
+            ),
+        ),
+        TESTS,
+    ),
 )

@@ -5,8 +5,8 @@
    that has room for it does; else it joins the chosen one's queue. If all queues are as long as
    they may be, or nobody can do it, it waits for any.
 2. An agent with room takes the first by (priority, submission) of its own queue and of what waits
-   for any. What does not fit holds back all behind it that need the same capability, so that the
-   large are not overtaken for ever by the small.
+   for any. What does not fit holds back all else that needs the same capability, also what could
+   be taken over: the large are not overtaken for ever by the small.
 3. If there is none, it takes over: a task from the queue of the agent where waiting is longest,
    else one that a slow agent works on for too long. RENDEZVOUS is not taken from anybody.
 4. A task is overdue if its attempt takes OVERDUE_FACTOR of the mean of its name and a second. It
@@ -34,6 +34,7 @@ from mabeam_p2p.machine.tasks.workers import (
     Worker,
     WorkerState,
     draw,
+    needs,
     place_of,
     remove,
 )
@@ -277,12 +278,13 @@ class Schedule:
             del self._hungry[agent]
             worker = self.workers[agent]
             while worker.has_slot:
-                task = self._next_of(worker)
+                blocked: dict[str, None] = {}
+                task = self._next_of(worker, blocked)
                 if task is not None:
                     self.withdraw(task)
                     self._lease(entry, worker, task)
                     continue
-                task = self._next_of_others(entry, worker)
+                task = self._next_of_others(entry, worker, blocked)
                 if task is None:
                     break
                 self._take_over(entry, worker, task)
@@ -325,14 +327,14 @@ class Schedule:
             self._table.name_to_change(order.name).last_agent = worker.agent
         return worker
 
-    def _next_of(self, worker: Worker) -> Task | None:
-        """Of its own queue and of what waits for any: the first that it has room for."""
-        blocked: dict[str, None] = {}
+    def _next_of(self, worker: Worker, blocked: dict[str, None]) -> Task | None:
+        """Of its own queue and of what waits for any: the first that it has room for. If there is
+        none, `blocked` holds the capabilities that are kept for those before."""
         for _, _, task_id in sorted(self._places_for(worker)):
             task = self._table.open[task_id]
             requires = task.order.requires
             lacking = worker.lacks(requires)
-            if not lacking and not any(amount and what in blocked for what, amount in requires):
+            if not lacking and not needs(requires, blocked):
                 return task
             blocked.update(dict.fromkeys(lacking))
         return None
@@ -344,19 +346,21 @@ class Schedule:
                 if worker.covers(name, requires):
                     yield places[0]
 
-    def _next_of_others(self, entry: Entry, thief: Worker) -> Task | None:
-        """What a worker with room, and nothing of its own, takes over."""
+    def _next_of_others(self, entry: Entry, thief: Worker, blocked: dict[str, None]) -> Task | None:
+        """What a worker with room, and nothing of its own that fits, takes over."""
         if not self._limits.task_steals_max:
             return None
         others = (one for one in self.workers.values() if one.queue and one is not thief)
         for victim in nsmallest(VICTIMS_MAX, others, key=lambda one: (-one.wait, one.agent)):
             for _, _, task_id in victim.queue[:LOOK_AHEAD]:
                 task = self._table.open[task_id]
-                if not _is_sticky(task) and thief.fits(task.order):
+                is_free = not _is_sticky(task) and not needs(task.order.requires, blocked)
+                if is_free and thief.fits(task.order):
                     return task
         overdue = (self._table.open[task_id] for task_id in self._overdue)
         for task in nsmallest(LOOK_AHEAD, overdue, key=lambda one: (one.leased_clock, one.id)):
-            if self._may_take(entry, thief, task):
+            is_free = not needs(task.order.requires, blocked)
+            if is_free and self._may_take(entry, thief, task):
                 return task
         return None
 

@@ -231,6 +231,11 @@ class Worker:
         return worker
 
 
+def needs(requires: Requires, some: dict[str, None]) -> bool:
+    """Whether something is required of one of these capabilities."""
+    return any(amount and what in some for what, amount in requires)
+
+
 def place_of(task: Task) -> Place:
     return -task.order.priority, task.submitted_index, task.id
 

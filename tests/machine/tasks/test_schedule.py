@@ -72,6 +72,23 @@ def test_a_large_task_that_waits_for_any_is_not_overtaken_either() -> None:
     assert log.leased(1) == ["large"]
 
 
+def test_a_large_task_is_not_overtaken_by_small_ones_out_of_other_queues() -> None:
+    log = TaskLog()
+    one = log.worker(1, slots=4, gpu=2)
+    log.submitted("small", requires=[("gpu", 1)])
+    log.submitted("other")
+    log.submitted("large", requires=[("gpu", 2)])
+    log.worker(2, gpu=1)
+    log.submitted("b0", "b1", "b2", requires=[("gpu", 1)], strategy=Strategy.LEAST_LOADED)
+    assert log.holders("large", "b0", "b1", "b2") == ["a1", "a2", "a2", "a2"]
+    log.submitted("plain", strategy=Strategy.LEAST_LOADED)
+    log.complete(one, "other")
+    # What needs no gpu may still be taken over.
+    assert log.leased(1) == ["small", "plain"]
+    log.complete(one, "small")
+    assert log.leased(1) == ["plain", "large"]
+
+
 def test_an_agent_that_withdraws_finishes_what_it_works_on_and_leaves_the_rest() -> None:
     log = TaskLog()
     one = log.worker(1)
