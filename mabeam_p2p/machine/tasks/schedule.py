@@ -186,14 +186,15 @@ class Schedule:
         if not candidates:
             self._wait(task)
             self._tell(task)
+            # Queues may be full of what is held back, and their agents have room for this.
+            listed = self._by_name.get(task.order.name, ())[:CANDIDATES_MAX]
+            able = [one for one in listed if one.has_slot and one.fits(task.order)]
+            self._hungry.update(dict.fromkeys(one.agent for one in able))
             return
         worker = self._chosen(task, candidates)
         others = [] if _is_sticky(task) or not self._limits.task_steals_max else candidates
-        idle = [
-            one
-            for one in (worker, *others)
-            if one.has_slot and not one.queue and not one.lacks(task.order.requires)
-        ]
+        able = [one for one in (worker, *others) if one.has_slot and one.fits(task.order)]
+        idle = [one for one in able if not one.queue]
         if idle and not self._waiting:
             chosen = worker if idle[0] is worker else min(idle, key=_pace_of)
             self._lease(entry, chosen, task)
@@ -202,8 +203,7 @@ class Schedule:
         task = self._changed(replace(task, agent=worker.agent))
         worker.enqueue(task)
         self._tell(task)
-        for one in (worker, *idle):
-            self._hungry[one.agent] = None
+        self._hungry.update(dict.fromkeys(one.agent for one in able))
 
     def release(self, entry: Entry, task: Task, reason: str) -> None:
         """A lease ends. What becomes of the task, the caller says."""

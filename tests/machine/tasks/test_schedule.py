@@ -89,6 +89,25 @@ def test_a_large_task_is_not_overtaken_by_small_ones_out_of_other_queues() -> No
     assert log.leased(1) == ["plain", "large"]
 
 
+def test_an_agent_whose_queue_is_held_back_takes_what_else_it_has_room_for() -> None:
+    log = TaskLog(Limits(task_backlog_max=1))
+    log.worker(1, slots=2, gpu=1)
+    log.submitted("running", "queued", requires=[("gpu", 1)])
+    # There is no place in its queue, but a free slot.
+    log.submitted("other")
+    assert log.leased(1) == ["running", "other"]
+
+
+def test_a_task_begins_at_an_agent_with_room_though_another_one_was_chosen() -> None:
+    log = TaskLog()
+    log.worker(1, slots=2, gpu=1)
+    log.submitted("running", "queued", requires=[("gpu", 1)])
+    log.worker(2)
+    log.submitted("first", "second", strategy=Strategy.LEAST_LOADED)
+    assert log.leased(2) == ["first"]
+    assert log.leased(1) == ["running", "second"]
+
+
 def test_an_agent_that_withdraws_finishes_what_it_works_on_and_leaves_the_rest() -> None:
     log = TaskLog()
     one = log.worker(1)
