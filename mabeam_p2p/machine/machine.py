@@ -167,7 +167,8 @@ class Machine:
             case ParameterCommand():
                 return self._parts.parameters.apply(entry, agent, command)
             case RecipeCommand():
-                if isinstance(command, EndClaim):
+                # What has no number before its own has made no claim, and would move the window.
+                if isinstance(command, EndClaim) and command.claim < command.sequence:
                     session.forgo(command.claim)
                 return self._parts.recipes.apply(entry, agent, command)
             case ProposalCommand():

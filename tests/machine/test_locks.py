@@ -312,6 +312,19 @@ def test_a_claim_that_is_given_up_before_it_comes_never_comes() -> None:
     assert log.holders() == []
 
 
+@pytest.mark.parametrize("claim", [3, 4, INTEGER_MAX])
+def test_a_number_that_can_have_made_no_claim_is_not_given_up(claim: int) -> None:
+    log = RecipesLog()
+    (one,) = log.attached(1)
+    log.acquire(one)
+    word = ReleaseLock(one, log.next(one), claim, "l")
+    assert word.sequence == 3
+    assert reason(log.apply(word)) == "not_held"
+    # Given up it would have pushed the window of numbers up to its end.
+    assert reason(log.acquire(one, "other")) == ""
+    assert reason(log.close(one)) == ""
+
+
 def test_giving_up_what_has_come_forgets_nothing() -> None:
     log = RecipesLog()
     (one,) = log.attached(1)
