@@ -8,10 +8,26 @@ Rule: an effect that claims something names the Persist that makes it true (`aft
 
 from mabeam_p2p.effects import Connect, Effect, Effects, Notify, Persist, Resolve, Send
 from mabeam_p2p.events import Event
-from mabeam_p2p.ids import PeerId
+from mabeam_p2p.ids import INTEGER_MAX, PeerId
 from mabeam_p2p.messages import Message
 from mabeam_p2p.records import Record
 from mabeam_p2p.requests import Answer
+
+NUMBER_BITS = 32
+"""Questions of one process life: more than a million a second for an hour."""
+
+EPOCHS_TOLD_APART = 1 << (INTEGER_MAX.bit_length() - NUMBER_BITS)
+"""So that a number stays below INTEGER_MAX."""
+
+
+def numbers_before(epoch: int) -> int:
+    """What a process begins to count its questions from.
+
+    An answer names the number of its question, and may come when the process that asked is gone:
+    an acknowledgement that waited for a disk, a refusal that a coordinator held, what an agent
+    has to say after a while. No later process has asked a question of that number.
+    """
+    return epoch % EPOCHS_TOLD_APART << NUMBER_BITS
 
 
 class Outbox:

@@ -24,7 +24,7 @@ from mabeam_p2p.config import Limits
 from mabeam_p2p.events import MailArrived
 from mabeam_p2p.ids import AgentId, PeerId
 from mabeam_p2p.messages import Letter, LetterAnswer, LetterReceipt, MailMessage
-from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.core import Outbox, numbers_before
 from mabeam_p2p.protocol.deadlines import Deadlines
 from mabeam_p2p.records import Agent, MailAnswer
 from mabeam_p2p.requests import Done, Failed, MailSent, Refused, SendMail, TakeMail
@@ -146,6 +146,7 @@ class Mail:
         name_of: Callable[[PeerId], str],
         limits: Limits,
         outbox: Outbox,
+        epoch: int = 0,
     ) -> None:
         self.refused_count = 0
         """Letters that were turned away at full mailboxes, or as somebody else's."""
@@ -156,14 +157,15 @@ class Mail:
         self._name_of = name_of
         self._limits = limits
         self._outbox = outbox
-        self._number = 0
+        self._number = numbers_before(epoch)
         self._sent: dict[int, Sent] = {}
         self._tokens: dict[int, int] = {}
         """The number of the letter that each token waits for."""
         self._sent_until: Deadlines[int] = Deadlines()
         self._heard: dict[PeerId, int] = {}
         """The last number heard of each peer, in its present epoch."""
-        self._held_number = 0
+        self._held_number = numbers_before(epoch)
+        """Agents may outlive this process, and take a letter that the one before it had."""
         self._held: dict[int, Held] = {}
         self._held_until: Deadlines[int] = Deadlines()
         self._mailboxes: dict[AgentId, int] = {}

@@ -19,7 +19,7 @@ from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.errors import InvalidValue
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Forward, ForwardRefused, Relay
-from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.core import Outbox, numbers_before
 from mabeam_p2p.protocol.deadlines import Deadlines
 from mabeam_p2p.requests import Failed, Outcome, Refused
 
@@ -62,6 +62,7 @@ class Pending:
         limits: Limits,
         outbox: Outbox,
         log_id: int = 0,
+        epoch: int = 0,
     ) -> None:
         """gather: passes a report on, given its number, count and blob, where this peer is the
         coordinator."""
@@ -82,7 +83,7 @@ class Pending:
         self._deadlines: Deadlines[Key] = Deadlines()
         self._leader: Leader | None = None
         self._leaderless_since: float | None = None
-        self._forward_number = 0
+        self._forward_number = numbers_before(epoch)
         self._forwards: dict[int, tuple[PeerId, bool, list[Key]]] = {}
         """To whom each went, whether that was a coordinator, and with what."""
 

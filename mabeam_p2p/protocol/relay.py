@@ -28,7 +28,7 @@ from mabeam_p2p.messages import (
     RelayedAck,
     RelayRefused,
 )
-from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.core import Outbox, numbers_before
 from mabeam_p2p.records import Member, MemberState
 
 REMEMBERED = 256
@@ -85,6 +85,7 @@ class Relays:
         limits: Limits,
         outbox: Outbox,
         log_id: int = 0,
+        epoch: int = 0,
     ) -> None:
         self._peer = peer
         self._propose = propose
@@ -105,7 +106,7 @@ class Relays:
         self._ack_count = 0
         self._outcome_count = 0
         self._not_before = -inf
-        self._number = 0
+        self._number = numbers_before(epoch)
         self._sent: dict[int, tuple[PeerId, list[Waiting]]] = {}
 
     # ---- to whom this peer reports -----------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.core import Outbox, numbers_before
 from mabeam_p2p.protocol.deadlines import Deadlines
 from mabeam_p2p.requests import Failed, Found, Query, Read
 
@@ -37,6 +37,7 @@ class Waits:
         timing: Timing,
         limits: Limits,
         outbox: Outbox,
+        epoch: int = 0,
     ) -> None:
         self._find = find
         self._is_settled = is_settled
@@ -50,7 +51,7 @@ class Waits:
         self._asked: dict[int, tuple[float, list[int]]] = {}
         """For each number under way, oldest first: when it was asked, and for which tokens."""
         self._granted: list[tuple[int, list[int]]] = []
-        self._number = 0
+        self._number = numbers_before(epoch)
         self._ask_not_before = 0.0
         self._asked_of: PeerId | None = None
         self._leaderless_since: float | None = None

@@ -18,6 +18,7 @@ from mabeam_p2p.commands import (
     Stand,
 )
 from mabeam_p2p.ids import AgentId, SessionId
+from mabeam_p2p.protocol.core import numbers_before
 from mabeam_p2p.records import Among, Election
 from mabeam_p2p.requests import (
     Answer,
@@ -53,9 +54,11 @@ class SeatAgent(SimulatedAgent):
         self.name = AgentId(f"sitter@peer-{host.letter.lower()}")
         self._lots = workload.simulator.stream(f"seats {host.letter}")
         self._letters = 0
+        """Number of the letter that was taken last, of those that came to this process."""
 
     def begin(self) -> None:
         super().begin()
+        self._letters = numbers_before(self.host.disk.epoch)
         self._later_step()
 
     def _opening(self, number: int) -> OpenSession:

@@ -35,6 +35,7 @@ class PostOffice:
         self.answers: dict[int, list[Answer]] = {}
         """By token."""
         self.mails: dict[PeerId, Mail] = {}
+        self._epochs: dict[PeerId, int] = {}
         self._outboxes: dict[PeerId, Outbox] = {}
         self._token = 0
         for agent in agents:
@@ -50,17 +51,30 @@ class PostOffice:
             agent, peer, 1, SessionId(number), groups, True, True, (), number, yields=yields
         )
         if peer not in self.mails:
-            outbox = self._outboxes[peer] = Outbox()
             self.arrived[home] = []
-            self.mails[peer] = Mail(
-                peer,
-                agents_in=self._agents_in,
-                agent=self.agents.get,
-                is_here=lambda other: other not in self.away,
-                name_of=lambda other: chr(int(other, 16)),
-                limits=self.limits,
-                outbox=outbox,
-            )
+            self._start(peer)
+
+    def _start(self, peer: PeerId) -> None:
+        outbox = self._outboxes[peer] = Outbox()
+        self._epochs[peer] = self._epochs.get(peer, 0) + 1
+        self.mails[peer] = Mail(
+            peer,
+            agents_in=self._agents_in,
+            agent=self.agents.get,
+            is_here=lambda other: other not in self.away,
+            name_of=lambda other: chr(int(other, 16)),
+            limits=self.limits,
+            outbox=outbox,
+            epoch=self._epochs[peer],
+        )
+
+    def restart(self, home: str) -> None:
+        """A new process of this peer, which the others meet; its agents' sessions go on."""
+        self._start(peer_id(home))
+        for peer, mail in self.mails.items():
+            if peer != peer_id(home):
+                mail.restarted(peer_id(home))
+                self._take(peer)
 
     def leave(self, name: str) -> None:
         """Every peer applies that the agent's session has ended."""

@@ -280,6 +280,35 @@ def test_a_peer_that_restarts_counts_anew() -> None:
     assert office.arrived["b"][-1].value == b"\x03"
 
 
+def test_an_answer_to_a_process_that_is_gone_is_none_to_the_next_one() -> None:
+    office = PostOffice("x@a", "y@b")
+    office.send("x@a", "y@b", asks=True)
+    office.deliver_all()
+    (old,) = office.arrived["b"]
+    office.restart("a")
+    token = office.send("x@a", "y@b", asks=True)
+    office.deliver_all()
+    office.take("y@b", old, b"\x01")
+    office.deliver_all()
+    assert office.is_open(token), "it has not answered this letter yet"
+    office.take("y@b", office.arrived["b"][-1], b"\x02")
+    office.deliver_all()
+    assert office.sent(token).answers == (MailAnswer(AgentId("y@b"), b"\x02", ""),)
+
+
+def test_what_an_agent_says_to_a_letter_of_its_peers_last_process_answers_no_later_one() -> None:
+    office = PostOffice("x@a", "y@b")
+    office.send("x@a", "y@b", asks=True)
+    office.deliver_all()
+    (old,) = office.arrived["b"]
+    office.restart("b")
+    token = office.send("x@a", "y@b", asks=True)
+    office.deliver_all()
+    office.take("y@b", old, b"\x01")
+    office.deliver_all()
+    assert office.is_open(token)
+
+
 def test_a_peer_speaks_for_its_own_agents_alone() -> None:
     office = PostOffice("x@a", "y@b", "z@c")
     forged = Letter(1, AgentId("x@a"), (AgentId("y@b"),), "all", "t", b"\x03", False, SECOND)

@@ -2,10 +2,12 @@
 
 from random import Random
 
-from mabeam_p2p.commands import Configure, Noop
+import pytest
+
+from mabeam_p2p.commands import AppendJournal, Configure, Noop
 from mabeam_p2p.config import PROTOCOL_VERSION, Config, Limits
 from mabeam_p2p.effects import Effects, Resolve, Send
-from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, ClusterId, PeerId
+from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, ClusterId, PeerId, SessionId
 from mabeam_p2p.messages import (
     AcksRelayed,
     Forward,
@@ -14,6 +16,7 @@ from mabeam_p2p.messages import (
     Heartbeat,
     Hello,
     Message,
+    ReadIndex,
     Relay,
     Relayed,
     RelayedAck,
@@ -22,6 +25,7 @@ from mabeam_p2p.messages import (
     VoteReply,
     VoteRequest,
 )
+from mabeam_p2p.protocol.core import numbers_before
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.records import (
     Batch,
@@ -32,7 +36,16 @@ from mabeam_p2p.records import (
     Recovered,
     Standing,
 )
-from mabeam_p2p.requests import WAIT_ALL, Acknowledged, Leave, SetVariables, VariableChange
+from mabeam_p2p.requests import (
+    WAIT_ALL,
+    Acknowledged,
+    JournalQuery,
+    Leave,
+    Read,
+    SetVariables,
+    Submit,
+    VariableChange,
+)
 from mabeam_p2p.wire.codec import CborCodec
 
 ME, A, B = VOTERS = tuple(PeerId(letter * 16) for letter in "0ab")
@@ -43,20 +56,21 @@ EPOCH = 5
 class Desk:
     """A voter of three that was restarted, and the shell around it. The others are played."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, epoch: int = EPOCH, limits: Limits | None = None) -> None:
         codec = CborCodec(Limits())
-        blob = codec.encode_commands([Configure(CLUSTER_SESSION, 0, CLUSTER, VOTERS)])
+        self.blob = blob = codec.encode_commands([Configure(CLUSTER_SESSION, 0, CLUSTER, VOTERS)])
+        self.epoch = epoch
         first = Batch(1, 1, 1, 10, blob, VOTERS)
         recovered = Recovered(
             ME,
-            EPOCH,
+            epoch,
             (HardState(0, 1, PeerId("")),),
             (first,),
             BootstrapState(CLUSTER, A, VOTERS, (first,), True),
         )
         self.now = 1000.0
         self.effects: list[object] = []
-        config = Config(name="me")
+        config = Config(name="me", limits=limits or Limits())
         self.node = Node(config, recovered, "127.0.0.1:1", codec, Random(1), 1.7e9, self.now)
         self.did(self.node.start(self.now))
         self.greet(A)
@@ -79,7 +93,7 @@ class Desk:
         self.effects += effects
 
     def hear(self, source: PeerId, *messages: Message) -> None:
-        frame = Frame(PROTOCOL_VERSION, source, 1, EPOCH, 1, CLUSTER, messages)
+        frame = Frame(PROTOCOL_VERSION, source, 1, self.epoch, 1, CLUSTER, messages)
         self.did(self.node.receive(frame, self.now))
 
     def end_turn(self) -> None:
@@ -139,7 +153,7 @@ def test_a_coordinator_that_knows_no_leader_sends_a_report_back() -> None:
     desk.hear(B, Heartbeat(0, 2, 1, 1))
     desk.hear(A, Relay(0, 8, 1, blob))
     desk.end_turn()
-    assert desk.sent(Relayed) == [Relayed(0, 1, 1, blob)]
+    assert desk.sent(Relayed) == [Relayed(0, numbers_before(EPOCH) + 1, 1, blob)]
 
 
 def test_acknowledgements_that_were_passed_on_count_for_members_that_are_here() -> None:
@@ -153,6 +167,37 @@ def test_acknowledgements_that_were_passed_on_count_for_members_that_are_here() 
     [answer] = [e.answer for e in desk.effects if isinstance(e, Resolve) and e.token == 9]
     assert isinstance(answer, Acknowledged)
     assert answer.applied == ("a", "b")
+
+
+@pytest.mark.parametrize("kind", [Forward, ReadIndex, Relayed, VariablePush])
+def test_no_two_processes_of_a_peer_ask_under_one_number(kind: type[Message]) -> None:
+    """An answer may come when who has asked is gone: a later process must not take it for its."""
+    numbers: list[list[int]] = []
+    for epoch in (EPOCH, EPOCH + 1):
+        desk = Desk(epoch=epoch, limits=Limits(relay_from_peers=4 if kind is Forward else 2))
+        desk.hear(A, Heartbeat(0, 2, 1, 1))
+        desk.end_turn()
+        for sequence in range(1, 4):
+            change = VariableChange("x", "lww", b"\x01")
+            desk.did(desk.node.request(sequence, SetVariables((change,)), desk.now))
+            command = AppendJournal(SessionId(1), sequence, "j", b"\x01")
+            desk.did(desk.node.request(10 + sequence, Submit(command), desk.now))
+            read = Read(JournalQuery("j"), True)
+            desk.did(desk.node.request(20 + sequence, read, desk.now))
+            desk.hear(B, Relay(0, sequence, 1, desk.blob))
+            desk.end_turn()
+            desk.wait(0.02)
+        numbers.append(
+            [
+                message.number
+                for message in desk.sent(kind)
+                if isinstance(message, Forward | ReadIndex | Relayed | VariablePush)
+            ]
+        )
+    first, second = numbers
+    assert first
+    assert second
+    assert not {*first} & {*second}
 
 
 def test_who_has_left_takes_no_election_over() -> None:

@@ -145,6 +145,21 @@ def test_an_earlier_push_that_somebody_waits_for_is_still_repeated() -> None:
     assert first.acknowledged(token).applied == ("peer-2",)
 
 
+def test_an_acknowledgement_to_an_earlier_process_is_none_to_a_later_one() -> None:
+    network = settled(2)
+    writer, other = network.sites
+    other.is_disk_slow = True
+    network.write(writer, X, wait=WAIT_ALL)
+    network.deliver_all()
+    network.crash(writer)
+    token = network.write(writer, change("later", b"1"), wait=WAIT_ALL)
+    network.lose_all()
+    other.is_disk_slow = False
+    other.settle()
+    network.deliver_all()
+    assert token not in writer.answers, "what it wrote now never came there"
+
+
 def test_a_cancelled_wait_gets_no_answer_and_its_write_goes_on() -> None:
     network = settled(2)
     first, second = network.sites

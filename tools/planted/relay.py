@@ -7,6 +7,8 @@ PENDING = "mabeam_p2p/protocol/pending.py"
 DISPATCH = "mabeam_p2p/protocol/node/dispatch.py"
 CODEC = "mabeam_p2p/wire/codec.py"
 
+CORE = "mabeam_p2p/protocol/core.py"
+
 MUTANTS = (
     Mutant(
         "M26a",
@@ -60,5 +62,17 @@ MUTANTS = (
             ),
         ),
         ("tests/wire/test_codec.py",),
+    ),
+    Mutant(
+        "M26f",
+        "every process of a peer counts its questions from 1",
+        (
+            Edit(
+                CORE,
+                "return epoch % EPOCHS_TOLD_APART << NUMBER_BITS",
+                "return 0",
+            ),
+        ),
+        ("tests/protocol/test_variables_acks.py", "tests/protocol/test_node.py"),
     ),
 )

@@ -81,7 +81,7 @@ class Node:
         self._clusters: dict[PeerId, ClusterId] = {}
         self._remembered = recovered.addresses
         self._make_cores(recovered, address, wall, now)
-        self._join_cores(codec)
+        self._join_cores(codec, recovered.epoch)
 
     def _make_cores(self, recovered: Recovered, address: str, wall: float, now: float) -> None:
         config, random, outbox = self.config, self._random, self.outbox
@@ -126,9 +126,10 @@ class Node:
             name_of=self.membership.name_of,
             limits=limits,
             outbox=outbox,
+            epoch=epoch,
         )
 
-    def _join_cores(self, codec: CommandCodec) -> None:
+    def _join_cores(self, codec: CommandCodec, epoch: int) -> None:
         timing, limits, outbox = self.config.timing, self.config.limits, self.outbox
         self._reporting = Reporting(
             self.peer,
@@ -137,6 +138,7 @@ class Node:
             timing=timing,
             limits=limits,
             outbox=outbox,
+            epoch=epoch,
         )
         self.pending, self.relays = self._reporting.pending, self._reporting.relays
         self.waits = Waits(
@@ -145,6 +147,7 @@ class Node:
             timing=timing,
             limits=limits,
             outbox=outbox,
+            epoch=epoch,
         )
         self._application = Application(
             self.machine, self.replication, self.pending, self.waits, self.mail, codec, outbox

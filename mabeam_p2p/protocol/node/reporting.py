@@ -25,6 +25,7 @@ class Reporting:
         timing: Timing,
         limits: Limits,
         outbox: Outbox,
+        epoch: int,
     ) -> None:
         self.pending = Pending(
             peer,
@@ -34,6 +35,7 @@ class Reporting:
             timing=timing,
             limits=limits,
             outbox=outbox,
+            epoch=epoch,
         )
         self.relays = Relays(
             peer,
@@ -42,6 +44,7 @@ class Reporting:
             timing=timing,
             limits=limits,
             outbox=outbox,
+            epoch=epoch,
         )
 
     def flush(self, leader: Leader | None, now: float) -> PeerId | None:

@@ -30,7 +30,7 @@ from mabeam_p2p.messages import (
     VariablePush,
     VariableWant,
 )
-from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.core import Outbox, numbers_before
 from mabeam_p2p.protocol.hybrid_clock import HybridClock
 from mabeam_p2p.protocol.variables import dotted
 from mabeam_p2p.protocol.variables.anti_entropy import AntiEntropy
@@ -88,7 +88,7 @@ class Variables:
                 self._clock.observe(sibling.clock, now)
         self._live: dict[PeerId, str] = {}
         """Name of each other member that is alive or suspect, sorted by peer."""
-        self._numbers = count(1)
+        self._numbers = count(numbers_before(epoch) + 1)
         self._pushes = Pushes(timing.push_timeout_seconds)
         self._tokens: dict[int, int] = {}
         """Number of the push that a waiting request is for."""
