@@ -423,9 +423,10 @@ class MailSent(Struct, frozen=True, gc=False, array_like=True, tag=10):
     full: tuple[AgentId, ...]
     """Turned away: their mailboxes had no room."""
     unreachable: tuple[AgentId, ...]
-    """They do not live, or their peers cannot be reached."""
+    """Certainly not delivered: they do not live, or their peers could not be reached."""
     silent: tuple[AgentId, ...]
-    """Nothing was heard of them in time: neither a receipt, nor the answer that was asked for."""
+    """Nothing was heard of them in time, or before they were gone: neither a receipt, nor the
+    answer that was asked for. They may have the letter."""
     answers: tuple[MailAnswer, ...]
 
 

@@ -68,8 +68,8 @@ class Mail:
             )
         if sent.silent:
             raise MabeamTimeout(
-                f"{what} from peer {peer}: no receipt came in time; it may have been delivered, "
-                "and is not sent again"
+                f"{what} from peer {peer}: no receipt came in time, or before it was gone; it may "
+                "have been delivered, and is not sent again: see `mabeam members`"
             )
 
     async def shout(self, group: str, topic: str, value: object, timeout: float | None) -> Receipts:

@@ -11,7 +11,7 @@
    the peer of the sender.
 5. A sender waits for the receipts, and for the answers where it asks for some, until all have come
    or the time is up. Agents that have departed meanwhile, and those at peers that have, are not
-   waited for.
+   waited for; without a receipt they count as silent, for they may have had the letter.
 6. A peer speaks for its own agents alone.
 7. A letter to a group is for its other agents, those aside that yield: they have no program that
    would read it.
@@ -42,6 +42,7 @@ class Sent:
         "awaiting",
         "delivered",
         "full",
+        "silent",
         "token",
         "underway",
         "unreachable",
@@ -58,6 +59,8 @@ class Sent:
         self.delivered: list[AgentId] = []
         self.full: list[AgentId] = []
         self.unreachable: list[AgentId] = []
+        self.silent: list[AgentId] = []
+        """They were gone before a receipt had come."""
         self.answers: list[MailAnswer] = []
         self.answer_bytes = 0
 
@@ -95,7 +98,8 @@ class Sent:
         """Whoever will not answer any more is not waited for."""
         for peer, targets in list(self.underway.items()):
             rest = tuple(agent for agent in targets if not is_lost(agent, peer))
-            self.unreachable.extend(agent for agent in targets if is_lost(agent, peer))
+            # It was sent: they may have had it before they were gone.
+            self.silent.extend(agent for agent in targets if is_lost(agent, peer))
             if rest:
                 self.underway[peer] = rest
             else:
@@ -106,12 +110,12 @@ class Sent:
                 self.answers.append(MailAnswer(agent, b"", "it has gone without an answer"))
 
     def result(self) -> MailSent:
-        silent = [agent for targets in self.underway.values() for agent in targets]
+        waiting = [agent for targets in self.underway.values() for agent in targets]
         return MailSent(
             tuple(self.delivered),
             tuple(self.full),
             tuple(self.unreachable),
-            (*silent, *self.awaiting),
+            (*self.silent, *waiting, *self.awaiting),
             tuple(self.answers),
         )
 

@@ -115,12 +115,25 @@ def test_a_letter_that_is_lost_is_told_as_silence_when_the_time_is_up() -> None:
     assert office.travelling == [], "it is not sent again"
 
 
-def test_a_peer_that_dies_is_not_waited_for() -> None:
+def test_a_peer_that_dies_is_not_waited_for_and_its_agent_may_have_the_letter() -> None:
     office = PostOffice("x@a", "y@b")
     token = office.send("x@a", "y@b")
-    office.drop()
+    office.deliver()
+    assert office.arrived["b"], "only the receipt is missing"
     office.lose("b")
-    assert office.sent(token).unreachable == ("y@b",)
+    sent = office.sent(token)
+    assert (sent.silent, sent.unreachable) == (("y@b",), ())
+
+
+def test_an_agent_that_departs_before_its_receipt_has_come_may_have_the_letter() -> None:
+    office = PostOffice("x@a", "y@b", "z@b")
+    token = office.send("x@a", "y@b", "z@b")
+    office.deliver()
+    office.leave("y@b")
+    assert office.is_open(token)
+    office.deliver()
+    sent = office.sent(token)
+    assert (sent.delivered, sent.silent, sent.unreachable) == (("z@b",), ("y@b",), ())
 
 
 # ---- queries ---------------------------------------------------------------------------------

@@ -187,4 +187,16 @@ MUTANTS = (
         ),
         MAIL_TESTS,
     ),
+    Mutant(
+        "E6",
+        "a letter whose receipt is missing is told as certainly not delivered",
+        (
+            Edit(
+                MAIL,
+                "self.silent.extend(agent for agent in targets if is_lost(agent, peer))",
+                "self.unreachable.extend(agent for agent in targets if is_lost(agent, peer))",
+            ),
+        ),
+        MAIL_TESTS,
+    ),
 )

@@ -37,7 +37,7 @@ class Receipts(Result):
     unreachable: tuple[str, ...]
     """Certainly not delivered: they, or their peers, are gone."""
     silent: tuple[str, ...]
-    """Nothing was heard of them in time; it may have been delivered."""
+    """Nothing was heard of them in time, or before they were gone; it may have been delivered."""
 
     @staticmethod
     def of(sent: MailSent) -> "Receipts":
@@ -59,7 +59,7 @@ class Answers(Result):
     overloaded: tuple[str, ...]
     unreachable: tuple[str, ...]
     silent: tuple[str, ...]
-    """They have not answered in time."""
+    """They have not answered in time, or before they were gone."""
 
     @staticmethod
     def of(sent: MailSent) -> "Answers":
