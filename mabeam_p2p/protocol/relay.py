@@ -56,14 +56,17 @@ def coordinator(section: Sequence[Member]) -> PeerId:
     return best.peer
 
 
+Origin = tuple[PeerId, int]
+"""Of a report: who has sent it, under which number."""
+
+
 class Waiting:
     """One report that is to be passed on."""
 
-    __slots__ = ("blob", "count", "number", "source")
+    __slots__ = ("blob", "count", "origin")
 
     def __init__(self, source: PeerId, number: int, count: int, blob: bytes) -> None:
-        self.source = source
-        self.number = number
+        self.origin: Origin = source, number
         self.count = count
         self.blob = blob
 
@@ -107,7 +110,8 @@ class Relays:
         self._outcome_count = 0
         self._not_before = -inf
         self._number = numbers_before(epoch)
-        self._sent: dict[int, tuple[PeerId, list[Waiting]]] = {}
+        self._sent: dict[int, tuple[PeerId, tuple[Origin, ...]]] = {}
+        """By number of the message: to which leader it went, and whose reports it held."""
 
     # ---- to whom this peer reports -----------------------------------------------------------
 
@@ -157,12 +161,12 @@ class Relays:
 
     def receive_refused(self, source: PeerId, message: RelayRefused) -> None:
         """The leader did not take what was passed on: each sender is told."""
-        leader, reports = self._sent.get(message.number, ("", []))
+        leader, origins = self._sent.get(message.number, ("", ()))
         if leader != source:
             return
         del self._sent[message.number]
-        for report in reports:
-            self._refuse(report, message.reason)
+        for origin in origins:
+            self._refuse(origin, message.reason)
 
     def restarted(self, peer: PeerId) -> None:
         """The peer counts anew."""
@@ -172,7 +176,7 @@ class Relays:
         """Pass on what the window allows, to `leader`; None: nobody leads, as far as is known."""
         if leader is None:
             for report in self._take():
-                self._refuse(report, "not_leader")
+                self._refuse(report.origin, "not_leader")
         if now < self._not_before or not (self._waiting or self._acks):
             return
         self._not_before = now + self._timing.relay_window_seconds
@@ -189,7 +193,7 @@ class Relays:
     def _gather(self, report: Waiting) -> None:
         size = len(report.blob)
         if self._waiting_bytes + size > self._limits.relay_bytes_max:
-            self._refuse(report, "overloaded")
+            self._refuse(report.origin, "overloaded")
             return
         self._waiting.append(report)
         self._waiting_bytes += size
@@ -223,16 +227,17 @@ class Relays:
             # Elected meanwhile.
             if not self._propose(count, blob):
                 for report in reports:
-                    self._refuse(report, "overloaded")
+                    self._refuse(report.origin, "overloaded")
             return
         self._number += 1
-        self._sent[self._number] = leader, reports
+        self._sent[self._number] = leader, tuple(report.origin for report in reports)
         self._sent.pop(self._number - REMEMBERED, None)
         self._outbox.send(leader, Relayed(self._log_id, self._number, count, blob))
 
-    def _refuse(self, report: Waiting, reason: str) -> None:
-        refusal = ForwardRefused(self._log_id, report.number, reason)
-        if report.source == self._peer:
+    def _refuse(self, origin: Origin, reason: str) -> None:
+        source, number = origin
+        refusal = ForwardRefused(self._log_id, number, reason)
+        if source == self._peer:
             self._refuse_own(self._peer, refusal)
         else:
-            self._outbox.send(report.source, refusal)
+            self._outbox.send(source, refusal)

@@ -1,5 +1,7 @@
 """Reports by way of a coordinator: gathered, passed on once, and refused to whom they concern."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -196,6 +198,20 @@ def test_refusals_are_remembered_within_bounds() -> None:
     assert post.said() == []
     post.relays.receive_refused(LEADER, RelayRefused(0, 2, "overloaded"))
     assert post.said() == [(A, ForwardRefused(0, 2, "overloaded"))]
+
+
+def test_what_was_passed_on_is_kept_no_longer() -> None:
+    """But for whose it was: a busy coordinator would hold hundreds of messages as large as any."""
+    post = Post()
+    tracemalloc.start()
+    for number in range(1, 51):
+        post.hear(A, number, bytes(100_000))
+        post.flush(float(number))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 500_000
+    post.relays.receive_refused(LEADER, RelayRefused(0, 50, "overloaded"))
+    assert post.said() == [(A, ForwardRefused(0, 50, "overloaded"))]
 
 
 # ---- acknowledgements ------------------------------------------------------------------------
