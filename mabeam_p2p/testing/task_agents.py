@@ -5,12 +5,15 @@ the other agents' draws stay what they are. What a task comes to is a function o
 result can be judged.
 """
 
+from msgspec.structs import replace
+
 from mabeam_p2p.commands import (
     AnyCommand,
     CancelTask,
     CompleteTask,
     FailTask,
     OfferTasks,
+    OpenSession,
     RenewTasks,
     RetryTask,
     SubmitTask,
@@ -31,6 +34,12 @@ PENDING_MAX = 10
 """Requests of one agent that are under way: then it waits for some to end."""
 
 LEASES = (SECOND // 2, 3 * SECOND)
+
+CAPABILITIES = ((("gpu", 2), ("linux", 1)), (), (("gpu", 1),))
+"""Of agents, by the number of their host: some have what others lack."""
+
+REQUIRED = ((), (), (), (("gpu", 1),), (("gpu", 2),), (("gpu", 1), ("linux", 0)), (("linux", 0),))
+"""By tasks. One may want all that an agent has, so that others of its kind must wait."""
 
 
 def result_of(task: TaskId) -> bytes:
@@ -54,6 +63,10 @@ class TaskAgent(SimulatedAgent):
         self._held: dict[tuple[TaskId, int], int] = {}
         """Leases, with the time when each will be done."""
         self._asked: dict[TaskId, None] = {}
+
+    def _opening(self, number: int) -> OpenSession:
+        capabilities = CAPABILITIES[self.host.number % len(CAPABILITIES)]
+        return replace(super()._opening(number), capabilities=capabilities)
 
     def begin(self) -> None:
         super().begin()
@@ -169,7 +182,7 @@ class TaskAgent(SimulatedAgent):
             lots.choice(NAMES),
             result_of(task),
             lots.choice(list(Strategy)),
-            (),
+            lots.choice(REQUIRED),
             lots.choice((0, 0, 1)),
             lots.choice((0, 2)),
             lots.choice((1_000, SECOND)),
