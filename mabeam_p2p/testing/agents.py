@@ -12,13 +12,10 @@ from mabeam_p2p.commands import (
     AnyCommand,
     AppendJournal,
     Arrive,
-    CastVote,
-    ConfirmParameter,
-    OpenProposal,
     OpenSession,
 )
 from mabeam_p2p.ids import INTEGER_MAX, AgentId, ProposalId, SessionId
-from mabeam_p2p.records import BarrierStatus, Choice, Generation, OnDeparture, Policy
+from mabeam_p2p.records import BarrierStatus, Generation, OnDeparture
 from mabeam_p2p.requests import (
     Answer,
     Await,
@@ -41,12 +38,12 @@ from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.linearizability import Append, Operation, Read, Result
 from mabeam_p2p.testing.outcomes import DONE_NOT, Outcomes
+from mabeam_p2p.testing.polls import Polls
 from mabeam_p2p.testing.purses import Purses
 from mabeam_p2p.testing.recipes import Calls, RecipeClient
 from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.weather import SECOND, Weather
 
-POLICIES = Policy(min_voters=1), Policy(min_voters=1, shrink=True)
 RESOLVERS = ("lww", "max", "counter", "multi_value")
 
 
@@ -62,9 +59,6 @@ class Workload:
         """What was done to lists."""
         self.calls = Calls(lambda: simulator.now)
         """What was done to locks, counters and queues."""
-        self.proposals: list[ProposalId] = []
-        self.guarded = "parameter-0", 0
-        """The parameter that was decided last, and its version then."""
         self.acknowledged = 0
         self.writing = True
         """Whether agents begin new operations."""
@@ -78,6 +72,7 @@ class Workload:
         """Agents of other kinds, which do as they like."""
         names = tuple(agent.name for agent in self.agents)
         self.purses = Purses(self.random, outcomes.machine, names)
+        self.polls = Polls(simulator.stream("polls"), outcomes.machine, outcomes.opened)
 
     def item(self) -> bytes:
         self._items += 1
@@ -192,6 +187,8 @@ class SimulatedAgent:
     def _next(self, session: SessionId) -> None:
         if not self._is_open or session != self.session:
             return
+        if self._random.random() < 0.3 and self.answer_polls():
+            return
         share = self._workload.weather.agents.recipes
         if share and self._random.random() < share:
             self.recipes.act()
@@ -210,11 +207,7 @@ class SimulatedAgent:
             self._arrive()
         elif draw < 0.84:
             self._propose()
-        elif draw < 0.91:
-            self._vote()
-        elif draw < 0.94:
-            self._confirm()
-        else:
+        elif draw < 0.9 or not self.answer_polls():
             self._set_variable()
 
     def _key(self) -> str:
@@ -343,24 +336,11 @@ class SimulatedAgent:
 
     def _propose(self) -> None:
         proposal = ProposalId(f"p{self._random.getrandbits(60):x}")
-        command = OpenProposal(
-            self.session,
-            self.number(),
-            proposal=proposal,
-            parameter=f"parameter-{self._random.randrange(3)}",
-            value=self._workload.item(),
-            rationale="",
-            metadata=b"",
-            group="all",
-            timeout=self._random.choice((SECOND // 5, 10 * SECOND)),
-            base_version=None,
-            policy=self._random.choice(POLICIES),
-            guard=self._random.choice((0, SECOND, 10 * SECOND)),
-        )
+        item = self._workload.item()
+        command = self._workload.polls.proposal(proposal, self.session, self.number(), item)
 
         def opened(answer: Answer) -> None:
-            if isinstance(answer, Committed):
-                self._workload.proposals.append(proposal)
+            if isinstance(answer, Committed) and self._random.random() < 0.5:
                 self.ask(Await(ProposalQuery(proposal), self.wait()), decided)
             else:
                 self.think()
@@ -370,35 +350,21 @@ class SimulatedAgent:
                 for told in answer.proposals:
                     if self._workload.outcomes.decided.get(told.id) != told:
                         raise Violation("I13", f"{self.name} is told {told}")
-                    self._workload.guarded = told.parameter, told.closed_index
             self.think()
 
         self.submit(command, opened)
-
-    def _confirm(self) -> None:
-        """Whether the last decision is in effect here; mostly it is."""
-        parameter, version = self._workload.guarded
-        applied = self._random.random() < 0.8
-        command = ConfirmParameter(self.session, self.number(), parameter, version, applied, "")
-        self.submit(command, lambda answer: self.think())
 
     def _spend(self) -> None:
         command = self._workload.purses.draw(self.name, self.session, self.number())
         self.submit(command, lambda answer: self.think())
 
-    def _vote(self) -> None:
-        if not self._workload.proposals:
-            self.think()
-            return
-        command = CastVote(
-            self.session,
-            self.number(),
-            proposal=self._random.choice(self._workload.proposals[-4:]),
-            choice=self._random.choice(tuple(Choice)),
-            confidence=self._random.randint(0, 1000),
-            rationale="",
-        )
-        self.submit(command, lambda answer: self.think())
+    def answer_polls(self) -> bool:
+        """Vote, or confirm, if that is waited for. Whether it was."""
+        command = self._workload.polls.due(self.name, self.session, self._sequence + 1)
+        if command is not None:
+            self.number()
+            self.submit(command, lambda answer: self.think())
+        return command is not None
 
     def _set_variable(self) -> None:
         number = self._random.randrange(self._workload.weather.agents.variables)

@@ -78,6 +78,10 @@ class AuctionJudge:
         self._has_closed = False
         self._reveals: dict[tuple[AuctionId, AgentId], RevealBid] = {}
 
+    def is_revealing(self, auction: AuctionId) -> bool:
+        played = self._played.get(auction)
+        return played is not None and played.is_revealing
+
     def took_effect(
         self, agent: AgentId, command: AuctionCommand, outcome: Outcome, clock: int
     ) -> None:

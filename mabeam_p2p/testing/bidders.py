@@ -4,12 +4,15 @@ to, and cancel. What comes of it, `auctions` judges from the log."""
 from collections.abc import Callable
 from random import Random
 
+from msgspec.structs import replace
+
 from mabeam_p2p.commands import (
     AnyCommand,
     CancelAuction,
     CloseSession,
     Mint,
     OpenAuction,
+    OpenSession,
     PlaceBid,
     RevealBid,
     SealBid,
@@ -17,7 +20,6 @@ from mabeam_p2p.commands import (
 from mabeam_p2p.ids import AgentId, AuctionId, SessionId
 from mabeam_p2p.machine.mechanisms.seals import seal_of
 from mabeam_p2p.records import (
-    Auction,
     AuctionRule,
     AuctionTerms,
     Offer,
@@ -33,6 +35,7 @@ from mabeam_p2p.requests import (
     Query,
 )
 from mabeam_p2p.testing.agents import SimulatedAgent, Workload
+from mabeam_p2p.testing.auctions import AuctionJudge
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.weather import SECOND
@@ -52,11 +55,13 @@ Done = Callable[[Answer], None]
 class Board:
     """What bidders of one run have told each other."""
 
-    def __init__(self, accounts: list[AgentId], closed: dict[AuctionId, Auction]) -> None:
-        """closed: auctions that have ended in the committed log."""
+    def __init__(self, accounts: list[AgentId], judge: AuctionJudge) -> None:
+        """judge: of auctions in the committed log."""
         self.accounts = accounts
-        self.closed = closed
+        self.closed = judge.closed
+        self.is_revealing = judge.is_revealing
         self.auctions: list[tuple[AuctionId, AuctionTerms]] = []
+        self.openers: dict[AuctionId, AgentId] = {}
 
 
 class Bidder:
@@ -93,10 +98,14 @@ class Bidder:
         elif draw < 0.17:
             auction, _ = self._random.choice(self._recent())
             self._say(lambda session, number: CancelAuction(session, number, auction))
-        elif draw < 0.75 and self._sealed:
+        elif self._sealed and (self._revealing() or draw < 0.2):
             self._reveal()
         else:
             self._bid()
+
+    def _revealing(self) -> list[AuctionId]:
+        """Those where what was sealed is to be revealed now."""
+        return [auction for auction in self._sealed if self._board.is_revealing(auction)]
 
     def _say(self, make: Make) -> None:
         self._submit(make, lambda answer: self.think())
@@ -119,6 +128,7 @@ class Bidder:
         def opened(answer: Answer) -> None:
             if isinstance(answer, Committed):
                 self._board.auctions.append((auction, terms))
+                self._board.openers[auction] = self._name
                 if self._random.random() < 0.5:
                     self._wait(AuctionQuery(auction), ended)
                     return
@@ -165,7 +175,17 @@ class Bidder:
         )
 
     def _bid(self) -> None:
-        auction, terms = self._random.choice(self._recent())
+        recent = self._recent()
+        # Mostly where it can: it is not the auctioneer, and has not sealed a bid there.
+        fit = [
+            one
+            for one in recent
+            if self._board.openers[one[0]] != self._name and one[0] not in self._sealed
+        ]
+        if not fit and self._random.random() < 0.8:
+            self.think()
+            return
+        auction, terms = self._random.choice(fit or recent)
         offers = self._offers(terms)
         (first, *_) = offers
         if terms.rule not in SEALED:
@@ -202,7 +222,7 @@ class Bidder:
         return tuple(Offer(draw.randint(0, 20), items=items) for items in bundles)
 
     def _reveal(self) -> None:
-        auction = self._random.choice(tuple(self._sealed))
+        auction = self._random.choice(self._revealing() or list(self._sealed))
         offers, salt = self._sealed[auction]
 
         def revealed(answer: Answer) -> None:
@@ -231,6 +251,9 @@ class TradingAgent(SimulatedAgent):
             think=self.think,
         )
 
+    def _opening(self, number: int) -> OpenSession:
+        return replace(super()._opening(number), participates=False)
+
     def _next(self, session: SessionId) -> None:
         if not self._is_open or session != self.session:
             return
@@ -244,7 +267,7 @@ class TradingAgent(SimulatedAgent):
 
 def traders(workload: Workload) -> list[TradingAgent]:
     """As many on each peer as the weather says."""
-    board = Board([], workload.outcomes.auctions.closed)
+    board = Board([], workload.outcomes.auctions)
     agents = [
         TradingAgent(workload, host, number, board)
         for host in workload.simulator.hosts

@@ -20,6 +20,7 @@ from mabeam_p2p.events import (
     JournalAppended,
     MachineEvent,
     ProposalDecided,
+    ProposalOpened,
 )
 from mabeam_p2p.ids import AgentId, PeerId
 from mabeam_p2p.machine.machine import Machine
@@ -58,6 +59,8 @@ class Outcomes:
         self.effects: dict[CommandKey, Outcome] = {}
         """What the first copy of each command came to."""
         self.generations: dict[tuple[str, int], Generation] = {}
+        self.opened: dict[str, Proposal] = {}
+        """Not decided yet; as they were opened."""
         self.decided: dict[str, Proposal] = {}
         self.journals: dict[str, Journal] = {}
         """The last item of each journal, as it was told."""
@@ -205,9 +208,12 @@ class Outcomes:
             self._leases.pop(event.agent.session, None)
         elif isinstance(event, BarrierChanged):
             self._barrier(event.generation)
+        elif isinstance(event, ProposalOpened):
+            self.opened[event.proposal.id] = event.proposal
         elif isinstance(event, ProposalDecided):
             if event.proposal.id in self.decided:
                 raise Violation("I13", f"decided twice: {event.proposal}")
+            self.opened.pop(event.proposal.id, None)
             self.decided[event.proposal.id] = event.proposal
             judge_ballot(event.proposal)
         elif isinstance(event, JournalAppended):

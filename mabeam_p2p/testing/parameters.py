@@ -4,14 +4,21 @@ growing       the versions of a parameter grow strictly
 standing      a guarded value stands only when all have confirmed it who had to and are still there
 going back    the value before returns after a failure at that index, or past the deadline; and then
 no orphans    no guard outlives its deadline
+conflict      a proposal over a version is accepted over that one, and in conflict over another
 """
 
 from msgspec import Struct
 
 from mabeam_p2p.commands import AnyCommand, ConfirmParameter
-from mabeam_p2p.events import AgentLeft, MachineEvent, ParameterChanged, ParameterConfirmed
+from mabeam_p2p.events import (
+    AgentLeft,
+    MachineEvent,
+    ParameterChanged,
+    ParameterConfirmed,
+    ProposalDecided,
+)
 from mabeam_p2p.ids import AgentId
-from mabeam_p2p.records import Parameter
+from mabeam_p2p.records import Parameter, Proposal, ProposalStatus
 from mabeam_p2p.requests import Committed, Outcome
 from mabeam_p2p.testing.checkers import Violation
 
@@ -52,6 +59,8 @@ class ParameterJudge:
         match event:
             case ParameterChanged(parameter=parameter):
                 self._changed(parameter, clock)
+            case ProposalDecided(proposal=proposal):
+                self._decided(proposal)
             case ParameterConfirmed(parameter=parameter):
                 self._answered(parameter)
             case AgentLeft(agent=agent):
@@ -59,6 +68,16 @@ class ParameterJudge:
                     guard.missing.pop(agent.id, None)
             case _:
                 pass
+
+    def _decided(self, proposal: Proposal) -> None:
+        """Told before the change that it makes."""
+        present = self._present.get(proposal.parameter)
+        version = 0 if present is None else present.version
+        holds = proposal.base_version in (None, version)
+        if proposal.status is ProposalStatus.ACCEPTED and not holds:
+            raise Violation(RULE, f"accepted over version {version}: {proposal}")
+        if proposal.status is ProposalStatus.CONFLICT and holds:
+            raise Violation(RULE, f"in conflict with nothing, version is {version}: {proposal}")
 
     def passed(self, clock: int) -> None:
         """The batch of that stamp has been applied."""

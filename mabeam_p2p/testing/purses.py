@@ -24,6 +24,7 @@ from mabeam_p2p.commands import (
 )
 from mabeam_p2p.ids import AgentId, SessionId
 from mabeam_p2p.machine.machine import Machine
+from mabeam_p2p.records import Deal
 from mabeam_p2p.requests import AccountQuery, BudgetQuery, HoldQuery, ReputationQuery
 from mabeam_p2p.testing.weather import SECOND
 
@@ -52,6 +53,8 @@ class Purses:
     def draw(self, agent: AgentId, session: SessionId, number: int) -> PurseCommand:
         """The next command of `agent`."""
         share = self._random.random()
+        if share < 0.4 and self._deals_of(agent):
+            return self._rating(agent, session, number)
         if share < 0.55:
             return self._money(agent, session, number)
         if share < 0.9:
@@ -128,8 +131,12 @@ class Purses:
     def _rating(self, agent: AgentId, session: SessionId, number: int) -> Rate:
         random = self._random
         deals = self._machine.find(ReputationQuery("", "")).deals
-        mine = [deal for deal in deals if agent in (deal.one, deal.other)]
+        mine = self._deals_of(agent)
         among = mine if mine and random.random() < 0.8 else deals
         name = random.choice(among).name if among else "hold/none"
         skill = random.choice(("speed", "care"))
         return Rate(session, number, name, skill, random.choice((0, 500, 1_000)))
+
+    def _deals_of(self, agent: AgentId) -> list[Deal]:
+        deals = self._machine.find(ReputationQuery("", "")).deals
+        return [deal for deal in deals if agent in (deal.one, deal.other)]

@@ -79,6 +79,8 @@ class SeatAgent(SimulatedAgent):
         self._later_step()
         if not self._is_open or self.pending >= PENDING_MAX:
             return
+        if self._lots.random() < 0.2 and self.answer_polls():
+            return
         lots, seat = self._lots, self._lots.choice(list(SEATS))
         draw = lots.random()
         if draw < 0.25:

@@ -20,7 +20,7 @@ from mabeam_p2p.commands import (
 )
 from mabeam_p2p.ids import AgentId, SessionId, TaskId
 from mabeam_p2p.records import Strategy, Task, TaskError, TaskOrder, TaskStatus
-from mabeam_p2p.requests import Answer, Await, Committed, Found, TaskQuery, WorkQuery
+from mabeam_p2p.requests import Answer, Await, Committed, Found, Refused, TaskQuery, WorkQuery
 from mabeam_p2p.testing.agents import SimulatedAgent, Workload
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.host import Host
@@ -63,10 +63,14 @@ class TaskAgent(SimulatedAgent):
         self._held: dict[tuple[TaskId, int], int] = {}
         """Leases, with the time when each will be done."""
         self._asked: dict[TaskId, None] = {}
+        self._submitted: list[TaskId] = []
+        """The last ones, of earlier processes as well."""
 
     def _opening(self, number: int) -> OpenSession:
         capabilities = CAPABILITIES[self.host.number % len(CAPABILITIES)]
-        return replace(super()._opening(number), capabilities=capabilities)
+        # Not asked in ballots: it would keep them from being decided.
+        opening = super()._opening(number)
+        return replace(opening, capabilities=capabilities, participates=False)
 
     def begin(self) -> None:
         super().begin()
@@ -195,9 +199,14 @@ class TaskAgent(SimulatedAgent):
 
         def submitted(answer: Answer) -> None:
             if isinstance(answer, Committed):
+                self._submitted = [*self._submitted[-7:], task]
                 self.ask(Await(TaskQuery(task), self.wait()), ended)
             else:
                 self._asked.pop(task, None)
+                if isinstance(answer, Refused) and answer.reason == "limit" and self._submitted:
+                    # Among those that nobody can do, and that would stay.
+                    known = lots.choice(self._submitted)
+                    self._say(CancelTask(self.session, self.number(), known))
 
         def ended(answer: Answer) -> None:
             self._asked.pop(task, None)

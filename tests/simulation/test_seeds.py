@@ -6,18 +6,34 @@ More of them: tools/simulate --seeds N --first S.
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from random import Random
 
 import pytest
 from msgspec.structs import replace
 
+from mabeam_p2p.records import ProposalStatus
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.trial import Report, Trial, replay_command, run
 from mabeam_p2p.testing.weather import draw
 
 ROOT = Path(__file__).resolve().parents[2]
 STORM = 8.0
+EXPECTED = (
+    *(f"ballot {one.name}" for one in ProposalStatus if one is not ProposalStatus.OPEN),
+    *("guarded value that stood", "guarded value that went back"),
+    *("barrier RELEASED", "barrier BROKEN", "meeting RELEASED", "meeting BROKEN"),
+    *("auction AWARDED", "auction UNSOLD", "auction CANCELLED"),
+    *("task DONE", "task DEAD", "task CANCELLED", "task that requires something"),
+    *("seat", "money", "budget"),
+    *("counter add", "counter get", "counter set", "counter compare_and_set"),
+    *("lock acquire", "lock release", "lock renew", "lock refused", "lock lost"),
+    *("semaphore acquire", "table acquire"),
+    *("queue put", "queue take", "queue acknowledge", "queue return", "queue empty"),
+)
+"""What some of the first seeds bring about."""
+
 GROUPS = 20
 SEEDS_PER_GROUP = 4
 
@@ -39,6 +55,36 @@ def test_the_runs_do_what_they_are_for() -> None:
     assert sum(report.crashes for report in reports) > 0
     assert sum(report.leaders for report in reports) > len(reports)
     assert len({report.peers for report in reports}) > 2
+
+
+@pytest.mark.slow
+def test_what_agents_do_comes_to_all_that_is_judged() -> None:
+    """A rule proves nothing where its case never comes up: of ballots that none can win all are
+    judged alike."""
+    came: Counter[str] = Counter()
+    for seed in range(16):
+        trial = Trial(seed)
+        trial.run(STORM)
+        outcomes, workload = trial.outcomes, trial.workload
+        came.update(f"ballot {one.status.name}" for one in outcomes.decided.values())
+        came.update(f"auction {one.status.name}" for one in outcomes.auctions.closed.values())
+        came.update(f"task {one.status.name}" for one in outcomes.tasks.tasks.values())
+        came["task that requires something"] += sum(
+            bool(one.order.requires and one.token) for one in outcomes.tasks.tasks.values()
+        )
+        came["guarded value that stood"] += outcomes.parameters.stood
+        came["guarded value that went back"] += outcomes.parameters.went_back
+        came["seat"] += outcomes.seats.elections
+        came["money"] += sum(outcomes.audit.outstanding.values())
+        came["budget"] += sum(outcomes.audit.spent_most.values())
+        for generation in outcomes.generations.values():
+            kind = "meeting" if generation.members else "barrier"
+            came[f"{kind} {generation.status.name}"] += 1
+        for call in workload.calls.history:
+            if not call.may:
+                came[f"{call.key.partition('-')[0]} {call.action}"] += 1
+    lacking = [what for what in EXPECTED if not came[what]]
+    assert not lacking, f"{lacking} of {came}"
 
 
 @pytest.mark.slow

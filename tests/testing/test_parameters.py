@@ -1,12 +1,14 @@
 """The judge of guarded parameters is broken by hand, once for each rule."""
 
+from contextlib import nullcontext
+
 import pytest
 from msgspec.structs import replace
 
 from mabeam_p2p.commands import ConfirmParameter
-from mabeam_p2p.events import AgentLeft, ParameterChanged, ParameterConfirmed
+from mabeam_p2p.events import AgentLeft, ParameterChanged, ParameterConfirmed, ProposalDecided
 from mabeam_p2p.ids import AgentId, PeerId, ProposalId, SessionId
-from mabeam_p2p.records import Agent, Parameter
+from mabeam_p2p.records import Agent, Parameter, Policy, Proposal, ProposalStatus
 from mabeam_p2p.requests import Committed
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.parameters import ParameterJudge
@@ -73,3 +75,30 @@ def test_a_guard_that_outlives_its_deadline_is_seen() -> None:
     judge.passed(99)
     with pytest.raises(Violation, match="outlives"):
         judge.passed(100)
+
+
+@pytest.mark.parametrize(
+    ("status", "base", "what"),
+    [
+        (ProposalStatus.ACCEPTED, 2, "accepted over version 3"),
+        (ProposalStatus.ACCEPTED, 0, "accepted over version 3"),
+        (ProposalStatus.CONFLICT, 3, "in conflict with nothing"),
+        (ProposalStatus.CONFLICT, None, "in conflict with nothing"),
+        (ProposalStatus.ACCEPTED, 3, ""),
+        (ProposalStatus.ACCEPTED, None, ""),
+        (ProposalStatus.CONFLICT, 2, ""),
+        (ProposalStatus.REJECTED, 2, ""),
+    ],
+)
+def test_a_proposal_over_a_version_stands_or_falls_with_it(
+    status: ProposalStatus, base: int | None, what: str
+) -> None:
+    judge = ParameterJudge()
+    judge.happened(ParameterChanged(OLD), 0)
+    proposal = Proposal(
+        *(ProposalId("q"), "rate", b"new", ONE, "", b"", "all", Policy(), base, (ONE,)),
+        *(4, 1, 0, 9),
+        status=status,
+    )
+    with pytest.raises(Violation, match=what) if what else nullcontext():
+        judge.happened(ProposalDecided(proposal), 5)

@@ -37,4 +37,10 @@ MUTANTS = (
         (Edit(SESSIONS, "if command.epoch > session.agent.epoch:", "if True:"),),
         ("tests/machine/test_session_changes.py",),
     ),
+    Mutant(
+        "P5",
+        "a proposal over a version is accepted over any",
+        (Edit(PROPOSALS, "if version != proposal.base_version:", "if False:"),),
+        ("tests/machine/test_proposals.py",),
+    ),
 )
