@@ -99,7 +99,7 @@ async def run(name: str, cluster: str, addr: str, data: Path, part: int, parties
                 await _propose(group, searcher, rate)
             await _meet(agent, f"round {number}", parties)
             try:
-                agreed = await agent.parameters.read(PARAMETER)
+                agreed = await group.parameters.read(PARAMETER)
             except KeyError:
                 continue
             output.json_line({"agreed": agreed.value, "trials": len(searcher.results)})
