@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mabeam_p2p.cli.demo import trials
+from mabeam_p2p.cli.demo import crew, trading, trials
 from mabeam_p2p.cli.demo.stage import Stage, Step
 from mabeam_p2p.errors import NoQuorum
 from tests.cli.daemons import environment, until
@@ -23,6 +23,11 @@ STEPS = [
     "concurrent_write",
     "failover",
     "barrier",
+    "lock",
+    "auction",
+    "all_reduce",
+    "tasks",
+    "seat",
     "restart",
     "search",
 ]
@@ -109,6 +114,20 @@ def test_parts_of_the_data_do_not_overlap(tmp_path: Path) -> None:
     data.write_text(json.dumps([([1.0, float(n)], 0) for n in range(1, 13)]))
     parts = [{features[1][1] for features, _ in trials.read_part(data, n, 4)} for n in range(4)]
     assert sorted(value for part in parts for value in part) == list(range(1, 13))
+
+
+def test_primes_of_all_blocks_are_those_of_the_sieve() -> None:
+    blocks = [[first, first + 100] for first in range(0, 1_000, 100)]
+    # There are 168 primes under a thousand.
+    assert sum(map(crew.count_primes, blocks)) == trading.count_below(1_000) == 168
+
+
+def test_what_was_exchanged_has_one_digest_however_it_is_ordered() -> None:
+    one, other = crew.bytes_of(0), crew.bytes_of(1)
+    assert one != other
+    assert crew.digest_of({"a": one, "b": other}) == crew.digest_of({"b": other, "a": one})
+    assert crew.digest_of({"a": one, "b": other}) != crew.digest_of({"a": other, "b": one})
+    assert crew.digest_of(bytearray(one)) == crew.digest_of(one)
 
 
 def demo(folder: Path) -> "subprocess.Popen[bytes]":

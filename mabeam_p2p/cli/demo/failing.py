@@ -240,7 +240,7 @@ async def restart(scene: Scene, step: Step) -> None:
         step,
         f"all five were killed by kill -9 and started again: {name} leads in term {term} after "
         f"{seconds:.1f} s, and every peer still knows the decisions, their reasons, "
-        f"{len(scene.remembered)} notes and the variables",
+        f"{len(scene.remembered)} notes, the variables and where the money went",
         all(memory == before for memory in after.values()),
     )
     step.facts |= {"leader": name, "term": term, "restart_seconds": round(seconds, 3)}
@@ -262,9 +262,11 @@ async def _memory(scene: Scene, voice: Agent) -> dict[str, object]:
     complete = await scene.until(shows_all)
     journal = await voice.journal(JOURNAL).read()
     proposals = await voice.proposals()
+    movements = await voice.ledger.history()
     return {
         "complete": complete,
         "notes": [item.value for item in journal],
+        "money": [movement.to_dict() for movement in movements],
         "decisions": sorted(
             (p.id, p.status, p.index, [(v.agent, v.choice, v.rationale) for v in p.votes])
             for p in proposals

@@ -35,18 +35,22 @@ class Scene:
 
     async def start(self, names: Iterable[str]) -> None:
         """Start daemons; return when all listen."""
+        first, *rest = names
         flags: list[str] = [] if self.uses_mdns else ["--no-mdns"]
-        for name in names:
+        self.peers[first] = await self.processes.peer(first, *flags)
+        if not self.uses_mdns:
+            # The first one that runs is where the others look.
+            flags += ["--seed", await self._address(first)]
+        for name in rest:
             self.peers[name] = await self.processes.peer(name, *flags)
-            if not self.uses_mdns:
-                # The first one that runs is where the others look.
-                started = await self.peers[name].line()
-                flags = ["--no-mdns", "--seed", str(started["address"])]
-                self.stage.say(f"{name:5} pid {self.peers[name].pid} on {started['address']}")
-        if self.uses_mdns:
-            for name in names:
-                started = await self.peers[name].line()
-                self.stage.say(f"{name:5} pid {self.peers[name].pid} on {started['address']}")
+        for name in (first, *rest) if self.uses_mdns else rest:
+            await self._address(name)
+
+    async def _address(self, name: str) -> str:
+        """Where the daemon listens, once it does."""
+        started = await self.peers[name].line()
+        self.stage.say(f"{name:5} pid {self.peers[name].pid} on {started['address']}")
+        return str(started["address"])
 
     async def attach(self, names: Iterable[str]) -> None:
         """Speak for the own agents of these daemons from now on."""

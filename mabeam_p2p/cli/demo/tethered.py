@@ -11,7 +11,7 @@ import sys
 import threading
 
 from mabeam_p2p.cli import main
-from mabeam_p2p.cli.demo import searcher, searching
+from mabeam_p2p.cli.demo import crew, searcher, searching
 
 
 def tether() -> None:
@@ -30,6 +30,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["search", *arguments]:
             searcher.main(arguments)
+        case ["crew", *arguments]:
+            crew.main(arguments)
         case ["data", path]:
             searching.make_data(path)
         case _:
