@@ -8,7 +8,7 @@ What it does, told as JSON lines on standard output for the demo to check:
 3. Round 0: the last of the ranking proposes the rate that everybody starts from. Round n: the n-th
    proposes its best. The others try the proposed rate on their own data and vote: accept if it
    costs at most TOLERANCE against their own best. A barrier ends each round.
-4. Once a rate is agreed, all stop.
+4. All look for what was agreed, and meet again: if there is a rate, all stop.
 """
 
 import asyncio
@@ -97,15 +97,22 @@ async def run(name: str, cluster: str, addr: str, data: Path, part: int, parties
             if proposer == name:
                 rate = searcher.best[0] if number else START_RATE
                 await _propose(group, searcher, rate)
-            await _meet(agent, f"round {number}", parties)
-            try:
-                agreed = await group.parameters.read(PARAMETER)
-            except KeyError:
-                continue
-            output.json_line({"agreed": agreed.value, "trials": len(searcher.results)})
-            break
-        # Who leaves earlier would be missed at the last barrier.
-        await _meet(agent, "all know", parties)
+            await _meet(agent, f"round {number} is over", parties)
+            agreed = await _agreed(group)
+            # Until all have looked nobody goes on: who looked too late would see the next round's.
+            # Nobody leaves before, either: it would be missed here.
+            await _meet(agent, f"round {number} is known", parties)
+            if agreed is not None:
+                output.json_line({"agreed": agreed, "trials": len(searcher.results)})
+                break
+
+
+async def _agreed(group: Group) -> float | None:
+    """What the log says now."""
+    try:
+        return float((await group.parameters.read(PARAMETER)).value)
+    except KeyError:
+        return None
 
 
 async def _propose(group: Group, searcher: Searcher, rate: float) -> None:
