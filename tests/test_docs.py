@@ -1,0 +1,53 @@
+"""What the pages about the code say of its files is so."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "mabeam_p2p"
+PAGES = ("architecture.md", "adding_a_primitive.md")
+
+
+def named_paths(text: str) -> Iterator[str]:
+    """What stands in backticks and looks like a path of a file or a folder."""
+    for words in re.findall(r"`([^`\n]+)`", text):
+        yield from re.findall(r"(?:^|(?<=\s))([\w./]+(?:\.py|\.md|/))(?=$|[\s:])", words)
+
+
+def exists(path: str) -> bool:
+    """In the checkout, or in the package."""
+    return any((folder / path).exists() for folder in (ROOT, PACKAGE))
+
+
+def text_of(page: str) -> str:
+    return (ROOT / "docs" / page).read_text(encoding="utf-8")
+
+
+def modules(folder: str) -> list[str]:
+    """Names of the modules and packages of a folder of the package."""
+    found = [path.stem for path in (PACKAGE / folder).iterdir() if path.suffix == ".py"]
+    found += [path.parent.name for path in (PACKAGE / folder).glob("*/__init__.py")]
+    return sorted(name for name in found if not name.startswith("_"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_path_of_the_page_exists(page: str) -> None:
+    paths = list(named_paths(text_of(page)))
+    assert len(paths) > 10
+    assert [path for path in paths if not exists(path)] == []
+
+
+@pytest.mark.parametrize("folder", ["", "protocol", "machine", "integrations"])
+def test_every_module_is_in_the_tree_or_the_tables(folder: str) -> None:
+    words = re.findall(r"\w+", text_of("architecture.md"))
+    assert [name for name in modules(folder) if name not in words] == []
+
+
+def test_a_path_that_does_not_exist_is_seen() -> None:
+    text = "`machine/parts.py` and `tests/wire/gone.py`, `commands/`, `tools/gone/`, `Agent._close`"
+    paths = list(named_paths(text))
+    assert paths == ["machine/parts.py", "tests/wire/gone.py", "commands/", "tools/gone/"]
+    assert [path for path in paths if not exists(path)] == ["tests/wire/gone.py", "tools/gone/"]
