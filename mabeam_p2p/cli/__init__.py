@@ -20,11 +20,37 @@ from mabeam_p2p.cli.tasks import tasks
 from mabeam_p2p.cli.up import up
 from mabeam_p2p.cli.variables import get, set_, watch
 
+FAMILIES: dict[str, tuple[click.Command, ...]] = {
+    "Peers": (up, down, status, info, members, monitor, events, log),
+    "Agree": (propose, vote, proposals, explain),
+    "Lead": (leader, elect, lead),
+    "Share and meet": (get, set_, watch, barrier),
+    "Hold and count": (lock, counter, queue),
+    "Work and trade": (tasks, auction, ledger),
+    "This command": (demo, config, completion, version),
+}
+"""Every verb, in the order in which help shows them."""
+
+
+class Families(click.Group):
+    """A group whose help shows its verbs by family."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        # One column for all, as if they were one list.
+        width = max(len(str(verb.name)) for verbs in FAMILIES.values() for verb in verbs)
+        for family, verbs in FAMILIES.items():
+            with formatter.section(family):
+                room = formatter.width - 6 - width
+                formatter.write_dl(
+                    [(str(verb.name).ljust(width), verb.get_short_help_str(room)) for verb in verbs]
+                )
+
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 refused or not found, 2 usage, 69 no daemon, 75 try again, "
     "78 configuration, 130 interrupted.",
+    cls=Families,
 )
 @click.version_option(mabeam_p2p.__version__, message="mabeam %(version)s")
 @click.pass_context
@@ -41,37 +67,8 @@ def main(context: click.Context) -> None:
         context.color = False
 
 
-for _verb in (
-    up,
-    down,
-    status,
-    info,
-    members,
-    leader,
-    elect,
-    lead,
-    propose,
-    vote,
-    proposals,
-    explain,
-    log,
-    get,
-    set_,
-    watch,
-    barrier,
-    ledger,
-    auction,
-    tasks,
-    lock,
-    counter,
-    queue,
-    events,
-    monitor,
-    demo,
-    config,
-    completion,
-    version,
-):
-    main.add_command(_verb)
+for _verbs in FAMILIES.values():
+    for _verb in _verbs:
+        main.add_command(_verb)
 
 __all__ = ["main"]

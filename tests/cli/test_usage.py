@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 
 import click
@@ -139,8 +140,20 @@ def test_every_verb_of_tasks_takes_the_common_flags() -> None:
         assert {"--json", "--cluster", "--addr", "--timeout"} <= flags
 
 
+def test_help_shows_every_verb_once_in_its_family() -> None:
+    text = mabeam("--help").stdout.partition("Options:")[2]
+    sections = re.split(r"^(\w.*):$", text, flags=re.MULTILINE)[1:]
+    shown = {
+        family: re.findall(r"^  ([a-z]+)  ", verbs, re.MULTILINE)
+        for family, verbs in zip(sections[::2], sections[1::2], strict=True)
+    }
+    assert shown["Lead"] == ["leader", "elect", "lead"]
+    assert shown["Work and trade"] == ["tasks", "auction", "ledger"]
+    assert sorted(verb for verbs in shown.values() for verb in verbs) == sorted(VERBS)
+
+
 def test_list_of_verbs_cuts_no_sentence() -> None:
-    assert "..." not in mabeam("--help").stdout.partition("Commands:")[2]
+    assert "..." not in mabeam("--help").stdout.partition("Options:")[2]
     assert "..." not in mabeam("config", "--help").stdout.partition("Commands:")[2]
 
 
