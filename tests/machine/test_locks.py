@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mabeam_p2p.commands import AcquireLock, CloseSession, ReleaseLock, Tick
+from mabeam_p2p.commands import CloseSession, Tick
 from mabeam_p2p.config import Limits
 from mabeam_p2p.events import LockEnded, LockGranted
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, SessionId
@@ -297,52 +297,6 @@ def test_an_agents_next_session_does_not_hold_what_the_one_before_held() -> None
     log.attach("a", session=2, epoch=2)
     assert log.holders() == []
     assert reason(log.release(SessionId(2), 2)) == "not_held"
-
-
-# ---- what was given up -----------------------------------------------------------------------
-
-
-def test_a_claim_that_is_given_up_before_it_comes_never_comes() -> None:
-    log = RecipesLog()
-    (one,) = log.attached(1)
-    acquire = AcquireLock(one, log.next(one), "l", 1, 1, SECOND)
-    release = ReleaseLock(one, log.next(one), acquire.sequence, "l")
-    assert reason(log.apply(release)) == "not_held"
-    assert reason(log.apply(acquire)) == "stale_sequence"
-    assert log.holders() == []
-
-
-@pytest.mark.parametrize("claim", [3, 4, INTEGER_MAX])
-def test_a_number_that_can_have_made_no_claim_is_not_given_up(claim: int) -> None:
-    log = RecipesLog()
-    (one,) = log.attached(1)
-    log.acquire(one)
-    word = ReleaseLock(one, log.next(one), claim, "l")
-    assert word.sequence == 3
-    assert reason(log.apply(word)) == "not_held"
-    # Given up it would have pushed the window of numbers up to its end.
-    assert reason(log.acquire(one, "other")) == ""
-    assert reason(log.close(one)) == ""
-
-
-def test_giving_up_what_has_come_forgets_nothing() -> None:
-    log = RecipesLog()
-    (one,) = log.attached(1)
-    acquire = AcquireLock(one, log.next(one), "l", 1, 1, SECOND)
-    outcome = log.apply(acquire)
-    log.release(one, acquire.sequence)
-    assert log.apply(acquire) == outcome
-    assert log.holders() == []
-
-
-def test_a_claim_of_another_name_or_agent_is_not_released() -> None:
-    log = RecipesLog()
-    one, two = log.attached(2)
-    log.acquire(one)
-    held = log.last
-    assert reason(log.release(one, held, "other")) == "not_held"
-    assert reason(log.release(two, held)) == "not_held"
-    assert log.holders() == ["a1@p"]
 
 
 # ---- limits ----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ LOCKS = "mabeam_p2p/machine/recipes/locks.py"
 QUEUES = "mabeam_p2p/machine/recipes/queues.py"
 COUNTERS = "mabeam_p2p/machine/recipes/counters.py"
 MACHINE = "mabeam_p2p/machine/machine.py"
-LOCK_TESTS = ("tests/machine/test_locks.py",)
+LOCK_TESTS = ("tests/machine/test_locks.py", "tests/machine/test_locks_given_up.py")
 QUEUE_TESTS = ("tests/machine/test_queues.py",)
 
 MUTANTS = (
