@@ -45,8 +45,10 @@ def tell(event: str, **facts: object) -> None:
 
 
 def run(main: Callable[[Agent, Setup], None]) -> None:
-    """Join as the one argument says, and do `main`; end with whoever started this process."""
-    threading.Thread(target=_die_at_end_of_input, name="parent", daemon=True).start()
+    """Join as the one argument says, do `main`, and leave when all have done theirs: the last ones
+    would miss the first that leaves. End with whoever started this process."""
+    all_done = threading.Event()
+    threading.Thread(target=_hear, args=(all_done,), name="parent", daemon=True).start()
     logging.basicConfig(level=logging.WARNING)
     setup = msgspec.json.decode(sys.argv[1], type=Setup)
     with blocking.join(
@@ -60,12 +62,14 @@ def run(main: Callable[[Agent, Setup], None]) -> None:
         timeout=JOIN_SECONDS,
     ) as agent:
         main(agent, setup)
+        tell("done")
+        all_done.wait()
 
 
-def _die_at_end_of_input() -> None:
-    """The parent holds the other end and writes nothing: it ends when the parent does."""
+def _hear(all_done: threading.Event) -> None:
+    """The parent holds the other end, and writes a line when all are done. It ends with it."""
     while os.read(0, 4_096):
-        pass
+        all_done.set()
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -43,8 +43,11 @@ class Peers:
         self._children: dict[str, Child] = {}
         self._struck: list[Child] = []
         self._readers: list[asyncio.Task[None]] = []
-        self._told: asyncio.Queue[tuple[str, Told | PeerFailed | None]] = asyncio.Queue()
-        self._running_count = 0
+        self._told: asyncio.Queue[tuple[str, Told] | PeerFailed | None] = asyncio.Queue()
+        """None: somebody has ended as it should."""
+        self._running: list[Child] = []
+        self._done: list[Child] = []
+        """Those that have done their part, and wait until all have."""
 
     async def __aenter__(self) -> "Peers":
         # Numpy takes all cores by itself, and here every process would.
@@ -86,7 +89,7 @@ class Peers:
             self._module, msgspec.json.encode(setup).decode(), log=self._log(name)
         )
         self._children[name] = child
-        self._running_count += 1
+        self._running.append(child)
         self._readers.append(asyncio.create_task(self._read(name, child), name=f"read {name}"))
 
     async def kill(self, name: str) -> None:
@@ -98,22 +101,32 @@ class Peers:
 
     async def told(self) -> AsyncIterator[tuple[str, Told]]:
         """What the peers say, and who said it, until all have ended. Raises PeerFailed."""
-        while self._running_count:
-            name, said = await self._told.get()
-            match said:
-                case None:
-                    self._running_count -= 1
-                case PeerFailed():
-                    raise said
-                case _:
-                    yield name, said
+        while self._running:
+            said = await self._told.get()
+            if isinstance(said, PeerFailed):
+                raise said
+            if said is not None:
+                yield said
 
     async def _read(self, name: str, child: Child) -> None:
         while line := await child.receive():
-            self._told.put_nowait((name, msgspec.json.decode(line, type=Told)))
+            said = msgspec.json.decode(line, type=Told)
+            if said["event"] == "done":
+                self._done.append(child)
+                self._let_go()
+            else:
+                self._told.put_nowait((name, said))
         await child.gone()
+        self._running.remove(child)
         is_well = child in self._struck or child.exit_code == 0
-        self._told.put_nowait((name, None if is_well else self._fault(name, child)))
+        self._told.put_nowait(None if is_well else self._fault(name, child))
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Once all that run are done, tell them to leave."""
+        if all(child in self._done for child in self._running):
+            for child in self._running:
+                child.send(b"leave")
 
     def _fault(self, name: str, child: Child) -> PeerFailed:
         said = self._log(name).read_text(errors="replace").splitlines()[-LOG_LINES:]

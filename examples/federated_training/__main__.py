@@ -63,6 +63,7 @@ class Training:
                         print(f"killed {name}, the coordinator, after round {LEAVES_AFTER}")
                     case _:
                         self.gone = name
+                        await peers.kill(name)
                         print(f"{name} has left after round {LEAVES_AFTER}")
 
     async def _ended(self, peers: Peers, name: str, said: Facts) -> None:

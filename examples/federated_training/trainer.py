@@ -96,6 +96,7 @@ class Trainer:
                 tell("hangs")
                 threading.Event().wait()
             case "last" if self._setup.name == self._setup.names[-1]:
+                self._agent.close()
                 tell("leaves")
                 return True
             case _:

@@ -58,8 +58,6 @@ class Searcher:
         fail_stale_trials(self.study)
         self._meeting.meet("end", BEGIN_SECONDS)
         tell("study", trials=[facts(trial) for trial in self.study.trials])
-        # Who leaves earlier takes its vote with it: the others are still reading.
-        self._meeting.meet("read", BEGIN_SECONDS)
 
     def judge(self, proposal: Proposal) -> Vote:
         ranges = space.ranges_of(proposal.value)

@@ -124,7 +124,6 @@ def main(agent: Agent, setup: Setup) -> None:
         walker = Walker(agent, setup, seed)
         agent.on_proposal(f"{PARAMETER}/{seed}")(walker.judge)
         walker.search(setup.task["rounds"])
-    Meeting(agent, len(setup.names)).meet("end", BEGIN_SECONDS)
 
 
 if __name__ == "__main__":
