@@ -12,7 +12,14 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from mabeam_p2p import BarrierBroken, ElectionTimeout, NoQuorum, Overloaded, blocking
+from mabeam_p2p import (
+    BarrierBroken,
+    ElectionTimeout,
+    MabeamTimeout,
+    NoQuorum,
+    Overloaded,
+    blocking,
+)
 from mabeam_p2p.blocking import Agent
 from tools.children import say
 
@@ -103,12 +110,19 @@ class Meeting:
         barrier = self._agent.barrier(
             name, parties=self._count, timeout=seconds, on_departure="shrink"
         )
+        # Listened to before arriving: with a change of leader the end may come after this agent has
+        # given up waiting, and then the log tells it.
+        ends = self._agent.events("barrier.released", "barrier.broken")
         try:
             came = patiently(barrier.wait).parties
         except BarrierBroken as error:
-            if self._agent.id not in error.arrived:
-                raise
             came = error.arrived
+        except MabeamTimeout:
+            came = next(tuple(e.facts["arrived"]) for e in ends if e.facts["barrier"] == name)
+        finally:
+            ends.close()
+        if self._agent.id not in came:
+            raise RuntimeError(f"the others have met at {name!r} without {self._agent.id}")
         self._count = len(came)
         return came
 

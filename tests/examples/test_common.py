@@ -2,14 +2,19 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from examples.common.options import Options
+from examples.common.peer import Meeting
 from examples.common.peers import PeerFailed, Peers
 from examples.common.picture import Series, chart, stacked, staircase
 from examples.common.report import Report, carried_out
+from mabeam_p2p import BarrierBroken, Event, MabeamTimeout, Release
+from mabeam_p2p.blocking import Agent
 from tests.in_loop import in_loop
 
 
@@ -89,3 +94,59 @@ async def test_peer_that_fails_is_told_with_what_it_said() -> None:
     async with Peers("examples.common.nowhere", 3, {}) as peers:
         with pytest.raises(PeerFailed, match=r"(?s)peer \w+ ended with 1:.*nowhere"):
             await anext(peers.told())
+
+
+class Stage:
+    """Stands in for an agent whose barriers end as they are told to."""
+
+    id = "ada@ada"
+
+    def __init__(self, outcome: Exception | Release, told: list[Event]) -> None:
+        self._outcome = outcome
+        self._told = iter(told)
+        self.parties: list[int] = []
+        self.is_closed = False
+
+    def barrier(self, name: str, *, parties: int, timeout: float, on_departure: str) -> "Stage":
+        self.parties.append(parties)
+        return self
+
+    def wait(self) -> Release:
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+    def events(self, *patterns: str) -> "Stage":
+        return self
+
+    def __iter__(self) -> Iterator[Event]:
+        return self._told
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def ended(barrier: str, *arrived: str) -> Event:
+    return Event("barrier.broken", {"barrier": barrier, "arrived": list(arrived)})
+
+
+def test_those_who_came_are_the_parties_of_the_next_meeting() -> None:
+    both = ("ada@ada", "bela@bela")
+    for outcome in (
+        Release("b", 1, 0, both, 0.1),
+        BarrierBroken("timeout", reason="timeout", arrived=both, missing_count=1),
+        MabeamTimeout("it has not heard the end"),
+    ):
+        stage = Stage(outcome, [ended("other", "chen@chen"), ended("now", *both)])
+        meeting = Meeting(cast(Agent, stage), 3)
+        assert meeting.meet("now", 5.0) == both
+        assert stage.is_closed
+        stage._told = iter([ended("then", *both)])
+        meeting.meet("then", 5.0)
+        assert stage.parties == [3, 2]
+
+
+def test_meeting_without_this_agent_is_an_error() -> None:
+    broken = BarrierBroken("timeout", reason="timeout", arrived=("bela@bela",), missing_count=2)
+    with pytest.raises(RuntimeError, match="without ada@ada"):
+        Meeting(cast(Agent, Stage(broken, [])), 3).meet("now", 5.0)
