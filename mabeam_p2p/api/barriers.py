@@ -10,7 +10,7 @@ from mabeam_p2p.api.results import Release
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.values import microseconds
 from mabeam_p2p.commands import Arrive
-from mabeam_p2p.errors import BarrierBroken, InvalidValue, MabeamTimeout
+from mabeam_p2p.errors import BarrierBroken, InvalidValue, MabeamTimeout, Rejected
 from mabeam_p2p.ids import CLUSTER_SESSION, check_key
 from mabeam_p2p.records import BarrierStatus, Generation, OnDeparture
 from mabeam_p2p.requests import GenerationQuery
@@ -56,6 +56,9 @@ class Barrier:
         self._attachment = attachment
         self._session = session
         self._agent = agent
+        self._standing: dict[str, int] = {}
+        """Generations at which this agent has arrived and whose end it has not heard: the next wait
+        is for that end, and begins no other one."""
 
     async def wait(self, timeout: float | None = None) -> Release:
         """Arrive, and return when all parties have.
@@ -63,7 +66,8 @@ class Barrier:
         timeout: seconds from the first arrival, decided in the log; every party must give the
         same. None takes the barrier's. Raises BarrierBroken if the generation ended otherwise,
         BarrierMismatch if it runs with other parameters, NoQuorum, and MabeamTimeout if its end
-        did not reach this agent.
+        did not reach this agent. After that, or a cancellation, waiting again waits for the end of
+        the same generation.
         """
         return await self._pass(self.name, self.timeout if timeout is None else timeout)
 
@@ -99,10 +103,18 @@ class Barrier:
             self.parties,
             microseconds(timeout),
             _ON_DEPARTURE[self.on_departure],
+            generation=self._standing.get(name, 0),
         )
-        arrived = await self._session.commit(command, f"arriving at barrier {name!r}", timeout)
+        try:
+            arrived = await self._session.commit(command, f"arriving at barrier {name!r}", timeout)
+        except Rejected:
+            # It is too old to be remembered: the next wait is for another one.
+            self._standing.pop(name, None)
+            raise
+        self._standing[name] = arrived.number
         deadline = loop.time() + timeout + END_GRACE_SECONDS
         generation = await self._end_of(name, arrived.number, deadline)
+        del self._standing[name]
         # An agent whose session ended while it waited was let go without it.
         if generation.status is BarrierStatus.RELEASED and self._agent in generation.arrived:
             return Release.of(generation, self._agent, loop.time() - began)

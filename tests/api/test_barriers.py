@@ -6,7 +6,14 @@ import pytest
 
 import mabeam_p2p
 from mabeam_p2p import BarrierBroken, BarrierMismatch
+from mabeam_p2p.api.agent import Agent
+from mabeam_p2p.api.session import Profile
+from mabeam_p2p.commands import Arrive
+from mabeam_p2p.ids import AgentId
+from mabeam_p2p.records import BarrierStatus, Generation, OnDeparture
+from mabeam_p2p.requests import Answer, Await, Committed, Found, Request, Submit
 from tests.api.clusters import agents
+from tests.api.fakes import FakePeer, Reply, attachment, usual
 from tests.in_loop import in_loop
 
 pytestmark = pytest.mark.slow
@@ -78,3 +85,39 @@ async def test_double_barrier_enters_and_leaves_together() -> None:
 
         await asyncio.gather(*map(work, everyone))
         assert left == [3, 3, 3]
+
+
+@in_loop
+async def test_who_waits_again_waits_for_the_end_of_the_generation_it_has_arrived_at() -> None:
+    peer = FakePeer()
+    agent = Agent(attachment(peer), Profile("a"))
+    await agent.session.open()
+    ended = Generation(
+        "epoch",
+        4,
+        2,
+        9,
+        OnDeparture.BREAK,
+        (AgentId("a@ant"), AgentId("b@bee")),
+        BarrierStatus.RELEASED,
+        0,
+    )
+    answers: list[Answer | None] = [None, Found(9, 0.0, False, generations=(ended,))]
+
+    def reply(request: Request) -> Reply:
+        match request:
+            case Submit(command=Arrive()):
+                return Committed(7, 1, 4)
+            case Await():
+                return answers.pop(0)
+            case _:
+                return usual(request)
+
+    peer.reply = reply
+    barrier = agent.barrier("epoch", parties=2)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await barrier.wait()
+    assert (await barrier.wait()).generation == 4
+    arrivals = [command for command in peer.commands() if isinstance(command, Arrive)]
+    assert [arrival.generation for arrival in arrivals] == [0, 4]
