@@ -1,4 +1,4 @@
-"""What the pages about the code say of its files is so."""
+"""What the pages of docs/ say of files is so."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "mabeam_p2p"
-PAGES = ("architecture.md", "adding_a_primitive.md")
+PAGES = [path.name for path in sorted((ROOT / "docs").glob("*.md"))]
 
 
 def named_paths(text: str) -> Iterator[str]:
@@ -18,8 +18,8 @@ def named_paths(text: str) -> Iterator[str]:
 
 
 def exists(path: str) -> bool:
-    """In the checkout, or in the package."""
-    return any((folder / path).exists() for folder in (ROOT, PACKAGE))
+    """In the checkout, in the package, or among the tests."""
+    return any((folder / path).exists() for folder in (ROOT, PACKAGE, ROOT / "tests"))
 
 
 def text_of(page: str) -> str:
@@ -36,7 +36,6 @@ def modules(folder: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_path_of_the_page_exists(page: str) -> None:
     paths = list(named_paths(text_of(page)))
-    assert len(paths) > 10
     assert [path for path in paths if not exists(path)] == []
 
 

@@ -81,9 +81,8 @@ async def _play(stage: Stage, *, uses_mdns: bool) -> None:
         for name, title, play in steps:
             async with stage.step(name, title) as step:
                 await play(scene, step)
-            if name == "seat":
-                await crew.go()
             if not step.ok:
                 break
         making.cancel()
+        await crew.go()
         await scene.detach(tuple(scene.voices))

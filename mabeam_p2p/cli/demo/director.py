@@ -106,7 +106,7 @@ class Crew:
         await member.process.kill()
 
     async def go(self) -> None:
-        """End them all."""
+        """End them all. Idempotent."""
         if self._director is not None:
             await self._director.close()
         await asyncio.gather(*(member.process.kill() for member in self.members))

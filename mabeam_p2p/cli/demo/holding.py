@@ -84,3 +84,5 @@ async def seat(scene: Scene, step: Step, crew: Crew) -> None:
         "tokens": [elected.token, seats[0].token],
         "successor_seconds": round(seconds, 3),
     }
+    # The crew's work is done; what comes next ends the daemons that it lives on.
+    await crew.go()
