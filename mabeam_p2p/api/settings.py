@@ -259,8 +259,9 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
         if not (math.isfinite(seconds) and seconds > 0):
             yield key, "it is a number of seconds greater than 0"
     for key, count in _flat(config.limits, "limits."):
-        if count < 1:
-            yield key, "it is a whole number greater than 0"
+        least = 0 if key in _MAY_BE_NONE else 1
+        if count < least:
+            yield key, f"it is a whole number, {least} or more"
     timing = config.timing
     if timing.heartbeat_seconds * 2 > timing.election_timeout_seconds:
         yield (
@@ -270,6 +271,10 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
         )
     if not timing.suspect_seconds < timing.dead_seconds:
         yield "timing.suspect_seconds", "it must be less than timing.dead_seconds"
+
+
+_MAY_BE_NONE = ("limits.task_retries_max", "limits.task_losses_max", "limits.task_steals_max")
+"""Where 0 means: never."""
 
 
 def _flat(values: Timing | Limits, prefix: str) -> Iterator[tuple[str, float]]:

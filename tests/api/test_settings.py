@@ -123,6 +123,7 @@ def test_unknown_argument_is_refused() -> None:
         ("[timing]\nheartbeat_seconds = 0.3", "timing.heartbeat_seconds"),
         ("[timing]\nsuspect_seconds = 9.0", "timing.suspect_seconds"),
         ("[limits]\nvalue_bytes_max = 0", "limits.value_bytes_max"),
+        ("[limits]\ntask_steals_max = -1", "limits.task_steals_max"),
         ("timing = 3", "timing"),
     ],
 )
@@ -133,6 +134,11 @@ def test_wrong_value_names_its_key_and_its_file(places: Path, text: str, key: st
     assert caught.value.key == key
     assert caught.value.path == str(places / "mabeam.toml")
     assert key in str(caught.value)
+
+
+def test_a_limit_that_says_how_often_may_say_never(places: Path) -> None:
+    (places / "mabeam.toml").write_text("[limits]\ntask_steals_max = 0\n")
+    assert load().config.limits.task_steals_max == 0
 
 
 def test_text_in_a_file_is_no_number_and_the_fault_says_what_to_take(places: Path) -> None:
