@@ -1,12 +1,13 @@
-"""What the machine makes of locks and queues, judged from commands, outcomes and events alone.
+"""What the machine makes of locks and queues, judged from commands, outcomes and events.
 
 locks     never more permits held than there are, so never two who hold one alone; granted in turn
 tokens    grow strictly, over all names
 queues    an item is put once, held by one, handed out in order, and gone for good when acknowledged
 owners    who has departed holds and waits for nothing
+waiting   nobody waits for what is free, by what the machine says when a batch has been applied
 """
 
-from mabeam_p2p.commands import Command, PutItem
+from mabeam_p2p.commands import AnyRecipeCommand, Command, PutItem
 from mabeam_p2p.events import (
     AgentJoined,
     AgentLeft,
@@ -17,8 +18,9 @@ from mabeam_p2p.events import (
     TakeEnded,
 )
 from mabeam_p2p.ids import AgentId
+from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.records import Claim
-from mabeam_p2p.requests import Committed, Outcome
+from mabeam_p2p.requests import Committed, LockQuery, Outcome, QueueQuery
 from mabeam_p2p.testing.checkers import Violation
 
 
@@ -39,8 +41,10 @@ class LineJudge:
         """Where each agent's session has begun."""
         self._owed: dict[int, Claim] = {}
         """Claims of agents that have left in this batch, by ticket."""
+        self._is_touched = False
 
     def took_effect(self, command: Command, outcome: Outcome) -> None:
+        self._is_touched = self._is_touched or isinstance(command, AnyRecipeCommand)
         if isinstance(command, PutItem) and isinstance(outcome, Committed):
             # Once: a copy of the command is answered as the first one was.
             ready = self.ready.setdefault(command.queue, {})
@@ -49,6 +53,8 @@ class LineJudge:
                 ready[outcome.index] = None
 
     def happened(self, event: MachineEvent) -> None:
+        lines = LockGranted | LockEnded | ItemTaken | TakeEnded | AgentLeft
+        self._is_touched = self._is_touched or isinstance(event, lines)
         match event:
             case LockGranted(lock=name, limit=limit, claim=claim):
                 self._granted(f"lock {name}", claim)
@@ -76,6 +82,27 @@ class LineJudge:
         """All events of a batch were heard."""
         if self._owed:
             raise Violation("owners", f"they have left and still hold: {self._owed}")
+
+    def judge_waiting(self, machine: Machine) -> None:
+        """After the events of a batch. The head of a line is served as soon as it can be: whoever
+        waits is woken by that alone."""
+        if not self._is_touched:
+            return
+        self._is_touched = False
+        for lock in machine.find(LockQuery("")).locks:
+            held = sum(claim.permits for claim in lock.claims if claim.token)
+            if held != sum(claim.permits for claim in self.held.get(lock.name, {}).values()):
+                raise Violation("locks", f"{self.held.get(lock.name)} were told to hold {lock}")
+            first = next((claim for claim in lock.claims if not claim.token), None)
+            if first is not None and held + first.permits <= lock.limit:
+                raise Violation("waiting", f"{first} waits for what is free: {lock}")
+        for queue in machine.find(QueueQuery("")).queues:
+            if queue.ready_count != len(self.ready.get(queue.name, {})):
+                raise Violation(
+                    "queues", f"{self.ready.get(queue.name)} are there, told is {queue}"
+                )
+            if queue.ready_count and queue.waiting_count:
+                raise Violation("waiting", f"an item that is there is waited for: {queue}")
 
     def _granted(self, what: str, claim: Claim) -> None:
         if claim.token <= self.last_token:

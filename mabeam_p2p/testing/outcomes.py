@@ -120,6 +120,7 @@ class Outcomes:
         self.seats.passed(self._clock)
         self.audit.compare(self.machine)
         self.lines.batch_ended()
+        self.lines.judge_waiting(self.machine)
         self.auctions.judge_holds(self.machine)
 
     def digest_equals(self, peer: PeerId, machine: Machine) -> None:

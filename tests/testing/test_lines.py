@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from mabeam_p2p.commands import PutItem
+from mabeam_p2p.config import Limits
 from mabeam_p2p.events import (
     AgentJoined,
     AgentLeft,
@@ -13,8 +14,9 @@ from mabeam_p2p.events import (
     TakeEnded,
 )
 from mabeam_p2p.ids import AgentId, PeerId, SessionId
-from mabeam_p2p.records import Agent, Claim, Item
-from mabeam_p2p.requests import Committed
+from mabeam_p2p.machine.machine import Machine
+from mabeam_p2p.records import Agent, Claim, Item, Lock, Queue
+from mabeam_p2p.requests import Committed, Found, LockQuery, Query
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.lines import LineJudge
 
@@ -126,3 +128,47 @@ def test_an_item_that_nobody_put_or_out_of_turn_is_seen(judge: LineJudge) -> Non
         judge.happened(taken(FIRST, 4))
     with broken("queues"):
         judge.happened(taken(SECOND, 5))
+
+
+class _Told(Machine):
+    """Says what a test has it say."""
+
+    def __init__(self, *, locks: tuple[Lock, ...] = (), queues: tuple[Queue, ...] = ()) -> None:
+        super().__init__(Limits())
+        self._locks_told, self._queues_told = locks, queues
+
+    def find(self, query: Query) -> Found:
+        is_lock = isinstance(query, LockQuery)
+        return Found(
+            1,
+            0.0,
+            True,
+            locks=self._locks_told if is_lock else (),
+            queues=() if is_lock else self._queues_told,
+        )
+
+
+def test_nobody_waits_for_permits_that_are_free(judge: LineJudge) -> None:
+    judge.happened(LockGranted("l", 2, FIRST))
+    waits = replace(SECOND, token=0)
+    judge.judge_waiting(_Told(locks=(Lock("l", 2, (FIRST, replace(waits, permits=2))),)))
+    judge.happened(LockGranted("m", 1, replace(FIRST, ticket=11, token=13)))
+    with broken("waiting"):
+        judge.judge_waiting(_Told(locks=(Lock("l", 2, (FIRST, waits)),)))
+
+
+def test_nobody_waits_for_an_item_that_is_there(judge: LineJudge) -> None:
+    put(judge, 3)
+    judge.judge_waiting(_Told(queues=(Queue("q", 1, 0, 0),)))
+    put(judge, 4)
+    with broken("waiting"):
+        judge.judge_waiting(_Told(queues=(Queue("q", 2, 0, 1),)))
+
+
+def test_what_the_machine_says_is_what_it_told(judge: LineJudge) -> None:
+    judge.happened(LockGranted("l", 1, FIRST))
+    with broken("locks"):
+        judge.judge_waiting(_Told(locks=(Lock("l", 1, ()),)))
+    put(judge, 3)
+    with broken("queues"):
+        judge.judge_waiting(_Told(queues=(Queue("q", 0, 0, 0),)))
