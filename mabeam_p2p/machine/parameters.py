@@ -1,6 +1,8 @@
 """Parameters: the values that ballots have accepted, what they may be, and whether they took hold.
 
-1. A value is set by an accepted proposal alone. Its version is the index of that decision.
+1. A value is set by an accepted proposal alone. Its version is the index of that decision, or one
+   more than the last version if that is as great: several can fall on one index, by a departure or
+   at a deadline. So versions grow strictly, and a version is one value for everybody.
 2. A guarded value must be confirmed by everybody who could vote on it. It stands when all of them
    have confirmed who are still there; one failure, or the deadline, brings back the value before
    it, as a version of its own.
@@ -77,7 +79,7 @@ class Parameters:
         decided = Parameter(
             name,
             proposal.value,
-            entry.index,
+            self._next_version(entry, name),
             proposal.id,
             entry.clock,
             awaited=awaited if guard else (),
@@ -200,10 +202,14 @@ class Parameters:
     def _revert(self, entry: Entry, name: str, reason: str) -> None:
         before = self._before[name]
         self._end_guard(name)
+        version = self._next_version(entry, name)
         self._parameters[name] = Parameter(
-            name, before.value, entry.index, before.proposal, entry.clock, reverted=reason
+            name, before.value, version, before.proposal, entry.clock, reverted=reason
         )
         self._events.append(ParameterChanged(self._parameters[name]))
+
+    def _next_version(self, entry: Entry, name: str) -> int:
+        return max(entry.index, self.version(name) + 1)
 
     def _end_guard(self, name: str) -> None:
         if self._before.pop(name, None) is not None:

@@ -9,10 +9,9 @@
    committed where it stands and changes nothing; another one is refused.
 4. It closes once: at the vote after which its result is certain, or past its deadline. Which
    result, `ballots` says.
-5. An accepted value becomes the parameter's, with the closing index as its version, unless
-   `base_version` is given and no longer the version (0: never decided): CONFLICT. That is
-   compared at the close alone, where it can still be lost. What parameters do with it stands in
-   `parameters`.
+5. An accepted value becomes the parameter's, as its next version, unless `base_version` is given
+   and no longer the version (0: never decided): CONFLICT. That is compared at the close alone,
+   where it can still be lost. What parameters do with it stands in `parameters`.
 6. The same id with equal content is the same proposal, whoever sends it, while it is remembered.
 """
 

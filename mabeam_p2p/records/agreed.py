@@ -81,7 +81,7 @@ class Parameter(Struct, frozen=True, gc=False, array_like=True):
     name: str
     value: bytes
     version: int
-    """Log index of the decision."""
+    """Log index of the decision, or one more than the last version if that is as great."""
     proposal: ProposalId
     clock: int
     awaited: tuple[AgentId, ...] = ()

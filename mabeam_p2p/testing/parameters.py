@@ -45,14 +45,14 @@ class ParameterJudge:
         self._confirmed: dict[tuple[str, int, AgentId], None] = {}
         """By parameter, version and agent."""
         self._failed: dict[tuple[str, int], None] = {}
-        """By parameter and the index of the command."""
+        """By parameter and version."""
 
     def took_effect(self, agent: AgentId, command: AnyCommand, outcome: Outcome) -> None:
         if isinstance(command, ConfirmParameter) and isinstance(outcome, Committed):
             if command.applied:
                 self._confirmed[command.parameter, command.version, agent] = None
             else:
-                self._failed[command.parameter, outcome.index] = None
+                self._failed[command.parameter, command.version] = None
 
     def happened(self, event: MachineEvent, clock: int) -> None:
         """clock: of the batch that the event is from."""
@@ -94,7 +94,8 @@ class ParameterJudge:
         if parameter.reverted:
             if guard is None or parameter.value != guard.before.value:
                 raise Violation(RULE, f"goes back to what was not before: {parameter}, {guard}")
-            if (name, parameter.version) not in self._failed and clock < guard.deadline:
+            assert before is not None
+            if (name, before.version) not in self._failed and clock < guard.deadline:
                 raise Violation(RULE, f"goes back without a reason: {parameter}")
             self.went_back += 1
         if parameter.guard_deadline:

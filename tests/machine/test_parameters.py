@@ -108,6 +108,37 @@ def test_a_later_decision_takes_the_place_of_a_guarded_value() -> None:
     assert value(log) == b"newest"
 
 
+def test_two_decisions_at_one_index_are_two_versions() -> None:
+    """Whoever follows a parameter by its versions would keep the first value for ever."""
+    log = WrittenLog()
+    sessions = log.attached(4)
+    for name in ("first", "second"):
+        log.propose(sessions[0], name, value=name.encode(), policy=SHRINK)
+        for session in sessions[:2]:
+            log.vote(session, ACCEPT, name)
+    log.depart(4)
+    changes = [event.parameter for event in log.events if isinstance(event, ParameterChanged)]
+    versions = [change.version for change in changes]
+    assert [change.value for change in changes] == [b"first", b"second"]
+    assert versions[0] < versions[1]
+    agree(log, sessions[:3], "third", b"third")
+    third = log.parameter()
+    assert third is not None
+    assert third.version > versions[1]
+
+
+def test_a_decision_where_a_guard_ends_is_a_version_of_its_own() -> None:
+    log, sessions, _ = guarded(7)
+    log.propose(sessions[0], "third", value=b"newest", timeout=15 * SECOND)
+    for session in sessions[:4]:
+        log.vote(session, ACCEPT, "third")
+    assert log.status("third") is ProposalStatus.OPEN, "the others could still reject it"
+    log.pass_time(20 * SECOND)
+    back, newest = [e.parameter for e in log.events if isinstance(e, ParameterChanged)]
+    assert (back.value, newest.value) == (b"old", b"newest")
+    assert back.version < newest.version
+
+
 def test_confirming_twice_is_confirming_and_others_cannot() -> None:
     log, (one, *_), parameter = guarded()
     log.attach("late", session=9, peer=9)

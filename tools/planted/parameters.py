@@ -43,4 +43,16 @@ MUTANTS = (
         (Edit(PROPOSALS, "if version != proposal.base_version:", "if False:"),),
         ("tests/machine/test_proposals.py",),
     ),
+    Mutant(
+        "P6",
+        "two decisions at one index are one version",
+        (
+            Edit(
+                PARAMETERS,
+                "return max(entry.index, self.version(name) + 1)",
+                "return max(entry.index, self.version(name))",
+            ),
+        ),
+        ("tests/machine/test_parameters.py",),
+    ),
 )

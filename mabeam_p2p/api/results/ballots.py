@@ -175,7 +175,8 @@ class Decision(Proposal):
     """A closed proposal: the same on every peer, for ever."""
 
     index: int
-    """Of the log entry that closed it; the parameter's version if it was accepted."""
+    """Of the log entry that closed it; the parameter's version if it was accepted, unless another
+    change of that parameter fell on the same entry: then its version is greater."""
     term: int
     decided: float
     """When it closed."""
