@@ -68,8 +68,8 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
-    """Every queue, frame, batch, name and table has its bound here. What the log comes to depends on
-    them: all peers of a cluster need the same, from its first entry on."""
+    """Every queue, frame, batch, name and table has its bound here. What the log comes to depends
+    on them: all peers of a cluster need the same, from its first entry on."""
 
     value_bytes_max: int = 65_536
     """One parameter, variable or journal item, encoded."""
