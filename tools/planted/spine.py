@@ -8,6 +8,7 @@ QUORUM = "mabeam_p2p/protocol/quorum.py"
 MACHINE = "mabeam_p2p/machine/machine.py"
 BARRIERS = "mabeam_p2p/machine/barriers.py"
 BALLOTS = "mabeam_p2p/machine/ballots.py"
+CODEC = "mabeam_p2p/wire/codec.py"
 
 RAFT = ("tests/protocol/test_replication.py", "tests/paper")
 """Tests that a rule of Raft was written down in."""
@@ -292,5 +293,11 @@ MUTANTS = (
             ),
         ),
         ("tests/machine/test_ballots.py",),
+    ),
+    Mutant(
+        "M27",
+        "a command that no peer reads by itself gets into the log",
+        (Edit(CODEC, "        if len(blob) > COMMAND_ITEM_COUNT_MAX:", "        if False:"),),
+        ("tests/wire/test_codec.py",),
     ),
 )
