@@ -337,7 +337,11 @@ class _Raised(Exception):
 
 def told(error: BaseException) -> TaskError:
     """As much of it as travels."""
-    message = _text(str(error))
+    try:
+        message = _text(str(error))
+    except Exception as fault:
+        # It is the user's class; whatever it does, the attempt has failed.
+        message = f"its text cannot be had: {type(fault).__name__}"
     lines = traceback.format_exception(error)
     return TaskError(
         type(error).__qualname__[:MESSAGE_LENGTH_MAX],

@@ -193,6 +193,29 @@ async def test_task_that_is_offered_no_more_fails_here_and_may_be_tried_elsewher
         assert (failed.error.kind, failed.is_final) == ("LookupError", False)
 
 
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("there are no words")
+
+
+@in_loop
+async def test_what_was_raised_is_reported_though_its_text_cannot_be_had() -> None:
+    async with bench() as one:
+
+        async def work() -> int:
+            raise Unspeakable
+
+        one.work.declare("work", work, None)
+        await one.work.offered()
+        await one.shown(leased("t", 5))
+        # Unsaid, it would be leased for as long as the agent says that it works.
+        await eventually(lambda: one.said(FailTask))
+        (failed,) = one.said(FailTask)
+        assert isinstance(failed, FailTask)
+        assert (failed.task, failed.error.kind) == ("t", "Unspeakable")
+        assert "Unspeakable" in failed.error.traceback
+
+
 @in_loop
 async def test_refused_result_is_dropped() -> None:
     async with bench() as one:
