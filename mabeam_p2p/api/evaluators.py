@@ -21,6 +21,7 @@ from functools import partial
 from mabeam_p2p.api.calls import Calls
 from mabeam_p2p.api.patterns import Patterns
 from mabeam_p2p.api.results import Proposal, Vote, seconds
+from mabeam_p2p.api.values import text_of
 from mabeam_p2p.errors import Closed
 from mabeam_p2p.ids import ProposalId, unscoped
 from mabeam_p2p.records import Proposal as ProposalRecord
@@ -150,4 +151,4 @@ def _remaining(record: ProposalRecord) -> float:
 
 
 def _told(error: BaseException) -> str:
-    return f"the evaluator raised {type(error).__name__}: {error}"
+    return f"the evaluator raised {type(error).__name__}: {text_of(error)}"

@@ -20,7 +20,7 @@ from mabeam_p2p.api.calls import Calls
 from mabeam_p2p.api.evaluators import SETTLING_SECONDS
 from mabeam_p2p.api.patterns import Patterns
 from mabeam_p2p.api.results.mail import Answers, Message, Receipts
-from mabeam_p2p.api.values import encoded, microseconds, shortened
+from mabeam_p2p.api.values import encoded, microseconds, shortened, text_of
 from mabeam_p2p.errors import InvalidValue, MabeamError, MabeamTimeout, NobodyThere, Overloaded
 from mabeam_p2p.events import Event, MailArrived
 from mabeam_p2p.ids import AgentId, check_key
@@ -177,7 +177,7 @@ class Mail:
         except Exception as error:
             if isinstance(error, TimeoutError) and scope.expired():
                 return b"", f"the handler took longer than {allowed:.3g} s"
-            told = f"the handler raised {type(error).__name__}: {error}"
+            told = f"the handler raised {type(error).__name__}: {text_of(error)}"
             return b"", shortened(told, limits)
         try:
             return encoded(value, limits), ""

@@ -18,6 +18,7 @@ from mabeam_p2p.api.evaluators import SETTLING_SECONDS, TIME_SHARE
 from mabeam_p2p.api.patterns import Patterns
 from mabeam_p2p.api.results import seconds
 from mabeam_p2p.api.results.seats import Election, thousandths
+from mabeam_p2p.api.values import text_of
 from mabeam_p2p.errors import InvalidValue, MabeamError
 from mabeam_p2p.ids import AgentId, unscoped
 from mabeam_p2p.records import Election as ElectionRecord
@@ -102,7 +103,7 @@ class Rankings:
                 ranking = await self._calls.call(partial(ranker, Election.of(record)))
             return _checked(ranking, record)
         except Exception as error:
-            told = f"{type(error).__name__}: {error}"
+            told = f"{type(error).__name__}: {text_of(error)}"
             _log.warning("no ranking for seat %s, so the scores rank: %s", record.seat, told)
             return ()
 

@@ -12,6 +12,7 @@ from mabeam_p2p.api.calls import Calls
 from mabeam_p2p.api.patterns import matches
 from mabeam_p2p.api.results.seats import thousandths
 from mabeam_p2p.api.seats import Seats
+from mabeam_p2p.api.values import text_of
 from mabeam_p2p.errors import Closed, DaemonNotRunning, NoQuorum, OutcomeUnknown, Overloaded
 
 _log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Scoring:
                 # is wrong with the function may be at the next change.
                 if isinstance(error, NoQuorum | OutcomeUnknown | Overloaded | DaemonNotRunning):
                     self._changed.set()
-                told = f"{type(error).__name__}: {error}"
+                told = f"{type(error).__name__}: {text_of(error)}"
                 _log.warning("no new score of %s: %s", self._seats.agent, told)
             await asyncio.sleep(PAUSE_SECONDS)
             await self._changed.wait()

@@ -38,6 +38,14 @@ def shortened(rationale: str, limits: Limits) -> str:
     return kept.decode(errors="ignore") + ELLIPSIS
 
 
+def text_of(error: BaseException) -> str:
+    """What an exception says of itself. Its class is the user's, and may raise here."""
+    try:
+        return str(error)
+    except Exception as fault:
+        return f"its text cannot be had: {type(fault).__name__}"
+
+
 def microseconds(timeout: float) -> int:
     """Seconds to the log's unit, 1 or more. Raises InvalidValue."""
     if not (math.isfinite(timeout) and 0 < timeout <= TIMEOUT_SECONDS_MAX):

@@ -27,7 +27,7 @@ from mabeam_p2p.api.results import decoded
 from mabeam_p2p.api.results.tasks import TaskResult
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.streams import Stream
-from mabeam_p2p.api.values import microseconds
+from mabeam_p2p.api.values import microseconds, text_of
 from mabeam_p2p.commands import AnyCommand, CompleteTask, FailTask, OfferTasks, RenewTasks
 from mabeam_p2p.errors import Closed, DaemonNotRunning, InvalidValue, MabeamError, Rejected
 from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, TaskId
@@ -298,7 +298,7 @@ class Work:
             # What ends a program ends an attempt here, and no more.
             if isinstance(error, Exception):
                 raise error from None
-            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+            raise RuntimeError(f"{type(error).__name__}: {text_of(error)}") from error
         return await value if isinstance(value, Awaitable) else value
 
     async def _give(self, report: AnyCommand) -> None:
@@ -337,11 +337,7 @@ class _Raised(Exception):
 
 def told(error: BaseException) -> TaskError:
     """As much of it as travels."""
-    try:
-        message = _text(str(error))
-    except Exception as fault:
-        # It is the user's class; whatever it does, the attempt has failed.
-        message = f"its text cannot be had: {type(fault).__name__}"
+    message = _text(text_of(error))
     lines = traceback.format_exception(error)
     return TaskError(
         type(error).__qualname__[:MESSAGE_LENGTH_MAX],

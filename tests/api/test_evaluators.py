@@ -116,6 +116,25 @@ async def test_evaluator_that_raises_abstains_with_the_error() -> None:
     assert vote.rationale == "the evaluator raised ValueError: no run has finished"
 
 
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("there are no words")
+
+
+@in_loop
+async def test_evaluator_that_raises_what_has_no_text_abstains_all_the_same() -> None:
+    peer = FakePeer()
+    agent = await agent_at(peer)
+
+    @agent.on_proposal("rate")
+    async def judge(proposal: Proposal) -> Vote:
+        raise Unspeakable
+
+    vote = await vote_on(peer)
+    assert vote.choice is Choice.ABSTAIN
+    assert "Unspeakable: its text cannot be had" in vote.rationale
+
+
 @in_loop
 async def test_long_error_is_shortened_to_what_may_travel() -> None:
     peer = FakePeer()

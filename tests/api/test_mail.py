@@ -183,7 +183,12 @@ async def test_the_handler_of_the_group_and_of_the_closest_pattern_speaks() -> N
     assert decode_value((await answered(peer)).value) == "vision"
 
 
-@pytest.mark.parametrize("kind", ["raises", "cannot travel", "too slow", "none"])
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("there are no words")
+
+
+@pytest.mark.parametrize("kind", ["raises", "without words", "cannot travel", "too slow", "none"])
 def test_a_handler_that_goes_wrong_is_told_to_the_sender_as_data(kind: str) -> None:
     @in_loop
     async def check() -> None:
@@ -193,6 +198,8 @@ def test_a_handler_that_goes_wrong_is_told_to_the_sender_as_data(kind: str) -> N
         async def handle(message: Message) -> object:
             if kind == "raises":
                 raise ValueError("no such epoch")
+            if kind == "without words":
+                raise Unspeakable
             if kind == "too slow":
                 await asyncio.Event().wait()
             return object()
@@ -203,6 +210,7 @@ def test_a_handler_that_goes_wrong_is_told_to_the_sender_as_data(kind: str) -> N
         taken = await answered(peer)
         words = {
             "raises": "ValueError: no such epoch",
+            "without words": "Unspeakable: its text cannot be had",
             "cannot travel": "cannot travel",
             "too slow": "longer than",
             "none": "no handler",
