@@ -7,6 +7,9 @@ linearizable exactly when each of its objects is (Herlihy and Wing 1990, §3.3).
 
 Two kinds of calls are told apart. One that must have had its effect between its invocation and its
 return, and one that may have had it, then or never: its caller never heard.
+
+Many of the latter make a search long. So the usual orders are looked at first: those in which calls
+stand as their hints say, and an uncertain one had its effect where something needs it.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -78,6 +81,10 @@ def anomalies(
 
 def judge(model: Model, calls: list[Call], steps_max: int = STEPS_MAX) -> tuple[Verdict, str]:
     """Whether some order of the calls of one key explains them; if not, where every order ends."""
+    # What is found is an order, however it was looked for. That there is none, all must say.
+    verdict = _Search(model, calls, is_lazy=True).run(steps_max)
+    if verdict is Verdict.LINEARIZABLE:
+        return verdict, ""
     search = _Search(model, calls)
     verdict = search.run(steps_max)
     return verdict, "" if verdict is Verdict.LINEARIZABLE else search.detail()
@@ -93,8 +100,12 @@ class _Done(Struct, frozen=True):
 
 
 class _Search:
-    def __init__(self, model: Model, calls: list[Call]) -> None:
+    """is_lazy: look where an order is to be expected. Calls with hints stand in their order, and
+    those that may have had no effect are tried only where the next one does not fit."""
+
+    def __init__(self, model: Model, calls: list[Call], *, is_lazy: bool = False) -> None:
         self._model = model
+        self._is_lazy = is_lazy
         in_order = sorted(calls, key=lambda call: (call.invoked, call.returned))
         self._must = [call for call in in_order if not call.may]
         self._may = [call for call in in_order if call.may]
@@ -129,12 +140,28 @@ class _Search:
         count = done.must.bit_count()
         if count > self._farthest[0]:
             self._farthest = count, state, [self._must[number] for number in first]
+        fits = False
+        next_hint = self._must[first[0]].hint if first else inf
+        if self._is_lazy:
+            # In the order of the log, and between them those of which the log says nothing.
+            first = [n for n in first if self._must[n].hint in (next_hint, inf)]
         for number in first:
             call = self._must[number]
             after = self._model.step(state, call)
             if after is not None:
+                fits = fits or call.hint == next_hint
                 latest = max(done.latest, call.invoked)
                 yield _Done(done.must | 1 << number, done.may, latest), after
+        if not self._is_lazy:
+            yield from self._uncertain(done, state, bound)
+        elif not fits:
+            # Those first behind which the next one fits at once.
+            found = list(self._uncertain(done, state, bound))
+            found.sort(key=lambda step: not self._fits(step[1], first))
+            yield from found
+
+    def _uncertain(self, done: _Done, state: State, bound: float) -> Iterator[tuple[_Done, State]]:
+        """Each call that may be taken next, and need not."""
         for number, call in enumerate(self._may):
             if call.invoked > bound:
                 break
@@ -144,6 +171,15 @@ class _Search:
             if after is not None and after != state:
                 latest = max(done.latest, call.invoked)
                 yield _Done(done.must, done.may | 1 << number, latest), after
+
+    def _fits(self, state: State, calls: list[int]) -> bool:
+        """Whether the first of these, or one of equal hint, is possible now."""
+        hint = self._must[calls[0]].hint if calls else inf
+        return any(
+            self._model.step(state, self._must[number]) is not None
+            for number in calls
+            if self._must[number].hint == hint
+        )
 
     def _candidates(self, done: _Done) -> tuple[list[int], float]:
         """Of the calls that must be taken, those that no other one precedes, by their hints and

@@ -223,3 +223,31 @@ def test_a_long_lawful_history_is_decided_quickly() -> None:
         now += random.randrange(3)
         calls.append(call("add", 1, at=(now - random.randrange(20), now + 4), result=value))
     assert judge(CounterModel(), calls, steps_max=60_000)[0] is OK
+
+
+def test_many_claims_that_may_be_lost_do_not_hide_the_one_that_was() -> None:
+    """Where each of twenty may have been lost at any time, most orders fail late: the usual one,
+    which the log tells, is looked at first."""
+    count = 20
+    calls: list[Call] = []
+
+    def add(action: str, *arguments: object, result: object, hint: int) -> None:
+        at = 10 * len(calls)
+        calls.append(Call("c", "queue-0", action, arguments, at, at + 5, result, hint=hint))
+
+    for number in range(count):
+        item, claim = bytes((number,)), f"claim-{number}"
+        add("put", item, result=2 * number + 1, hint=2 * number + 1)
+        add("take", claim, result=(item, 2 * number + 2), hint=2 * number + 2)
+    calls += [
+        Call("c", "queue-0", "lost", (f"claim-{number}",), 20 * number + 15, may=True)
+        for number in range(count)
+    ]
+    index = 2 * count + 1
+    for number in range(count, 2 * count):
+        add("put", bytes((number,)), result=index, hint=index)
+        index += 1
+    add("take", "other", result=(bytes((count - 1,)), index), hint=index)
+    assert judge(QueueModel(), calls, 500) == (Verdict.LINEARIZABLE, "")
+    calls[-1].result = (bytes((count + 1,)), index)
+    assert judge(QueueModel(), calls, 500)[0] is not Verdict.LINEARIZABLE, "not the first one there"
