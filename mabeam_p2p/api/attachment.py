@@ -6,7 +6,7 @@ what agents do with either.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 from mabeam_p2p.api import answers
 from mabeam_p2p.api.bulk import BulkAccess
@@ -81,6 +81,7 @@ class Attachment:
         """The way to tensors of other agents."""
         self._end_listening = backend.listen(self._on_event)
         self._reading: asyncio.Task[None] | None = None
+        self._farewells: dict[asyncio.Task[None], None] = {}
 
     @property
     def peer_name(self) -> str:
@@ -92,7 +93,17 @@ class Attachment:
         self.bulk.close()
         if self._reading is not None:
             self._reading.cancel()
+        for saying in tuple(self._farewells):
+            saying.cancel()
         await self.backend.close()
+
+    def begin_farewell(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Something that outlives its agent: it goes on until it has ended, or there is no way to
+        the peer any more."""
+        saying = asyncio.create_task(work, name="farewell")
+        self._farewells[saying] = None
+        saying.add_done_callback(lambda done: self._farewells.pop(done, None))
+        return saying
 
     async def ask(self, request: Request, timeout: float) -> Answer:
         """The answer, or a Failed in its place if none comes in time or a queue is full here.

@@ -75,11 +75,12 @@ async def joined(
             raise await _late(attachment, timeout, refusals)
         await opening
     except BaseException:
+        # First: it would take the end of its session for a loss, and open another one.
+        opening.cancel()
         await agent.close()
         raise
     finally:
         end_listening()
-        opening.cancel()
     agent.on_close = on_close
     agent.begin()
     return agent

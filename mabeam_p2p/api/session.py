@@ -31,8 +31,10 @@ from mabeam_p2p.errors import (
     DaemonNotRunning,
     InvalidName,
     MabeamError,
+    MabeamTimeout,
     NameTaken,
     NoQuorum,
+    OutcomeUnknown,
     Overloaded,
 )
 from mabeam_p2p.events import AgentLeft, Event
@@ -49,8 +51,7 @@ RENEWAL_SECONDS = 3.0
 """How long a command waits for its session to be opened again before it is given up, unsent."""
 
 CLOSE_SECONDS = 1.0
-"""How long closing waits for the log. After that, or without a quorum, the departure of the peer
-ends the session."""
+"""How long closing waits for the log. After that, or without a quorum, it goes on behind."""
 
 NAME_GRACE_SECONDS = 1.0
 """What is added to the time after which a dead peer's agents are gone."""
@@ -142,19 +143,25 @@ class Session:
         self._trouble = None
 
     async def close(self) -> None:
-        """End the session in the log if it can be reached soon. Idempotent; raises nothing."""
+        """End the session in the log. If that is not heard soon, or there is no quorum, it is said
+        on in the background for as long as there is a way to the peer, which may host other agents
+        and stay. Idempotent; raises nothing."""
         if self._is_closed:
             return
-        command = CloseSession(self.id, 0, "closed")
-        if self.id != CLUSTER_SESSION and self._attachment.view.quorum:
-            with contextlib.suppress(MabeamError):
-                await self.ask(command, CLOSE_SECONDS)
+        # First: the word of the end is no loss, after which another session would be opened.
         self._is_closed = True
         self._end_listening()
         if self._lease is not None:
             self._lease.end()
         if self._renewal is not None:
             self._renewal.cancel()
+        if self.id == CLUSTER_SESSION:
+            return
+        self._last += 1
+        command = CloseSession(self.id, self._last, "closed")
+        saying = self._attachment.begin_farewell(self._say_closed(command))
+        if self._attachment.view.quorum:
+            await asyncio.wait({saying}, timeout=CLOSE_SECONDS)
 
     def renew(self) -> asyncio.Task[None]:
         """Open the session again, or another one if it has ended, as soon as it can be. One at a
@@ -194,7 +201,7 @@ class Session:
         """As `commit`, but the answer whatever it is: Committed, Refused or Failed. within: the one
         session in which the command has a meaning; it is not sent in another."""
         if self._is_closed:
-            raise Closed(f"the agent at peer {self._attachment.peer_name} has been closed")
+            raise self._closed()
         if self._profile is None:
             request = Submit(structs.replace(command, session=self.id, sequence=0), timeout)
             return await self._attachment.ask(request, timeout)
@@ -333,6 +340,9 @@ class Session:
             if not turn.done():
                 turn.set_result(None)
 
+    def _closed(self) -> Closed:
+        return Closed(f"the agent at peer {self._attachment.peer_name} has been closed")
+
     @staticmethod
     def _left(deadline: float) -> float:
         return max(0.0, deadline - asyncio.get_running_loop().time())
@@ -341,7 +351,9 @@ class Session:
 
     async def _begin(self) -> OpenSession | None:
         """Greet the peer; return what opens the session, under a new id if the one before has
-        ended. None for session 0, which needs no opening."""
+        ended. None for session 0, which needs no opening. Raises Closed."""
+        if self._is_closed:
+            raise self._closed()
         if self._profile is None:
             await self._attachment.begin(CLUSTER_SESSION)
             return None
@@ -394,13 +406,24 @@ class Session:
     async def _keep_alive(self, seconds: float) -> None:
         await self.ask(KeepAlive(self.id, 0), seconds)
 
+    async def _say_closed(self, command: CloseSession) -> None:
+        """Until the log has said yes or no. A daemon that is away ends the session by itself."""
+        seconds = self._attachment.timing.request_timeout_seconds
+        pause = RETRY_SECONDS
+        with contextlib.suppress(Closed, DaemonNotRunning):
+            while isinstance(await self._attachment.ask(Submit(command, seconds), seconds), Failed):
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, RETRY_SECONDS_MAX)
+
     async def _renew(self) -> None:
         pause = RETRY_SECONDS
         while self._is_renewal_due and not self._is_closed:
             self._is_renewal_due = False
             try:
                 await self.open()
-                await self._renewed()
+                await self._tell_renewed()
+            except Closed:
+                return
             except (DaemonNotRunning, NameTaken) as error:
                 # The daemon may be about to come back, or to notice that the connection is lost.
                 self._trouble = error
@@ -410,6 +433,20 @@ class Session:
             except MabeamError as error:
                 # Whoever asks next hears why; there is nobody else to tell.
                 _log.warning("the session of an agent cannot be opened again: %s", error)
+                return
+
+    async def _tell_renewed(self) -> None:
+        """Until the agent has looked at everything anew, or must begin once more."""
+        pause = RETRY_SECONDS
+        while not self._is_renewal_due:
+            try:
+                await self._renewed()
+            except (MabeamTimeout, NoQuorum, Overloaded, OutcomeUnknown) as error:
+                # The session stands, so that it must not be opened again for this.
+                _log.info("an agent that is attached anew cannot look at what it missed: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, RETRY_SECONDS_MAX)
+            else:
                 return
 
     def _on_event(self, event: Event) -> None:

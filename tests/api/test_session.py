@@ -11,6 +11,7 @@ from mabeam_p2p.errors import (
     Closed,
     DaemonNotRunning,
     InvalidName,
+    MabeamTimeout,
     NameTaken,
     NoQuorum,
     OutcomeUnknown,
@@ -289,6 +290,72 @@ async def test_closing_a_session_that_never_was_open_opens_none() -> None:
     peer.tell(QuorumChanged(True))
     await session.close()
     assert [type(command) for command in peer.commands()[told:]] == [CloseSession]
+
+
+@in_loop
+async def test_the_word_of_its_own_end_makes_no_agent_open_another_session(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    peer.tell(QuorumChanged(True))
+    told = len(peer.commands())
+    left = Agent(AgentId("a@ant"), PEER, 1, session.id, (), True, True, (), 1)
+
+    def reply(request: Request) -> Reply:
+        return None if isinstance(request, Submit) else usual(request)
+
+    peer.reply = reply
+    closing = asyncio.create_task(session.close())
+    await eventually(lambda: peer.waiting)
+    peer.tell(AgentLeft(left, "closed"))
+    for _ in range(10):
+        # As long as another one could have begun.
+        await asyncio.sleep(0)
+    peer.waiting[0].set_result(Committed(1, 1))
+    await closing
+    assert [type(command) for command in peer.commands()[told:]] == [CloseSession]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("quorum", [True, False])
+@in_loop
+async def test_a_session_that_cannot_be_closed_now_is_closed_later(
+    quorum: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "CLOSE_SECONDS", 0.005)
+    peer = FakePeer()
+    session = await opened(peer)
+    peer.tell(QuorumChanged(quorum))
+    failing(peer, *[Failed("no_quorum", "")] * 10, Committed(1, 1))
+    await session.close()
+    await eventually(lambda: len(peer.commands()) == 12)
+    ends = peer.commands()[1:]
+    assert {(type(one), one.session, one.sequence) for one in ends} == {
+        (CloseSession, session.id, 2)
+    }
+
+
+@in_loop
+async def test_what_an_agent_could_not_look_at_when_it_was_attached_anew_is_looked_at_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    peer = FakePeer()
+    troubles: list[Exception] = [MabeamTimeout("slow"), Overloaded("full")]
+    looked: list[str] = []
+
+    async def renewed() -> None:
+        if troubles:
+            raise troubles.pop(0)
+        looked.append("all")
+
+    session = Session(attachment(peer), Profile("a"), renewed)
+    await session.open()
+    await session.renew()
+    assert looked == ["all"]
+    openings = [command for command in peer.commands() if isinstance(command, OpenSession)]
+    assert len(openings) == 2, "opened again once, and not for each trouble"
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 @in_loop
