@@ -11,7 +11,7 @@
 4. Sealed: the bid is sealed at once, and revealed when bidding has ended. The salt is kept in this
    process alone: a bid of a process that has died is never revealed and costs its bond.
 5. Each auction is taken part in once, and again only if a bid did not get through, when the agent
-   is attached anew.
+   is attached anew. A purchase that may have been made is not made again.
 6. Nothing is said before `begin`, and where there is no bidder not for a while after it.
 """
 
@@ -34,7 +34,9 @@ from mabeam_p2p.api.view import View
 from mabeam_p2p.errors import (
     AuctionEnded,
     Closed,
+    DaemonNotRunning,
     MabeamError,
+    NameTaken,
     NoQuorum,
     Outbid,
     OutcomeUnknown,
@@ -59,6 +61,10 @@ REQUEST_SECONDS = 10.0
 
 PAUSE_SECONDS = 0.2
 """Before what did not get through is said again."""
+
+_NOT_DONE = (NoQuorum, Overloaded, DaemonNotRunning, NameTaken)
+"""What is certainly not done and may soon be: there is no quorum, or the agent is being attached
+anew."""
 
 
 class Bidders:
@@ -117,6 +123,14 @@ class Bidders:
             self._seen.pop(auction, None)
             self._done.pop(auction, None)
 
+    def look_again(self) -> None:
+        """Events may have been lost, and the view was read anew: whoever waits for one looks."""
+        for news in self._news.values():
+            news.set()
+        is_open = self._view.open_auctions.__contains__
+        self._seen = {auction: when for auction, when in self._seen.items() if is_open(auction)}
+        self._done = {auction: None for auction in self._done if is_open(auction)}
+
     async def close(self) -> None:
         tasks = tuple(self._running.values())
         for task in tasks:
@@ -150,6 +164,10 @@ class Bidders:
                 self._done[record.id] = None
         except Closed:
             return
+        except OutcomeUnknown as error:
+            # A purchase: all else is said until it is known.
+            self._done[record.id] = None
+            _log.warning("a bid of %s may have been made: %s", self._agent(), error)
         except (AuctionEnded, Rejected) as error:
             _log.info("no bid of %s in auction %s: %s", self._agent(), record.id, error)
         except MabeamError as error:
@@ -169,11 +187,11 @@ class Bidders:
         try:
             async with asyncio.timeout(allowed):
                 said = await self._calls.call(partial(bidder, Auction.of(record)))
+            bids = (said,) if isinstance(said, Bid) else tuple(said or ())
         except Exception as error:
             fault = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             _log.warning("the bidder of %s for auction %s: %s", self._agent(), record.id, fault)
             return ()
-        bids = (said,) if isinstance(said, Bid) else tuple(said or ())
         for bid in bids:
             if not isinstance(bid, Bid):
                 kind = type(bid).__name__
@@ -204,7 +222,7 @@ class Bidders:
         while auction in self._view.open_auctions:
             try:
                 return await say()
-            except (NoQuorum, Overloaded, OutcomeUnknown):
+            except (*_NOT_DONE, OutcomeUnknown):
                 await asyncio.sleep(PAUSE_SECONDS)
         return None
 
@@ -286,7 +304,7 @@ class Bidders:
                 await self._market.bid(str(record.id), bid.price, bid.quantity)
             except Outbid:
                 pause = tick
-            except (NoQuorum, Overloaded):
+            except _NOT_DONE:
                 pause = PAUSE_SECONDS
             else:
                 # What may have been done is not said again: it would buy twice.

@@ -12,7 +12,15 @@ from mabeam_p2p.api.bidders import Bidders, ticks_until
 from mabeam_p2p.api.lots import Auction, Bid
 from mabeam_p2p.api.market import Market, Sealed
 from mabeam_p2p.api.view import View
-from mabeam_p2p.errors import AuctionEnded, NoQuorum, Outbid, OutcomeUnknown, Rejected
+from mabeam_p2p.errors import (
+    AuctionEnded,
+    DaemonNotRunning,
+    NameTaken,
+    NoQuorum,
+    Outbid,
+    OutcomeUnknown,
+    Rejected,
+)
 from mabeam_p2p.events import AuctionClosed, AuctionOpened, AuctionRevealing, BidPlaced, Event
 from mabeam_p2p.ids import AgentId, AuctionId
 from mabeam_p2p.records import Auction as AuctionRecord
@@ -173,6 +181,32 @@ async def test_what_does_not_get_through_is_said_again_with_the_same_salt(desk: 
 
 @in_loop
 @play
+async def test_a_bid_is_revealed_though_its_daemon_was_away_when_bidding_ended(desk: Desk) -> None:
+    desk.bidders.declare("*", None, lambda lot: Bid(9))
+    record = desk.open(AuctionRule.VICKREY)
+    ((_, sealed),) = cast(list[tuple[str, Sealed]], await desk.said(1))
+    desk.market.trouble = [DaemonNotRunning("away")]
+    # No event tells of it: the view is read anew.
+    desk.view.on_auctions((replace(record, status=AuctionStatus.REVEALING),))
+    desk.bidders.look_again()
+    assert (await desk.said(3))[1:] == [("reveal", sealed)] * 2
+    await desk.idle()
+
+
+@in_loop
+@play
+async def test_an_auction_that_has_ended_unheard_is_waited_for_no_more(desk: Desk) -> None:
+    desk.bidders.declare("*", None, lambda lot: Bid(9))
+    desk.open(AuctionRule.VICKREY)
+    await desk.said(1)
+    desk.view.on_auctions(())
+    desk.bidders.look_again()
+    await desk.idle()
+    assert not desk.bidders._seen
+
+
+@in_loop
+@play
 async def test_a_bid_that_was_sealed_by_an_earlier_process_is_left_alone(desk: Desk) -> None:
     desk.bidders.declare("*", None, lambda lot: Bid(5))
     own = BidRecord(ME, 2, 2, BidStatus.SEALED, seal=bytes(32))
@@ -254,10 +288,26 @@ async def test_a_dutch_bid_is_made_once_the_price_has_come_to_it(desk: Desk) -> 
 async def test_a_purchase_of_unknown_outcome_is_not_made_again(desk: Desk) -> None:
     desk.market.trouble = [OutcomeUnknown("perhaps")]
     desk.bidders.declare("*", None, lambda lot: Bid(9))
-    desk.open(AuctionRule.DUTCH, start=SECOND, step=1, tick=1)
+    record = desk.open(AuctionRule.DUTCH, start=SECOND, step=1, tick=1)
     await desk.said(1)
     await desk.idle()
+    # As when the agent is attached anew.
+    desk.bidders.consider(record)
+    await desk.idle()
     assert len(desk.market.said) == 1
+
+
+@in_loop
+@play
+async def test_a_purchase_that_was_not_made_while_the_daemon_was_away_is_made_later(
+    desk: Desk,
+) -> None:
+    desk.market.trouble = [DaemonNotRunning("away"), NameTaken("soon", reason="name_taken")]
+    desk.bidders.declare("*", None, lambda lot: Bid(9))
+    desk.open(AuctionRule.DUTCH, start=SECOND, step=1, tick=1)
+    await desk.said(3)
+    await desk.idle()
+    assert len(desk.market.said) == 3
 
 
 @in_loop
@@ -324,6 +374,7 @@ async def test_a_bidder_that_is_declared_a_moment_after_joining_is_asked(desk: D
     [
         (RuntimeError("no idea"), "RuntimeError: no idea"),
         ("5", "returned str, and no Bid"),
+        (5, "TypeError"),
         ([Bid(1), Bid(2)], "2 bids at once"),
     ],
 )
