@@ -131,6 +131,7 @@ class Agent(Scope):
         self._described: dict[str, str] = {}
         self._saying_again: asyncio.Task[None] | None = None
         self._end_listening = attachment.view.listen(self._on_event)
+        self._end_mending = attachment.on_mended(self._look_anew)
 
     # ---- who and where -----------------------------------------------------------------------
 
@@ -305,6 +306,7 @@ class Agent(Scope):
 
     async def _close(self) -> None:
         self._end_listening()
+        self._end_mending()
         if self._saying_again is not None:
             self._saying_again.cancel()
         for stream in tuple(self._streams):
@@ -363,7 +365,7 @@ class Agent(Scope):
         self._work.offer_anew()
         await self._attachment.read_anew()
         await self._grants.look_again()
-        self._consider_open()
+        self._look_anew()
         # Not here: what is said waits until the session has been renewed.
         if self._saying_again is not None:
             self._saying_again.cancel()
@@ -386,23 +388,23 @@ class Agent(Scope):
     def begin(self) -> None:
         """Joining is done: from now on the agent votes, on what is open already as well."""
         self._evaluators.begin()
-        self._appliers.begin()
+        self._appliers.begin(self._attachment.view.parameters.entries.values())
         self._bidders.begin()
         self._rankings.begin()
         self._mail.begin()
-        self._consider_open()
+        self._look_anew()
 
-    def _consider_open(self) -> None:
-        """Evaluate what is open and was not voted on yet, and bid where there was no bid."""
+    def _look_anew(self) -> None:
+        """The view was read anew: evaluate what is open and was not voted on yet, bid where there
+        was no bid, and put into effect what was agreed meanwhile."""
         for record in tuple(self._attachment.view.open_proposals.values()):
             self._consider(record)
-        for parameter in tuple(self._attachment.view.parameters.entries.values()):
-            if self._is_awaited(parameter):
-                self._appliers.changed(parameter)
+        self._appliers.look_again(tuple(self._attachment.view.parameters.entries.values()))
         for election in tuple(self._attachment.view.open_elections.values()):
             self._rank(election)
         for auction in tuple(self._attachment.view.open_auctions.values()):
             self._bidders.consider(auction)
+        self._bidders.look_again()
 
     def _may_bid(self, auction: Auction) -> bool:
         """Whether the log would take a bid of this agent."""

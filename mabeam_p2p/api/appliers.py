@@ -6,11 +6,14 @@
    it raises, the failure is told with its text, and the cluster goes back to the value before.
 3. Nothing is said before `begin`, and where there is no applier not for a while after it: the
    program declares its appliers when joining has returned.
+4. Each version is put into effect once, also one of which no event told: after a lost connection,
+   or lost events, versions that are newer than what was heard are taken from the view. One that the
+   cluster still waits for is tried again then.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 from mabeam_p2p.api.calls import Calls
@@ -38,19 +41,34 @@ class Appliers:
         self._declared: Patterns[Applier] = Patterns()
         self._latest: dict[str, Parameter] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._heard: dict[str, int] = {}
+        """The last version of each parameter that was heard of."""
         self._settled_at: float | None = None
 
     def declare(self, pattern: str, applier: Applier) -> None:
         self._declared.declare(pattern, applier)
 
-    def begin(self) -> None:
-        """The program has its agent. Whoever calls this tells then what is guarded."""
+    def begin(self, known: Iterable[Parameter]) -> None:
+        """The program has its agent. Whoever calls this tells then what is guarded. known: what was
+        agreed before."""
         self._settled_at = asyncio.get_running_loop().time() + SETTLING_SECONDS
+        self._heard = {parameter.name: parameter.version for parameter in known}
 
     def changed(self, parameter: Parameter) -> None:
-        """The parameter has a new value, or is still guarded."""
-        if self._settled_at is None:
+        """The parameter has a new value."""
+        if self._settled_at is None or parameter.version <= self._heard.get(parameter.name, 0):
             return
+        self._heard[parameter.name] = parameter.version
+        self._take(parameter)
+
+    def look_again(self, parameters: Iterable[Parameter]) -> None:
+        """These are all that are agreed now."""
+        for parameter in parameters:
+            if self._awaits(parameter) and parameter.name not in self._running:
+                self._heard.pop(parameter.name, None)
+            self.changed(parameter)
+
+    def _take(self, parameter: Parameter) -> None:
         if self._declared.find(parameter.name) is None and not self._awaits(parameter):
             return
         self._latest[parameter.name] = parameter

@@ -5,7 +5,7 @@ what agents do with either.
 """
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 
 from mabeam_p2p.api import answers
@@ -44,6 +44,8 @@ from mabeam_p2p.requests import (
     Variables,
 )
 
+_log = logging.getLogger(__name__)
+
 ANSWER_GRACE_SECONDS = 1.0
 """How much longer than the request's own timeout an answer is waited for: a peer answers always, a
 daemon that was stopped does not."""
@@ -81,6 +83,9 @@ class Attachment:
         """The way to tensors of other agents."""
         self._end_listening = backend.listen(self._on_event)
         self._reading: asyncio.Task[None] | None = None
+        self._is_stale = False
+        """Whether events were lost since the view was last begun to be read anew."""
+        self._menders: list[Callable[[], None]] = []
         self._farewells: dict[asyncio.Task[None], None] = {}
 
     @property
@@ -165,6 +170,17 @@ class Attachment:
             return answer.status
         raise self.error(answer, "status")
 
+    def on_mended(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` when lost events have been made good by reading the view anew: what they
+        told is in the view, and nobody was told. The result ends that."""
+        self._menders.append(listener)
+
+        def end() -> None:
+            if listener in self._menders:
+                self._menders.remove(listener)
+
+        return end
+
     async def read_anew(self) -> None:
         """Take in the peer's whole present view."""
         with self.view.reading():
@@ -215,13 +231,26 @@ class Attachment:
 
     def _on_event(self, event: Event) -> None:
         self.view.on_event(event)
-        is_lossy = isinstance(event, Dropped) and event.reason == EVENTS_LOST
-        if is_lossy and (self._reading is None or self._reading.done()):
-            self._reading = asyncio.create_task(self._mend(), name="read anew")
+        if isinstance(event, Dropped) and event.reason == EVENTS_LOST:
+            self._is_stale = True
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self._mend(), name="read anew")
 
     async def _mend(self) -> None:
-        with contextlib.suppress(Closed, DaemonNotRunning):
-            await self.read_anew()
+        """Read until nothing was lost meanwhile, then tell whoever acts on events."""
+        while self._is_stale:
+            self._is_stale = False
+            try:
+                await self.read_anew()
+            except (Closed, DaemonNotRunning):
+                # Whoever is attached anew reads it then.
+                return
+            except MabeamError as error:
+                _log.info("lost events are not made good yet: %s", error)
+                self._is_stale = True
+                await asyncio.sleep(RETRY_SECONDS)
+        for listener in tuple(self._menders):
+            listener()
 
     async def _address(self) -> str:
         return (await self.status()).address

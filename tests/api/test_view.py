@@ -6,8 +6,11 @@ import weakref
 
 import pytest
 
+from mabeam_p2p.api import attachment as attachment_module
 from mabeam_p2p.api.agent import Agent
+from mabeam_p2p.api.results import Change, Proposal, Vote
 from mabeam_p2p.api.session import Profile
+from mabeam_p2p.commands import CastVote
 from mabeam_p2p.errors import InvalidValue, MabeamTimeout
 from mabeam_p2p.events import (
     AgentJoined,
@@ -23,9 +26,18 @@ from mabeam_p2p.events import (
 from mabeam_p2p.ids import AgentId, PeerId, ProposalId, SessionId
 from mabeam_p2p.records import Agent as AgentRecord
 from mabeam_p2p.records import Member, MemberState, Parameter, Sibling, Variable
-from mabeam_p2p.requests import ReadMembers
+from mabeam_p2p.requests import (
+    Failed,
+    Found,
+    Members,
+    ParameterQuery,
+    ProposalQuery,
+    Read,
+    ReadMembers,
+    Request,
+)
 from mabeam_p2p.wire.cbor import encode_value
-from tests.api.fakes import PEER, FakePeer, attachment
+from tests.api.fakes import PEER, FakePeer, Reply, attachment, proposal, usual
 from tests.eventually import eventually
 from tests.in_loop import in_loop
 
@@ -226,3 +238,77 @@ async def test_view_is_read_anew_when_events_were_lost() -> None:
     peer.tell(Dropped(PEER, "slow_listener", "", 7))
     await eventually(lambda: ReadMembers() in peer.asked)
     await eventually(lambda: agent.members() == ())
+
+
+@in_loop
+async def test_what_is_lost_while_the_view_is_read_anew_is_read_once_more() -> None:
+    peer = FakePeer()
+    agent = agent_at(peer)
+
+    def reads() -> int:
+        return peer.asked.count(ReadMembers())
+
+    peer.reply = lambda request: None if request == ReadMembers() else usual(request)
+    peer.tell(Dropped(PEER, "slow_listener", "", 1))
+    await eventually(lambda: peer.waiting)
+    peer.tell(Dropped(PEER, "slow_listener", "", 1))
+    peer.reply = usual
+    peer.waiting[0].set_result(Members((), ()))
+    await eventually(lambda: reads() == 2)
+    assert agent.members() == ()
+
+
+@in_loop
+async def test_a_view_that_cannot_be_read_now_is_read_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attachment_module, "RETRY_SECONDS", 0.001)
+    peer = FakePeer()
+    agent = agent_at(peer)
+    peer.tell(member("b"))
+    replies: list[Reply] = [Failed("overloaded", "full"), Failed("timeout", "slow")]
+    peer.reply = lambda request: (
+        replies.pop() if replies and request == ReadMembers() else usual(request)
+    )
+    peer.tell(Dropped(PEER, "slow_listener", "", 1))
+    await eventually(lambda: agent.members() == ())
+
+
+@in_loop
+async def test_who_has_lost_events_still_votes_bids_and_puts_values_into_effect() -> None:
+    peer = FakePeer()
+    agent = agent_at(peer)
+    peer.tell(parameter(1, 1))
+    peer.tell(parameter(1, 1, name="size"))
+    agent.begin()
+    applied: list[tuple[str, object]] = []
+
+    @agent.on_parameter("*")
+    async def apply(change: Change) -> None:
+        applied.append((change.name, change.value))
+
+    @agent.on_proposal("*")
+    async def judge(proposal: Proposal) -> Vote:
+        return Vote.accept()
+
+    newer, older = parameter(2, 9).parameter, parameter(1, 1, name="size").parameter
+
+    def reply(request: Request) -> Reply:
+        match request:
+            case Read(query=ParameterQuery()):
+                return Found(9, 0.0, False, parameters=(newer, older))
+            case Read(query=ProposalQuery()):
+                return Found(9, 0.0, False, proposals=(proposal(),))
+            case _:
+                return usual(request)
+
+    peer.reply = reply
+    peer.tell(Dropped(PEER, "slow_listener", "", 2))
+    await eventually(lambda: any(isinstance(one, CastVote) for one in peer.commands()))
+    await eventually(lambda: applied == [("rate", 2)])
+    # Heard of again, it is no other version.
+    peer.tell(Dropped(PEER, "slow_listener", "", 1))
+    peer.tell(ParameterChanged(newer))
+    peer.tell(parameter(3, 10))
+    await eventually(lambda: applied == [("rate", 2), ("rate", 3)])
+    await agent.close()
