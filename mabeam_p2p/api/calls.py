@@ -5,11 +5,11 @@ from ending.
 """
 
 import asyncio
+import contextlib
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 
@@ -18,14 +18,17 @@ THREADS_MAX = 64
 
 
 class Calls:
-    """The calls of one kind of one agent. what: names them in errors, as `evaluators`."""
+    """The calls of one kind of one agent. what: names them in errors, as `evaluators`. threads_max:
+    how many plain functions run, or hang, at a time."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, threads_max: int = THREADS_MAX) -> None:
         self._what = what
-        self._threads = threading.BoundedSemaphore(THREADS_MAX)
+        self._threads_max = threads_max
+        self._threads = threading.BoundedSemaphore(threads_max)
 
     async def call(self, function: Callable[[], T | Awaitable[T]]) -> T:
-        """What `function` returns. Raises what it raises, and RuntimeError if too many hang."""
+        """What `function` returns. Raises what it raises, and RuntimeError if too many hang, or if
+        it raised in its thread what would end a program or an iteration."""
         if inspect.iscoroutinefunction(getattr(function, "func", function)):
             result = function()
         else:
@@ -34,23 +37,33 @@ class Calls:
 
     async def _in_thread(self, function: Callable[[], T | Awaitable[T]]) -> T | Awaitable[T]:
         loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[T | Awaitable[T]] = loop.create_future()
+        outcome: asyncio.Future[tuple[T | Awaitable[T] | None, BaseException | None]]
+        outcome = loop.create_future()
         if not self._threads.acquire(blocking=False):
-            raise RuntimeError(f"{THREADS_MAX} {self._what} are still running")
+            raise RuntimeError(f"{self._threads_max} {self._what} are still running")
 
-        def settle(end: Callable[[], None]) -> None:
+        def settle(value: T | Awaitable[T] | None, error: BaseException | None) -> None:
+            # As a result: a future does not take every exception.
             if not outcome.done():
-                end()
+                outcome.set_result((value, error))
 
         def run() -> None:
+            value: T | Awaitable[T] | None = None
+            fault: BaseException | None = None
             try:
-                end = partial(outcome.set_result, function())
-            except Exception as error:
-                end = partial(outcome.set_exception, error)
+                value = function()
+            except BaseException as error:
+                fault = error
             self._threads.release()
             # The agent's loop may have ended before a slow function does.
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, end)
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(settle, value, fault)
 
         threading.Thread(target=run, name=f"mabeam {self._what}", daemon=True).start()
-        return await outcome
+        value, error = await outcome
+        if error is None:
+            return cast(T | Awaitable[T], value)
+        # What ends a program, or an iteration, ends a call here, and no more.
+        if isinstance(error, Exception) and not isinstance(error, StopIteration):
+            raise error
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error

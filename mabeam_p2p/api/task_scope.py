@@ -97,7 +97,8 @@ class TaskScope:
         """Return once the cluster knows what this agent offers.
 
         slots: how many tasks it works on at a time from now on, in all groups together; 4 unless
-        said. 0 finishes what runs and takes nothing new. Raises Overloaded if it offers too much.
+        said. 0 finishes what runs and takes nothing new. Raises Overloaded if it offers too much,
+        and NoQuorum if the cluster was not reached: it goes on being offered.
         """
         if slots is not None:
             self._work.set_slots(slots)
@@ -241,6 +242,9 @@ class TaskScope:
         self, function: Callable[..., object] | str, item: object, options: Options
     ) -> TaskHandle:
         """A map has many to come: it waits for room."""
+        if self._work.find(self._tasks.name(function)) is not None:
+            # An offer that was refused is not accepted later, as a task is.
+            await self._work.offered()
         while True:
             try:
                 return await self._tasks.submit(function, (item,), {}, options)

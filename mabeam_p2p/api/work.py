@@ -13,23 +13,29 @@
 """
 
 import asyncio
-import contextlib
-import inspect
 import logging
-import threading
 import traceback
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.calls import Calls
 from mabeam_p2p.api.results import decoded
 from mabeam_p2p.api.results.tasks import TaskResult
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.streams import Stream
 from mabeam_p2p.api.values import microseconds, text_of
 from mabeam_p2p.commands import AnyCommand, CompleteTask, FailTask, OfferTasks, RenewTasks
-from mabeam_p2p.errors import Closed, DaemonNotRunning, InvalidValue, MabeamError, Rejected
+from mabeam_p2p.errors import (
+    Closed,
+    DaemonNotRunning,
+    InvalidValue,
+    MabeamError,
+    NoQuorum,
+    Rejected,
+)
 from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, TaskId
 from mabeam_p2p.records import Task, TaskError
 from mabeam_p2p.requests import Answer, Committed, Failed, Refused, WorkQuery
@@ -90,7 +96,7 @@ class Work:
         """Leases that ended here, while the log's state may still be shown with them."""
         self.streams: weakref.WeakSet[Stream[TaskResult]] = weakref.WeakSet()
         """The maps of the agent, which end with it."""
-        self._threads = threading.BoundedSemaphore(THREADS_MAX)
+        self._calls = Calls("functions of tasks", THREADS_MAX)
         self._is_closed = False
 
     # ---- offering ----------------------------------------------------------------------------
@@ -120,10 +126,22 @@ class Work:
             self._change()
 
     async def offered(self) -> None:
-        """Return once the log has all that is offered. Raises why it was refused."""
-        while not self._is_offered:
-            self._offered.clear()
-            await self._offered.wait()
+        """Return once the log has all that is offered. Raises why it was refused, NoQuorum if that
+        takes longer than a request may (it goes on being offered), and Closed."""
+        timeout = self._attachment.timing.request_timeout_seconds
+        try:
+            async with asyncio.timeout(timeout):
+                while not self._is_offered and not self._is_closed:
+                    self._offered.clear()
+                    await self._offered.wait()
+        except TimeoutError:
+            raise NoQuorum(
+                f"peer {self._attachment.peer_name} has not heard within {timeout:g} s that the "
+                f"cluster knows what {self._agent()} offers; it goes on being offered: see `mabeam "
+                "status` for a quorum, and wait again"
+            ) from None
+        if self._is_closed:
+            raise Closed(f"agent {self._agent()} has been closed")
         if self._fault is not None:
             raise self._fault
 
@@ -135,6 +153,7 @@ class Work:
     async def close(self) -> None:
         """Stop. What runs is left to others."""
         self._is_closed = True
+        self._offered.set()
         for stream in tuple(self.streams):
             stream.close()
         own = (self._offering, self._asking, self._renewing, self._speaking)
@@ -242,10 +261,9 @@ class Work:
             return _failed(task, error)
         try:
             positional, keyword = decoded(task.order.argument)
-            if inspect.iscoroutinefunction(declared.function):
-                value = await declared.function(*positional, **keyword)
-            else:
-                value = await self._in_thread(task.id, declared.function, positional, keyword)
+            value: object = await self._calls.call(
+                partial(declared.function, *positional, **keyword)
+            )
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if current is not None and current.cancelling():
@@ -259,47 +277,6 @@ class Work:
             message = f"what it returned cannot travel: {error}"[:MESSAGE_LENGTH_MAX]
             return _failed(task, TaskError("InvalidValue", message, ""), is_final=True)
         return CompleteTask(CLUSTER_SESSION, 0, task.id, task.token, result)
-
-    async def _in_thread(
-        self, task: TaskId, function: Function, positional: list[object], keyword: dict[str, object]
-    ) -> object:
-        """Not in the loop's pool: a function that hangs would keep its place there for ever, and
-        the program from ending."""
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[object] = loop.create_future()
-        if not self._threads.acquire(blocking=False):
-            raise RuntimeError(f"{THREADS_MAX} functions are still running at this agent")
-
-        def settle(value: object, error: BaseException | None) -> None:
-            if outcome.done():
-                return
-            if error is None:
-                outcome.set_result(value)
-            else:
-                outcome.set_exception(_Raised(error))
-
-        def run() -> None:
-            value: object = None
-            fault: BaseException | None = None
-            try:
-                value = function(*positional, **keyword)
-            except BaseException as error:
-                fault = error
-            self._threads.release()
-            # The agent's loop may have ended before a slow function does.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(settle, value, fault)
-
-        threading.Thread(target=run, name=f"task {task}", daemon=True).start()
-        try:
-            value = await outcome
-        except _Raised as raised:
-            error = raised.error
-            # What ends a program ends an attempt here, and no more.
-            if isinstance(error, Exception):
-                raise error from None
-            raise RuntimeError(f"{type(error).__name__}: {text_of(error)}") from error
-        return await value if isinstance(value, Awaitable) else value
 
     async def _give(self, report: AnyCommand) -> None:
         """Until the log has taken or refused it."""
@@ -325,14 +302,6 @@ class Work:
             raise asyncio.CancelledError from None
         except MabeamError as error:
             return Failed("unknown", str(error))
-
-
-class _Raised(Exception):
-    """Carries what a function raised in its thread: a future takes not every exception."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__()
-        self.error = error
 
 
 def told(error: BaseException) -> TaskError:

@@ -9,10 +9,10 @@ import pytest
 from mabeam_p2p.api.session import Profile, Session
 from mabeam_p2p.api.work import Work
 from mabeam_p2p.commands import AnyCommand, CompleteTask, FailTask, OfferTasks, RenewTasks
-from mabeam_p2p.errors import InvalidValue, Overloaded
+from mabeam_p2p.errors import Closed, InvalidValue, NoQuorum, Overloaded
 from mabeam_p2p.ids import AgentId, TaskId
 from mabeam_p2p.records import Strategy, Task, TaskOrder, TaskStatus, TaskWorker
-from mabeam_p2p.requests import Await, Failed, Found, Refused, Request, WorkQuery
+from mabeam_p2p.requests import Await, Failed, Found, Refused, Request, Submit, WorkQuery
 from mabeam_p2p.wire.cbor import encode_value
 from tests.api.fakes import FakePeer, Reply, attachment, usual
 from tests.eventually import eventually
@@ -235,3 +235,19 @@ async def test_refused_result_is_dropped() -> None:
         await one.shown()
         await one.shown(leased("t", 9))
         await eventually(lambda: len(one.said(CompleteTask)) == 2)
+
+
+@in_loop
+async def test_who_waits_for_an_offer_hears_of_a_lost_cluster_and_of_the_agents_end() -> None:
+    async with bench() as one:
+        one.peer.reply = lambda request: (
+            Failed("no_quorum", "") if isinstance(request, Submit) else usual(request)
+        )
+        one.work.declare("work", print, None)
+        with pytest.raises(NoQuorum, match="goes on being offered"):
+            await one.work.offered()
+        waiting = asyncio.create_task(one.work.offered())
+        await asyncio.sleep(0)
+        await one.work.close()
+        with pytest.raises(Closed):
+            await waiting
