@@ -23,12 +23,15 @@ from mabeam_p2p.api.values import microseconds
 from mabeam_p2p.api.work import Work
 from mabeam_p2p.commands import CancelTask, RetryTask, SubmitTask
 from mabeam_p2p.errors import (
+    Closed,
+    DaemonNotRunning,
     InvalidValue,
     MabeamError,
     MabeamTimeout,
     NoQuorum,
     OutcomeUnknown,
     Overloaded,
+    Rejected,
     UnknownTask,
 )
 from mabeam_p2p.ids import CLUSTER_SESSION, TaskId, check_key, scoped
@@ -134,7 +137,7 @@ class TaskHandle:
                     f"{self._what('waiting for')}: not ended within {timeout:g} s; it goes on: "
                     f"see `mabeam tasks show {self.id}`"
                 )
-            with contextlib.suppress(NoQuorum, MabeamTimeout, Overloaded):
+            with contextlib.suppress(NoQuorum, MabeamTimeout, Overloaded, DaemonNotRunning):
                 await self._record(linearizable=True)
 
     async def status(self) -> TaskFacts:
@@ -263,7 +266,13 @@ class Tasks:
         is_unknown = False
         while True:
             left = max(0.0, deadline - loop.time())
-            answer = await self._session.ask(command, left)
+            try:
+                answer = await self._session.ask(command, left)
+            except MabeamError as fault:
+                if is_unknown:
+                    told = f"{what} may have been done before this: {fault}"
+                    raise OutcomeUnknown(told) from fault
+                raise
             if isinstance(answer, Committed):
                 return
             is_unknown |= isinstance(answer, Failed) and answer.reason in ("unknown", "timeout")
@@ -274,9 +283,19 @@ class Tasks:
 
 
 async def _cancel(handle: TaskHandle) -> None:
-    # It may have ended, or nobody can be reached; there is nobody to tell.
-    with contextlib.suppress(MabeamError):
-        await handle.cancel()
+    """Until the log has heard it, or the agent has ended: nobody else will say it."""
+    pause = RETRY_SECONDS
+    while True:
+        try:
+            await handle.cancel()
+        except (Closed, Rejected):
+            # It may have ended, or never have come.
+            return
+        except MabeamError:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_SECONDS_MAX)
+        else:
+            return
 
 
 class TaskStream(Stream[TaskResult]):
@@ -300,7 +319,7 @@ class TaskStream(Stream[TaskResult]):
         self._total = len(items) if isinstance(items, Sized) else None
         self._done = 0
         self._on_error = on_error
-        self._ready: deque[TaskResult | MabeamError] = deque()
+        self._ready: deque[TaskResult | Exception] = deque()
         self._fault: Exception | None = None
         """What the items raised."""
         self._feed = _Feed(submit, items, window, weakref.ref(self))
@@ -332,12 +351,12 @@ class TaskStream(Stream[TaskResult]):
         self._feed.stop()
         super().close()
 
-    def put(self, index: int, result: TaskResult | MabeamError) -> None:
+    def put(self, index: int, result: TaskResult | Exception) -> None:
         """Not for users: the item at `index` has come to this."""
         self._done += 1
         if isinstance(result, TaskResult):
             result = replace(result, index=index)
-        elif self._on_error == "return":
+        elif self._on_error == "return" and isinstance(result, MabeamError):
             task = getattr(result, "task", "")
             agent = getattr(result, "agent", "")
             result = TaskResult(task, None, agent, 0.0, 0, index, result)
@@ -411,10 +430,10 @@ class _Feed:
             stream.end(count, fault)
 
     async def _one(self, index: int, item: object) -> None:
-        result: TaskResult | MabeamError
+        result: TaskResult | Exception
         try:
             result = await self._submit(item)
-        except MabeamError as error:
+        except Exception as error:
             result = error
         finally:
             self._window.release()
