@@ -217,21 +217,29 @@ class _Connection:
     async def close(self) -> None:
         if self._reading is not None:
             self._reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reading
         self._writer.close()
+        self._fail(DaemonNotRunning("the connection was closed"))
+        if self._reading is not None:
+            await asyncio.wait({self._reading})
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
+        # What was asked while it closed.
         self._fail(DaemonNotRunning("the connection was closed"))
 
     def _send(self, asked: "asyncio.Future[Answer]", data: bytes, number: int) -> None:
         self._asked[number] = asked
         asked.add_done_callback(lambda done: self._on_done(done, number))
-        self._writer.write(data)
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        # One that is broken fails what was asked as soon as its reader has noticed; asyncio would
+        # log every byte that is written to it until then.
+        if not self._writer.transport.is_closing():
+            self._writer.write(data)
 
     def _on_done(self, asked: "asyncio.Future[Answer]", number: int) -> None:
         if asked.cancelled() and self._asked.pop(number, None) is not None:
-            self._writer.write(encode(Cancel(number)))
+            self._write(encode(Cancel(number)))
             self._send_waiting()
 
     def _send_waiting(self) -> None:

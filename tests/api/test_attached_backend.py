@@ -187,6 +187,22 @@ async def test_lost_connection_fails_what_was_asked_and_is_reported(
 
 
 @in_loop
+async def test_nothing_is_written_to_a_connection_that_is_broken(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with daemon() as fake, attached_to(fake) as backend:
+        fake.hang_up()
+        # Its end is closed then, and this one has not read of it.
+        await asyncio.sleep(0)
+        questions = [future(backend.ask(ReadMembers())) for _ in range(20)]
+        for question in questions[10:]:
+            question.cancel()
+        ends = await asyncio.gather(*questions, return_exceptions=True)
+        assert [type(end) for end in ends[:10]] == [DaemonNotRunning] * 10
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+@in_loop
 async def test_agent_comes_back_to_its_own_daemon_only() -> None:
     async with daemon("bee") as fake, attached_to(fake) as backend:
         async with daemon("ant"):
