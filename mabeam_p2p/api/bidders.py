@@ -36,7 +36,6 @@ from mabeam_p2p.errors import (
     Closed,
     DaemonNotRunning,
     MabeamError,
-    NameTaken,
     NoQuorum,
     Outbid,
     OutcomeUnknown,
@@ -62,7 +61,7 @@ REQUEST_SECONDS = 10.0
 PAUSE_SECONDS = 0.2
 """Before what did not get through is said again."""
 
-_NOT_DONE = (NoQuorum, Overloaded, DaemonNotRunning, NameTaken)
+_NOT_DONE = (NoQuorum, Overloaded, DaemonNotRunning)
 """What is certainly not done and may soon be: there is no quorum, or the agent is being attached
 anew."""
 

@@ -142,8 +142,7 @@ class Leadership:
         """Give the seat up, if it is still held."""
         if self._watching is not None:
             self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+        # Begun before anything is waited for, so that it is said even if this is cancelled.
         await self._stand_down()
 
     def error(self) -> LeadershipLost:

@@ -278,11 +278,16 @@ class Session:
             return
         patience = min(self._left(deadline), RENEWAL_SECONDS)
         await asyncio.wait({self._renewal}, timeout=patience)
-        if self._is_renewing:
-            raise self._trouble or NoQuorum(
-                f"peer {self._attachment.peer_name} is opening another session for this agent, "
-                "since the cluster had lost it; nothing was done: try again"
+        if not self._is_renewing:
+            return
+        trouble = self._trouble
+        if trouble is None or isinstance(trouble, NameTaken):
+            # Its own name, that is still held for the connection or the session before.
+            raise NoQuorum(
+                f"peer {self._attachment.peer_name} is opening this agent's session again, since "
+                f"it was lost ({trouble or 'no answer yet'}); nothing was done: try again"
             )
+        raise trouble
 
     async def _send(
         self, command: AnyCommand, deadline: float, *, is_opening: bool = False

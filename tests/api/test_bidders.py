@@ -15,7 +15,6 @@ from mabeam_p2p.api.view import View
 from mabeam_p2p.errors import (
     AuctionEnded,
     DaemonNotRunning,
-    NameTaken,
     NoQuorum,
     Outbid,
     OutcomeUnknown,
@@ -302,7 +301,7 @@ async def test_a_purchase_of_unknown_outcome_is_not_made_again(desk: Desk) -> No
 async def test_a_purchase_that_was_not_made_while_the_daemon_was_away_is_made_later(
     desk: Desk,
 ) -> None:
-    desk.market.trouble = [DaemonNotRunning("away"), NameTaken("soon", reason="name_taken")]
+    desk.market.trouble = [DaemonNotRunning("away"), NoQuorum("soon")]
     desk.bidders.declare("*", None, lambda lot: Bid(9))
     desk.open(AuctionRule.DUTCH, start=SECOND, step=1, tick=1)
     await desk.said(3)

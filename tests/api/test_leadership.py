@@ -201,3 +201,20 @@ async def test_resigning_from_a_seat_that_one_does_not_hold_is_refused() -> None
     agent = await agent_at(peer)
     with pytest.raises(NotHolder, match="b@bee holds it"):
         await agent.resign("lead")
+
+
+@in_loop
+async def test_who_is_cancelled_while_it_leaves_gives_the_seat_up_and_stays_cancelled() -> None:
+    peer = SeatPeer()
+    agent = await agent_at(peer)
+    peer.give(seat(ME, 7))
+
+    async def lead() -> None:
+        current = asyncio.current_task()
+        assert current is not None
+        async with agent.leadership("lead"):
+            asyncio.get_running_loop().call_soon(current.cancel)
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(lead())
+    await eventually(lambda: peer.said(Stand))

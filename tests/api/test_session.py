@@ -530,3 +530,15 @@ async def test_a_name_that_the_daemon_still_holds_for_the_way_before_is_waited_f
     await session.renew()
     assert session.id != first
     await session.commit(ITEM, "item", 1)
+
+
+@in_loop
+async def test_while_its_own_name_is_still_held_no_command_is_refused_for_that() -> None:
+    peer = FakePeer()
+    daemon = Daemon(peer)
+    session = await daemon.attached()
+    daemon.refusals = [NameTaken("a is attached already", reason="name_taken")] * 1_000
+    session.renew()
+    with pytest.raises(NoQuorum, match=r"a is attached already.*nothing was done"):
+        await session.commit(ITEM, "item", 1)
+    await session.close()
