@@ -110,6 +110,10 @@ class Attachment:
         saying.add_done_callback(lambda done: self._farewells.pop(done, None))
         return saying
 
+    async def carried_out(self, work: Coroutine[object, object, None]) -> None:
+        """Await `work`. If the wait is cancelled it goes on, as a farewell."""
+        await asyncio.shield(self.begin_farewell(work))
+
     async def ask(self, request: Request, timeout: float) -> Answer:
         """The answer, or a Failed in its place if none comes in time or a queue is full here.
 

@@ -1,5 +1,7 @@
 """Budgets: limits of what may be spent, each perhaps part of a greater one."""
 
+import asyncio
+import logging
 import secrets
 from collections.abc import Callable
 from decimal import Decimal
@@ -7,15 +9,17 @@ from types import TracebackType
 from typing import Union
 
 from mabeam_p2p.api.amounts import Amount, micro_units, units
-from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.attachment import RETRY_SECONDS, Attachment
 from mabeam_p2p.api.holdings import BudgetFacts
 from mabeam_p2p.api.results import Level
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.values import microseconds
 from mabeam_p2p.commands import Reserve, SetBudget, SpendReserved
-from mabeam_p2p.errors import InvalidValue, UnknownBudget
+from mabeam_p2p.errors import Closed, InvalidValue, MabeamError, Rejected, UnknownBudget
 from mabeam_p2p.ids import CLUSTER_SESSION, check_key, scoped
 from mabeam_p2p.requests import BudgetQuery
+
+_log = logging.getLogger(__name__)
 
 OPERATION_BYTES = 8
 """Of chance in the id of a reservation."""
@@ -124,7 +128,9 @@ class Reservation:
     be spent is; without a word all of it, or, if the block raised, nothing. What is not spent is
     free again. It ends with the agent's session too.
 
-    After OutcomeUnknown, opening or committing the same object again has its effect once.
+    After OutcomeUnknown, opening or committing the same object again has its effect once. What was
+    being reserved when entering was cancelled is freed in the background; an end that is cancelled
+    is said all the same.
     """
 
     def __init__(
@@ -201,7 +207,13 @@ class Reservation:
         await self.commit(0)
 
     async def __aenter__(self) -> "Reservation":
-        await self.open()
+        try:
+            await self.open()
+        except asyncio.CancelledError:
+            self._attachment.begin_farewell(self._give_back(self._operation))
+            # Entered again, it is another one.
+            self._operation = secrets.token_hex(OPERATION_BYTES)
+            raise
         return self
 
     async def __aexit__(
@@ -210,6 +222,30 @@ class Reservation:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._is_open:
-            nothing = kind is not None and self.spent is None
-            await self.commit(0 if nothing else None)
+        if not self._is_open:
+            return
+        nothing = kind is not None and self.spent is None
+        try:
+            await self._attachment.carried_out(self.commit(0 if nothing else None))
+        except MabeamError as trouble:
+            # What went wrong inside is what the caller must hear.
+            if kind is None:
+                raise
+            _log.warning("%s", trouble)
+
+    async def _give_back(self, operation: str) -> None:
+        """Free what may have been reserved: asked for again, it is the same reservation."""
+        reserve = Reserve(CLUSTER_SESSION, 0, self.budget, self._micro, operation)
+        what = f"freeing {self.amount} of budget {self.budget!r}"
+        while True:
+            try:
+                token = (await self._session.commit(reserve, what, self._seconds)).number
+                free = SpendReserved(CLUSTER_SESSION, 0, self.budget, token, 0)
+                await self._session.commit(free, what, self._seconds)
+            except (Closed, Rejected):
+                # It was never reserved, or has ended.
+                return
+            except MabeamError:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return

@@ -4,13 +4,15 @@ An operation has an id. Who is not told its outcome (OutcomeUnknown) asks again 
 `operation=`, from whichever session: it takes effect once.
 """
 
+import asyncio
+import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from types import TracebackType
 
 from mabeam_p2p.api.amounts import Amount, micro_units, units
-from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.attachment import RETRY_SECONDS, Attachment
 from mabeam_p2p.api.holdings import Balance, Currency, Held, Movement, Receipt
 from mabeam_p2p.api.results import Level
 from mabeam_p2p.api.session import Session
@@ -24,7 +26,7 @@ from mabeam_p2p.commands import (
     ReleaseHold,
     Transfer,
 )
-from mabeam_p2p.errors import InvalidName, InvalidValue
+from mabeam_p2p.errors import Closed, InvalidName, InvalidValue, MabeamError, Rejected
 from mabeam_p2p.ids import (
     CLUSTER_SESSION,
     KEY_BYTES_MAX,
@@ -34,6 +36,8 @@ from mabeam_p2p.ids import (
     unscoped,
 )
 from mabeam_p2p.requests import AccountQuery, HoldQuery, MovementQuery
+
+_log = logging.getLogger(__name__)
 
 OPERATION_BYTES = 8
 """Of chance in the id of an operation that is given none."""
@@ -218,7 +222,8 @@ class Ledger:
 
         payee: the only account that it can be paid to. It is a promise then: the payee alone gives
         it back before it expires. expires: seconds by the log's clock, after which it is given
-        back; needed with a payee, None: never. The hold has the id of the operation.
+        back; needed with a payee, None: never. The hold has the id of the operation. Cancelled, it
+        is given back in the background, unless the caller has given it an id.
         """
         micro, name = micro_units(amount, "holding"), self._operation(operation)
         owner, of = self._account(account), self._currency(currency)
@@ -227,7 +232,13 @@ class Ledger:
             raise InvalidValue(f"what is held for {to} expires: give `expires=` in seconds")
         until = 0 if expires is None else microseconds(expires)
         command = PlaceHold(CLUSTER_SESSION, 0, name, owner, of, micro, to, until, _note(note))
-        await self._commit(command, f"holding {amount} {of}", timeout)
+        try:
+            await self._commit(command, f"holding {amount} {of}", timeout)
+        except asyncio.CancelledError:
+            if operation is None:
+                # Nobody knows its name.
+                self._attachment.begin_farewell(self._give_back(name))
+            raise
         own = unscoped(self._group, name), units(micro), unscoped(self._group, to)
         return Hold(self, *own)
 
@@ -262,6 +273,24 @@ class Ledger:
         by, name = self._operation(operation), self._operation(hold)
         command = ReleaseHold(CLUSTER_SESSION, 0, by, name, _note(note))
         return await self._commit(command, f"releasing hold {name!r}", timeout)
+
+    async def _carried_out(self, work: Coroutine[object, object, None]) -> None:
+        """For the holds: as `Attachment.carried_out`."""
+        await self._attachment.carried_out(work)
+
+    async def _give_back(self, hold: str) -> None:
+        """Release a hold, if it was placed, until the log has heard it."""
+        command = ReleaseHold(CLUSTER_SESSION, 0, self._operation(None), hold, "")
+        seconds = self._attachment.timing.request_timeout_seconds
+        while True:
+            try:
+                await self._session.commit(command, f"releasing hold {hold!r}", seconds)
+            except (Closed, Rejected):
+                return
+            except MabeamError:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     # ---- names -------------------------------------------------------------------------------
 
@@ -352,8 +381,18 @@ class Hold:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.left and not self.payee:
-            await self.release()
+        if not self.left or self.payee:
+            return
+        try:
+            await self._ledger._carried_out(self._release())
+        except MabeamError as trouble:
+            # What went wrong inside is what the caller must hear.
+            if kind is None:
+                raise
+            _log.warning("%s", trouble)
+
+    async def _release(self) -> None:
+        await self.release()
 
 
 def _note(note: str) -> str:
