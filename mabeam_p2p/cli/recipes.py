@@ -262,12 +262,13 @@ async def take(
 
 async def _work(target: Target, item: Delivery, command: tuple[str, ...], grace: float) -> int:
     if not command:
-        await item.acknowledge()
         facts = {"queue": item.name, "value": item.value, "token": item.token}
         if target.as_json:
             output.json_line(facts)
         else:
             click.echo(output.plain(item.value))
+        # After it was written: what nobody has read goes back to its place.
+        await item.acknowledge()
         return output.DONE
     told = {"MABEAM_QUEUE": item.name, "MABEAM_TOKEN": str(item.token)}
     given = msgspec.json.encode(item.value)

@@ -93,6 +93,24 @@ async def run_tethered(
     return code if code >= 0 else 128 - code
 
 
+async def output_of(
+    command: tuple[str, ...], given: bytes, *, grace: float = GRACE_SECONDS
+) -> tuple[int, bytes, bytes]:
+    """The exit code of the command, and what it wrote to standard output and standard error. Ended
+    as by `run_tethered`. Raises OSError if it cannot be begun."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=pipe, stdout=pipe, stderr=pipe, preexec_fn=_tether()
+    )
+    try:
+        printed, errors = await process.communicate(given)
+        code = await process.wait()
+    except asyncio.CancelledError:
+        await _end(process, grace)
+        raise
+    return code, printed, errors
+
+
 def _tether() -> Callable[[], object] | None:
     """What makes a child get SIGTERM when this process dies, however it dies; None where the
     system has no such thing."""

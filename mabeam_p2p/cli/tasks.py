@@ -13,6 +13,7 @@ from mabeam_p2p.api.results import Decoded
 from mabeam_p2p.api.results.tasks import STATUSES, StrategyWord, TaskFacts, TaskStatusWord
 from mabeam_p2p.api.scope import Scope
 from mabeam_p2p.cli import output
+from mabeam_p2p.cli.running import Termination, output_of
 from mabeam_p2p.cli.target import Target, key, name, primitive, value, verb
 
 ERROR_TEXT_MAX = 500
@@ -272,7 +273,8 @@ async def work(
 
     COMMAND is run for each task. It gets {"args": […], "kwargs": {…}} as JSON on standard input.
     What it prints is the result: JSON, or text if it is not. Another exit code than 0 is a
-    failure.
+    failure. COMMAND gets SIGTERM when its task is no longer this program's; when this program gets
+    one, which exits 143 then; on Linux also when this program is killed.
     """
     async with target.attach(worker or f"work-{secrets.token_hex(4)}") as agent:
 
@@ -280,25 +282,24 @@ async def work(
             return await _run(command, {"args": list(arguments), "kwargs": keyword})
 
         scope = _scope(agent, group)
-        scope.task(name=task_name)(run)
-        await scope.work(slots)
-        if target.as_json:
-            output.json_line({"event": "offered", "name": task_name, "agent": agent.id})
-        else:
-            output.note(f"{agent.id} offers {task_name}, {slots} at a time")
-        await asyncio.get_running_loop().create_future()
+        with Termination() as termination:
+            try:
+                scope.task(name=task_name)(run)
+                await scope.work(slots)
+                if target.as_json:
+                    output.json_line({"event": "offered", "name": task_name, "agent": agent.id})
+                else:
+                    output.note(f"{agent.id} offers {task_name}, {slots} at a time")
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                if termination.happened:
+                    raise termination.end from None
+                raise
 
 
 async def _run(command: tuple[str, ...], said: dict[str, object]) -> Decoded:
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
-    try:
-        printed, errors = await process.communicate(msgspec.json.encode(said))
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode != 0:
+    code, printed, errors = await output_of(command, msgspec.json.encode(said))
+    if code != 0:
         told = errors.decode(errors="replace").strip()[-ERROR_TEXT_MAX:]
-        raise RuntimeError(f"{command[0]} ended with {process.returncode}: {told}")
+        raise RuntimeError(f"{command[0]} ended with {code}: {told}")
     return value(printed.decode().strip())
