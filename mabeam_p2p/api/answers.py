@@ -56,6 +56,10 @@ _REFUSED: dict[str, Refusal] = {
         _rejected(Rejected, "unknown_session"),
         "the agent's session has ended: join again",
     ),
+    "no_session": (
+        _rejected(Rejected, "no_session"),
+        "nothing was done: connect under a name of your own",
+    ),
     "limit": (Overloaded, "nothing was done: wait until others have finished, or raise the limit"),
     "invalid": (_rejected(Rejected, "invalid"), "correct the arguments"),
     "unknown_proposal": (

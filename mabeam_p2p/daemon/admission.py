@@ -4,7 +4,7 @@
    session under that name. Where the agent lives is the daemon's word.
 2. A client without a name has no session. Its proposals, votes, items, elections, counts, money,
    budgets, ratings and auctions are those of the daemon's own agent: it marks them with session 0,
-   and the daemon numbers them.
+   and the daemon numbers them. What else needs a session is refused as `no_session`.
 3. A client sends and takes the letters of its own agent alone.
 4. What the leader alone writes is refused to every client.
 5. The host closes a session with CLOSING_SEQUENCE, behind which nothing can come: what the client
@@ -91,6 +91,8 @@ class Admission:
     def _mine(self, request: Submit) -> Submit | Refused:
         if request.command.session == self.session != CLUSTER_SESSION:
             return request
+        if self.agent is None:
+            return Refused("no_session", "the daemon's own agent does not do this")
         return Refused("unknown_session", "this connection greeted with another session")
 
     def _opened(self, request: Submit, command: OpenSession) -> Submit | Refused:

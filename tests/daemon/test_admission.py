@@ -83,7 +83,7 @@ def test_session_is_opened_under_the_greeted_id_only() -> None:
 
 
 def test_client_without_a_name_opens_no_session() -> None:
-    assert reason(nameless(), opening(session=NOBODY)) == "unknown_session"
+    assert reason(nameless(), opening(session=NOBODY)) == "no_session"
 
 
 @pytest.mark.fault("U9")
@@ -102,8 +102,8 @@ def test_client_without_a_name_speaks_for_the_daemons_own_agent() -> None:
 
 def test_client_without_a_name_cannot_arrive_or_close() -> None:
     # Two such clients would be one and the same party.
-    assert reason(nameless(), arrival(NOBODY)) == "unknown_session"
-    assert reason(nameless(), CloseSession(NOBODY, 0, "bye")) == "unknown_session"
+    assert reason(nameless(), arrival(NOBODY)) == "no_session"
+    assert reason(nameless(), CloseSession(NOBODY, 0, "bye")) == "no_session"
 
 
 @pytest.mark.parametrize(
@@ -177,4 +177,4 @@ def test_nameless_client_counts_and_puts_with_the_daemons_voice_and_holds_nothin
     put = PutItem(NOBODY, 0, "q", b"\x01")
     assert nameless().admit(Submit(put)) == put
     for held in (AcquireLock(NOBODY, 0, "l", 1, 1, 1), TakeItem(NOBODY, 0, "q", 1)):
-        assert reason(nameless(), held) == "unknown_session"
+        assert reason(nameless(), held) == "no_session"
