@@ -277,10 +277,12 @@ class Grants:
         self._watch: asyncio.TimerHandle | None = None
         """When the session's lease is looked at."""
         self._end_listening = attachment.view.listen(self._on_event)
+        self._end_mending = attachment.on_mended(self._look_at_quorum)
 
     def close(self) -> None:
         """The session has ended, and all that it held. Idempotent."""
         self._end_listening()
+        self._end_mending()
         for timer in (self._doubt, self._watch):
             if timer is not None:
                 timer.cancel()
@@ -409,7 +411,8 @@ class Grants:
             self._go_on(claimed.end(), claimed.session)
 
     async def look_again(self) -> None:
-        """Look every claim up: news of it may have been lost."""
+        """Look every claim up: news of it may have been lost, and of the quorum."""
+        self._look_at_quorum()
         for news in self._waiting.values():
             news.set()
         for lease in tuple(self.held.values()):
@@ -474,11 +477,14 @@ class Grants:
         if len(self._ends) > ENDS_REMEMBERED:
             self._ends.popitem(last=False)
 
+    def _look_at_quorum(self) -> None:
+        self._on_quorum(self.attachment.view.quorum)
+
     def _on_quorum(self, quorum: bool) -> None:
-        if self._doubt is not None:
+        if quorum and self._doubt is not None:
             self._doubt.cancel()
             self._doubt = None
-        if not quorum:
+        if not quorum and self._doubt is None:
             seconds = self.attachment.timing.dead_seconds
             self._doubt = asyncio.get_running_loop().call_later(seconds, self._lose_all)
 

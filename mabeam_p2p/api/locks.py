@@ -1,6 +1,7 @@
 """Locks, semaphores, read-write locks and leases: one thing in four shapes."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -9,7 +10,7 @@ from mabeam_p2p.api.grants import Claimed, Grants, Lease
 from mabeam_p2p.api.results import Result
 from mabeam_p2p.api.values import microseconds
 from mabeam_p2p.commands import AcquireLock, ReleaseLock
-from mabeam_p2p.errors import InvalidValue, LockTimeout, Rejected
+from mabeam_p2p.errors import InvalidValue, LockTimeout, MabeamError, Rejected
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, AgentId, check_key
 from mabeam_p2p.records import Claim
 from mabeam_p2p.records import Lock as LockRecord
@@ -172,8 +173,11 @@ class Lock:
 
     async def _timed_out(self, seconds: float) -> LockTimeout:
         attachment = self._grants.attachment
-        found = await attachment.find(LockQuery(self.name), f"reading lock {self.name!r}")
-        facts = [LockFacts.of(record) for record in found.locks]
+        facts: list[LockFacts] = []
+        # What the caller must hear is that its time is over; the holders are a help.
+        with contextlib.suppress(MabeamError):
+            found = await attachment.find(LockQuery(self.name), f"reading lock {self.name!r}")
+            facts = [LockFacts.of(record) for record in found.locks]
         holders = tuple(holder.agent for one in facts for holder in one.holders)
         return LockTimeout(
             f"lock {self.name!r} was not granted to this agent at peer {attachment.peer_name} "

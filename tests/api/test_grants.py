@@ -228,6 +228,19 @@ async def test_a_quorum_that_comes_back_in_time_takes_nothing() -> None:
     assert told == []
 
 
+@pytest.mark.parametrize("quorum", [True, False])
+@in_loop
+async def test_a_quorum_of_which_no_event_told_is_found_in_the_view(quorum: bool) -> None:
+    place = await house()
+    _, told = await held(place)
+    place.peer.tell(QuorumChanged(not quorum))
+    # As after a lost connection: the view was read anew.
+    place.attachment.view.on_status(None, quorum, True)
+    await place.grants.look_again()
+    await asyncio.sleep(2 * place.attachment.timing.dead_seconds)
+    assert bool(told) is not quorum
+
+
 @in_loop
 async def test_after_lost_events_every_grant_is_looked_up() -> None:
     place = await house()
@@ -400,6 +413,16 @@ async def test_a_wait_that_ends_before_its_time_has_lost_its_session() -> None:
     place.claims = ()
     with pytest.raises(LeaseLost, match="before its time"):
         await place.lock(timeout=5.0).acquire()
+    with pytest.raises(LockTimeout):
+        await place.lock(timeout=1e-6).acquire()
+    reply = place.peer.reply
+
+    def away(request: Request) -> Reply:
+        is_of_all = isinstance(request, Read) and request.query == LockQuery("x")
+        return DaemonNotRunning("gone") if is_of_all else reply(request)
+
+    # Who holds it cannot be told, and the time is over all the same.
+    place.peer.reply = away
     with pytest.raises(LockTimeout):
         await place.lock(timeout=1e-6).acquire()
 
