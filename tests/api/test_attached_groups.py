@@ -31,6 +31,8 @@ async def test_each_agent_of_a_daemon_answers_for_itself_and_hears_only_what_is_
 
         for agent in (a, b, c):
             answer_as(agent)
+        # Whom a's peer has not heard of yet is not asked.
+        await eventually(lambda: {b.id, c.id} <= {one.id for one in a.agents()})
         answers = await a.query("who", None)
         assert answers.values == {b.id: b.id, c.id: c.id}
         assert answers.is_complete, "daemons' own agents are not asked"
