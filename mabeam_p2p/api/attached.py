@@ -10,6 +10,7 @@
 import asyncio
 import contextlib
 import itertools
+import logging
 import os
 from collections import deque
 from collections.abc import Callable
@@ -43,6 +44,8 @@ from mabeam_p2p.wire.local import (
     daemon_messages,
     encode,
 )
+
+_log = logging.getLogger(__name__)
 
 GREETING_SECONDS = 5.0
 """How long a daemon may take to say Welcome before the next one is tried."""
@@ -134,7 +137,11 @@ class AttachedBackend:
 
     def _tell(self, event: Event) -> None:
         for listener in tuple(self._listeners.values()):
-            listener(event)
+            try:
+                listener(event)
+            except Exception:
+                # One event is not understood here; answers and the others come all the same.
+                _log.exception("a listener raised at %s", type(event).__name__)
 
     def _on_end(self, connection: "_Connection") -> None:
         if self._connection is connection:

@@ -187,6 +187,27 @@ async def test_lost_connection_fails_what_was_asked_and_is_reported(
 
 
 @in_loop
+async def test_a_listener_that_raises_keeps_nobody_from_events_and_answers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    heard: list[Event] = []
+
+    def broken(event: Event) -> None:
+        raise RuntimeError("unheard of")
+
+    async with daemon() as fake, attached_to(fake) as backend:
+        backend.listen(broken)
+        backend.listen(heard.append)
+        question = future(backend.ask(ReadMembers()))
+        await eventually(fake.asked)
+        fake.say(Told(QuorumChanged(True)))
+        fake.say(Answered(fake.asked()[0], Done()))
+        assert await question == Done()
+        assert heard == [QuorumChanged(True)]
+    assert "a listener raised at QuorumChanged" in caplog.text
+
+
+@in_loop
 async def test_nothing_is_written_to_a_connection_that_is_broken(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
