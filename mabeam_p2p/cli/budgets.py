@@ -1,5 +1,6 @@
 """Verbs of `mabeam ledger` about budgets and reputations."""
 
+import asyncio
 import secrets
 from decimal import Decimal
 
@@ -7,7 +8,7 @@ import click
 
 from mabeam_p2p.cli import output
 from mabeam_p2p.cli.ledger import GROUP, amount, ledger, scope_of
-from mabeam_p2p.cli.running import run_command
+from mabeam_p2p.cli.running import Termination, run_tethered
 from mabeam_p2p.cli.target import Target, key, name, primitive, verb
 
 
@@ -112,18 +113,25 @@ async def spend(
     """Spend AMOUNT of a BUDGET, if it is free.
 
     With a COMMAND the AMOUNT is reserved while that runs, and spent if it exits with 0; if not, or
-    if this process is killed, it is free again. Exits 1 if the budget would be exceeded, else with
-    the exit code of COMMAND.
+    if this program ends before, it is free again: COMMAND gets SIGTERM then, on Linux also when
+    this program is killed. Exits 1 if the budget would be exceeded, else with the exit code of
+    COMMAND; 143 after a SIGTERM.
     """
     code = 0
     async with target.attach(agent or f"spend-{secrets.token_hex(4)}") as attached:
         reservation = (
             scope_of(attached, group).budget(budget).reserve(amount, timeout=target.timeout)
         )
-        async with reservation:
-            if command:
-                code = await run_command(command)
-            reservation.spend(0 if code else amount)
+        with Termination() as termination:
+            try:
+                async with reservation:
+                    if command:
+                        code = await run_tethered(command, {})
+                    reservation.spend(0 if code else amount)
+            except asyncio.CancelledError:
+                if termination.happened:
+                    raise termination.end from None
+                raise
     if target.as_json:
         output.json_line(
             {"budget": reservation.budget, "spent": f"{reservation.spent:f}", "exit_code": code}

@@ -1,7 +1,10 @@
 """`mabeam ledger` at three daemons."""
 
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,6 +127,26 @@ def test_a_budget_is_spent_while_a_command_succeeds() -> None:
     assert "budget in use" in refusal("remove-budget", "week")
     ledger("remove-budget", "sweep")
     assert "set it first" in refusal("spend", "sweep", "1")
+
+
+def test_what_is_spent_on_does_not_outlive_its_reservation(tmp_path: Path) -> None:
+    ledger("set-budget", "hour", "5")
+    mark = tmp_path / "mark"
+    script = (
+        f"trap 'echo ended > {mark}; exit 3' TERM; echo here > {mark}; while :; do sleep 0.05; done"
+    )
+    verb = (sys.executable, "-m", "mabeam_p2p", "ledger", "spend", "hour", "2")
+    process = subprocess.Popen([*verb, "--", "sh", "-c", script])
+    try:
+        until(lambda: mark.exists() and mark.read_text() == "here\n")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+        process.wait()
+    assert mark.read_text() == "ended\n"
+    (seen,) = [one for one in ledger("budgets")["budgets"] if one["name"] == "hour"]
+    assert (seen["spent"], seen["reserved"]) == ("0", "0")
 
 
 def test_names_of_a_group_are_its_own() -> None:
