@@ -71,6 +71,8 @@ class Peer:
         """
         profile = profile_of(name, groups, capabilities, participates_in_consensus, eligible, lease)
         agent = await joined(self._running, profile, timeout=timeout, vote_manually=vote_manually)
+        # Those that have ended are not kept: a peer may outlive any number of them.
+        self._agents = [one for one in self._agents if not one.is_closed]
         self._agents.append(agent)
         return agent
 

@@ -430,3 +430,12 @@ async def test_address_that_is_taken_is_named() -> None:
     with pytest.raises(mabeam_p2p.AddressError, match=address.rpartition(":")[2]):
         await Peer(Config(name="two", listen=address, mdns=False, data_dir=":memory:")).start()
     await first.close()
+
+
+@in_loop
+async def test_a_peer_keeps_no_agents_that_have_ended() -> None:
+    async with cluster(1) as (peer,):
+        for number in range(4):
+            await (await peer.agent(f"short-{number}")).close()
+        last = await peer.agent("last")
+        assert peer._agents == [last]
