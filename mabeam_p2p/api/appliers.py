@@ -20,6 +20,7 @@ from mabeam_p2p.api.calls import Calls
 from mabeam_p2p.api.evaluators import SETTLING_SECONDS
 from mabeam_p2p.api.patterns import Patterns
 from mabeam_p2p.api.results import Change, decoded
+from mabeam_p2p.api.values import text_of
 from mabeam_p2p.errors import Closed, MabeamError
 from mabeam_p2p.records import Parameter
 
@@ -103,7 +104,7 @@ class Appliers:
             try:
                 await self._calls.call(partial(applier, change))
             except Exception as error:
-                fault = f"the applier raised {type(error).__name__}: {error}"
+                fault = f"the applier raised {type(error).__name__}: {text_of(error)}"
                 _log.warning("parameter %s version %d: %s", change.name, change.version, fault)
         if not self._awaits(parameter):
             return

@@ -30,6 +30,7 @@ from mabeam_p2p.api.lots import SEALED_RULES, Auction, Bid
 from mabeam_p2p.api.market import Market
 from mabeam_p2p.api.patterns import Patterns
 from mabeam_p2p.api.results import MICROSECONDS, seconds
+from mabeam_p2p.api.values import text_of
 from mabeam_p2p.api.view import View
 from mabeam_p2p.errors import (
     AuctionEnded,
@@ -188,7 +189,9 @@ class Bidders:
                 said = await self._calls.call(partial(bidder, Auction.of(record)))
             bids = (said,) if isinstance(said, Bid) else tuple(said or ())
         except Exception as error:
-            fault = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            fault = (
+                f"{type(error).__name__}: {text_of(error)}" if str(error) else type(error).__name__
+            )
             _log.warning("the bidder of %s for auction %s: %s", self._agent(), record.id, fault)
             return ()
         for bid in bids:

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
 
+from mabeam_p2p.api.values import text_of
+
 T = TypeVar("T")
 
 THREADS_MAX = 64
@@ -66,4 +68,4 @@ class Calls:
         # What ends a program, or an iteration, ends a call here, and no more.
         if isinstance(error, Exception) and not isinstance(error, StopIteration):
             raise error
-        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+        raise RuntimeError(f"{type(error).__name__}: {text_of(error)}") from error
