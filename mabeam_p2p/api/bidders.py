@@ -189,9 +189,8 @@ class Bidders:
                 said = await self._calls.call(partial(bidder, Auction.of(record)))
             bids = (said,) if isinstance(said, Bid) else tuple(said or ())
         except Exception as error:
-            fault = (
-                f"{type(error).__name__}: {text_of(error)}" if str(error) else type(error).__name__
-            )
+            text = text_of(error)
+            fault = f"{type(error).__name__}: {text}" if text else type(error).__name__
             _log.warning("the bidder of %s for auction %s: %s", self._agent(), record.id, fault)
             return ()
         for bid in bids:
