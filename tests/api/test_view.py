@@ -5,12 +5,13 @@ import gc
 import weakref
 
 import pytest
+from msgspec import structs
 
 from mabeam_p2p.api import attachment as attachment_module
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.results import Change, Proposal, Vote
 from mabeam_p2p.api.session import Profile
-from mabeam_p2p.commands import CastVote
+from mabeam_p2p.commands import CastVote, ConfirmParameter
 from mabeam_p2p.errors import InvalidValue, MabeamTimeout
 from mabeam_p2p.events import (
     AgentJoined,
@@ -311,4 +312,29 @@ async def test_who_has_lost_events_still_votes_bids_and_puts_values_into_effect(
     peer.tell(ParameterChanged(newer))
     peer.tell(parameter(3, 10))
     await eventually(lambda: applied == [("rate", 2), ("rate", 3)])
+    await agent.close()
+
+
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@in_loop
+async def test_an_applier_that_raises_what_has_no_text_has_failed_all_the_same() -> None:
+    peer = FakePeer()
+    agent = agent_at(peer)
+    await agent.session.open()
+    agent.begin()
+
+    @agent.on_parameter("*")
+    async def apply(change: Change) -> None:
+        raise Wordless
+
+    guarded = structs.replace(parameter(2, 9).parameter, awaited=(AgentId("a@ant"),))
+    peer.tell(ParameterChanged(guarded))
+    await eventually(lambda: any(isinstance(one, ConfirmParameter) for one in peer.commands()))
+    confirmed = peer.commands()[-1]
+    assert isinstance(confirmed, ConfirmParameter)
+    assert "Wordless" in confirmed.detail
     await agent.close()
