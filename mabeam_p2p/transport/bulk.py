@@ -29,6 +29,7 @@ FRAME_COUNT = 3
 """Routing id, header, payload."""
 
 LINKS_MAX = 1_024
+DIAL_AGAIN_SECONDS = 0.5
 IDLE_SECONDS_MAX = 60.0
 """A link that nothing was sent over for so long closes."""
 
@@ -96,8 +97,12 @@ class ZeroMqBulk:
 
     def wait(self, seconds: float | None, blocked: Iterable[str]) -> None:
         watched: list[Any] = [(self._router, zmq.POLLIN), (self._wake_reader, zmq.POLLIN)]
-        full = (self._links.get(address) for address in blocked)
+        full = [self._links.get(address) for address in blocked]
         watched.extend((link, zmq.POLLOUT) for link in full if link is not None)
+        if None in full:
+            # There was no descriptor for a link, or it may not be dialled: nothing here tells when
+            # that changes.
+            seconds = DIAL_AGAIN_SECONDS if seconds is None else min(seconds, DIAL_AGAIN_SECONDS)
         milliseconds = -1 if seconds is None else math.ceil(seconds * 1000)
         zmq.zmq_poll(watched, milliseconds)
         with suppress(BlockingIOError):

@@ -145,6 +145,21 @@ def test_a_wait_ends_when_it_is_woken_from_another_thread(make: Callable[[], Zer
     one.wake()
 
 
+def test_an_address_without_a_link_is_not_waited_for_but_tried_again(
+    make: Callable[[], ZeroMqBulk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when there were no descriptors left: no socket tells when there are."""
+    monkeypatch.setattr(bulk, "DIAL_AGAIN_SECONDS", 0.01)
+    transport = make()
+    waiting = threading.Thread(target=transport.wait, args=(None, ["127.0.0.1:1"]), daemon=True)
+    waiting.start()
+    waiting.join(SECONDS / 4)
+    is_over = not waiting.is_alive()
+    transport.wake()
+    waiting.join(SECONDS)
+    assert is_over
+
+
 def test_a_link_that_nobody_uses_closes(
     make: Callable[[], ZeroMqBulk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
