@@ -107,8 +107,15 @@ class Attachment:
         the peer any more."""
         saying = asyncio.create_task(work, name="farewell")
         self._farewells[saying] = None
-        saying.add_done_callback(lambda done: self._farewells.pop(done, None))
+        saying.add_done_callback(self._on_farewell_ended)
         return saying
+
+    def _on_farewell_ended(self, saying: asyncio.Task[None]) -> None:
+        self._farewells.pop(saying, None)
+        error = None if saying.cancelled() else saying.exception()
+        # With the peer gone there is nobody left to tell, nor anybody who waits.
+        if error is not None and not isinstance(error, MabeamError):
+            _log.error("a farewell to peer %s failed", self.peer_name, exc_info=error)
 
     async def carried_out(self, work: Coroutine[object, object, None]) -> None:
         """Await `work`. If the wait is cancelled it goes on, as a farewell."""

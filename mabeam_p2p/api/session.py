@@ -412,10 +412,10 @@ class Session:
         await self.ask(KeepAlive(self.id, 0), seconds)
 
     async def _say_closed(self, command: CloseSession) -> None:
-        """Until the log has said yes or no. A daemon that is away ends the session by itself."""
+        """Until the log has said yes or no. A peer that has gone ends the session by itself."""
         seconds = self._attachment.timing.request_timeout_seconds
         pause = RETRY_SECONDS
-        with contextlib.suppress(Closed, DaemonNotRunning):
+        with contextlib.suppress(Closed, DaemonNotRunning, OutcomeUnknown):
             while isinstance(await self._attachment.ask(Submit(command, seconds), seconds), Failed):
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, RETRY_SECONDS_MAX)

@@ -1,6 +1,7 @@
 """Commands have their effect once, and the caller learns whether they had it."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -276,6 +277,21 @@ async def test_closing_ends_the_session_in_the_log_once_and_refuses_what_comes_a
     assert [end.session for end in ends] == [session.id]
     with pytest.raises(Closed):
         await session.commit(ITEM, "item", 1)
+
+
+@in_loop
+async def test_closing_at_a_peer_that_is_gone_raises_and_logs_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    peer.tell(QuorumChanged(True))
+    peer.reply = lambda request: (
+        OutcomeUnknown("the peer ended") if isinstance(request, Submit) else usual(request)
+    )
+    await session.close()
+    gc.collect()
+    assert caplog.text == ""
 
 
 @in_loop
