@@ -31,7 +31,7 @@ from mabeam_p2p.ports import BulkTransport
 from mabeam_p2p.protocol.bulk import PART, WHOLE, Exchange, Parcel, Plan
 from mabeam_p2p.wire.bulk import HEADER_BYTES_MAX, BulkCodec
 
-NICENESS = 5
+NICENESS = 19
 """Of the thread and of the ZeroMQ thread under it, more than the process has."""
 
 MESSAGES_AT_ONCE = 32
