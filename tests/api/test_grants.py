@@ -40,6 +40,7 @@ from mabeam_p2p.requests import (
 from tests.api.fakes import PEER, FakePeer, Reply, attachment, usual
 from tests.eventually import eventually
 from tests.in_loop import in_loop
+from tests.virtual_time import in_virtual_time
 
 TOKEN = 7
 
@@ -218,7 +219,7 @@ async def test_a_peer_without_a_quorum_for_as_long_as_it_takes_to_count_as_dead_
     await eventually(lambda: place.said(ReleaseLock) == [(place.session.id, 2)])
 
 
-@in_loop
+@in_virtual_time
 async def test_a_quorum_that_comes_back_in_time_takes_nothing() -> None:
     place = await house()
     _, told = await held(place)
@@ -229,7 +230,7 @@ async def test_a_quorum_that_comes_back_in_time_takes_nothing() -> None:
 
 
 @pytest.mark.parametrize("quorum", [True, False])
-@in_loop
+@in_virtual_time
 async def test_a_quorum_of_which_no_event_told_is_found_in_the_view(quorum: bool) -> None:
     place = await house()
     _, told = await held(place)
