@@ -1,7 +1,7 @@
 """The log as one peer holds it: batches in order of index, without a gap.
 
-It knows what stands where and nothing of leaders or commitment. The whole log is in memory;
-what is durable is the business of whoever emits the Persist.
+It knows what stands where and how far it is committed, and nothing of leaders. The whole log is
+in memory; what is durable is the business of whoever emits the Persist.
 
 Rules
 1. A batch is atomic: it is appended, compared and dropped whole. The leader that made it never
@@ -21,13 +21,15 @@ from mabeam_p2p.records import Batch
 class Log:
     """Batches, found by index in logarithmic time."""
 
-    __slots__ = ("_batches", "_configurations", "_ends", "byte_count")
+    __slots__ = ("_batches", "_configurations", "_ends", "byte_count", "commit_index")
 
     def __init__(self, batches: tuple[Batch, ...] = ()) -> None:
         self._batches: list[Batch] = []
         self._ends: list[int] = []
         self._configurations: list[tuple[int, tuple[PeerId, ...]]] = []
         self.byte_count = 0
+        self.commit_index = 0
+        """The last index known to be committed; it never goes back."""
         self.append(batches)
 
     @property
@@ -122,9 +124,14 @@ class Log:
                 self._configurations.append((batch.index, batch.voters))
             self.byte_count += len(batch.blob)
 
-    def truncate(self, keep_index: int, commit_index: int) -> None:
+    def commit(self, index: int) -> None:
+        """What stands up to `index` is committed."""
+        assert index <= self.last_index, "what is not there would be committed"
+        self.commit_index = max(self.commit_index, index)
+
+    def truncate(self, keep_index: int) -> None:
         """Drop every batch behind `keep_index`, which is the end of a batch or 0."""
-        assert keep_index >= commit_index, "a committed batch would be dropped"
+        assert keep_index >= self.commit_index, "a committed batch would be dropped"
         position = bisect_right(self._ends, keep_index)
         assert (self._ends[position - 1] if position else 0) == keep_index, "a batch would be split"
         for batch in self._batches[position:]:

@@ -21,7 +21,6 @@ from mabeam_p2p.machine.subjects import is_settled
 from mabeam_p2p.messages import Frame, Heard, Hello, LogMessage, Message, Refuse
 from mabeam_p2p.protocol.bootstrap import FIRST_TERM, Bootstrap
 from mabeam_p2p.protocol.core import Outbox
-from mabeam_p2p.protocol.duties import Duties
 from mabeam_p2p.protocol.election import Election
 from mabeam_p2p.protocol.links import Links
 from mabeam_p2p.protocol.mail import Mail
@@ -31,6 +30,7 @@ from mabeam_p2p.protocol.node.desk import Desk
 from mabeam_p2p.protocol.node.dispatch import Dispatch
 from mabeam_p2p.protocol.node.report import Report
 from mabeam_p2p.protocol.node.reporting import Reporting
+from mabeam_p2p.protocol.node.succession import Succession
 from mabeam_p2p.protocol.replication import Replication
 from mabeam_p2p.protocol.variables import Variables
 from mabeam_p2p.protocol.waits import Waits
@@ -73,11 +73,8 @@ class Node:
         self._random = random
         self._now = now
         self._wall = wall - now
-        self._heard_at = -inf
-        self._was_leading = False
         self._ticked = False
         self._left = False
-        self._duties: Duties | None = None
         self._clusters: dict[PeerId, ClusterId] = {}
         self._remembered = recovered.addresses
         self._make_cores(recovered, address, wall, now)
@@ -151,6 +148,15 @@ class Node:
         )
         self._application = Application(
             self.machine, self.replication, self.pending, self.waits, self.mail, codec, outbox
+        )
+        self._succession = Succession(
+            timing,
+            membership=self.membership,
+            election=self.election,
+            replication=self.replication,
+            machine=self.machine,
+            agents=lambda: self._find(AgentQuery(), False).agents,
+            codec=codec,
         )
         self._dispatch = Dispatch(
             self.membership,
@@ -248,15 +254,7 @@ class Node:
         self.links.tick(self.membership.mine, now)
         self.bootstrap.tick(now)
         self.replication.tick(now)
-        if self.replication.voters and self.peer in self.replication.voters:
-            others = tuple(
-                (peer, standing)
-                for peer, standing in self.membership.standings()
-                if peer in self.replication.voters and peer != self.replication.leader
-            )
-            self._carry_leader_heard()
-            if self.election.is_due(mine, others, now):
-                self.replication.stand(mine)
+        self._succession.tick(mine, now)
         self.variables.tick(now)
         self.pending.tick(now)
         self.waits.tick(now)
@@ -270,14 +268,14 @@ class Node:
         self._carry_bootstrap(now)
         replication = self.replication
         if replication.leadership is not None:
-            self._do_duties(now)
+            self._succession.do_duties(now)
         elif replication.is_elected:
             replication.lead(self._noop(), now)
         leader = self._usable_leader(now)
         self.variables.coordinator = self._reporting.flush(leader, now)
         self.waits.flush(leader[0] if leader else None, replication.read, now)
         replication.flush(now)
-        self._carry_election(now)
+        self._succession.flush(now)
         self._application.advance()
         for number, index in replication.granted_reads:
             self.waits.granted(number, index, now)
@@ -298,23 +296,17 @@ class Node:
             return inf
         if self.machine.applied_index < self.replication.commit_index:
             return self._now  # there is more to apply than one turn may take
-        voting = self.peer in self.replication.voters
-        due = min(
+        return min(
             self.membership.next_deadline(),
             self.links.next_deadline(),
             self.bootstrap.next_deadline(),
             self.replication.next_deadline(),
-            self.election.next_deadline() if voting else inf,
+            self._succession.next_deadline(self._now),
             self.variables.next_deadline(),
             self._reporting.next_deadline(),
             self.waits.next_deadline(),
             self.mail.next_deadline(),
         )
-        if self._duties is not None and self.replication.leadership is not None:
-            clock = self.replication.leadership.clock(self._now)
-            deadline = self.machine.next_deadline()
-            due = min(due, self._duties.next_deadline(deadline, clock, self._now))
-        return due
 
     # ---- notices between the cores -----------------------------------------------------------
 
@@ -416,48 +408,6 @@ class Node:
             self._set_learners(self.membership.view(), self._now)
             if state.coordinator == self.peer:
                 self.election.stand_now(self._now)
-
-    def _carry_election(self, now: float) -> None:
-        """What replication has heard moves the time at which this peer stands."""
-        replication, election = self.replication, self.election
-        was_leading, self._was_leading = self._was_leading, replication.leadership is not None
-        if replication.leadership is not None:
-            if self._duties is None:
-                self._duties = Duties(self.config.timing, now)
-            election.leading()
-            return
-        self._duties = None
-        if was_leading:
-            election.leader_lost(now)
-        if replication.answered_ok:
-            replication.answered_ok = False
-            election.was_answered_ok(now)
-        if replication.vote_given:
-            replication.vote_given = False
-            election.vote_given(now)
-        self._carry_leader_heard()
-
-    def _carry_leader_heard(self) -> None:
-        """Before every look at the election's deadline: a turn may have heard the leader first."""
-        replication = self.replication
-        if replication.leader is None or replication.leadership is not None:
-            return
-        if replication.heard_at != self._heard_at:
-            self._heard_at = replication.heard_at
-            self.election.leader_heard(replication.heard_at)
-
-    def _do_duties(self, now: float) -> None:
-        leadership = self.replication.leadership
-        if leadership is None or self._duties is None:
-            return
-        deadline, clock = self.machine.next_deadline(), leadership.clock(now)
-        if not self._duties.is_due(deadline, clock, now):
-            return
-        commands = self._duties.tick_command(deadline, clock)
-        agents = self._find(AgentQuery(), False).agents
-        commands += self._duties.departures(agents, self.membership.view(), now)
-        for command in commands:
-            self.replication.propose(1, self._codec.encode_commands([command]))
 
     def _find(self, query: Query, linearizable: bool) -> Found:
         return self._application.find(query, linearizable, self._now)

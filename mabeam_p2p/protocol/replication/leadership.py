@@ -30,29 +30,8 @@ from mabeam_p2p.messages import (
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.log import Log
 from mabeam_p2p.protocol.quorum import held_by_majority, held_by_majority_since
+from mabeam_p2p.protocol.replication.progress import Progress
 from mabeam_p2p.records import Batch, LogAppend
-
-
-class Progress:
-    """How far one follower is, as the leader knows it."""
-
-    __slots__ = ("contact", "inflight", "match_index", "probing", "round", "sent_index")
-
-    def __init__(self, sent_index: int, now: float) -> None:
-        self.match_index = 0
-        """Last index known to be durable there and equal to ours."""
-        self.sent_index = sent_index
-        """Last index that was sent; what it holds beyond match_index is a guess."""
-        self.probing = True
-        self.inflight: deque[tuple[int, int, float]] = deque()
-        """(previous index, last index, time sent) of each AppendEntries under way."""
-        self.round = 0
-        self.contact = now
-
-    def probe_from(self, index: int) -> None:
-        self.probing = True
-        self.sent_index = max(index, self.match_index)
-        self.inflight.clear()
 
 
 class Leadership:
@@ -63,7 +42,6 @@ class Leadership:
         peer: PeerId,
         term: int,
         log: Log,
-        voters: tuple[PeerId, ...],
         *,
         log_id: int,
         term_persist: int,
@@ -83,7 +61,6 @@ class Leadership:
         self._peer = peer
         self._term = term
         self._log = log
-        self._voters = voters
         self._log_id = log_id
         self._term_persist = term_persist
         self._timing = timing
@@ -103,7 +80,7 @@ class Leadership:
         self._reads: deque[tuple[int, PeerId, int]] = deque()
         self.confirmed_reads: list[tuple[int, int]] = []
         """(number, index) of this peer's own reads that are confirmed; the owner takes them."""
-        for voter in voters:
+        for voter in log.voters:
             self._follow(voter, now)
 
     # ---- followers ---------------------------------------------------------------------------
@@ -112,7 +89,7 @@ class Leadership:
         """Replicate to these members too; they never count."""
         for learner in learners:
             self._follow(learner, now)
-        for peer in [p for p in self.progress if p not in self._voters and p not in learners]:
+        for peer in [p for p in self.progress if p not in self._log.voters and p not in learners]:
             del self.progress[peer]
 
     def _follow(self, peer: PeerId, now: float) -> None:
@@ -142,7 +119,7 @@ class Leadership:
         self._waiting_bytes += len(blob)
         return True
 
-    def append_waiting(self, commit_index: int, now: float) -> None:
+    def append_waiting(self, now: float) -> None:
         """Make batches of what has been taken; send them, then persist them."""
         if not self._waiting:
             return
@@ -171,7 +148,7 @@ class Leadership:
         appended = tuple(batches)
         self._log.append(appended)
         for peer, progress in self.progress.items():
-            self._replicate(peer, progress, commit_index, now)
+            self._replicate(peer, progress, now)
         number = self._outbox.persist(LogAppend(self._log_id, keep_index, appended))
         self._persists.append((number, self._log.last_index, taken_bytes))
 
@@ -183,7 +160,7 @@ class Leadership:
             self._unstored_bytes -= byte_count
             self.has_progressed = True
 
-    def _replicate(self, peer: PeerId, progress: Progress, commit_index: int, now: float) -> None:
+    def _replicate(self, peer: PeerId, progress: Progress, now: float) -> None:
         """Send what is due to one follower, as far as the window allows. To one that probes, also
         if it is nothing: it may not know yet that its log is ours."""
         limits = self._limits
@@ -196,7 +173,7 @@ class Leadership:
             assert previous_term is not None, "the leader's own log lost a position"
             batches = self._log.since(previous, limits.append_batches_max, limits.append_bytes_max)
             message = AppendEntries(
-                self._log_id, self._term, previous, previous_term, commit_index, batches
+                self._log_id, self._term, previous, previous_term, self._log.commit_index, batches
             )
             self._outbox.send(peer, message, self._term_persist)
             if batches:
@@ -205,9 +182,7 @@ class Leadership:
 
     # ---- answers -----------------------------------------------------------------------------
 
-    def receive_append_reply(
-        self, source: PeerId, reply: AppendReply, commit_index: int, now: float
-    ) -> None:
+    def receive_append_reply(self, source: PeerId, reply: AppendReply, now: float) -> None:
         progress = self.progress.get(source)
         if progress is None or reply.match_index > self._log.last_index:
             return
@@ -224,18 +199,16 @@ class Leadership:
             previous_index == reply.previous_index for previous_index, _, _ in progress.inflight
         ):
             progress.probe_from(self._log.end_at_or_before(reply.match_index))
-        self._replicate(source, progress, commit_index, now)
+        self._replicate(source, progress, now)
 
-    def receive_heartbeat_reply(
-        self, source: PeerId, reply: HeartbeatReply, commit_index: int, now: float
-    ) -> None:
+    def receive_heartbeat_reply(self, source: PeerId, reply: HeartbeatReply, now: float) -> None:
         progress = self.progress.get(source)
         if progress is None or reply.round > self._round:
             return
         progress.round = max(progress.round, reply.round)
         progress.contact = max(progress.contact, self._round_times.get(reply.round, 0.0))
         self._resend_unanswered(progress, now)
-        self._replicate(source, progress, commit_index, now)
+        self._replicate(source, progress, now)
 
     def _resend_unanswered(self, progress: Progress, now: float) -> None:
         if not progress.inflight:
@@ -245,24 +218,23 @@ class Leadership:
 
     # ---- commitment --------------------------------------------------------------------------
 
-    def committable(self, commit_index: int) -> int:
-        """The commit index that rule 2 allows: `commit_index`, or a later end of a batch."""
+    def commit(self) -> None:
+        """Commit what rule 2 allows, and tell every follower at once."""
+        if not self.has_progressed:
+            return
         self.has_progressed = False
         positions = [
             self.durable_index if voter == self._peer else self.progress[voter].match_index
-            for voter in self._voters
+            for voter in self._log.voters
         ]
         held = self._log.end_at_or_before(held_by_majority(positions))
-        if held <= commit_index or self._log.term_at(held) != self._term:
-            return commit_index
-        for batch in self._log.between(commit_index, held):
+        if held <= self._log.commit_index or self._log.term_at(held) != self._term:
+            return
+        for batch in self._log.between(self._log.commit_index, held):
             if batch.term == self._term:
                 self.uncommitted_bytes -= len(batch.blob)
-        return held
-
-    def announce(self, commit_index: int) -> None:
-        """Tell every follower at once what is committed."""
-        message = CommitAdvance(self._log_id, self._term, commit_index)
+        self._log.commit(held)
+        message = CommitAdvance(self._log_id, self._term, held)
         for peer in self.progress:
             self._outbox.send(peer, message, self._term_persist)
 
@@ -278,11 +250,12 @@ class Leadership:
     def _contact_ends(self) -> float:
         """Until when, if nothing more is heard, this peer leads (rule 4)."""
         contacts = [
-            inf if voter == self._peer else self.progress[voter].contact for voter in self._voters
+            inf if voter == self._peer else self.progress[voter].contact
+            for voter in self._log.voters
         ]
         return held_by_majority_since(contacts) + self._timing.election_timeout_seconds
 
-    def beat_if_due(self, commit_index: int, now: float) -> None:
+    def beat_if_due(self, now: float) -> None:
         """A round of heartbeats, if it is time or a read waits for one."""
         for asker, number in self._asked_reads:
             self._reads.append((self._round + 1, asker, number))
@@ -293,11 +266,11 @@ class Leadership:
         self._round += 1
         self._round_times[self._round] = now
         self._forget_rounds(now)
-        message = Heartbeat(self._log_id, self._term, commit_index, self._round)
+        message = Heartbeat(self._log_id, self._term, self._log.commit_index, self._round)
         for peer, progress in self.progress.items():
             self._outbox.send(peer, message, self._term_persist)
             self._resend_unanswered(progress, now)
-            self._replicate(peer, progress, commit_index, now)
+            self._replicate(peer, progress, now)
 
     def _forget_rounds(self, now: float) -> None:
         """An answer to a round of an election timeout ago is no contact any more (rule 4)."""
@@ -312,12 +285,13 @@ class Leadership:
         """A linearizable read by `asker`, under its own number; confirmed in a later turn."""
         self._asked_reads.append((asker, number))
 
-    def confirm_reads(self, commit_index: int) -> None:
+    def confirm_reads(self) -> None:
+        commit_index = self._log.commit_index
         if not self._reads or commit_index < self.first_index:
             return
         rounds = [
             self._round if voter == self._peer else self.progress[voter].round
-            for voter in self._voters
+            for voter in self._log.voters
         ]
         confirmed = held_by_majority(rounds)
         while self._reads and self._reads[0][0] <= confirmed:

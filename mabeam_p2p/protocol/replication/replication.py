@@ -1,15 +1,12 @@
-"""One peer's part in the replicated log: its term, its vote, its log, and what it may believe of
-them. Raft (Ongaro and Ousterhout 2014, figure 2) with pre-vote (thesis §9.6), leader stickiness
+"""One peer's part in the replicated log: which role it has, and what of each message is for whom.
+Raft (Ongaro and Ousterhout 2014, figure 2) with pre-vote (thesis §9.6), leader stickiness
 and check-quorum (§6), and batches as the unit of replication.
 
-Rules
-1. Term and vote are one record, durable before any message that depends on them.
-2. A vote is given once in a term, only to a log at least as up-to-date, and never while a leader
-   is heard. A pre-vote follows the same test and changes nothing.
-3. A follower commits no further than it has verified against the leader of this term.
-4. An acknowledgement names the last index that is verified, and waits until it is durable.
-5. A message of an older term is answered with ours or dropped; of a newer one, it makes us follow.
-   Only a voter can say a newer one, and not one that elections cannot have reached.
+Its term and vote are in `term`, votes given and gathered in `candidacy`, the two sides of the log
+in `following` and `leadership`, each with its rules. Here stands the one that binds them:
+
+A message of an older term is answered with ours or dropped; of a newer one, it makes us follow.
+Only a voter can say a newer one, and not one that elections cannot have reached.
 
 It never decides when to stand: `election` does, and `node` carries the word.
 """
@@ -33,11 +30,11 @@ from mabeam_p2p.messages import (
 )
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.log import Log
-from mabeam_p2p.protocol.quorum import is_quorum
+from mabeam_p2p.protocol.replication.candidacy import Candidacy, Phase
+from mabeam_p2p.protocol.replication.following import Following
 from mabeam_p2p.protocol.replication.leadership import Leadership
-from mabeam_p2p.records import Batch, HardState, LogAppend, Standing
-
-NOBODY = PeerId("")
+from mabeam_p2p.protocol.replication.term import NOBODY, Term
+from mabeam_p2p.records import Batch, HardState, Standing
 
 TERM_LEAP_MAX = 1_000_000
 """Elections that a peer can have missed. Behind the last term on the wire there is none."""
@@ -71,29 +68,20 @@ class Replication:
         self.peer = peer
         self.log = Log(batches)
         self.log_id = log_id
-        self.term = max(hard_state.term if hard_state else 0, self.log.last_term)
-        self.vote = hard_state.vote if hard_state and hard_state.term == self.term else NOBODY
-        self.voters = self.log.voters
         self.leader: PeerId | None = None
         self.leadership: Leadership | None = None
-        self.commit_index = 0
         self.heard_at = now - timing.election_timeout_seconds
         """When the leader was last heard."""
-        self.answered_ok = False
-        """A higher peer has answered our election with OK; the owner takes note and clears it."""
-        self.vote_given = False
-        """A vote was given to another; the owner takes note and clears it."""
         self.dropped_count = 0
         """Messages that nobody who keeps the protocol sends."""
         self.granted_reads: list[tuple[int, int]] = []
         """(number, index) of reads that a leader granted, or, with index 0, refused."""
-        self._candidacy: Role | None = None
-        self._votes: list[PeerId] = []
         self._learners: tuple[PeerId, ...] = ()
-        self._term_persist = 0
-        self._log_persist = 0
-        self._verified_index = 0
-        self._pending_reply: tuple[PeerId, AppendReply] | None = None
+        self._term = Term(hard_state, self.log.last_term, log_id, outbox)
+        self._following = Following(self.log, self._term, log_id=log_id, outbox=outbox)
+        self.candidacy = Candidacy(
+            peer, self.log, self._term, log_id=log_id, set_term=self._set_term, outbox=outbox
+        )
         self._timing = timing
         self._limits = limits
         self._outbox = outbox
@@ -101,11 +89,34 @@ class Replication:
     # ---- facts -------------------------------------------------------------------------------
 
     @property
+    def term(self) -> int:
+        return self._term.number
+
+    @property
+    def vote(self) -> PeerId:
+        """Whom this peer has voted for in this term; empty if nobody."""
+        return self._term.vote
+
+    @property
+    def voters(self) -> tuple[PeerId, ...]:
+        """Those of the latest configuration in the log, committed or not (Raft thesis §4.1)."""
+        return self.log.voters
+
+    @property
+    def commit_index(self) -> int:
+        return self.log.commit_index
+
+    @property
     def role(self) -> Role:
         if self.leadership is not None:
             return Role.LEADER
-        if self._candidacy is not None:
-            return self._candidacy
+        match self.candidacy.phase:
+            case Phase.PRE_VOTE:
+                return Role.PRE_CANDIDATE
+            case Phase.VOTE:
+                return Role.CANDIDATE
+            case Phase.NONE:
+                pass
         if not self.voters:
             return Role.NONE
         return Role.FOLLOWER if self.peer in self.voters else Role.LEARNER
@@ -138,11 +149,9 @@ class Replication:
         """Begin the log of a new cluster; every voter begins with the same batch, so that it is
         committed as soon as the cluster exists."""
         assert self.log.last_index == 0, "a peer with a log never bootstraps"
-        self.log.append((first,))
-        self._log_persist = self._outbox.persist(LogAppend(self.log_id, 0, (first,)))
-        self.voters = self.log.voters
-        self._set_term(max(self.term, first.term))
-        self._commit(first.last_index)
+        self._following.append(0, (first,))
+        self._set_term(max(self.term, first.term), NOBODY)
+        self.log.commit(first.last_index)
 
     def set_learners(self, learners: tuple[PeerId, ...], now: float) -> None:
         """Members that are no voters: they are sent the log, and never count."""
@@ -156,7 +165,7 @@ class Replication:
 
     def resign(self) -> None:
         """This peer leaves: it leads no more, and stands no more in this term."""
-        self._candidacy = None
+        self.candidacy.end()
         if self.leadership is not None:
             self._stop_leading()
 
@@ -196,65 +205,39 @@ class Replication:
         """The end of a turn: what was proposed becomes a batch, what was received is answered."""
         leadership = self.leadership
         if leadership is not None:
-            leadership.append_waiting(self.commit_index, now)
-            if leadership.has_progressed:
-                committable = leadership.committable(self.commit_index)
-                if committable > self.commit_index:
-                    self._commit(committable)
-                    leadership.announce(committable)
-            leadership.beat_if_due(self.commit_index, now)
-            leadership.confirm_reads(self.commit_index)
+            leadership.append_waiting(now)
+            leadership.commit()
+            leadership.beat_if_due(now)
+            leadership.confirm_reads()
             self.granted_reads.extend(leadership.confirmed_reads)
             leadership.confirmed_reads.clear()
-        elif self._pending_reply is not None:
-            target, reply = self._pending_reply
-            self._outbox.send(target, reply, max(self._log_persist, self._term_persist))
-        self._pending_reply = None
+        else:
+            self._following.flush()
 
     # ---- standing for election ---------------------------------------------------------------
 
     def stand(self, standing: Standing) -> None:
-        """Ask for pre-votes: would a majority elect this peer? (Raft thesis §9.6)."""
-        if self.peer not in self.voters or self.leadership is not None:
-            return
-        self._candidacy = Role.PRE_CANDIDATE
-        self.leader = None
-        self._votes = [self.peer]
-        if is_quorum(self._votes, self.voters):
-            self._campaign(standing)
-            return
-        request = VoteRequest(self.log_id, self.term + 1, standing, pre=True, transfer=False)
-        for voter in self.voters:
-            if voter != self.peer:
-                self._outbox.send(voter, request, self._term_persist)
-
-    def _campaign(self, standing: Standing) -> None:
-        """Raft §5.2: a new term, a vote for oneself, both durable before anybody is asked."""
-        self._candidacy = Role.CANDIDATE
-        self._set_term(self.term + 1, self.peer)
-        self._votes = [self.peer]
-        request = VoteRequest(self.log_id, self.term, standing, pre=False, transfer=False)
-        for voter in self.voters:
-            if voter != self.peer:
-                self._outbox.send(voter, request, self._term_persist)
+        """Ask for pre-votes, if this peer is a voter and does not lead."""
+        if self.peer in self.voters and self.leadership is None:
+            self.leader = None
+            self.candidacy.stand(standing)
 
     @property
     def is_elected(self) -> bool:
         """Whether a majority has voted for this peer in its term, and it does not lead yet."""
-        return self._candidacy is Role.CANDIDATE and is_quorum(self._votes, self.voters)
+        return self.candidacy.is_elected
 
     def lead(self, noop: tuple[int, bytes], now: float) -> None:
         """Take office. `noop`: the first entry to append (Raft §8)."""
         assert self.is_elected, "only who is elected leads"
-        self._candidacy = None
+        self.candidacy.end()
         self.leader = self.peer
         self.leadership = Leadership(
             self.peer,
             self.term,
             self.log,
-            self.voters,
             log_id=self.log_id,
-            term_persist=self._term_persist,
+            term_persist=self._term.persist,
             timing=self._timing,
             limits=self._limits,
             outbox=self._outbox,
@@ -296,11 +279,16 @@ class Replication:
                 self._on_heartbeat_reply(source, message, now)
             case CommitAdvance():
                 if message.term == self.term and source == self.leader:
-                    self._commit_verified(message.commit_index)
+                    self._following.commit(message.commit_index)
             case VoteRequest():
-                self._on_vote_request(source, message, takes_over, now)
+                heard = self.is_leader_heard(now)
+                self.candidacy.receive(
+                    source, message, is_leader_heard=heard, takes_over=takes_over
+                )
             case VoteReply():
-                self._on_vote_reply(source, message, standing)
+                self.candidacy.receive_reply(source, message, standing)
+                if not message.granted and message.term > self.term:
+                    self._step_down(message.term)
             case ReadIndex():
                 self._on_read_index(source, message)
             case ReadIndexReply():
@@ -310,70 +298,11 @@ class Replication:
                 assert_never(message)
 
     def _is_plausible(self, source: PeerId, message: ReplicationMessage) -> bool:
-        """Rule 5. A newcomer, who knows no voters, takes the cluster's term as it is."""
+        """A newcomer, who knows no voters, takes the cluster's term as it is."""
         if isinstance(message, ReadIndex | ReadIndexReply) or message.term <= self.term:
             return True
         in_reach = message.term <= self.term + TERM_LEAP_MAX
         return not self.voters or (source in self.voters and in_reach)
-
-    def _on_vote_request(
-        self, source: PeerId, request: VoteRequest, takes_over: bool, now: float
-    ) -> None:
-        if self.voters and source not in self.voters:
-            return
-        if self.is_leader_heard(now):
-            # Leader stickiness (Raft §6). The reply lets a candidate of an old term catch up.
-            if request.pre:
-                self._reply_vote(source, self.term, granted=False, pre=True)
-            return
-        up_to_date = (request.standing.last_term, request.standing.last_index) >= (
-            self.log.last_term,
-            self.log.last_index,
-        )
-        if request.pre:
-            granted = up_to_date and request.term > self.term and not takes_over
-            term = request.term if granted else self.term
-            self._reply_vote(source, term, granted=granted, pre=True, higher=takes_over)
-            return
-        if request.term < self.term:
-            self._reply_vote(source, self.term, granted=False, pre=False)
-            return
-        granted = up_to_date and (request.term > self.term or self.vote in (NOBODY, source))
-        if request.term > self.term:
-            self._step_down(request.term, vote=source if granted else NOBODY)
-        elif granted and self.vote == NOBODY:
-            self._set_term(self.term, source)
-        if granted:
-            self.vote_given = True
-        self._reply_vote(source, self.term, granted=granted, pre=False)
-
-    def _reply_vote(
-        self, target: PeerId, term: int, *, granted: bool, pre: bool, higher: bool = False
-    ) -> None:
-        reply = VoteReply(self.log_id, term, granted, pre, higher)
-        self._outbox.send(target, reply, self._term_persist)
-
-    def _on_vote_reply(self, source: PeerId, reply: VoteReply, standing: Standing) -> None:
-        if reply.pre and self._candidacy is Role.PRE_CANDIDATE:
-            if reply.granted and reply.term == self.term + 1:
-                self._count_vote(source)
-                if is_quorum(self._votes, self.voters):
-                    self._campaign(standing)
-                return
-            self.answered_ok = self.answered_ok or reply.higher
-        if not reply.granted and reply.term > self.term:
-            self._step_down(reply.term)
-        elif (
-            not reply.pre
-            and reply.granted
-            and reply.term == self.term
-            and self._candidacy is Role.CANDIDATE
-        ):
-            self._count_vote(source)
-
-    def _count_vote(self, voter: PeerId) -> None:
-        if voter not in self._votes:
-            self._votes.append(voter)
 
     def _follows(self, source: PeerId, term: int, now: float) -> bool:
         """Whether `source` leads `term` and this peer now follows it."""
@@ -384,81 +313,36 @@ class Replication:
         if term > self.term:
             self._step_down(term)
         self.leader = source
-        self._candidacy = None
+        self.candidacy.end()
         self.heard_at = now
         return True
 
     def _on_append_entries(self, source: PeerId, message: AppendEntries, now: float) -> None:
-        if not self._follows(source, message.term, now):
-            if message.term < self.term:
-                self._reply_append(source, False, 0, message.previous_index)
-            return
-        if self.log.term_at(message.previous_index) != message.previous_term:
-            hint = self.log.agreement_before(message.previous_index, message.previous_term)
-            # What is committed is in every leader's log (Raft §5.4.3).
-            hint = max(hint, self.commit_index)
-            self._reply_append(source, False, hint, message.previous_index)
-            return
-        verified_index = message.previous_index
-        for position, batch in enumerate(message.batches):
-            if self.log.term_at(batch.last_index) != batch.term:
-                behind = message.batches[position:]
-                if not self._can_stand(verified_index, behind):
-                    self.dropped_count += 1
-                    return
-                self._append_from(verified_index, behind)
-                verified_index = behind[-1].last_index
-                break
-            verified_index = batch.last_index
-        self._verified_index = max(self._verified_index, verified_index)
-        self._commit_verified(message.commit_index)
-        # Verified grows within a term, so the last answer of a turn says everything.
-        reply = AppendReply(
-            self.log_id, self.term, True, self._verified_index, message.previous_index
-        )
-        self._pending_reply = source, reply
-
-    def _can_stand(self, keep_index: int, batches: tuple[Batch, ...]) -> bool:
-        """Whether a leader of this term can have these batches behind `keep_index`."""
-        return (
-            keep_index >= self.commit_index
-            and batches[-1].term <= self.term
-            and self.log.fits(keep_index, batches)
-        )
-
-    def _append_from(self, keep_index: int, batches: tuple[Batch, ...]) -> None:
-        """Replace what stands behind `keep_index`. Nothing committed is ever replaced."""
-        if keep_index < self.log.last_index:
-            self.log.truncate(keep_index, self.commit_index)
-        self.log.append(batches)
-        self._log_persist = self._outbox.persist(LogAppend(self.log_id, keep_index, batches))
-        self.voters = self.log.voters
-
-    def _reply_append(
-        self, target: PeerId, success: bool, match_index: int, previous_index: int
-    ) -> None:
-        reply = AppendReply(self.log_id, self.term, success, match_index, previous_index)
-        self._outbox.send(target, reply, self._term_persist)
+        if self._follows(source, message.term, now):
+            if not self._following.receive(source, message):
+                self.dropped_count += 1
+        elif message.term < self.term:
+            self._following.refuse(source, 0, message.previous_index)
 
     def _on_append_reply(self, source: PeerId, reply: AppendReply, now: float) -> None:
         if reply.term > self.term:
             self._step_down(reply.term)
         elif self.leadership is not None and reply.term == self.term:
-            self.leadership.receive_append_reply(source, reply, self.commit_index, now)
+            self.leadership.receive_append_reply(source, reply, now)
 
     def _on_heartbeat(self, source: PeerId, message: Heartbeat, now: float) -> None:
         if self._follows(source, message.term, now):
-            self._commit_verified(message.commit_index)
+            self._following.commit(message.commit_index)
         elif message.term >= self.term:
             return
         reply = HeartbeatReply(self.log_id, self.term, message.round)
-        self._outbox.send(source, reply, self._term_persist)
+        self._outbox.send(source, reply, self._term.persist)
 
     def _on_heartbeat_reply(self, source: PeerId, reply: HeartbeatReply, now: float) -> None:
         if reply.term > self.term:
             self._step_down(reply.term)
         elif self.leadership is not None and reply.term == self.term:
-            self.leadership.receive_heartbeat_reply(source, reply, self.commit_index, now)
+            self.leadership.receive_heartbeat_reply(source, reply, now)
 
     def _on_read_index(self, source: PeerId, message: ReadIndex) -> None:
         if self.leadership is not None:
@@ -468,29 +352,17 @@ class Replication:
 
     # ---- transitions -------------------------------------------------------------------------
 
-    def _step_down(self, term: int, vote: PeerId = NOBODY) -> None:
+    def _step_down(self, number: int) -> None:
         """Follow a newer term (Raft §5.1)."""
-        assert term > self.term, "a step down within a term would free the vote"
-        if self.leadership is not None:
-            self._stop_leading()
-        self._candidacy = None
-        self.leader = None
-        self._set_term(term, vote)
+        assert number > self.term, "a step down within a term would free the vote"
+        self._set_term(number, NOBODY)
 
-    def _set_term(self, term: int, vote: PeerId = NOBODY) -> None:
-        assert term >= self.term, "the term goes back"
-        assert term > self.term or self.vote in (NOBODY, vote), "a second vote in one term"
-        if term > self.term:
-            # A term has one leader: what was verified and is to be answered was the last one's.
-            self._verified_index = 0
-            self._pending_reply = None
-        self.term = term
-        self.vote = vote
-        self._term_persist = self._outbox.persist(HardState(self.log_id, term, vote))
-
-    def _commit_verified(self, commit_index: int) -> None:
-        """Follow the leader's commit index, as far as this log is known to be the leader's."""
-        self._commit(self.log.end_at_or_before(min(commit_index, self._verified_index)))
-
-    def _commit(self, index: int) -> None:
-        self.commit_index = max(self.commit_index, index)
+    def _set_term(self, number: int, vote: PeerId) -> None:
+        """Go on to a term, or give its vote. What belongs to an older term ends."""
+        if number > self.term:
+            if self.leadership is not None:
+                self._stop_leading()
+            self.leader = None
+            self.candidacy.end()
+            self._following.begin_term()
+        self._term.set(number, vote)
