@@ -166,11 +166,11 @@ class Bullies:
             return
         if was_leading:
             election.leader_lost(now)
-        if core.answered_ok:
-            core.answered_ok = False
+        if core.candidacy.answered_ok:
+            core.candidacy.answered_ok = False
             election.was_answered_ok(now)
-        if core.vote_given:
-            core.vote_given = False
+        if core.candidacy.vote_given:
+            core.candidacy.vote_given = False
             election.vote_given(now)
         if core.leader is not None and core.heard_at != self.heard[peer]:
             self.heard[peer] = core.heard_at

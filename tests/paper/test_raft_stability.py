@@ -70,7 +70,7 @@ def test_granting_a_pre_vote_does_not_hide_that_the_leader_is_gone() -> None:
     for candidate in (A, B):
         world.hear(candidate, C, vote_request(2, pre=True))
     assert not world[C].core.is_leader_heard(world.now)
-    assert not world[C].core.vote_given
+    assert not world[C].core.candidacy.vote_given
     assert all(
         isinstance(p.message, VoteReply) and p.message.granted for p in world.under_way(VoteReply)
     )

@@ -131,21 +131,32 @@ def test_it_is_known_beforehand_what_may_stand_behind_an_index(
     log = log_of((1, 1), (1, 2), (1, 7))
     assert log.fits(keep_index, batches) is fits
     if fits:
-        log.truncate(keep_index, 0)
+        log.truncate(keep_index)
         log.append(batches)
 
 
 def test_truncation_keeps_whole_batches_and_what_is_committed() -> None:
     log = Log((batch(1, 2, size=5), batch(3, 2, size=7), batch(5, size=11)))
     for keep_index, commit_index, why in [(3, 0, "split"), (9, 0, "split"), (2, 4, "committed")]:
+        log.commit(commit_index)
         with pytest.raises(AssertionError, match=why):
-            log.truncate(keep_index, commit_index)
-    log.truncate(5, 4)
+            log.truncate(keep_index)
+    log.truncate(5)
     assert log.last_index == 5
-    log.truncate(4, 4)
+    log.truncate(4)
     assert (log.last_index, log.byte_count) == (4, 12)
-    log.truncate(0, 0)
-    assert (log.last_index, log.byte_count, len(log)) == (0, 0, 0)
+    uncommitted = Log((batch(1, 2, size=5), batch(3, 2, size=7)))
+    uncommitted.truncate(0)
+    assert (uncommitted.last_index, uncommitted.byte_count, len(uncommitted)) == (0, 0, 0)
+
+
+def test_the_commit_index_never_goes_back_nor_beyond_the_log() -> None:
+    log = Log((batch(1, 2), batch(3, 2)))
+    log.commit(4)
+    log.commit(2)
+    assert log.commit_index == 4
+    with pytest.raises(AssertionError, match="not there"):
+        log.commit(5)
 
 
 def test_the_configuration_follows_the_log_also_backwards() -> None:
@@ -155,6 +166,6 @@ def test_the_configuration_follows_the_log_also_backwards() -> None:
     log = Log((first, second, batch(3), third))
     seen = [log.voters]
     for keep_index in (3, 1, 0):
-        log.truncate(keep_index, 0)
+        log.truncate(keep_index)
         seen.append(log.voters)
     assert seen == [(A, B, C), (A, B), (A,), ()]

@@ -241,7 +241,7 @@ def test_who_is_no_voter_leads_nobody(message: Heartbeat) -> None:
 def test_a_commit_index_from_anybody_but_the_leader_is_dropped() -> None:
     world = World(3)
     world.elect(A)
-    world[B].core.commit_index = world[B].committed_index = 1
+    world[B].core.log.commit_index = world[B].committed_index = 1
     for source, message in [(C, CommitAdvance(0, 2, 2)), (A, CommitAdvance(0, 1, 2))]:
         world.hear(source, B, message)
         assert world[B].core.commit_index == 1
@@ -252,10 +252,10 @@ def test_a_commit_index_from_anybody_but_the_leader_is_dropped() -> None:
 def test_an_ok_of_a_higher_peer_is_noted_for_the_election() -> None:
     world = World(3)
     world.hear(C, A, VoteReply(0, 1, False, True, True))
-    assert not world[A].core.answered_ok, "it asked nobody"
+    assert not world[A].core.candidacy.answered_ok, "it asked nobody"
     world.stand(A)
     world.hear(C, A, VoteReply(0, 1, False, True, True))
-    assert world[A].core.answered_ok
+    assert world[A].core.candidacy.answered_ok
     assert world[A].core.role is Role.PRE_CANDIDATE
 
 
@@ -263,8 +263,8 @@ def test_a_vote_for_another_is_noted_for_the_election() -> None:
     world = World(3)
     world.stand(B)
     world.deliver()
-    assert world[C].core.vote_given
-    assert not world[B].core.vote_given
+    assert world[C].core.candidacy.vote_given
+    assert not world[B].core.candidacy.vote_given
 
 
 def test_pre_votes_are_refused_by_who_takes_over() -> None:

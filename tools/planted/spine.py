@@ -3,6 +3,10 @@
 from tools.planted.base import Edit, Mutant
 
 REPLICATION = "mabeam_p2p/protocol/replication/replication.py"
+TERM = "mabeam_p2p/protocol/replication/term.py"
+CANDIDACY = "mabeam_p2p/protocol/replication/candidacy.py"
+FOLLOWING = "mabeam_p2p/protocol/replication/following.py"
+LOG = "mabeam_p2p/protocol/log.py"
 LEADERSHIP = "mabeam_p2p/protocol/replication/leadership.py"
 QUORUM = "mabeam_p2p/protocol/quorum.py"
 MACHINE = "mabeam_p2p/machine/machine.py"
@@ -19,9 +23,9 @@ MUTANTS = (
         "the vote is not stored",
         (
             Edit(
-                REPLICATION,
-                "HardState(self.log_id, term, vote)",
-                "HardState(self.log_id, term, NOBODY)",
+                TERM,
+                "HardState(self._log_id, number, vote)",
+                "HardState(self._log_id, number, NOBODY)",
             ),
         ),
     ),
@@ -30,9 +34,9 @@ MUTANTS = (
         "the term is not stored",
         (
             Edit(
-                REPLICATION,
-                "self._term_persist = self._outbox.persist(HardState(self.log_id, term, vote))",
-                "self._term_persist = 0",
+                TERM,
+                "self.persist = self._outbox.persist(HardState(self._log_id, number, vote))",
+                "self.persist = 0",
             ),
         ),
     ),
@@ -41,10 +45,10 @@ MUTANTS = (
         "a vote leaves before it is on the disk",
         (
             Edit(
-                REPLICATION,
-                "reply = VoteReply(self.log_id, term, granted, pre, higher)\n"
-                "        self._outbox.send(target, reply, self._term_persist)",
-                "reply = VoteReply(self.log_id, term, granted, pre, higher)\n"
+                CANDIDACY,
+                "reply = VoteReply(self._log_id, term, granted, pre, higher)\n"
+                "        self._outbox.send(target, reply, self._term.persist)",
+                "reply = VoteReply(self._log_id, term, granted, pre, higher)\n"
                 "        self._outbox.send(target, reply)",
             ),
         ),
@@ -54,9 +58,9 @@ MUTANTS = (
         "an acknowledgement leaves before the batch is on the disk",
         (
             Edit(
-                REPLICATION,
-                "self._outbox.send(target, reply, max(self._log_persist, self._term_persist))",
-                "self._outbox.send(target, reply, self._term_persist)",
+                FOLLOWING,
+                "self._outbox.send(target, reply, max(self._log_persist, self._term.persist))",
+                "self._outbox.send(target, reply, self._term.persist)",
             ),
         ),
     ),
@@ -77,9 +81,10 @@ MUTANTS = (
         (
             Edit(
                 REPLICATION,
-                "        self._candidacy = None\n        self.heard_at = now",
-                "        if self._candidacy is not None:\n            self.vote = NOBODY\n"
-                "        self._candidacy = None\n        self.heard_at = now",
+                "        self.candidacy.end()\n        self.heard_at = now",
+                "        if self.candidacy.phase is not Phase.NONE:\n"
+                "            self._term.vote = NOBODY\n"
+                "        self.candidacy.end()\n        self.heard_at = now",
             ),
         ),
         RAFT,
@@ -90,8 +95,8 @@ MUTANTS = (
         (
             Edit(
                 LEADERSHIP,
-                "if held <= commit_index or self._log.term_at(held) != self._term:",
-                "if held <= commit_index:",
+                "if held <= self._log.commit_index or self._log.term_at(held) != self._term:",
+                "if held <= self._log.commit_index:",
             ),
         ),
     ),
@@ -100,7 +105,7 @@ MUTANTS = (
         "votes go to logs that are not up to date",
         (
             Edit(
-                REPLICATION,
+                CANDIDACY,
                 "up_to_date = (request.standing.last_term, request.standing.last_index) >= (",
                 "up_to_date = (9**9, request.standing.last_index) >= (",
             ),
@@ -111,9 +116,9 @@ MUTANTS = (
         "logs are compared by length alone",
         (
             Edit(
-                REPLICATION,
+                CANDIDACY,
                 "up_to_date = (request.standing.last_term, request.standing.last_index) >= (\n"
-                "            self.log.last_term,",
+                "            self._log.last_term,",
                 "up_to_date = (0, request.standing.last_index) >= (\n            0,",
             ),
         ),
@@ -124,8 +129,8 @@ MUTANTS = (
         "a follower truncates at every append",
         (
             Edit(
-                REPLICATION,
-                "if self.log.term_at(batch.last_index) != batch.term:",
+                FOLLOWING,
+                "if log.term_at(batch.last_index) != batch.term:",
                 "if position == 0:",
             ),
         ),
@@ -135,9 +140,9 @@ MUTANTS = (
         "a follower commits up to its last index instead of the last verified",
         (
             Edit(
-                REPLICATION,
+                FOLLOWING,
                 "min(commit_index, self._verified_index)",
-                "min(commit_index, self.log.last_index)",
+                "min(commit_index, self._log.last_index)",
             ),
         ),
         RAFT,
@@ -147,9 +152,9 @@ MUTANTS = (
         "a follower acknowledges its last index instead of the last verified",
         (
             Edit(
-                REPLICATION,
-                "self.log_id, self.term, True, self._verified_index, message.previous_index",
-                "self.log_id, self.term, True, self.log.last_index, message.previous_index",
+                FOLLOWING,
+                "reply = self._reply(True, self._verified_index, message.previous_index)",
+                "reply = self._reply(True, log.last_index, message.previous_index)",
             ),
         ),
         RAFT,
@@ -171,7 +176,7 @@ MUTANTS = (
         "the commit index may go back",
         (
             Edit(
-                REPLICATION,
+                LOG,
                 "self.commit_index = max(self.commit_index, index)",
                 "self.commit_index = index",
             ),
@@ -182,9 +187,9 @@ MUTANTS = (
         "the position before an append is not compared",
         (
             Edit(
-                REPLICATION,
-                "if self.log.term_at(message.previous_index) != message.previous_term:",
-                "if self.log.term_at(message.previous_index) is None:",
+                FOLLOWING,
+                "if log.term_at(message.previous_index) != message.previous_term:",
+                "if log.term_at(message.previous_index) is None:",
             ),
         ),
         RAFT,
@@ -205,7 +210,7 @@ MUTANTS = (
         "M12a",
         "a vote that comes twice counts twice",
         (
-            Edit(REPLICATION, "if voter not in self._votes:", "if voter:"),
+            Edit(CANDIDACY, "if voter not in self._votes:", "if voter:"),
             Edit(
                 QUORUM,
                 "agreeing = sum(1 for voter in voters if voter in granted)",
@@ -219,8 +224,8 @@ MUTANTS = (
         "votes of an older term count",
         (
             Edit(
-                REPLICATION,
-                "and reply.granted\n            and reply.term == self.term",
+                CANDIDACY,
+                "and reply.granted\n            and reply.term == self._term.number",
                 "and reply.granted",
             ),
         ),

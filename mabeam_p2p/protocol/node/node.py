@@ -146,6 +146,10 @@ class Node:
             outbox=outbox,
             epoch=epoch,
         )
+        self._connect_cores(codec)
+
+    def _connect_cores(self, codec: CommandCodec) -> None:
+        timing, outbox = self.config.timing, self.outbox
         self._application = Application(
             self.machine, self.replication, self.pending, self.waits, self.mail, codec, outbox
         )
