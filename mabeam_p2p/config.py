@@ -33,6 +33,10 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     """A member that answered nothing for this long is suspect."""
     dead_seconds: float = 3.0
     """A member that answered nothing for this long is dead."""
+    voter_grace_seconds: float = 60.0
+    """A voter that is dead and has answered its leader nothing for this long is replaced."""
+    voter_change_seconds: float = 1.0
+    """The leader changes the voters by itself no more often than once in this time."""
     departure_grace_seconds: float = 2.0
     """How long after its death the agents of a peer keep what they hold."""
     restart_grace_seconds: float = 5.0
@@ -230,6 +234,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """Peers that must see each other before a new cluster forms."""
     insecure: bool = False
     """Listen beyond loopback without keys."""
+    max_voters: int = 5
+    """Peers that vote in the log, if so many are there; the others learn it. Odd numbers count."""
     score: int = 50
     """Fitness for leadership, 0..100, compared in buckets of ten."""
     eligible: bool = True

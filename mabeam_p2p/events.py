@@ -65,6 +65,15 @@ class ClusterFormed(Struct, frozen=True, gc=False, array_like=True, tag=5):
     voters: tuple[PeerId, ...]
 
 
+class VotersChanged(Struct, frozen=True, gc=False, array_like=True, tag=9):
+    """The configuration at `index` of the log is committed."""
+
+    index: int
+    voters: tuple[PeerId, ...]
+    added: tuple[PeerId, ...]
+    removed: tuple[PeerId, ...]
+
+
 class Ready(Struct, frozen=True, gc=False, array_like=True, tag=6):
     """The peer follows the log and has been given all variables: it can serve."""
 
@@ -329,6 +338,7 @@ MachineEvent = (
     | BidPlaced
     | AuctionRevealing
     | AuctionClosed
+    | VotersChanged
 )
 
 Event = (
@@ -372,4 +382,5 @@ Event = (
     | BidPlaced
     | AuctionRevealing
     | AuctionClosed
+    | VotersChanged
 )

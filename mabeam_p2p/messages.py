@@ -185,6 +185,28 @@ class ForwardRefused(Struct, frozen=True, gc=False, array_like=True, tag=30):
     reason: str
 
 
+class ChangeVoter(Struct, frozen=True, gc=False, array_like=True, tag=34):
+    """To the leader: let `peer` vote, or not. Asked again until it is answered."""
+
+    log: int
+    number: int
+    peer: PeerId
+    votes: bool
+    index: int
+    """Of the configuration that the change is made on; 0: of whichever is the latest."""
+
+
+class VoterAnswer(Struct, frozen=True, gc=False, array_like=True, tag=35):
+    """The ChangeVoter `number` has come to an end: it is committed, or certainly not done."""
+
+    log: int
+    number: int
+    reason: str
+    """done, or why not (protocol/changes.py)."""
+    index: int
+    """Of the leader's latest configuration."""
+
+
 # ---- 40..49: variables -----------------------------------------------------------------------
 
 
@@ -324,7 +346,10 @@ ReplicationMessage = (
     | ReadIndex
     | ReadIndexReply
 )
-LogMessage = ReplicationMessage | Forward | ForwardRefused | Relay | Relayed | RelayRefused
+ChangeMessage = ChangeVoter | VoterAnswer
+LogMessage = (
+    ReplicationMessage | Forward | ForwardRefused | Relay | Relayed | RelayRefused | ChangeMessage
+)
 VariableMessage = VariablePush | VariableAck | Digest | DigestEntries | VariableWant
 MailMessage = Letter | LetterReceipt | LetterAnswer
 AckMessage = AckRelay | AcksRelayed

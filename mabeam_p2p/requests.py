@@ -310,6 +310,17 @@ class TakeMail(Struct, frozen=True, gc=False, array_like=True, tag=13):
     """Why there is none."""
 
 
+class ChangeVoters(Struct, frozen=True, gc=False, array_like=True, tag=14):
+    """Let a peer vote in the log, or not. Answer: Committed with the configuration's index, Refused
+    or Failed."""
+
+    peer: PeerId
+    votes: bool
+    index: int = 0
+    """Of the configuration that the change is made on; 0: of whichever is the latest."""
+    timeout: float | None = None
+
+
 NodeRequest = (
     Submit
     | Read
@@ -321,6 +332,7 @@ NodeRequest = (
     | Suggest
     | SendMail
     | TakeMail
+    | ChangeVoters
 )
 """Whatever one of a node's cores answers."""
 

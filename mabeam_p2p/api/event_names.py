@@ -64,6 +64,7 @@ from mabeam_p2p.events import (
     TaskRevoked,
     VariableChanged,
     VoteRecorded,
+    VotersChanged,
     WorkerChanged,
 )
 from mabeam_p2p.events import Event as PeerEvent
@@ -128,6 +129,7 @@ EVENT_NAMES = (
     "task.revoked",
     "task.worker",
     "variable.changed",
+    "voters.changed",
 )
 
 _BARRIER_NAMES = {
@@ -164,6 +166,9 @@ def named(event: PeerEvent) -> Event:
             return Event("quorum.gained" if quorum else "quorum.lost", {})
         case ClusterFormed(cluster_id=cluster_id, voters=voters):
             return Event("cluster.formed", {"cluster_id": cluster_id, "voters": list(voters)})
+        case VotersChanged(index=index, voters=voters, added=added, removed=removed):
+            facts = {"index": index, "voters": list(voters)}
+            return Event("voters.changed", facts | {"added": [*added], "removed": [*removed]})
         case Ready():
             return Event("peer.ready", {})
         case Refused(peer=peer, reason=reason, detail=detail, fatal=fatal):

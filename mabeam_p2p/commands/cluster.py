@@ -13,10 +13,15 @@ class Tick(ClusterCommand, frozen=True, gc=False, array_like=True, tag=2):
 
 
 class Configure(ClusterCommand, frozen=True, gc=False, array_like=True, tag=3):
-    """The voters from this index on. The first entry of every log."""
+    """The voters from this index on, in a batch that names them too. The first entry of every log
+    is one."""
 
     cluster_id: ClusterId
     voters: tuple[PeerId, ...]
+    barred: tuple[PeerId, ...] = ()
+    """Peers that do not vote until a command says so, in order of their barring."""
+    repaired: ClusterId = ClusterId("")
+    """The cluster whose log goes on here under another id; empty but in a repair."""
 
 
 class DepartPeer(ClusterCommand, frozen=True, gc=False, array_like=True, tag=6):

@@ -55,11 +55,10 @@ from mabeam_p2p.ids import (
     INTEGER_MAX,
     KEY_BYTES_MAX,
     AgentId,
-    ClusterId,
     PeerId,
-    is_name,
     is_peer_id,
 )
+from mabeam_p2p.machine.configuration import Configuration, ConfigurationState
 from mabeam_p2p.machine.core import Deadlines, Entry
 from mabeam_p2p.machine.parts import Parts, PartsState
 from mabeam_p2p.machine.questions import MachineQuery, answer
@@ -74,9 +73,7 @@ class MachineState(Struct, frozen=True, array_like=True):
     applied_index: int
     applied_term: int
     clock: int
-    cluster_id: ClusterId
-    voters: tuple[PeerId, ...]
-    ignored_count: int
+    configuration: ConfigurationState
     parts: PartsState
 
 
@@ -91,11 +88,9 @@ class Machine:
         self.applied_term = 0
         self.clock = 0
         """The greatest stamp of an applied batch, microseconds."""
-        self.cluster_id = ClusterId("")
-        self.voters: tuple[PeerId, ...] = ()
-        """Sorted."""
-        self.ignored_count = 0
-        """Configure commands that were refused."""
+        self.configuration = Configuration(self._events)
+        self._batch_voters: tuple[PeerId, ...] = ()
+        """Those of the batch that is being applied."""
 
     # ---- applying --------------------------------------------------------------------------
 
@@ -109,6 +104,7 @@ class Machine:
         term = batch.term
         # Leaders keep stamps from going back; the machine does not depend on it.
         clock = self.clock = max(self.clock, batch.clock)
+        self._batch_voters = batch.voters
         self._close_due(Entry(batch.index, term, clock))
         outcomes = [
             self._outcome(Entry(index, term, clock), command)
@@ -246,27 +242,11 @@ class Machine:
             case Noop() | Tick():
                 return entry.committed()
             case Configure():
-                return self._configure(entry, command)
+                return self.configuration.apply(entry, command, self._batch_voters)
             case DepartPeer():
                 return self._depart_peer(entry, command)
             case _:
                 assert_never(command)
-
-    def _configure(self, entry: Entry, command: Configure) -> Outcome:
-        """The first one names the cluster, for good; the voters are those of the last one."""
-        voters = tuple(sorted(command.voters))
-        usable = (
-            is_name(command.cluster_id)
-            and bool(voters)
-            and all(map(is_peer_id, voters))
-            and len(dict.fromkeys(voters)) == len(voters)
-        )
-        if not usable or (self.cluster_id and command.cluster_id != self.cluster_id):
-            self.ignored_count += 1
-            return Refused("invalid", f"this is cluster {self.cluster_id or 'none'}")
-        self.cluster_id = command.cluster_id
-        self.voters = voters
-        return entry.committed()
 
     def _depart_peer(self, entry: Entry, command: DepartPeer) -> Outcome:
         if not is_peer_id(command.peer) or not 0 <= command.epoch <= INTEGER_MAX:
@@ -313,9 +293,7 @@ class Machine:
         self.applied_index = state.applied_index
         self.applied_term = state.applied_term
         self.clock = state.clock
-        self.cluster_id = state.cluster_id
-        self.voters = state.voters
-        self.ignored_count = state.ignored_count
+        self.configuration.load(state.configuration)
         self._parts.load(state.parts)
 
     def digest(self) -> int:
@@ -329,9 +307,7 @@ class Machine:
             applied_index=self.applied_index,
             applied_term=self.applied_term,
             clock=self.clock,
-            cluster_id=self.cluster_id,
-            voters=self.voters,
-            ignored_count=self.ignored_count,
+            configuration=self.configuration.state(),
             parts=self._parts.state(),
         )
 

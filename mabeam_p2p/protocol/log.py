@@ -9,6 +9,8 @@ Rules
    (Log Matching, Raft §5.3, by batches).
 2. Therefore only the end of a batch (or 0) is ever a position between two peers.
 3. Terms and clocks never go down along the log.
+4. A configuration is an entry in a batch of its own, and is in effect while it stands in the log,
+   committed or not (Raft thesis §4.1).
 """
 
 from bisect import bisect_left, bisect_right
@@ -48,6 +50,21 @@ class Log:
     def voters(self) -> tuple[PeerId, ...]:
         """The latest configuration in the log, committed or not (Raft thesis §4.1)."""
         return self._configurations[-1][1] if self._configurations else ()
+
+    @property
+    def configuration_index(self) -> int:
+        """Index of the entry that `voters` stand in; 0 if there is none."""
+        return self._configurations[-1][0] if self._configurations else 0
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether the latest configuration is known to be committed."""
+        return 0 < self.configuration_index <= self.commit_index
+
+    @property
+    def previous_voters(self) -> tuple[PeerId, ...]:
+        """The configuration before the latest; empty if there is none."""
+        return self._configurations[-2][1] if len(self._configurations) > 1 else ()
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -104,13 +121,13 @@ class Log:
         return tuple(self._batches[position : position + batch_count])
 
     def fits(self, keep_index: int, batches: tuple[Batch, ...]) -> bool:
-        """Whether rule 3 lets `batches` stand behind `keep_index`, the end of a batch or 0."""
+        """Whether rules 3 and 4 let `batches` stand behind `keep_index`, an end of a batch or 0."""
         position = bisect_right(self._ends, keep_index)
         behind = (self._batches[position - 1], *batches) if position else batches
         return all(
             earlier.term <= later.term and earlier.clock <= later.clock
             for earlier, later in pairwise(behind)
-        )
+        ) and all(batch.count == 1 for batch in batches if batch.voters)
 
     def append(self, batches: tuple[Batch, ...]) -> None:
         for batch in batches:

@@ -14,6 +14,7 @@ from mabeam_p2p.events import (
     Ready,
     Refused,
     RoleChanged,
+    VotersChanged,
 )
 from mabeam_p2p.ids import PeerId
 
@@ -22,7 +23,7 @@ REPORT_INTERVAL_SECONDS = 1.0
 REPORTS_MAX = 256
 """Different (source, reason) pairs that are told apart; further ones are counted together."""
 
-_FROM_THE_LOG = frozenset(get_args(MachineEvent))
+_FROM_THE_LOG = frozenset(get_args(MachineEvent)) - {VotersChanged}
 """What the application asked for. There may be one for each command, too many for a line each."""
 
 _log = logging.getLogger("mabeam_p2p")
@@ -52,6 +53,11 @@ def log_event(peer: PeerId, event: Event) -> None:
             )  # fmt: skip
         case ClusterFormed(cluster_id, voters):
             _log.info("cluster_formed peer=%s cluster=%s voters=%s", peer, cluster_id, voters)
+        case VotersChanged(index, voters, added, removed):
+            _log.info(
+                "voters_changed peer=%s index=%d voters=%s added=%s removed=%s",
+                peer, index, voters, added, removed,
+            )  # fmt: skip
         case Ready():
             _log.info("ready peer=%s", peer)
         case Refused(by, reason, detail):

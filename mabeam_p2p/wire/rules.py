@@ -258,6 +258,7 @@ def _commands(limits: Limits) -> Table:
     amounts = pairs(is_key, thousandths, limits.seat_scores_max)
     return {
         (commands.Configure, "voters"): some_voters,
+        (commands.Configure, "barred"): each(is_peer_id, VOTER_COUNT_MAX),
         (commands.OpenSession, "groups"): each(is_name, ATTRIBUTE_COUNT_MAX),
         (commands.OpenSession, "capabilities"): pairs(is_key, is_integer, ATTRIBUTE_COUNT_MAX),
         (commands.JoinGroup, "group"): is_name,

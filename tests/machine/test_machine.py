@@ -152,10 +152,10 @@ def test_any_command_gives_the_occasion_to_close() -> None:
 def test_the_first_configuration_names_the_cluster_and_the_last_its_voters() -> None:
     log = WrittenLog()
     log.apply(Configure(CLUSTER_SESSION, 0, CLUSTER, (peer_id(2), peer_id(1))))
-    assert log.machine.cluster_id == CLUSTER
-    assert list(log.machine.voters) == [peer_id(1), peer_id(2)]
+    assert log.machine.configuration.cluster_id == CLUSTER
+    assert list(log.machine.configuration.voters) == [peer_id(1), peer_id(2)]
     log.apply(Configure(CLUSTER_SESSION, 0, CLUSTER, (peer_id(3),)))
-    assert list(log.machine.voters) == [peer_id(3)]
+    assert list(log.machine.configuration.voters) == [peer_id(3)]
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,9 @@ def test_a_configuration_of_another_cluster_or_of_no_voters_is_counted_and_ignor
     log.apply(Configure(CLUSTER_SESSION, 0, CLUSTER, (peer_id(1),)))
     refused = log.apply(Configure(CLUSTER_SESSION, 0, ClusterId(cluster), voters))
     assert reason(refused) == "invalid"
-    assert (log.machine.cluster_id, log.machine.voters) == (CLUSTER, (peer_id(1),))
-    assert log.machine.ignored_count == 1
+    configuration = log.machine.configuration
+    assert (configuration.cluster_id, configuration.voters) == (CLUSTER, (peer_id(1),))
+    assert configuration.ignored_count == 1
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_an_agent_does_not_speak_for_the_cluster(command: AnyCommand) -> None:
     log = WrittenLog()
     log.attached(1)
     assert reason(log.apply(command)) == "invalid"
-    assert log.machine.cluster_id == ""
+    assert log.machine.configuration.cluster_id == ""
     assert len(log.machine.agents_of(peer_id(1))) == 1
 
 

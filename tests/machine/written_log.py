@@ -12,6 +12,7 @@ from mabeam_p2p.commands import (
     Arrive,
     CastVote,
     CloseSession,
+    Configure,
     DepartPeer,
     OpenProposal,
     OpenSession,
@@ -62,7 +63,9 @@ class WrittenLog:
         """Apply one batch, a microsecond after the last one."""
         self.clock += 1
         first = self.machine.applied_index + 1
-        batch = Batch(first, len(commands), self.term, self.clock, b"")
+        named = commands[0].voters if isinstance(commands[0], Configure) else ()
+        voters = tuple(sorted(named))
+        batch = Batch(first, len(commands), self.term, self.clock, b"", voters)
         replica = Machine(self.limits)
         replica.restore(self.machine.snapshot())
         assert replica.digest() == self.machine.digest()

@@ -15,7 +15,7 @@ from mabeam_p2p.messages import AppendReply, Message, ReplicationMessage, VoteRe
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.log import Log
 from mabeam_p2p.protocol.quorum import majority
-from mabeam_p2p.protocol.replication import Replication, Role
+from mabeam_p2p.protocol.replication import Objection, Replication, Role
 from mabeam_p2p.records import Batch, HardState, LogAppend, Record, Standing
 
 A, B, C, D, E, F, G = (PeerId(letter * 16) for letter in "abcdefg")
@@ -87,6 +87,8 @@ class Actor:
         self.is_up = True
         self.life = 0
         self.committed_index = 0
+        self.voters: tuple[PeerId, ...] = ()
+        """For whom its learners were set."""
 
     def standing(self) -> Standing:
         return Standing(self.core.log.last_term, self.core.log.last_index, 0, 0)
@@ -147,6 +149,7 @@ class World:
             outbox=actor.outbox,
             now=self.now,
         )
+        actor.voters = actor.core.voters
         actor.core.set_learners(self.learners, self.now)
 
     def crash(self, peer: PeerId, kept: int = 0) -> None:
@@ -209,6 +212,18 @@ class World:
                 assert core.propose(1, blob), f"{peer} takes no commands"
 
         self.act(peer, deed)
+
+    def configure(self, peer: PeerId, *voters: PeerId, index: int | None = None) -> Objection:
+        """Have `peer` make these the voters, from its latest configuration or that at `index`."""
+        found: list[Objection] = []
+        wanted = tuple(sorted(voters))
+
+        def deed(core: Replication) -> None:
+            expected = core.log.configuration_index if index is None else index
+            found.append(core.configure(wanted, b"voters " + "".join(wanted).encode(), expected))
+
+        self.act(peer, deed)
+        return found[0]
 
     def tick(self, peer: PeerId) -> None:
         self.act(peer, lambda core: core.tick(self.now))
@@ -305,6 +320,9 @@ class World:
                 case _:
                     raise AssertionError(f"not an effect of replication: {effect}")
         self.ghost.look_at(actor)
+        if core.voters != actor.voters:
+            actor.voters = core.voters
+            core.set_learners(tuple(p for p in self.learners if p not in core.voters), self.now)
 
     def _send(self, actor: Actor, send: Send) -> None:
         self.ghost.hear_claim(actor, send)
@@ -361,7 +379,7 @@ class Ghost:
         if known:
             assert known[0] == batch, f"{actor.peer} commits another batch: {batch} {known}"
             return
-        voters = self._world.voters
+        voters = actor.core.voters
         holders = [v for v in voters if self._world[v].disk.holds(batch.last_index, batch.term)]
         assert len(holders) >= majority(len(voters)), f"committed, held by {holders}: {batch}"
         self.committed.append((batch,))

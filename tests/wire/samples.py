@@ -75,6 +75,7 @@ from mabeam_p2p.messages import (
     BulkChunk,
     BulkHeader,
     BulkWant,
+    ChangeVoter,
     ChunkRange,
     CommitAdvance,
     Digest,
@@ -105,6 +106,7 @@ from mabeam_p2p.messages import (
     VariableAck,
     VariablePush,
     VariableWant,
+    VoterAnswer,
     VoteReply,
     VoteRequest,
     Withdraw,
@@ -186,6 +188,8 @@ MESSAGES: tuple[Message, ...] = (
     ReadIndexReply(0, 6, 4),
     Forward(0, 5, 2, bytes.fromhex("8302000083020000")),
     ForwardRefused(0, 5, "overloaded"),
+    ChangeVoter(0, 7, TWO, True, 12),
+    VoterAnswer(0, 7, "not_caught_up", 12),
     VariablePush(8, (VARIABLE,)),
     VariableAck(8, (0, 1, 2)),
     Digest((0, 2**64 - 1), newcomer=True),
@@ -213,7 +217,7 @@ MESSAGES: tuple[Message, ...] = (
 COMMANDS: tuple[AnyCommand, ...] = (
     Noop(SessionId(0), 0),
     Tick(SessionId(0), 0),
-    Configure(SessionId(0), 0, CLUSTER, (ONE, TWO)),
+    Configure(SessionId(0), 0, CLUSTER, (ONE,), (TWO,), ClusterId("f" * 32)),
     OpenSession(
         SESSION, 1, AgentId("judge@one"), ONE, 4, ("all", "vision"), True, False, (("gpu", 1),)
     ),

@@ -4,6 +4,7 @@ from typing import assert_never
 
 from mabeam_p2p.config import Timing
 from mabeam_p2p.machine.subjects import subject_of
+from mabeam_p2p.protocol.changes import VoterChanges
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.links import Links
 from mabeam_p2p.protocol.mail import Mail
@@ -16,6 +17,7 @@ from mabeam_p2p.protocol.waits import Waits
 from mabeam_p2p.requests import (
     AgentQuery,
     Await,
+    ChangeVoters,
     Done,
     Members,
     NodeRequest,
@@ -47,6 +49,7 @@ class Desk:
         waits: Waits,
         variables: Variables,
         mail: Mail,
+        changes: VoterChanges,
         application: Application,
         report: Report,
         outbox: Outbox,
@@ -58,6 +61,7 @@ class Desk:
         self._waits = waits
         self._variables = variables
         self._mail = mail
+        self._changes = changes
         self._application = application
         self._report = report
         self._outbox = outbox
@@ -87,6 +91,8 @@ class Desk:
                 self._mail.send(token, request, now)
             case TakeMail():
                 self._mail.take(token, request)
+            case ChangeVoters(timeout=timeout):
+                self._changes.request(token, request, self._deadline(timeout, now), now)
             case Suggest():
                 for address in request.addresses:
                     self._links.suggest(address, now)
@@ -99,6 +105,7 @@ class Desk:
         self._waits.cancel(token)
         self._variables.cancel(token)
         self._mail.cancel(token)
+        self._changes.cancel(token)
 
     def _wait(self, token: int, request: Await, now: float) -> None:
         subject = subject_of(request.query)

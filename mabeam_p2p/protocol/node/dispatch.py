@@ -8,6 +8,7 @@ from mabeam_p2p.messages import (
     AcksRelayed,
     AppendEntries,
     AppendReply,
+    ChangeVoter,
     CommitAdvance,
     Digest,
     DigestEntries,
@@ -33,11 +34,13 @@ from mabeam_p2p.messages import (
     VariableAck,
     VariablePush,
     VariableWant,
+    VoterAnswer,
     VoteReply,
     VoteRequest,
     Withdraw,
 )
 from mabeam_p2p.protocol.bootstrap import Bootstrap
+from mabeam_p2p.protocol.changes import VoterChanges
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.election import Election
 from mabeam_p2p.protocol.mail import Mail
@@ -63,6 +66,7 @@ class Dispatch:
         relays: Relays,
         variables: Variables,
         mail: Mail,
+        changes: VoterChanges,
         outbox: Outbox,
     ) -> None:
         self._membership = membership
@@ -73,6 +77,7 @@ class Dispatch:
         self._relays = relays
         self._variables = variables
         self._mail = mail
+        self._changes = changes
         self._outbox = outbox
         self._forward_numbers: dict[PeerId, int] = {}
         """The last Forward heard of each peer, in its present epoch."""
@@ -133,6 +138,10 @@ class Dispatch:
                     self._replication.stand(mine)
             case ForwardRefused():
                 self._pending.receive_refused(source, message)
+            case ChangeVoter():
+                self._changes.receive(source, message, now)
+            case VoterAnswer():
+                self._changes.receive_answer(source, message)
             case Offer() | Promise() | Withdraw() | Form():
                 self._bootstrap.receive(source, message, now)
             case _:
@@ -144,7 +153,7 @@ class Dispatch:
         return (
             message.pre
             and message.term > replication.term
-            and replication.peer in replication.voters
+            and replication.may_stand
             and not replication.is_leader_heard(now)
             and self._election.answers_ok(mine, source, message.standing, now)
         )

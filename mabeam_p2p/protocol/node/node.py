@@ -31,6 +31,7 @@ from mabeam_p2p.protocol.node.dispatch import Dispatch
 from mabeam_p2p.protocol.node.report import Report
 from mabeam_p2p.protocol.node.reporting import Reporting
 from mabeam_p2p.protocol.node.succession import Succession
+from mabeam_p2p.protocol.node.voting import Voting
 from mabeam_p2p.protocol.replication import Replication
 from mabeam_p2p.protocol.variables import Variables
 from mabeam_p2p.protocol.waits import Waits
@@ -146,6 +147,15 @@ class Node:
             outbox=outbox,
             epoch=epoch,
         )
+        self._voting = Voting(
+            self.config,
+            membership=self.membership,
+            replication=self.replication,
+            machine=self.machine,
+            codec=codec,
+            outbox=outbox,
+            epoch=epoch,
+        )
         self._connect_cores(codec)
 
     def _connect_cores(self, codec: CommandCodec) -> None:
@@ -171,6 +181,7 @@ class Node:
             self.relays,
             self.variables,
             self.mail,
+            self._voting.changes,
             outbox,
         )
         self._report = Report(
@@ -193,6 +204,7 @@ class Node:
             waits=self.waits,
             variables=self.variables,
             mail=self.mail,
+            changes=self._voting.changes,
             application=self._application,
             report=self._report,
             outbox=outbox,
@@ -263,6 +275,7 @@ class Node:
         self.pending.tick(now)
         self.waits.tick(now)
         self.mail.tick(now)
+        self._voting.changes.tick(now)
         return self.outbox.take()
 
     def flush(self, now: float) -> Effects:
@@ -276,6 +289,7 @@ class Node:
         elif replication.is_elected:
             replication.lead(self._noop(), now)
         leader = self._usable_leader(now)
+        self._voting.flush(leader[0] if leader else None, now)
         self.variables.coordinator = self._reporting.flush(leader, now)
         self.waits.flush(leader[0] if leader else None, replication.read, now)
         replication.flush(now)
@@ -310,6 +324,7 @@ class Node:
             self._reporting.next_deadline(),
             self.waits.next_deadline(),
             self.mail.next_deadline(),
+            self._voting.next_deadline(),
         )
 
     # ---- notices between the cores -----------------------------------------------------------
@@ -356,20 +371,12 @@ class Node:
                     self.election.stand_in_turn(now)
             elif member.state is MemberState.SUSPECT:
                 self.links.silent(member, now)
+        self._voting.set_learners(now)
         view = membership.view()
         self.variables.members(view, now)
         self.mail.members_changed()
         self.relays.members(view)
-        self._set_learners(view, now)
         self._remember(view)
-
-    def _set_learners(self, view: tuple[Member, ...], now: float) -> None:
-        learners = tuple(
-            member.peer
-            for member in view
-            if member.state <= MemberState.SUSPECT and member.peer not in self.replication.voters
-        )
-        self.replication.set_learners(learners, now)
 
     def _remember(self, view: tuple[Member, ...]) -> None:
         """Keep the addresses of members for the next start."""
@@ -409,7 +416,7 @@ class Node:
             self.outbox.notify(ClusterFormed(state.cluster_id, state.voters))
         if state.first and self.replication.log.last_index == 0:
             self.replication.bootstrap(state.first[0])
-            self._set_learners(self.membership.view(), self._now)
+            self._voting.set_learners(self._now)
             if state.coordinator == self.peer:
                 self.election.stand_now(self._now)
 

@@ -40,14 +40,10 @@ class Succession:
         self._was_leading = False
         self._duties: Duties | None = None
 
-    @property
-    def _is_voter(self) -> bool:
-        return self._replication.peer in self._replication.voters
-
     def tick(self, mine: Standing, now: float) -> None:
         """Stand, if the election says so."""
         replication = self._replication
-        if not self._is_voter:
+        if not replication.may_stand:
             return
         others = tuple(
             (peer, standing)
@@ -105,7 +101,7 @@ class Succession:
 
     def next_deadline(self, now: float) -> float:
         """When there is something to do, in monotonic seconds."""
-        due = self._election.next_deadline() if self._is_voter else inf
+        due = self._election.next_deadline() if self._replication.may_stand else inf
         leadership = self._replication.leadership
         if self._duties is not None and leadership is not None:
             deadline, clock = self._machine.next_deadline(), leadership.clock(now)

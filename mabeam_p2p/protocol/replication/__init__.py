@@ -4,6 +4,7 @@
 only while it leads, and ends with its term.
 """
 
+from mabeam_p2p.protocol.replication.configuration import Objection
 from mabeam_p2p.protocol.replication.replication import Replication, Role
 
-__all__ = ["Replication", "Role"]
+__all__ = ["Objection", "Replication", "Role"]

@@ -5,6 +5,8 @@ Rules
 1. A vote is given once in a term, only to a log at least as up-to-date, and never while a leader
    is heard. A pre-vote follows the same test and changes nothing.
 2. A candidate's own vote is durable before anybody is asked.
+3. Who asks for a vote need not be a voter here, if its log is ahead of this one; who is asked need
+   not know that it votes (Raft thesis §4.2.3).
 """
 
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from mabeam_p2p.messages import VoteReply, VoteRequest
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.log import Log
 from mabeam_p2p.protocol.quorum import is_quorum
+from mabeam_p2p.protocol.replication.configuration import is_ahead, may_stand
 from mabeam_p2p.protocol.replication.term import NOBODY, Term
 from mabeam_p2p.records import Standing
 
@@ -111,17 +114,18 @@ class Candidacy:
         self, source: PeerId, request: VoteRequest, *, is_leader_heard: bool, takes_over: bool
     ) -> None:
         """takes_over: whether this peer answers OK to a pre-vote and stands itself."""
-        voters = self._log.voters
-        if voters and source not in voters:
+        standing, log = request.standing, self._log
+        is_known = not log.voters or may_stand(source, log)
+        if not is_known and not is_ahead(standing.last_term, standing.last_index, log):
             return
         if is_leader_heard:
             # Leader stickiness (Raft §6). The reply lets a candidate of an old term catch up.
             if request.pre:
                 self._reply(source, self._term.number, granted=False, pre=True)
             return
-        up_to_date = (request.standing.last_term, request.standing.last_index) >= (
-            self._log.last_term,
-            self._log.last_index,
+        up_to_date = (standing.last_term, standing.last_index) >= (
+            log.last_term,
+            log.last_index,
         )
         number = self._term.number
         if request.pre:

@@ -12,6 +12,8 @@ Rules
    no later than a successor's election timeout begins (Raft §6).
 5. A read is confirmed by a round of heartbeats that began after it was asked, and only after an
    entry of this term was committed (Raft thesis §6.4).
+6. Voters are those of the latest configuration in the log, also for what stands before it. A leader
+   that is none of them does not count itself (Raft thesis §4.2.2).
 """
 
 from collections import deque
@@ -30,6 +32,7 @@ from mabeam_p2p.messages import (
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.log import Log
 from mabeam_p2p.protocol.quorum import held_by_majority, held_by_majority_since
+from mabeam_p2p.protocol.replication.configuration import Objection, objection_to
 from mabeam_p2p.protocol.replication.progress import Progress
 from mabeam_p2p.records import Batch, LogAppend
 
@@ -68,7 +71,9 @@ class Leadership:
         self._outbox = outbox
         self._elected_at = now
         self._clock_base = log.last_clock
-        self._waiting: list[tuple[int, bytes]] = []
+        self._waiting: list[tuple[int, bytes, tuple[PeerId, ...]]] = []
+        self.is_configuring = False
+        """Whether a configuration waits for the end of the turn."""
         self._waiting_bytes = 0
         self._persists: deque[tuple[int, int, int]] = deque()
         """(number, last index, bytes) of each Persist of batches that is not durable yet."""
@@ -115,31 +120,31 @@ class Leadership:
         held_bytes = max(self.uncommitted_bytes, self._unstored_bytes) + self._waiting_bytes
         if held_bytes + len(blob) > self._limits.uncommitted_bytes_max:
             return False
-        self._waiting.append((count, blob))
+        self._waiting.append((count, blob, ()))
         self._waiting_bytes += len(blob)
         return True
+
+    def configure(self, voters: tuple[PeerId, ...], blob: bytes, expected_index: int) -> Objection:
+        """Take a configuration for a batch of its own; `blob`: the command that says the same."""
+        objection = objection_to(
+            voters,
+            expected_index=expected_index,
+            log=self._log,
+            first_index=self.first_index,
+            is_waiting=self.is_configuring,
+            voters_max=self._limits.voters_max,
+        )
+        if objection is Objection.NONE:
+            self.is_configuring = True
+            self._waiting.append((1, blob, voters))
+            self._waiting_bytes += len(blob)
+        return objection
 
     def append_waiting(self, now: float) -> None:
         """Make batches of what has been taken; send them, then persist them."""
         if not self._waiting:
             return
-        batches: list[Batch] = []
-        index = self._log.last_index + 1
-        clock = self.clock(now)
-        runs: list[bytes] = []
-        count = byte_count = 0
-        for run_count, blob in self._waiting:
-            if runs and (
-                byte_count + len(blob) > self._limits.batch_bytes_max
-                or count + run_count > self._limits.batch_commands_max
-            ):
-                batches.append(Batch(index, count, self._term, clock, b"".join(runs)))
-                index += count
-                runs, count, byte_count = [], 0, 0
-            runs.append(blob)
-            count += run_count
-            byte_count += len(blob)
-        batches.append(Batch(index, count, self._term, clock, b"".join(runs)))
+        batches = self._batches(now)
         keep_index = self._log.last_index
         taken_bytes, self._waiting_bytes = self._waiting_bytes, 0
         self.uncommitted_bytes += taken_bytes
@@ -147,10 +152,41 @@ class Leadership:
         self._waiting.clear()
         appended = tuple(batches)
         self._log.append(appended)
+        if self.is_configuring:
+            self.is_configuring = False
+            self.has_progressed = True
+            for voter in self._log.voters:
+                self._follow(voter, now)
         for peer, progress in self.progress.items():
             self._replicate(peer, progress, now)
         number = self._outbox.persist(LogAppend(self._log_id, keep_index, appended))
         self._persists.append((number, self._log.last_index, taken_bytes))
+
+    def _batches(self, now: float) -> list[Batch]:
+        """What has been taken, in batches within limits; a configuration in one of its own."""
+        batches: list[Batch] = []
+        index = self._log.last_index + 1
+        clock = self.clock(now)
+        runs: list[bytes] = []
+        count = byte_count = 0
+        is_closed = False
+        voters: tuple[PeerId, ...] = ()
+        for run_count, blob, run_voters in self._waiting:
+            if runs and (
+                is_closed
+                or run_voters
+                or byte_count + len(blob) > self._limits.batch_bytes_max
+                or count + run_count > self._limits.batch_commands_max
+            ):
+                batches.append(Batch(index, count, self._term, clock, b"".join(runs), voters))
+                index += count
+                runs, count, byte_count = [], 0, 0
+            voters, is_closed = run_voters, bool(run_voters)
+            runs.append(blob)
+            count += run_count
+            byte_count += len(blob)
+        batches.append(Batch(index, count, self._term, clock, b"".join(runs), voters))
+        return batches
 
     def stored(self, number: int) -> None:
         """Persist `number` is durable, and so is every one before."""
@@ -193,6 +229,12 @@ class Leadership:
             progress.match_index = max(progress.match_index, reply.match_index)
             progress.sent_index = max(progress.sent_index, progress.match_index)
             progress.probing = False
+            progress.catch_up.matched(
+                progress.match_index,
+                self._log.last_index,
+                self._timing.election_timeout_seconds,
+                now,
+            )
             while progress.inflight and progress.inflight[0][1] <= progress.match_index:
                 progress.inflight.popleft()
         elif reply.previous_index > progress.match_index and any(
@@ -237,6 +279,26 @@ class Leadership:
         message = CommitAdvance(self._log_id, self._term, held)
         for peer in self.progress:
             self._outbox.send(peer, message, self._term_persist)
+
+    # ---- what a change of the voters rests on ------------------------------------------------
+
+    def silence(self, peer: PeerId, now: float) -> float:
+        """Seconds since the sending of the last heartbeat that `peer` has answered, or since it is
+        followed; 0 for this peer."""
+        if peer == self._peer:
+            return 0.0
+        progress = self.progress.get(peer)
+        return inf if progress is None else now - progress.contact
+
+    def is_caught_up(self, peer: PeerId, now: float) -> bool:
+        """Whether the cluster would not wait for `peer` if it voted (Raft thesis §4.2.1)."""
+        progress = self.progress.get(peer)
+        timeout = self._timing.election_timeout_seconds
+        return (
+            progress is not None
+            and now - progress.contact < timeout
+            and progress.catch_up.is_caught_up(timeout, progress.match_index, now)
+        )
 
     # ---- time --------------------------------------------------------------------------------
 

@@ -2,11 +2,21 @@
 
 from collections import deque
 
+from mabeam_p2p.protocol.replication.configuration import CatchUp
+
 
 class Progress:
     """What a leader keeps about one follower."""
 
-    __slots__ = ("contact", "inflight", "match_index", "probing", "round", "sent_index")
+    __slots__ = (
+        "catch_up",
+        "contact",
+        "inflight",
+        "match_index",
+        "probing",
+        "round",
+        "sent_index",
+    )
 
     def __init__(self, sent_index: int, now: float) -> None:
         self.match_index = 0
@@ -18,6 +28,7 @@ class Progress:
         """(previous index, last index, time sent) of each AppendEntries under way."""
         self.round = 0
         self.contact = now
+        self.catch_up = CatchUp(sent_index, now)
 
     def probe_from(self, index: int) -> None:
         self.probing = True

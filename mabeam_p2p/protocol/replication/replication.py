@@ -31,6 +31,7 @@ from mabeam_p2p.messages import (
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.log import Log
 from mabeam_p2p.protocol.replication.candidacy import Candidacy, Phase
+from mabeam_p2p.protocol.replication.configuration import Objection, is_ahead, may_stand
 from mabeam_p2p.protocol.replication.following import Following
 from mabeam_p2p.protocol.replication.leadership import Leadership
 from mabeam_p2p.protocol.replication.term import NOBODY, Term
@@ -38,6 +39,10 @@ from mabeam_p2p.records import Batch, HardState, Standing
 
 TERM_LEAP_MAX = 1_000_000
 """Elections that a peer can have missed. Behind the last term on the wire there is none."""
+
+OUTSIDER_TIMEOUTS = 20
+"""Election timeouts for which a leader leads before it takes up the newer term of a peer that does
+not vote."""
 
 
 class Role(StrEnum):
@@ -77,6 +82,9 @@ class Replication:
         self.granted_reads: list[tuple[int, int]] = []
         """(number, index) of reads that a leader granted, or, with index 0, refused."""
         self._learners: tuple[PeerId, ...] = ()
+        self._led_since = now
+        self._term_leader: PeerId | None = None
+        """Who was followed in this term, also once it is silent."""
         self._term = Term(hard_state, self.log.last_term, log_id, outbox)
         self._following = Following(self.log, self._term, log_id=log_id, outbox=outbox)
         self.candidacy = Candidacy(
@@ -137,6 +145,16 @@ class Replication:
             return self.leadership.has_quorum(now)
         return self.is_leader_heard(now)
 
+    @property
+    def is_configuring(self) -> bool:
+        """Whether a configuration was taken in this turn, and is not in the log yet."""
+        return self.leadership is not None and self.leadership.is_configuring
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether this peer takes part in elections as a candidate."""
+        return may_stand(self.peer, self.log)
+
     def next_deadline(self) -> float:
         """For what is done in `tick`. Elections have a deadline of their own."""
         if self.leadership is not None:
@@ -180,6 +198,13 @@ class Replication:
         """Take commands for the next batch; False if this peer does not lead, or is full."""
         return self.leadership is not None and self.leadership.append(count, blob)
 
+    def configure(self, voters: tuple[PeerId, ...], blob: bytes, expected_index: int) -> Objection:
+        """Change the voters to `voters`, sorted, from the configuration at `expected_index`; or
+        why not. `blob`: the command that says the same to the machine."""
+        if self.leadership is None:
+            return Objection.NOT_LEADER
+        return self.leadership.configure(voters, blob, expected_index)
+
     def read(self, number: int) -> bool:
         """Ask for an index that makes a read linearizable; False if there is nobody to ask.
 
@@ -211,14 +236,16 @@ class Replication:
             leadership.confirm_reads()
             self.granted_reads.extend(leadership.confirmed_reads)
             leadership.confirmed_reads.clear()
+            if self.peer not in self.voters and self.log.is_configured:
+                self._stop_leading()
         else:
             self._following.flush()
 
     # ---- standing for election ---------------------------------------------------------------
 
     def stand(self, standing: Standing) -> None:
-        """Ask for pre-votes, if this peer is a voter and does not lead."""
-        if self.peer in self.voters and self.leadership is None:
+        """Ask for pre-votes, if this peer may stand and does not lead."""
+        if self.may_stand and self.leadership is None:
             self.leader = None
             self.candidacy.stand(standing)
 
@@ -232,6 +259,7 @@ class Replication:
         assert self.is_elected, "only who is elected leads"
         self.candidacy.end()
         self.leader = self.peer
+        self._led_since = now
         self.leadership = Leadership(
             self.peer,
             self.term,
@@ -265,7 +293,7 @@ class Replication:
     ) -> None:
         """`standing`: this peer's own. `takes_over`: whether, to a pre-vote, it answers OK and
         stands itself."""
-        if not self._is_plausible(source, message):
+        if not self._is_plausible(source, message, now):
             self.dropped_count += 1
             return
         match message:
@@ -297,28 +325,49 @@ class Replication:
             case _:
                 assert_never(message)
 
-    def _is_plausible(self, source: PeerId, message: ReplicationMessage) -> bool:
+    def _is_plausible(self, source: PeerId, message: ReplicationMessage, now: float) -> bool:
         """A newcomer, who knows no voters, takes the cluster's term as it is."""
         if isinstance(message, ReadIndex | ReadIndexReply) or message.term <= self.term:
             return True
+        if not self.voters:
+            return True
         in_reach = message.term <= self.term + TERM_LEAP_MAX
-        return not self.voters or (source in self.voters and in_reach)
+        return in_reach and (may_stand(source, self.log) or self._hears_outsider(message, now))
 
-    def _follows(self, source: PeerId, term: int, now: float) -> bool:
-        """Whether `source` leads `term` and this peer now follows it."""
+    def _hears_outsider(self, message: ReplicationMessage, now: float) -> bool:
+        """Whether a newer term is heard from a peer that is no voter here. It may be one in a
+        configuration that has not come (configuration.py, rule 6); and one that was removed may
+        have stood in vain before, and would never follow a leader of an older term: its term is
+        taken up, now and then."""
+        match message:
+            case VoteRequest():
+                return not self.is_leader_heard(now)
+            case AppendEntries():
+                return not self.is_leader_heard(now) and is_ahead(*_end_of(message), self.log)
+            case AppendReply() | HeartbeatReply():
+                return now - self._led_since >= (
+                    OUTSIDER_TIMEOUTS * self._timing.election_timeout_seconds
+                )
+            case _:
+                return False
+
+    def _follows(self, source: PeerId, message: AppendEntries | Heartbeat, now: float) -> bool:
+        """Whether `source` leads the message's term and this peer now follows it."""
+        term = message.term
         if term < self.term or (term == self.term and self.leadership is not None):
             return False
-        if self.voters and source not in self.voters:
+        is_known = not self.voters or may_stand(source, self.log) or source == self._term_leader
+        if not is_known and not self._hears_outsider(message, now):
             return False
         if term > self.term:
             self._step_down(term)
-        self.leader = source
+        self.leader = self._term_leader = source
         self.candidacy.end()
         self.heard_at = now
         return True
 
     def _on_append_entries(self, source: PeerId, message: AppendEntries, now: float) -> None:
-        if self._follows(source, message.term, now):
+        if self._follows(source, message, now):
             if not self._following.receive(source, message):
                 self.dropped_count += 1
         elif message.term < self.term:
@@ -331,7 +380,7 @@ class Replication:
             self.leadership.receive_append_reply(source, reply, now)
 
     def _on_heartbeat(self, source: PeerId, message: Heartbeat, now: float) -> None:
-        if self._follows(source, message.term, now):
+        if self._follows(source, message, now):
             self._following.commit(message.commit_index)
         elif message.term >= self.term:
             return
@@ -362,7 +411,14 @@ class Replication:
         if number > self.term:
             if self.leadership is not None:
                 self._stop_leading()
-            self.leader = None
+            self.leader = self._term_leader = None
             self.candidacy.end()
             self._following.begin_term()
         self._term.set(number, vote)
+
+
+def _end_of(message: AppendEntries) -> tuple[int, int]:
+    """Term and index of the last entry that the leader is known to hold."""
+    if message.batches:
+        return message.batches[-1].term, message.batches[-1].last_index
+    return message.previous_term, message.previous_index

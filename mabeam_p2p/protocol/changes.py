@@ -1,0 +1,218 @@
+"""Changes of the voters by command: asked at any peer, made by the leader, answered when they are
+committed.
+
+Rules
+1. The asker asks again until it is answered or its time is over; the leader does each thing once,
+   because it looks at what is: who wishes for what is so already is answered once that is
+   committed.
+2. A wish can name the configuration that it is made on. On another one it is refused, unless it is
+   fulfilled there.
+3. A change that would leave voters without a majority that answers is refused.
+4. Who is taken out by command stays out until a command promotes it.
+"""
+
+from collections.abc import Callable
+from math import inf
+
+from mabeam_p2p.config import Limits, Timing
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.messages import ChangeVoter, VoterAnswer
+from mabeam_p2p.protocol.core import Outbox, numbers_before
+from mabeam_p2p.protocol.quorum import majority
+from mabeam_p2p.protocol.replication import Objection, Replication
+from mabeam_p2p.records import Member, MemberState
+from mabeam_p2p.requests import ChangeVoters, Committed, Failed, Refused
+
+DONE = "done"
+
+DETAILS = {
+    "conflict": "the voters were changed meanwhile: look at them again",
+    "unknown_peer": "no such peer is here: see `mabeam members`",
+    "not_caught_up": "it does not have the log yet: try again when it has",
+    "last_voter": "nobody would vote",
+    "too_many_voters": "the limit voters_max is reached: remove another one first",
+    "no_majority": "too few of the voters that would remain answer: the log would stand still",
+}
+
+
+class Asked:
+    """A wish of this peer's agents."""
+
+    __slots__ = ("deadline", "is_sent", "request", "token")
+
+    def __init__(self, token: int, request: ChangeVoters, deadline: float) -> None:
+        self.token = token
+        self.request = request
+        self.deadline = deadline
+        self.is_sent = False
+
+
+class VoterChanges:
+    """Both sides: of the peer that asks, and of the leader that does."""
+
+    def __init__(
+        self,
+        peer: PeerId,
+        replication: Replication,
+        *,
+        members: Callable[[], tuple[Member, ...]],
+        barred: Callable[[], tuple[PeerId, ...] | None],
+        configure: Callable[[tuple[PeerId, ...], tuple[PeerId, ...]], Objection],
+        timing: Timing,
+        limits: Limits,
+        outbox: Outbox,
+        epoch: int,
+    ) -> None:
+        """barred: as of the latest configuration, or None while that is not applied. configure:
+        appends the voters and the barred, or says why not."""
+        self._peer = peer
+        self._replication = replication
+        self._members = members
+        self._barred = barred
+        self._configure = configure
+        self._timing = timing
+        self._limits = limits
+        self._outbox = outbox
+        self._number = numbers_before(epoch)
+        self._asked: dict[int, Asked] = {}
+        self._resend_due = inf
+        self._waiting: dict[tuple[PeerId, int], None] = {}
+        """(asker, number) of wishes that hold in the latest configuration, which is not committed
+        yet."""
+        self._waits_for = 0
+        """The leader's term that `_waiting` belongs to."""
+        self._leaderless_since: float | None = None
+
+    # ---- asking --------------------------------------------------------------------------------
+
+    def request(self, token: int, request: ChangeVoters, deadline: float, now: float) -> None:
+        self._number += 1
+        self._asked[self._number] = Asked(token, request, deadline)
+        self._resend_due = now
+
+    def cancel(self, token: int) -> None:
+        for number in [n for n, asked in self._asked.items() if asked.token == token]:
+            del self._asked[number]
+
+    def tick(self, now: float) -> None:
+        since = self._leaderless_since
+        is_leaderless = since is not None and now - since >= self._timing.no_quorum_seconds
+        for number, asked in list(self._asked.items()):
+            if now < asked.deadline and not is_leaderless:
+                continue
+            del self._asked[number]
+            if asked.is_sent:
+                detail = "the leader has not answered: the voters may have changed, or may yet"
+                self._outbox.resolve(asked.token, Failed("unknown", detail))
+            else:
+                detail = "nobody leads: the voters stay as they are"
+                self._outbox.resolve(asked.token, Failed("no_quorum", detail))
+
+    def flush(self, leader: PeerId | None, now: float) -> None:
+        """Ask what is due; answer what has been committed."""
+        if leader is not None:
+            self._leaderless_since = None
+        elif self._leaderless_since is None:
+            self._leaderless_since = now
+        if self._asked and leader is not None and now >= self._resend_due:
+            self._resend_due = now + self._timing.forward_timeout_seconds
+            for number, asked in list(self._asked.items()):
+                request, asked.is_sent = asked.request, True
+                wish = ChangeVoter(
+                    self._replication.log_id, number, request.peer, request.votes, request.index
+                )
+                if leader == self._peer:
+                    self.receive(self._peer, wish, now)
+                else:
+                    self._outbox.send(leader, wish)
+        self._answer_committed()
+
+    def next_deadline(self) -> float:
+        if not self._asked:
+            return inf
+        due = min(asked.deadline for asked in self._asked.values())
+        if self._leaderless_since is None:
+            return min(due, self._resend_due)
+        return min(due, self._leaderless_since + self._timing.no_quorum_seconds)
+
+    def receive_answer(self, source: PeerId, answer: VoterAnswer) -> None:
+        if source == self._replication.leader:
+            self._answered(answer)
+
+    def _answered(self, answer: VoterAnswer) -> None:
+        asked = self._asked.pop(answer.number, None)
+        if asked is None:
+            return
+        outcome: Committed | Refused = Committed(answer.index, self._replication.term)
+        if answer.reason != DONE:
+            outcome = Refused(answer.reason, DETAILS.get(answer.reason, "the leader refuses it"))
+        self._outbox.resolve(asked.token, outcome)
+
+    # ---- the leader ----------------------------------------------------------------------------
+
+    def receive(self, source: PeerId, wish: ChangeVoter, now: float) -> None:
+        """A peer wants `wish.peer` to vote, or not to. What cannot be said yet is not answered: the
+        asker asks again."""
+        replication, barred = self._replication, self._barred()
+        if replication.leadership is None or barred is None:
+            return
+        voters = replication.voters
+        if (wish.peer in voters) is not wish.votes:
+            reason = self._change(wish, barred, now)
+            if reason:
+                self._answer(source, wish.number, reason, replication.log.configuration_index)
+                return
+            if reason is None:
+                return
+        if replication.term != self._waits_for:
+            self._waits_for = replication.term
+            self._waiting.clear()
+        if len(self._waiting) < self._limits.members_max:
+            self._waiting[source, wish.number] = None
+        self._answer_committed()
+
+    def _change(self, wish: ChangeVoter, barred: tuple[PeerId, ...], now: float) -> str | None:
+        """Append it: empty. Else why it is refused for good, or None: it can be asked again."""
+        replication, leadership = self._replication, self._replication.leadership
+        assert leadership is not None, "asked of a leader"
+        voters, peer = replication.voters, wish.peer
+        if wish.index and wish.index != replication.log.configuration_index:
+            return "conflict"
+        others = tuple(voter for voter in voters if voter != peer)
+        if wish.votes:
+            if not any(m.peer == peer and m.state <= MemberState.SUSPECT for m in self._members()):
+                return "unknown_peer"
+            if len(voters) >= self._limits.voters_max:
+                return "too_many_voters"
+            if not leadership.is_caught_up(peer, now):
+                return "not_caught_up"
+            wanted = tuple(sorted((*others, peer)))
+            out = tuple(one for one in barred if one != peer)
+        else:
+            if not others:
+                return "last_voter"
+            wanted, out = others, (*(one for one in barred if one != peer), peer)
+        timeout = self._timing.election_timeout_seconds
+        answering = sum(1 for voter in wanted if leadership.silence(voter, now) < timeout)
+        if answering < majority(len(wanted)):
+            return "no_majority"
+        objection = self._configure(wanted, out)
+        return "" if objection is Objection.NONE else None
+
+    def _answer_committed(self) -> None:
+        replication = self._replication
+        if not self._waiting:
+            return
+        if replication.leadership is None or self._waits_for != replication.term:
+            self._waiting.clear()
+        elif replication.log.is_configured and not replication.is_configuring:
+            for asker, number in self._waiting:
+                self._answer(asker, number, DONE, replication.log.configuration_index)
+            self._waiting.clear()
+
+    def _answer(self, asker: PeerId, number: int, reason: str, index: int) -> None:
+        answer = VoterAnswer(self._replication.log_id, number, reason, index)
+        if asker == self._peer:
+            self._answered(answer)
+        else:
+            self._outbox.send(asker, answer)
