@@ -63,9 +63,11 @@ from mabeam_p2p.errors import (
     TaskDead,
     UnknownAuction,
     UnknownBudget,
+    UnknownPeer,
     UnknownProposal,
     UnknownSeat,
     UnknownTask,
+    VotersUnchanged,
 )
 from mabeam_p2p.records import Policy
 
@@ -440,12 +442,14 @@ __all__ = [
     "Timing",
     "UnknownAuction",
     "UnknownBudget",
+    "UnknownPeer",
     "UnknownProposal",
     "UnknownSeat",
     "UnknownTask",
     "ValueSchema",
     "Variables",
     "Vote",
+    "VotersUnchanged",
     "WorkerFacts",
     "__version__",
     "allocate",

@@ -9,6 +9,7 @@ from mabeam_p2p.discovery.mdns import MdnsDiscovery
 from mabeam_p2p.discovery.seeds import SeedDiscovery
 from mabeam_p2p.ids import check_name
 from mabeam_p2p.ports import Discovery, Storage
+from mabeam_p2p.protocol import repair as repairing
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.records import Recovered
 from mabeam_p2p.runtime.backend import LoopBackend
@@ -17,7 +18,7 @@ from mabeam_p2p.runtime.clock import SystemClock
 from mabeam_p2p.runtime.driver import Driver
 from mabeam_p2p.storage.folder import default_path
 from mabeam_p2p.storage.memory import MemoryStorage
-from mabeam_p2p.storage.sqlite import SqliteStorage
+from mabeam_p2p.storage.sqlite import SqliteStorage, last_written
 from mabeam_p2p.transport.bulk import ZeroMqBulk
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from mabeam_p2p.wire.codec import CborCodec
@@ -80,6 +81,21 @@ def bulk_thread(host: str, limits: Limits, *, insecure: bool) -> BulkThread:
         partial(ZeroMqBulk, host, message_bytes_max=message_bytes_max(limits), insecure=insecure),
         limits,
     )
+
+
+def repair(data_dir: str, *, write: bool) -> tuple[repairing.Assessment | None, float]:
+    """What the folder of a stopped peer knows, or None without a log, and when it was last written,
+    in seconds since 1970. With `write` its log goes on with this peer alone. Raises StorageError.
+    """
+    written_at = last_written(data_dir)
+    storage = SqliteStorage(data_dir)
+    found = repairing.assess(storage.recover())
+    try:
+        if found is not None and write:
+            storage.write(repairing.repair(found, CborCodec(Limits()).encode_commands))
+    finally:
+        storage.close()
+    return found, written_at
 
 
 def _storage(config: Config) -> Storage:

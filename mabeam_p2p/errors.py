@@ -12,7 +12,8 @@
     │   ├── NoCandidates  UnknownSeat  NotHolder  NobodyThere
     │   ├── LockMismatch  StaleToken
     │   ├── NoWorker  UnknownTask  BulkMismatch
-    │   └── UnknownAuction  AuctionEnded  Outbid
+    │   ├── UnknownAuction  AuctionEnded  Outbid
+    │   └── UnknownPeer  VotersUnchanged
     ├── NoQuorum                 no majority can be reached: certainly not done
     ├── OutcomeUnknown           it may have been done, or may still be
     ├── Overloaded               a queue is full: certainly not done, try again later
@@ -70,6 +71,15 @@ class Rejected(MabeamError):
 
 class NameTaken(Rejected):
     """Another live peer or agent has the name."""
+
+
+class UnknownPeer(Rejected):
+    """No member has this name or id, or it is not there."""
+
+
+class VotersUnchanged(Rejected):
+    """The voters stay as they are. `reason`: voters_changed (they were changed meanwhile),
+    not_caught_up, no_majority, last_voter or too_many_voters."""
 
 
 class UnknownProposal(Rejected):

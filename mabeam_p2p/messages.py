@@ -24,7 +24,8 @@ class Hello(Struct, frozen=True, gc=False, array_like=True, tag=1):
 
 
 class Refuse(Struct, frozen=True, gc=False, array_like=True, tag=2):
-    """The speaker will not talk to this peer: `reason` is cluster, version, name or identity."""
+    """The speaker will not talk to this peer: `reason` is cluster, version, name, identity
+    or repaired."""
 
     reason: str
     detail: str

@@ -60,9 +60,11 @@ ERRORS = [
     "TaskDead",
     "UnknownAuction",
     "UnknownBudget",
+    "UnknownPeer",
     "UnknownProposal",
     "UnknownSeat",
     "UnknownTask",
+    "VotersUnchanged",
 ]
 
 RESULTS = [

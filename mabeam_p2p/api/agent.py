@@ -184,6 +184,21 @@ class Agent(Scope):
         """The present state of this agent's peer in the log."""
         return PeerStatus.of(await self._attachment.status())
 
+    async def promote_voter(
+        self, peer: str, *, index: int = 0, timeout: float | None = None
+    ) -> int:
+        """Let a member that has the log vote in it; return the configuration's index once that is
+        committed. `peer`: an id, or a member's name. `index`: of the configuration that was looked
+        at, so that on another one nothing is done; 0: whichever it is.
+
+        Raises UnknownPeer, VotersUnchanged, NoQuorum, OutcomeUnknown."""
+        return await self._attachment.change_voters(peer, True, index, timeout)
+
+    async def remove_voter(self, peer: str, *, index: int = 0, timeout: float | None = None) -> int:
+        """Take a peer out of the voters, as `promote_voter`. If it is there it learns the log on,
+        and votes again only when it is promoted."""
+        return await self._attachment.change_voters(peer, False, index, timeout)
+
     async def wait_for_members(
         self, count: int, *, timeout: float | None = None
     ) -> tuple[Member, ...]:

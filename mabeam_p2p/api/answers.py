@@ -36,9 +36,11 @@ from mabeam_p2p.errors import (
     Rejected,
     UnknownAuction,
     UnknownBudget,
+    UnknownPeer,
     UnknownProposal,
     UnknownSeat,
     UnknownTask,
+    VotersUnchanged,
 )
 from mabeam_p2p.requests import Answer, Failed, Refused
 
@@ -86,6 +88,27 @@ _REFUSED: dict[str, Refusal] = {
     "no_electorate": (
         _rejected(NoElectorate, "no_electorate"),
         "wait for more agents (`wait_for_members`), or give a policy with a lower min_voters",
+    ),
+    "unknown_peer": (_rejected(UnknownPeer, "unknown_peer"), "see `mabeam members`"),
+    "not_caught_up": (
+        _rejected(VotersUnchanged, "not_caught_up"),
+        "wait until it has the log: see `mabeam status` there",
+    ),
+    "voters_changed": (
+        _rejected(VotersUnchanged, "voters_changed"),
+        "look at the voters with `mabeam voters`, and decide again",
+    ),
+    "last_voter": (
+        _rejected(VotersUnchanged, "last_voter"),
+        "promote another one first",
+    ),
+    "too_many_voters": (
+        _rejected(VotersUnchanged, "too_many_voters"),
+        "remove another one first",
+    ),
+    "no_majority": (
+        _rejected(VotersUnchanged, "no_majority"),
+        "wait for the others, or remove those that are gone first",
     ),
     "barrier_mismatch": (
         _rejected(BarrierMismatch, "barrier_mismatch"),

@@ -13,12 +13,14 @@ from mabeam_p2p.api.bulk import BulkAccess
 from mabeam_p2p.api.results import Leader
 from mabeam_p2p.api.view import View
 from mabeam_p2p.config import Limits, Timing
-from mabeam_p2p.errors import Closed, DaemonNotRunning, MabeamError, Overloaded
+from mabeam_p2p.errors import Closed, DaemonNotRunning, MabeamError, Overloaded, UnknownPeer
 from mabeam_p2p.events import Dropped, Event
 from mabeam_p2p.ids import (
     AuctionId,
+    PeerId,
     ProposalId,
     SessionId,
+    is_peer_id,
 )
 from mabeam_p2p.ports import Backend
 from mabeam_p2p.records import Status
@@ -27,6 +29,8 @@ from mabeam_p2p.requests import (
     Answer,
     AuctionQuery,
     Await,
+    ChangeVoters,
+    Committed,
     Failed,
     Found,
     Members,
@@ -131,7 +135,7 @@ class Attachment:
             asked = self.backend.ask(request)
         except Overloaded as error:
             return Failed("overloaded", str(error))
-        is_command = isinstance(request, Submit)
+        is_command = isinstance(request, Submit | ChangeVoters)
         try:
             async with asyncio.timeout(timeout + ANSWER_GRACE_SECONDS):
                 return await asked
@@ -173,6 +177,29 @@ class Attachment:
                     return None
                 case _:
                     raise self.error(answer, what)
+
+    async def change_voters(self, peer: str, votes: bool, index: int, timeout: float | None) -> int:
+        """Let a peer vote in the log, or not; return the index of the configuration. `peer`: its
+        id, or the name of a member that is here."""
+        seconds = self.timing.request_timeout_seconds if timeout is None else timeout
+        what = f"{'promoting' if votes else 'removing'} {peer}"
+        found = self._peer_of(peer)
+        answer = await self.ask(ChangeVoters(found, votes, index, seconds), seconds)
+        if isinstance(answer, Committed):
+            return answer.index
+        raise self.error(answer, what)
+
+    def _peer_of(self, peer: str) -> PeerId:
+        """Of several members of one name the one that is there; raises UnknownPeer."""
+        named = [member for member in self.view.members() if peer in (member.name, member.id)]
+        if named:
+            return PeerId(min(named, key=lambda m: (m.state not in ("alive", "suspect"), m.id)).id)
+        if is_peer_id(peer):
+            return PeerId(peer)
+        raise UnknownPeer(
+            f"no peer is called {peer!r}: see `mabeam members` for names and ids",
+            reason="unknown_peer",
+        )
 
     async def status(self) -> Status:
         seconds = self.timing.request_timeout_seconds

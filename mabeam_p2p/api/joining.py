@@ -97,6 +97,7 @@ def _refusal(attachment: Attachment, event: Refused) -> PeerRefused:
         "cluster": "check the cluster's name",
         "version": "install the same release everywhere",
         "name": "another live peer has this name: take another one",
+        "repaired": "start it with an empty data folder, as a new peer",
         "identity": "two peers use one data folder, or a copy of one: give each its own",
     }
     return PeerRefused(

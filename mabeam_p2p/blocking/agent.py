@@ -312,6 +312,12 @@ class Agent(Scope):
     def status(self) -> PeerStatus:
         return LOOP.run(self._own.status())
 
+    def promote_voter(self, peer: str, *, index: int = 0, timeout: float | None = None) -> int:
+        return LOOP.run(self._own.promote_voter(peer, index=index, timeout=timeout))
+
+    def remove_voter(self, peer: str, *, index: int = 0, timeout: float | None = None) -> int:
+        return LOOP.run(self._own.remove_voter(peer, index=index, timeout=timeout))
+
     def wait_for_members(self, count: int, *, timeout: float | None = None) -> tuple[Member, ...]:
         return LOOP.run(self._own.wait_for_members(count, timeout=timeout))
 

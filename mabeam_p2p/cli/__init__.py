@@ -13,21 +13,23 @@ from mabeam_p2p.cli.demo import demo
 from mabeam_p2p.cli.facts import down, info, leader, members, status
 from mabeam_p2p.cli.journal import log
 from mabeam_p2p.cli.recipes import counter, lock, queue
+from mabeam_p2p.cli.repair import repair
 from mabeam_p2p.cli.seats import elect, lead
 from mabeam_p2p.cli.setup import completion, config, version
 from mabeam_p2p.cli.streams import events, monitor
 from mabeam_p2p.cli.tasks import tasks
 from mabeam_p2p.cli.up import up
 from mabeam_p2p.cli.variables import get, set_, watch
+from mabeam_p2p.cli.voters import voters
 
 FAMILIES: dict[str, tuple[click.Command, ...]] = {
-    "Peers": (up, down, status, info, members, monitor, events, log),
+    "Peers": (up, down, status, info, members, voters, monitor, events, log),
     "Agree": (propose, vote, proposals, explain),
     "Lead": (leader, elect, lead),
     "Share and meet": (get, set_, watch, barrier),
     "Hold and count": (lock, counter, queue),
     "Work and trade": (tasks, auction, ledger),
-    "This command": (demo, config, completion, version),
+    "This command": (demo, repair, config, completion, version),
 }
 """Every verb, in the order in which help shows them."""
 

@@ -40,9 +40,12 @@ async def status(target: Target) -> None:
             "applied index": seen.applied_index,
             "voters": [names.get(peer, peer) for peer in seen.voters],
             "learners": [names.get(peer, peer) for peer in seen.learners],
+            "configuration": seen.configuration_index,
             "alive": _alive(seen),
         }
     )
+    if seen.peer in seen.barred:
+        output.note(f"this peer was removed from the voters: `mabeam voters promote {seen.name}`")
 
 
 def _alive(seen: PeerStatus) -> str:
@@ -56,16 +59,20 @@ def _alive(seen: PeerStatus) -> str:
 async def members(target: Target) -> None:
     """List the peers of the cluster, as this host's peer sees them.
 
-    A peer that answers nothing is suspect, then dead. One that said goodbye has left.
+    A peer that answers nothing is suspect, then dead. One that said goodbye has left. A voter
+    counts for the majority; a learner gets the log.
     """
     async with target.look() as agent:
         seen = agent.members()
+        status = await agent.status()
+    parts = dict.fromkeys(status.learners, "learner") | dict.fromkeys(status.voters, "voter")
     if target.as_json:
-        output.json_line({"members": [member.to_dict() for member in seen]})
+        listed = [member.to_dict() | {"part": parts.get(member.id)} for member in seen]
+        output.json_line({"members": listed, "configuration_index": status.configuration_index})
         return
     output.table(
-        ("NAME", "STATE", "ADDRESS", "AGENTS", "ID"),
-        [(m.name, m.state, m.address, m.agents, m.id) for m in seen],
+        ("NAME", "STATE", "PART", "ADDRESS", "AGENTS", "ID"),
+        [(m.name, m.state, parts.get(m.id, ""), m.address, m.agents, m.id) for m in seen],
     )
 
 

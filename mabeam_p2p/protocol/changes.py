@@ -26,12 +26,12 @@ from mabeam_p2p.requests import ChangeVoters, Committed, Failed, Refused
 DONE = "done"
 
 DETAILS = {
-    "conflict": "the voters were changed meanwhile: look at them again",
-    "unknown_peer": "no such peer is here: see `mabeam members`",
-    "not_caught_up": "it does not have the log yet: try again when it has",
+    "voters_changed": "this was meant for another configuration than the latest",
+    "unknown_peer": "no such peer is here",
+    "not_caught_up": "it does not have the log yet",
     "last_voter": "nobody would vote",
-    "too_many_voters": "the limit voters_max is reached: remove another one first",
-    "no_majority": "too few of the voters that would remain answer: the log would stand still",
+    "too_many_voters": "the limit voters_max is reached",
+    "no_majority": "too few of those that would vote answer: the log would stand still",
 }
 
 
@@ -177,7 +177,7 @@ class VoterChanges:
         assert leadership is not None, "asked of a leader"
         voters, peer = replication.voters, wish.peer
         if wish.index and wish.index != replication.log.configuration_index:
-            return "conflict"
+            return "voters_changed"
         others = tuple(voter for voter in voters if voter != peer)
         if wish.votes:
             if not any(m.peer == peer and m.state <= MemberState.SUSPECT for m in self._members()):

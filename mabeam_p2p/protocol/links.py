@@ -70,6 +70,8 @@ class Links:
     ) -> None:
         self.cluster_id = ClusterId("")
         """Set by the owner when this peer belongs to a formed cluster."""
+        self.ancestors: tuple[ClusterId, ...] = ()
+        """Ids that the cluster had before its log was repaired. Set by the owner."""
         self.dropped_count = 0
         self._peer = peer
         self._epoch = epoch
@@ -255,6 +257,13 @@ class Links:
         # Behind the cluster's name: another release next door is nobody's error.
         if frame.version != PROTOCOL_VERSION:
             return Refuse("version", _other_version(frame), final=True)
+        if hello.cluster_id in self.ancestors:
+            return Refuse(
+                "repaired",
+                "its cluster lost its majority, and was repaired without it: it can no longer take "
+                "part with the log that it has",
+                final=True,
+            )
         if hello.cluster_id and self.cluster_id and hello.cluster_id != self.cluster_id:
             return Refuse("cluster", "belongs to another cluster of the same name")
         if them.peer == self._peer:
@@ -280,10 +289,14 @@ class Links:
         self._refusals[address] = now + REFUSAL_SECONDS
         self._outbox.send(target, refuse)
 
-    def receive_refuse(self, frame: Frame, refuse: Refuse) -> None:
+    def receive_refuse(self, frame: Frame, refuse: Refuse, *, has_quorum: bool) -> None:
         """Another peer will not talk to this one."""
-        # Who has come into a formed cluster meanwhile keeps its name.
-        fatal = refuse.final and not (refuse.reason == "name" and self.cluster_id)
+        # Who has come into a formed cluster meanwhile keeps its name; and whoever repaired a
+        # cluster that still has its majority is the one that is alone.
+        goes_on = (refuse.reason == "name" and bool(self.cluster_id)) or (
+            refuse.reason == "repaired" and has_quorum
+        )
+        fatal = refuse.final and not goes_on
         self._outbox.notify(Refused(frame.source, refuse.reason, refuse.detail, fatal))
 
     def forget(self, peer: PeerId) -> None:

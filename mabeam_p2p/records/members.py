@@ -65,3 +65,9 @@ class Status(Struct, frozen=True, gc=False, array_like=True):
     counters: tuple[tuple[str, int], ...] = ()
     ready: bool = False
     """Whether the peer follows the log and has been given all variables once."""
+    configuration_index: int = 0
+    """Of the log's entry that `voters` stand in."""
+    barred: tuple[PeerId, ...] = ()
+    """Peers that a command took out of the voters, as far as this peer has applied the log."""
+    ancestors: tuple[ClusterId, ...] = ()
+    """Ids that the cluster had before its log was repaired."""

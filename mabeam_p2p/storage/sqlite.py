@@ -50,6 +50,23 @@ def connect(uri: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
 
+def last_written(path: str) -> float:
+    """Seconds since 1970 when the folder's database was last written to. Raises StorageError if it
+    has none."""
+    database = Path(path) / DATABASE_NAME
+    try:
+        files = [database, *database.parent.glob(f"{DATABASE_NAME}{recovery.WAL_SUFFIX}")]
+        return max(file.stat().st_mtime for file in files)
+    except FileNotFoundError:
+        raise StorageError(
+            f"there is no peer's data in {path}: give the folder that `mabeam up` was given, or "
+            f"that holds {DATABASE_NAME}",
+            path=path,
+        ) from None
+    except OSError as error:
+        raise folder.unusable(path, error) from error
+
+
 class SqliteStorage:
     """Satisfies ports.Storage. `recover` makes the folder if it is missing, and holds it until
     `close`. Raises DataFolderHeld, LogCorrupt or another StorageError."""

@@ -42,6 +42,8 @@ VERBS = (
     "ledger",
     "auction",
     "tasks",
+    "voters",
+    "repair",
 )
 
 

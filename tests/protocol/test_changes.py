@@ -114,7 +114,7 @@ def test_a_wish_made_on_another_configuration_is_refused() -> None:
     party.flush()
     [answer] = party.answers()
     assert isinstance(answer, Refused)
-    assert (answer.reason, party.wanted) == ("conflict", [])
+    assert (answer.reason, party.wanted) == ("voters_changed", [])
 
 
 def test_who_is_unknown_or_behind_or_too_many_is_refused_with_the_reason() -> None:

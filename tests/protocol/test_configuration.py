@@ -447,6 +447,12 @@ def test_a_learner_has_caught_up_when_a_round_took_less_than_an_election_timeout
     assert catch_up.is_caught_up(0.5, 1210, 12.0)
 
 
+def test_a_learner_of_an_idle_leader_has_caught_up_when_it_has_everything() -> None:
+    catch_up = CatchUp(10, 0.0)
+    catch_up.matched(10, 10, 0.5, 3.0)
+    assert catch_up.is_caught_up(0.5, 10, 99.0)
+
+
 def test_a_learner_that_has_stopped_has_caught_up_no_more() -> None:
     catch_up = CatchUp(10, 0.0)
     catch_up.matched(10, 20, 0.5, 0.25)

@@ -154,7 +154,7 @@ def test_refused_peer_gives_way_if_it_is_told_so_and_keeps_its_name_once_it_is_i
     refuse: Refuse, cluster_id: ClusterId, fatal: bool
 ) -> None:
     world = World(cluster_id)
-    world.links.receive_refuse(frame(member(SMALL), refuse), refuse)
+    world.links.receive_refuse(frame(member(SMALL), refuse), refuse, has_quorum=False)
     (notify,) = world.outbox.take()
     assert isinstance(notify, Notify)
     assert notify.event == Refused(SMALL, refuse.reason, refuse.detail, fatal)

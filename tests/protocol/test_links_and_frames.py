@@ -427,5 +427,5 @@ def test_a_flood_of_strangers_gets_a_bounded_number_of_refusals() -> None:
 def test_a_refusal_that_is_heard_is_told() -> None:
     door = Door()
     refuse = Refuse("cluster", "belongs to another")
-    door.core.receive_refuse(frame(A, refuse), refuse)
+    door.core.receive_refuse(frame(A, refuse), refuse, has_quorum=False)
     assert door.outbox.take() == (Notify(Refused(A, "cluster", "belongs to another", False)),)

@@ -105,6 +105,12 @@ class PeerStatus(Result):
     expect: int
     alive_count: int
     counters: Mapping[str, int]
+    configuration_index: int
+    """Of the log's entry that `voters` stand in."""
+    barred: tuple[str, ...]
+    """Peers that do not vote because a command said so."""
+    ancestors: tuple[str, ...]
+    """Ids that the cluster had before its log was repaired."""
 
     @staticmethod
     def of(record: Status) -> "PeerStatus":
@@ -128,6 +134,9 @@ class PeerStatus(Result):
             record.expect,
             record.alive_count,
             dict(record.counters),
+            record.configuration_index,
+            tuple(map(str, record.barred)),
+            tuple(map(str, record.ancestors)),
         )
 
 

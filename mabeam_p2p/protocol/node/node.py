@@ -228,7 +228,8 @@ class Node:
                 self._on_hello(frame, message, now)
                 opened = None
             elif isinstance(message, Refuse):
-                self.links.receive_refuse(frame, message)
+                quorum = self.replication.has_quorum(now)
+                self.links.receive_refuse(frame, message, has_quorum=quorum)
             else:
                 if opened is None:
                     opened = self.links.opens(frame, self.membership.mine, now)
@@ -295,6 +296,7 @@ class Node:
         replication.flush(now)
         self._succession.flush(now)
         self._application.advance()
+        self.links.ancestors = self.machine.configuration.ancestors
         for number, index in replication.granted_reads:
             self.waits.granted(number, index, now)
         replication.granted_reads.clear()

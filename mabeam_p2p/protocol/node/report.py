@@ -96,6 +96,9 @@ class Report:
                 ("mail_refused", self._mail.refused_count),
             ),
             self._ready,
+            replication.log.configuration_index,
+            self._machine.configuration.barred,
+            self._machine.configuration.ancestors,
         )
 
     def _heard_leader(self, now: float) -> PeerId | None:

@@ -93,7 +93,9 @@ class CatchUp:
     def matched(self, match_index: int, last_index: int, round_seconds: float, now: float) -> None:
         """The learner is known to hold the log up to `match_index` of `last_index`."""
         if match_index >= self._goal_index:
-            self.is_near = now - self._began_at < round_seconds
+            # Who has everything has run the next round too, in no time; an idle leader would not
+            # hear of it again.
+            self.is_near = now - self._began_at < round_seconds or match_index >= last_index
             self._goal_index = last_index
             self._began_at = now
 
