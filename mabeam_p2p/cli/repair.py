@@ -17,9 +17,10 @@ from mabeam_p2p.cli import output
 def repair(data_dir: str, yes: bool, as_json: bool) -> None:
     """Let a stopped peer go on alone.
 
-    For a cluster that has lost its majority for ever. Prints what may be lost, and changes nothing unless that is confirmed. The cluster gets a new
-    id; peers of the old one are refused for good and have to start with empty folders. Of several
-    survivors take the one whose log ends last: the greater last term, then the greater last index.
+    For a cluster that has lost its majority for ever. Prints what may be lost, and changes nothing
+    unless that is confirmed. The cluster gets a new id; peers of the old one are refused for good
+    and have to start with empty folders. Of several survivors take the one whose log ends last: the
+    greater last term, then the greater last index.
     """
     with output.endings():
         seen = repair_folder(data_dir)

@@ -34,6 +34,7 @@ from mabeam_p2p.messages import (
     VoteRequest,
 )
 from mabeam_p2p.records import Batch, HardState, LogAppend, Record
+from mabeam_p2p.testing.configurations import ConfigurationFault, judge
 from mabeam_p2p.testing.disk import Disk, LogView
 
 
@@ -308,6 +309,8 @@ class Checkers:
         for batch in record.batches:
             if batch.index == 1 and batch.voters:
                 self._formed(ghost, batch)
+            elif batch.voters and self.leaders.get(batch.term) == ghost.peer:
+                self._configured(ghost, batch)
             if batch.index != log.last_index + 1 or batch.count < 1:
                 raise Violation("I5", f"{ghost.peer} has a gap behind {log.last_index}: {batch}")
             if log.batches and (
@@ -320,6 +323,14 @@ class Checkers:
         """I5, for the batch that ends at `index`: it has left the peer, or is on its disk."""
         if self._chain.setdefault((index, term), value) != value:
             raise Violation("I5", f"{ghost.peer} has another log at {index}, term {term}")
+
+    def _configured(self, ghost: Ghost, batch: Batch) -> None:
+        """I11 later on, of a leader's own configuration."""
+        own_index = self.committed.by_term.get(batch.term)
+        try:
+            judge(batch, ghost.log, self.committed.log, own_index)
+        except ConfigurationFault as fault:
+            raise Violation("I11", f"{ghost.peer}: {fault}") from None
 
     def _formed(self, ghost: Ghost, first: Batch) -> None:
         """I11 at birth: one first batch for all, which every voter has promised on its disk."""

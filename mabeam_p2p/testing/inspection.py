@@ -16,6 +16,7 @@ def check_figures(checkers: Checkers, host: Host, node: Node) -> None:
     checkers.stepped(
         host.ghost, leadership is not None, replication.commit_index, node.machine.applied_index
     )
+    check_configuration(checkers, host, node)
     if leadership is None:
         if host.matches:
             host.matches = {}
@@ -29,6 +30,17 @@ def check_figures(checkers: Checkers, host: Host, node: Node) -> None:
                 raise Violation("I10", f"{host.peer} lets {peer} go back from {before}")
             checkers.matched(host.ghost, peer, match_index)
             matches[peer] = match_index
+
+
+def check_configuration(checkers: Checkers, host: Host, node: Node) -> None:
+    """I11: the voters that the machine shows are those of the committed log, as far as it is
+    applied."""
+    applied_index, shown = node.machine.applied_index, node.machine.configuration
+    for batch in reversed(checkers.committed.log.configurations):
+        if batch.index <= applied_index:
+            if (shown.index, shown.voters) != (batch.index, batch.voters):
+                raise Violation("I11", f"{host.peer} shows {shown.voters} for {batch}")
+            return
 
 
 def check_quorum(host: Host, node: Node, now: int, election_timeout: float) -> None:

@@ -23,6 +23,7 @@ from mabeam_p2p.ports import Codec
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.requests import Request
 from mabeam_p2p.testing.checkers import Checkers, CommitListener, Violation
+from mabeam_p2p.testing.disk import Disk
 from mabeam_p2p.testing.host import Host, Reply
 from mabeam_p2p.testing.inspection import check_figures, check_quorum
 from mabeam_p2p.testing.links import Links
@@ -175,6 +176,16 @@ class Simulator:
         survivors = host.disk.crash(self._disk_random)
         if self._trace:
             self._say(host, f"crashes; {survivors} unsynced records survive")
+
+    def wipe(self, host: Host) -> None:
+        """The folder of a peer that does not run is lost, and its identity with it."""
+        assert host.node is None, "a folder in use"
+        # The old one's ghost keeps its disk as it was: what it acknowledged was true.
+        host.peer = PeerId(f"{self._process.getrandbits(64):016x}")
+        host.disk = Disk()
+        self._by_peer[host.peer] = host
+        if self._trace:
+            self._trace(f"{self.now / 1e6:11.6f} {host.letter} is {host.peer} now")
 
     def ask(self, host: Host, request: Request, reply: Reply | None = None) -> int:
         """Put a request to a running peer; `reply` is called at most once. Returns its token."""

@@ -1,0 +1,55 @@
+"""I11, of the configurations in the log: no leader changes the voters before an entry of its own
+term is committed, nor while a change is uncommitted, nor by more than one voter (Raft thesis
+chapter 4).
+
+Judged when a leader's batch goes to its disk, against what the claims of all peers have proved to
+be committed, and never against what the leader believes.
+"""
+
+from collections.abc import Iterable
+
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.records import Batch
+from mabeam_p2p.testing.disk import LogView
+
+
+class ConfigurationFault(Exception):
+    """What is wrong with a configuration."""
+
+
+def judge(batch: Batch, log: LogView, committed: LogView, own_committed_index: int | None) -> None:
+    """A leader appends the configuration `batch` to `log`. own_committed_index: of the last entry
+    that was committed in its term, or None. Raises ConfigurationFault."""
+    if not log.configurations:
+        return
+    previous = log.configurations[-1]
+    if batch.count != 1:
+        raise ConfigurationFault(f"a configuration shares its batch: {batch}")
+    if own_committed_index is None:
+        raise ConfigurationFault(f"nothing of term {batch.term} is committed before {batch}")
+    if committed.last_index < previous.index or committed.term_at(previous.index) != previous.term:
+        raise ConfigurationFault(f"{previous} is not committed before {batch}")
+    changed = [voter for voter in batch.voters if voter not in previous.voters]
+    changed += [voter for voter in previous.voters if voter not in batch.voters]
+    if len(changed) != 1:
+        raise ConfigurationFault(f"{changed} change at once: {previous.voters} to {batch.voters}")
+
+
+def can_lose(
+    victim: PeerId, lost: Iterable[PeerId], logs: Iterable[LogView], committed: LogView
+) -> bool:
+    """Whether a majority keeps its disks when `victim` loses its own, in every configuration that
+    may be in effect: the last committed one, and each later one in any of the `logs`. No protocol
+    survives more."""
+    gone = dict.fromkeys((*lost, victim))
+    last = committed.configurations[-1:]
+    later = [
+        configuration
+        for log in logs
+        for configuration in log.configurations
+        if not last or configuration.index > last[0].index
+    ]
+    return bool(last) and all(
+        2 * sum(voter in gone for voter in configuration.voters) < len(configuration.voters)
+        for configuration in (*last, *later)
+    )
