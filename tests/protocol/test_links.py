@@ -95,6 +95,28 @@ def test_peer_of_another_formed_cluster_of_the_same_name_is_refused() -> None:
     assert refusal(effects).reason == "cluster"
 
 
+def test_peer_of_the_cluster_that_was_repaired_is_refused_for_good() -> None:
+    world = World(FORMED)
+    world.links.ancestors = (OTHER,)
+    met, effects = world.hello(member(SMALL), cluster_id=OTHER)
+    assert not met
+    assert (refusal(effects).reason, refusal(effects).final) == ("repaired", True)
+    assert not world.links.is_linked(SMALL)
+
+
+@pytest.mark.parametrize("has_quorum", [False, True])
+def test_who_hears_of_a_repair_gives_way_unless_its_own_cluster_has_a_majority(
+    has_quorum: bool,
+) -> None:
+    world = World(FORMED)
+    refuse = Refuse("repaired", "", final=True)
+    world.links.receive_refuse(frame(member(SMALL), refuse), refuse, has_quorum=has_quorum)
+    (notify,) = world.outbox.take()
+    assert isinstance(notify, Notify)
+    assert isinstance(notify.event, Refused)
+    assert notify.event.fatal is not has_quorum
+
+
 def test_greeting_of_another_protocol_version_is_refused_for_good_with_both_versions() -> None:
     met, effects = World().hello(member(SMALL), version=PROTOCOL_VERSION + 1)
     assert not met

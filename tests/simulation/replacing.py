@@ -22,7 +22,10 @@ def weather_of(seed: int) -> Weather:
         voter_grace_seconds=election * random.choice((8, 20)),
         voter_change_seconds=election * random.choice((0.5, 2)),
     )
-    return replace(drawn, peers=random.choice((4, 5, 6)), expect=3, timing=timing)
+    peers = random.choice((4, 5, 6))
+    # Who sits where is judged elsewhere; here the log is what matters.
+    agents = replace(drawn.agents, seats=False, traders=0)
+    return replace(drawn, peers=peers, expect=peers // 2 + 1, timing=timing, agents=agents)
 
 
 class Replacing(Trial):
@@ -48,15 +51,26 @@ class Replacing(Trial):
         logs = [ghost.log for ghost in simulator.checkers.ghosts.values()]
         disks = [ghost.disk.log for ghost in simulator.checkers.ghosts.values()]
         committed = simulator.checkers.committed.log
-        if can_lose(host.peer, self.wiped, (*logs, *disks), committed):
+        if self._joined(host) and can_lose(host.peer, self.wiped, (*logs, *disks), committed):
             simulator.crash(host)
             self.wiped.append(host.peer)
             simulator.wipe(host)
             simulator.after(self._wipes.randint(0, 4 * SECOND), self._start, host)
         self._wipe_later()
 
+    def _joined(self, victim: Host) -> bool:
+        """Whether too few peers would be without a cluster to form a second one among themselves,
+        should they see nobody else: `expect` is for those that start together."""
+        newcomers = 1
+        for host in self.simulator.hosts:
+            bootstrap = host.disk.bootstrap
+            is_formed = bootstrap is not None and bootstrap.formed
+            newcomers += host is not victim and not is_formed
+        return newcomers < self.simulator.weather.expect
+
     def replaced(self) -> None:
-        """In the end those vote that are there, as many as can be in an odd number."""
+        """In the end nobody who is there waits for the place of a voter that is gone, and an odd
+        number vote."""
         simulator = self.simulator
         bound = simulator.now + 120 * SECOND
         while True:
@@ -73,6 +87,7 @@ class Replacing(Trial):
             assert host.node is not None, "all run"
             voters = host.node.replication.voters
             gone = [voter for voter in voters if voter not in here]
-            if gone or len(voters) % 2 == 0 or len(voters) < min(3, len(here)):
+            learners = [peer for peer in here if peer not in voters]
+            if (gone and learners) or len(voters) % 2 == 0 or len(voters) < 3:
                 return f"{host.letter} has the voters {voters}, of whom {gone} are gone"
         return ""
