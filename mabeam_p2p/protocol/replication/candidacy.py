@@ -123,9 +123,9 @@ class Candidacy:
             if request.pre:
                 self._reply(source, self._term.number, granted=False, pre=True)
             return
-        up_to_date = (standing.last_term, standing.last_index) >= (
-            log.last_term,
-            log.last_index,
+        up_to_date = (request.standing.last_term, request.standing.last_index) >= (
+            self._log.last_term,
+            self._log.last_index,
         )
         number = self._term.number
         if request.pre:
