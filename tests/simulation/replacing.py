@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.configurations import can_lose
+from mabeam_p2p.testing.disk import Disk
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.trial import Trial
@@ -54,7 +55,9 @@ class Replacing(Trial):
         if self._joined(host) and can_lose(host.peer, self.wiped, (*logs, *disks), committed):
             simulator.crash(host)
             self.wiped.append(host.peer)
-            simulator.wipe(host)
+            # The old one's ghost keeps its disk as it was: what it acknowledged was true.
+            host.peer = PeerId(f"{self._wipes.getrandbits(64):016x}")
+            host.disk = Disk()
             simulator.after(self._wipes.randint(0, 4 * SECOND), self._start, host)
         self._wipe_later()
 
