@@ -86,10 +86,9 @@ MUTANTS = (
         (
             Edit(
                 LEADERSHIP,
-                "held = self._log.end_at_or_before(held_by_majority(positions))",
-                "if self._peer not in self._log.voters:\n"
-                "            positions.append(self.durable_index)\n"
-                "        held = self._log.end_at_or_before(held_by_majority(positions[-2:]))",
+                "for voter in self._log.voters\n        ]\n        held =",
+                "for voter in dict.fromkeys((*self._log.voters, self._peer))\n"
+                "        ]\n        held =",
             ),
         ),
         CORES,
