@@ -7,6 +7,7 @@ from mabeam_p2p.effects import Effect
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.protocol.node import Node
+from mabeam_p2p.protocol.replication.leadership import Progress
 from mabeam_p2p.requests import Answer, Request
 from mabeam_p2p.testing.checkers import Ghost
 from mabeam_p2p.testing.disk import Disk
@@ -82,8 +83,8 @@ class Host:
         """Inputs of the present turn."""
         self.waiting: dict[int, Reply] = {}
         """Who waits for which token."""
-        self.matches: dict[PeerId, int] = {}
-        """Match indices that were checked, while it leads."""
+        self.matches: dict[PeerId, tuple[Progress, int]] = {}
+        """Match indices that were checked, while it leads, and whose count each is."""
 
     def begin(self, now: int) -> None:
         """A new process."""

@@ -259,7 +259,8 @@ class Simulator:
     def _input(self, host: Host, kind: int, effects: Effects) -> None:
         """The effects of one input; the turn ends at once, or waits for more inputs."""
         self._record(host, kind, len(effects))
-        self._execute(host, effects)
+        if effects:
+            self._execute(host, effects)
         host.inputs += 1
         processes = self.weather.processes
         if host.inputs >= processes.turn_inputs:

@@ -262,6 +262,21 @@ def draw(random: Random) -> Weather:
     return replace(weather, agents=replace(weather.agents, seats=random.random() < 0.5))
 
 
+def fair(peers: int) -> Weather:
+    """Nothing goes wrong; timing and limits of peers that were not told otherwise."""
+    return Weather(
+        peers=peers,
+        expect=peers,
+        network=Network(delay=1_000, jitter=200),
+        storage=Storage(sync=2_000, jitter=500),
+        processes=Processes(),
+        agents=Agents(),
+        faults=Faults(),
+        timing=Timing(),
+        limits=Limits(journal_items_max=1_000_000),
+    )
+
+
 def _draw_network(random: Random, unit: int) -> Network:
     delay = max(20, int(unit / random.choice((4, 10, 20, 100, 400))))
     return Network(
