@@ -26,11 +26,14 @@ class Host:
         "clock_rate",
         "disk",
         "durable",
+        "fails_for",
+        "full_for",
         "ghost",
         "heard",
         "held",
         "idle_ticks",
         "inputs",
+        "is_damaged",
         "late_requests",
         "letter",
         "life",
@@ -41,6 +44,8 @@ class Host:
         "outgoing",
         "paused_until",
         "peer",
+        "slow_cost",
+        "slow_until",
         "syncing",
         "tick_at",
         "ticked_at",
@@ -61,6 +66,15 @@ class Host:
         self.node: Node | None = None
         self.ghost = Ghost(peer, self.disk)
         self.paused_until = 0
+        self.slow_until = 0
+        self.slow_cost = 0
+        """What each input costs until then."""
+        self.fails_for = 0
+        """The next fsync fails; the peer is down for this long then. 0: it does not."""
+        self.is_damaged = False
+        """A start finds that the folder was altered, and is refused."""
+        self.full_for = 0
+        """The next write finds no room, likewise."""
         self.backlog: list[Frame] = []
         self.late_requests: list[tuple[int, Request]] = []
         self._begin(0)

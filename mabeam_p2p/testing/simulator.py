@@ -23,10 +23,13 @@ from mabeam_p2p.ports import Codec
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.requests import Request
 from mabeam_p2p.testing.checkers import Checkers, CommitListener, Violation
+from mabeam_p2p.testing.disk import Disk
+from mabeam_p2p.testing.faults import Fault
 from mabeam_p2p.testing.host import Host, Reply
 from mabeam_p2p.testing.inspection import check_figures, check_quorum
 from mabeam_p2p.testing.links import Links
-from mabeam_p2p.testing.weather import Clog, Crash, Cut, Fault, Pause, Reset, Weather
+from mabeam_p2p.testing.upsets import Upsets
+from mabeam_p2p.testing.weather import Weather
 
 WALL_START = 1_700_000_000.0
 TAPE_LENGTH = 4_096
@@ -56,27 +59,32 @@ class Simulator:
         self.checkers = Checkers(listeners)
         self.now = 0
         self.steps = 0
+        self.cuts = 0
+        """How often a process has ended with its power."""
+        self.losing_cuts = 0
+        """How often something was not on its disk yet, and was lost."""
         self.on_send: Callable[[Host, PeerId, Message], None] | None = None
         self._trace = trace
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._counter = 0
         self._token = 0
         self._disk_random = self.stream("disk")
-        self._process = self.stream("process")
+        self.process = self.stream("process")
         self._tape: list[int] = []
         self._hash = sha256()
         count = weather.peers
         self.links = Links(count, weather.network, self.stream("net"), self, self._deliver)
         spread = weather.processes.clock_spread
         # A has the lowest id, so that it coordinates and, all else equal, leads.
-        ids = sorted(f"{self._process.getrandbits(64):016x}" for _ in range(count))
-        rates = [1 + self._process.uniform(-spread, spread) for _ in range(count)]
+        ids = sorted(f"{self.process.getrandbits(64):016x}" for _ in range(count))
+        rates = [1 + self.process.uniform(-spread, spread) for _ in range(count)]
         self.hosts = [
             Host(number, PeerId(ids[number]), f"10.0.0.{number + 1}:7000", rates[number])
             for number in range(count)
         ]
         self._listening: dict[str, Host] = {}
         self._by_peer = {host.peer: host for host in self.hosts}
+        self.upsets = Upsets(self)
 
     # ---- time --------------------------------------------------------------------------------
 
@@ -134,8 +142,9 @@ class Simulator:
         if host.life and self.weather.processes.moves:
             host.address = f"10.0.0.{host.number + 1}:{7000 + host.life}"
         host.begin(self.now)
-        host.clock_offset = self._process.uniform(0, 1e5) - self.now * 1e-6 * host.clock_rate
-        wall = WALL_START + self.now * 1e-6 + self._process.uniform(-1, 1)
+        host.clock_offset = self.process.uniform(0, 1e5) - self.now * 1e-6 * host.clock_rate
+        wrong = self.weather.processes.wall_spread
+        wall = WALL_START + self.now * 1e-6 + self.process.uniform(-wrong, wrong)
         host.ghost = self.checkers.started(host.peer, host.disk)
         now = host.local(self.now)
         config = Config(
@@ -172,9 +181,22 @@ class Simulator:
         host.life += 1
         if self._listening.get(host.address) is host:
             del self._listening[host.address]
+        pending = len(host.disk.pending)
         survivors = host.disk.crash(self._disk_random)
+        self.cuts += 1
+        self.losing_cuts += survivors < pending
         if self._trace:
             self._say(host, f"crashes; {survivors} unsynced records survive")
+
+    def wipe(self, host: Host) -> None:
+        """The folder of a peer that does not run is lost, and its identity with it."""
+        assert host.node is None, "a folder in use"
+        # The old one's ghost keeps its disk as it was: what it acknowledged was true.
+        host.peer = PeerId(f"{self.process.getrandbits(64):016x}")
+        host.disk = Disk()
+        self._by_peer[host.peer] = host
+        if self._trace:
+            self._trace(f"{self.now / 1e6:11.6f} {host.letter} is {host.peer} now")
 
     def ask(self, host: Host, request: Request, reply: Reply | None = None) -> int:
         """Put a request to a running peer; `reply` is called at most once. Returns its token."""
@@ -189,70 +211,28 @@ class Simulator:
         if self.now < host.paused_until:
             host.late_requests.append((token, request))
         else:
-            self._input(host, 1, host.node.request(token, request, host.local(self.now)))
+            self.put(host, token, request)
         return token
+
+    def put(self, host: Host, token: int, request: Request) -> None:
+        """Let the node have a request now."""
+        assert host.node is not None, "a request to nobody"
+        self._input(host, 1, host.node.request(token, request, host.local(self.now)))
 
     # ---- faults ------------------------------------------------------------------------------
 
     def apply(self, fault: Fault, restart: Callable[[Host], None]) -> None:
-        """Carry a fault out; `restart` is called when a crashed peer is to start again."""
+        """Carry a fault out; `restart` is called when a peer that has ended is to start again."""
         if self._trace:
             self._trace(f"{self.now / 1e6:11.6f}   {fault}")
-        match fault:
-            case Crash():
-                for number, down in zip(fault.peers, fault.down, strict=True):
-                    self.crash(self.hosts[number])
-                    self.after(down, restart, self.hosts[number])
-            case Pause():
-                self._pause(self.hosts[fault.peer], fault.duration)
-            case Cut():
-                self.links.cut(fault.links)
-                self.after(fault.duration, self.links.mend, fault.links)
-            case Clog():
-                self.links.clog(fault.links)
-                self.after(fault.duration, self.links.unclog, fault.links)
-            case Reset():
-                self.links.reset(fault.links)
-            case _:
-                assert_never(fault)
+        self.upsets.apply(fault, restart)
 
     def heal(self, weather: Weather) -> None:
         """End every fault of links and processes that runs; go on in other weather."""
         self.weather = weather
         self.links.network = weather.network
         self.links.heal()
-        for host in self.hosts:
-            if host.paused_until > self.now:
-                host.paused_until = self.now
-                self._resume(host, host.life)
-
-    def _pause(self, host: Host, duration: int) -> None:
-        if host.node is not None and host.paused_until <= self.now:
-            host.paused_until = self.now + duration
-            self.at(host.paused_until, self._resume, host, host.life)
-
-    def _resume(self, host: Host, life: int) -> None:
-        if host.life != life or host.node is None or host.paused_until > self.now:
-            return
-        # Everything is due at once, and nothing says what the process looks at first.
-        frames, requests = host.backlog, host.late_requests
-        host.backlog, host.late_requests = [], []
-        requests_first = self._process.random() < 0.5
-        if requests_first:
-            self._ask_late(host, requests)
-        if self._process.random() < 0.5:
-            self._tick(host)
-        for frame in frames:
-            self._receive(host, frame)
-        if not requests_first:
-            self._ask_late(host, requests)
-        self._schedule_tick(host)
-
-    def _ask_late(self, host: Host, requests: list[tuple[int, Request]]) -> None:
-        node = host.node
-        assert node is not None, "a request to nobody"
-        for token, request in requests:
-            self._input(host, 1, node.request(token, request, host.local(self.now)))
+        self.upsets.heal()
 
     # ---- turns -------------------------------------------------------------------------------
 
@@ -284,9 +264,10 @@ class Simulator:
         if host.outgoing:
             self._ship(host)
         check_figures(self.checkers, host, node)
-        self._schedule_tick(host)
+        self.schedule_tick(host)
 
-    def _schedule_tick(self, host: Host) -> None:
+    def schedule_tick(self, host: Host) -> None:
+        """Look again when its node wants the next tick."""
         node = host.node
         assert node is not None, "time without a process"
         deadline = node.next_deadline()
@@ -307,11 +288,13 @@ class Simulator:
         node = host.node
         assert node is not None, "a tick without a process"
         if node.next_deadline() <= host.local(self.now):
-            self._tick(host)
+            self.tick(host)
+            if self.now < host.slow_until:
+                self.upsets.pause(host, host.slow_cost)
         else:
-            self._schedule_tick(host)
+            self.schedule_tick(host)
 
-    def _tick(self, host: Host) -> None:
+    def tick(self, host: Host) -> None:
         node = host.node
         assert node is not None, "a tick without a process"
         if self._trace:
@@ -389,6 +372,8 @@ class Simulator:
         if self._trace:
             self._say(host, f"writes {effect.number}: {effect.record}")
         self.checkers.persisted(host.ghost, effect.record)
+        if host.full_for and not self.upsets.has_room(host):
+            return
         host.disk.write(effect.record)
         if not host.syncing:
             self._sync(host)
@@ -413,6 +398,9 @@ class Simulator:
             return
         if self.now < host.paused_until:
             self.at(host.paused_until, self._synced, host, life, number)
+            return
+        if host.fails_for:
+            self.upsets.sync_failed(host)
             return
         node = host.node
         assert node is not None, "a disk answers nobody"
@@ -472,9 +460,11 @@ class Simulator:
         if self.now < host.paused_until:
             host.backlog.append(frame)
         else:
-            self._receive(host, frame)
+            self.receive(host, frame)
+            if self.now < host.slow_until:
+                self.upsets.pause(host, host.slow_cost)
 
-    def _receive(self, host: Host, frame: Frame) -> None:
+    def receive(self, host: Host, frame: Frame) -> None:
         node = host.node
         assert node is not None, "a frame for nobody"
         if self._trace:
@@ -491,8 +481,8 @@ class Simulator:
 
     def _say(self, host: Host, text: str) -> None:
         assert self._trace is not None, "nobody listens"
-        for other in self.hosts:
-            text = text.replace(other.peer, other.letter)
+        for peer, other in self._by_peer.items():
+            text = text.replace(peer, other.letter)
         self._trace(f"{self.now / 1e6:11.6f} {host.letter} {text}")
 
     def _say_frame(self, host: Host, target: PeerId, frame: Frame) -> None:
