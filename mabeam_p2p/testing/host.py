@@ -7,7 +7,7 @@ from mabeam_p2p.effects import Effect
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.protocol.node import Node
-from mabeam_p2p.protocol.replication.leadership import Progress
+from mabeam_p2p.protocol.replication.progress import Progress
 from mabeam_p2p.requests import Answer, Request
 from mabeam_p2p.testing.checkers import Ghost
 from mabeam_p2p.testing.disk import Disk

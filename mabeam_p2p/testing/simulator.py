@@ -28,6 +28,7 @@ from mabeam_p2p.testing.faults import Fault
 from mabeam_p2p.testing.host import Host, Reply
 from mabeam_p2p.testing.inspection import check_figures, check_quorum
 from mabeam_p2p.testing.links import Links
+from mabeam_p2p.testing.traffic import Traffic, check_frame, check_memory
 from mabeam_p2p.testing.upsets import Upsets
 from mabeam_p2p.testing.weather import Weather
 
@@ -57,12 +58,15 @@ class Simulator:
         self.weather = weather
         self.codec = codec
         self.checkers = Checkers(listeners)
+        self.traffic = Traffic(weather.peers, weather.timing, weather.limits)
         self.now = 0
         self.steps = 0
         self.cuts = 0
         """How often a process has ended with its power."""
         self.losing_cuts = 0
         """How often something was not on its disk yet, and was lost."""
+        self.most_held = 0
+        """Bytes that waited in one peer's queues, at most."""
         self.on_send: Callable[[Host, PeerId, Message], None] | None = None
         self._trace = trace
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -300,6 +304,7 @@ class Simulator:
         if self._trace:
             self._say(host, "ticks")
         effects = node.tick(host.local(self.now))
+        self.most_held = max(self.most_held, check_memory(node, self.weather.limits))
         if node.replication.leadership is not None:
             check_quorum(host, node, self.now, self.weather.timing.election_timeout_seconds)
         soon = self.now - host.ticked_at <= IDLE_TICK_GAP + self.weather.processes.turn
@@ -427,11 +432,12 @@ class Simulator:
         assert node is not None, "a frame without a process"
         outgoing = host.outgoing
         host.outgoing = {}
-        sent = self.checkers.sent
+        sent, talks = self.checkers.sent, self.traffic.sent
         limit = self.weather.limits.frame_messages_max
         for target, messages in outgoing.items():
             for message in messages:
                 sent(host.ghost, target, message)
+                talks(host.peer, message, self.now)
                 if self.on_send is not None:
                     self.on_send(host, target, message)
             address = host.links.get(target)
@@ -443,12 +449,14 @@ class Simulator:
                 if self._trace:
                     self._say_frame(host, target, frame)
                 if self.weather.codec:
-                    frame = self._through_codec(frame)
+                    frame = self._through_codec(host, frame)
                 if listener is not None:
                     self.links.send(host.number, listener.number, address, frame)
 
-    def _through_codec(self, frame: Frame) -> Frame:
-        decoded = self.codec.decode_frame(self.codec.encode_frame(frame))
+    def _through_codec(self, host: Host, frame: Frame) -> Frame:
+        data = self.codec.encode_frame(frame)
+        check_frame(host.peer, frame, len(data), self.weather.limits)
+        decoded = self.codec.decode_frame(data)
         if decoded != frame:
             raise Violation("codec", f"{frame} comes back as {decoded}")
         return decoded

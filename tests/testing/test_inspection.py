@@ -3,7 +3,7 @@
 import pytest
 
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.protocol.replication.leadership import Progress
+from mabeam_p2p.protocol.replication.progress import Progress
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.inspection import check_figures
