@@ -179,7 +179,7 @@ def draw(random: Random) -> Weather:
         ),
     )
     weather = replace(weather, agents=replace(weather.agents, seats=random.random() < 0.5))
-    return _draw_later(random, weather, unit)
+    return _draw_membership(random, _draw_later(random, weather, unit))
 
 
 def _draw_later(random: Random, weather: Weather, unit: int) -> Weather:
@@ -219,6 +219,26 @@ def fair(peers: int) -> Weather:
         timing=Timing(),
         limits=Limits(journal_items_max=1_000_000),
     )
+
+
+def _draw_membership(random: Random, weather: Weather) -> Weather:
+    election = weather.timing.election_timeout_seconds
+    timing = replace(
+        weather.timing,
+        dead_retention_seconds=election * random.choice((10, 100)),
+        sync_interval_seconds=election * random.choice((1, 3)),
+        link_idle_seconds=election * random.choice((1, 40)),
+    )
+    limits = replace(
+        weather.limits,
+        rumours_per_message_max=random.choice((1, 2, 8)),
+        rumours_per_interval_max=random.choice((2, 64)),
+        sync_members_max=random.choice((2, 16)),
+        indirect_probes=random.choice((0, 1, 3)),
+        links_kept=random.choice((0, 1, 32)),
+        greet_at_once_max=random.choice((2, 16)),
+    )
+    return replace(weather, timing=timing, limits=limits)
 
 
 def _draw_network(random: Random, unit: int) -> Network:

@@ -24,6 +24,8 @@ from mabeam_p2p.messages import (
     Offer,
     Probe,
     ProbeAck,
+    ProbeReport,
+    ProbeRequest,
     Promise,
     ReadIndex,
     ReadIndexReply,
@@ -120,7 +122,7 @@ class Dispatch:
                     if self._membership.is_here(ack.source):
                         one = VariableAck(ack.number, ack.outcomes)
                         self._variables.receive(ack.source, one, now)
-            case Probe() | ProbeAck() | Gossip():
+            case Probe() | ProbeAck() | Gossip() | ProbeRequest() | ProbeReport():
                 self._membership.receive(source, message, mine, now)
             case VariablePush() | VariableAck() | Digest() | DigestEntries() | VariableWant():
                 self._variables.receive(source, message, now)
