@@ -90,7 +90,7 @@ class Membership:
             outbox=outbox,
             health=self.health,
             trusts=trusts,
-            came=self._probing.add,
+            probing=self._probing,
         )
         self._table = self._records.table
         self._standings: dict[PeerId, Standing] = {}

@@ -69,11 +69,19 @@ class Probing:
     # ---- the round ---------------------------------------------------------------------------
 
     def add(self, peer: PeerId) -> None:
-        """A newcomer: at a random place of what is left of the round, or has passed."""
+        """A newcomer: at a random place of the round, behind or ahead."""
         place = self._random.randint(0, len(self._round))
         self._round.insert(place, peer)
         if place < self._place:
             self._place += 1
+
+    def remove(self, peer: PeerId) -> None:
+        """It is forgotten."""
+        place = self._round.index(peer)
+        del self._round[place]
+        self.forget(peer)
+        if place < self._place:
+            self._place -= 1
 
     def next(self, is_here: Callable[[PeerId], bool]) -> PeerId | None:
         """The next of the round who is here; None if nobody is."""
@@ -83,7 +91,6 @@ class Probing:
                 self._place += 1
                 if is_here(peer):
                     return peer
-            self._round = [peer for peer in dict.fromkeys(self._round) if is_here(peer)]
             self._random.shuffle(self._round)
             self._place = 0
         return None
@@ -93,7 +100,7 @@ class Probing:
         large cluster not everybody is looked at."""
         peers = self._round
         if len(peers) <= 4 * count:
-            fitting = [peer for peer in dict.fromkeys(peers) if fits(peer)]
+            fitting = [peer for peer in peers if fits(peer)]
             return tuple(self._random.sample(fitting, min(count, len(fitting))))
         chosen: dict[PeerId, None] = {}
         for _ in range(4 * count):

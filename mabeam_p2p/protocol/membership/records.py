@@ -15,6 +15,7 @@ from mabeam_p2p.messages import Gossip, Rumour, Wanted
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.membership.graves import age
 from mabeam_p2p.protocol.membership.health import Health
+from mabeam_p2p.protocol.membership.probing import Probing
 from mabeam_p2p.protocol.membership.rumours import Rumours, transmissions
 from mabeam_p2p.protocol.membership.suspicion import Suspicion
 from mabeam_p2p.protocol.membership.table import Table, is_newer
@@ -35,9 +36,8 @@ class Records:
         outbox: Outbox,
         health: Health,
         trusts: Callable[[PeerId], bool],
-        came: Callable[[PeerId], None],
+        probing: Probing,
     ) -> None:
-        """came: told of each member that was not here before."""
         self.mine = mine
         self.changes: list[Member] = []
         self.forgotten: list[PeerId] = []
@@ -51,7 +51,7 @@ class Records:
         self._outbox = outbox
         self._health = health
         self._trusts = trusts
-        self._came = came
+        self._probing = probing
         self._view: tuple[Member, ...] | None = None
         self._told_all_at = -inf
 
@@ -185,7 +185,6 @@ class Records:
         """A record that is newer than the one before; it is news for others."""
         peer = member.peer
         before = self.table.members.get(peer)
-        was_here = self.table.is_here(peer)
         self.table.put(member, now)
         self._view = None
         self.suspicions.pop(peer, None)
@@ -193,8 +192,11 @@ class Records:
             suspicion = self.suspicions[peer] = Suspicion(now)
             if accuser is not None:
                 suspicion.confirm(accuser)
-        if member.state <= MemberState.SUSPECT and not was_here:
-            self._came(peer)
+        if before is None:
+            self._probing.add(peer)
+        elif member.state is not MemberState.SUSPECT:
+            # A refutation answers what was asked before it; the dead are not waited for.
+            self._probing.forget(peer)
         self.rumours.spread(Rumour(member, accuser))
         if before is None or replace(before, incarnation=member.incarnation) != member:
             self.changes.append(member)
@@ -216,6 +218,7 @@ class Records:
 
     def forget(self, peer: PeerId) -> None:
         self.table.forget(peer)
+        self._probing.remove(peer)
         self.suspicions.pop(peer, None)
         self.rumours.silence(peer)
         self.forgotten.append(peer)
