@@ -19,7 +19,7 @@ Rules
    its name is taken, it is only a hint where to greet.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 from random import Random
 
@@ -199,6 +199,10 @@ class Membership:
             self._probe_due = min(self._probe_due, now)
             self._answered_at[member.peer] = now
         return met
+
+    def introduce(self, members: Iterable[Member]) -> None:
+        """Members that are known from before, so that they are no news."""
+        self._records.introduce(members)
 
     def contest(self, holder: PeerId, now: float) -> bool:
         """Somebody else wants the name of `holder`. Whether that one is certainly there: it has

@@ -68,6 +68,11 @@ class Probing:
 
     # ---- the round ---------------------------------------------------------------------------
 
+    def begin(self, peers: list[PeerId]) -> None:
+        """A first round of these."""
+        self._round = peers
+        self._random.shuffle(self._round)
+
     def add(self, peer: PeerId) -> None:
         """A newcomer: at a random place of the round, behind or ahead."""
         place = self._random.randint(0, len(self._round))

@@ -4,7 +4,7 @@ Decides by the order of records alone (rules 3 to 7 of `membership`), and asks n
 `Membership`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 
 from msgspec.structs import replace
@@ -89,6 +89,12 @@ class Records:
         behind = [m.address for m in others if m.peer > self.mine.peer]
         before = [m.address for m in others if m.peer < self.mine.peer]
         return (*behind, *before, *self.table.graves.addresses())[:count]
+
+    def introduce(self, members: Iterable[Member]) -> None:
+        mine = self.mine.peer
+        self.table.members.update((m.peer, m) for m in members if m.peer != mine)
+        self._probing.begin(list(self.table.members))
+        self._view = None
 
     # ---- news --------------------------------------------------------------------------------
 
