@@ -198,7 +198,7 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> None:
-        if not isinstance(node.value, ast.Constant):
+        if not isinstance(node.value, ast.Constant) and not _is_unreachable(node.value):
             self._put(node, "drop statement", "pass")
             self.generic_visit(node)
 
@@ -263,6 +263,10 @@ class _Finder(ast.NodeVisitor):
             return
         if not isinstance(test, ast.Compare) or isinstance(test.ops[0], ORDERS):
             self._put(test, "negate", f"(not ({self._source(test)}))")
+
+
+def _is_unreachable(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "assert_never"
 
 
 def _is_text(node: ast.expr) -> bool:

@@ -26,6 +26,8 @@ def test_the_best_english_bid_wins_and_its_money_is_the_auctioneers() -> None:
     assert detail(house.place("a", 99)) == "the price must be at least 100 micro-units"
     assert isinstance(house.place("a", 100), Committed)
     assert house.told() == ["a standing"]
+    running = house.auction()
+    assert (running.closed_index, running.closed_term, running.closed_clock) == (0, 0, 0)
     refused = house.place("b", 104)
     assert (reason(refused), detail(refused)) == (
         "outbid",
@@ -40,6 +42,7 @@ def test_the_best_english_bid_wins_and_its_money_is_the_auctioneers() -> None:
     assert (house.balance("house"), house.balance("b")) == (1_105, 895)
     ended = house.auction()
     assert (ended.status, ended.reason) == (AuctionStatus.AWARDED, "deadline")
+    assert (ended.closed_index, ended.closed_clock) == (house.index, house.clock)
     assert house.bank.deals == [(f"auction/{ended.awards[0].bid}", "house@p", "b@p")]
 
 

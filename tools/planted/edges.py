@@ -1,0 +1,100 @@
+"""Bugs that small changes of the code had shown to go unnoticed, each at an edge of a rule."""
+
+from tools.planted.base import Edit, Mutant
+
+TABLE = "mabeam_p2p/machine/tasks/table.py"
+TASKS = "mabeam_p2p/machine/tasks/tasks.py"
+PROPOSALS = "mabeam_p2p/machine/proposals.py"
+BARRIERS = "mabeam_p2p/machine/barriers.py"
+SEATS = "mabeam_p2p/machine/seats.py"
+ELECTIONS = "mabeam_p2p/machine/elections.py"
+LOT = "mabeam_p2p/machine/auctions/lot.py"
+TERMS = "mabeam_p2p/machine/auctions/terms.py"
+LOG = "mabeam_p2p/protocol/log.py"
+
+MUTANTS = (
+    Mutant(
+        "W1",
+        "arguments of tasks that have ended take room for ever",
+        (Edit(TABLE, "        self._argument_bytes -= len(task.order.argument)\n", ""),),
+        ("tests/machine/tasks/test_tasks.py",),
+    ),
+    Mutant(
+        "W2",
+        "an agent cannot offer as many slots as is allowed",
+        (
+            Edit(
+                TASKS,
+                "if not 0 <= command.slots <= limits.task_slots_max:",
+                "if not 0 <= command.slots < limits.task_slots_max:",
+            ),
+        ),
+        ("tests/machine/tasks/test_tasks.py",),
+    ),
+    Mutant(
+        "W3",
+        "a voter that is not sure at all has no vote",
+        (
+            Edit(
+                PROPOSALS,
+                "if not 0 <= command.confidence <= CONFIDENCE_MAX:",
+                "if not 0 < command.confidence <= CONFIDENCE_MAX:",
+            ),
+        ),
+        ("tests/machine/test_proposals.py",),
+    ),
+    Mutant(
+        "W4",
+        "behind a barrier that does not expect the departed the others go on with it",
+        (
+            Edit(
+                BARRIERS,
+                "if not running.expects(agent):\n                continue",
+                "if not running.expects(agent):\n                break",
+            ),
+        ),
+        ("tests/machine/test_barriers.py",),
+    ),
+    Mutant(
+        "W5",
+        "who stood down before it left can never be elected again",
+        (Edit(SEATS, "        seat.standing.pop(agent, None)\n", ""),),
+        ("tests/machine/test_seats_standing.py",),
+    ),
+    Mutant(
+        "W6",
+        "a score that was not published counts for something",
+        (Edit(ELECTIONS, "weight * known.get(name, 0)", "weight * known.get(name, 1)"),),
+        ("tests/machine/test_elections.py",),
+    ),
+    Mutant(
+        "W7",
+        "an auction that runs says that it was closed",
+        (Edit(LOT, "closed_index=0 if closed", "closed_index=1 if closed"),),
+        ("tests/machine/auctions/test_english_and_dutch.py",),
+    ),
+    Mutant(
+        "W8",
+        "an auction cannot have as many items as is allowed",
+        (
+            Edit(
+                TERMS,
+                "if not 1 <= len(terms.items) <= limits.auction_items_max:",
+                "if not 1 <= len(terms.items) < limits.auction_items_max:",
+            ),
+        ),
+        ("tests/machine/auctions/test_auctions.py",),
+    ),
+    Mutant(
+        "W9",
+        "after a refusal one term too many is sent again",
+        (
+            Edit(
+                LOG,
+                "term = min(term, self._batches[conflict].term - 1)",
+                "term = min(term, self._batches[conflict].term - 2)",
+            ),
+        ),
+        ("tests/protocol/test_log.py",),
+    ),
+)
