@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from mabeam_p2p.config import Limits
+from mabeam_p2p.machine.core import Deadlines
+from mabeam_p2p.machine.recipes import Recipes
 from tools.mutation.coverage_map import CoverageMap
 from tools.mutation.operators import Change, changed, changes, replaced
 from tools.mutation.report import Report, Verdict, plain, read_reasons, share
-from tools.mutation.trial import Invalid, apply, in_child
+from tools.mutation.trial import Invalid, apply, in_child, module_name
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -123,6 +126,24 @@ def test_a_change_is_put_into_methods_properties_and_closures(heap: Path) -> Non
 
     assert in_child(work, 60) == (0, "False 3 7")
     assert (module.Heap(3).is_full, module.Heap(3).grow(0), module.outer(5)) == (True, 0, 10)
+
+
+def test_a_change_of_a_packages_own_file_meets_the_package() -> None:
+    path = "mabeam_p2p/machine/recipes/__init__.py"
+    assert module_name(path) == "mabeam_p2p.machine.recipes"
+    assert module_name("mabeam_p2p/machine/core.py") == "mabeam_p2p.machine.core"
+    found = changes(path, (ROOT / path).read_bytes())
+    change = next(c for c in found if c.scope == "Recipes.__init__" and c.new == "pass")
+
+    def work() -> str:
+        apply(change, ROOT)
+        try:
+            Recipes(Limits(), Deadlines(), [])
+        except AttributeError as error:
+            return str(error)
+        return "nothing has changed"
+
+    assert "_tokens" in in_child(work, 60)[1]
 
 
 def test_a_change_of_what_is_no_plain_function_is_invalid(heap: Path) -> None:

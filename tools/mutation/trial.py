@@ -35,7 +35,7 @@ def apply(change: Change, root: Path) -> None:
         compiled = compile(changed(text, change), str(root / change.path), "exec")
     except SyntaxError as error:
         raise Invalid(str(error)) from error
-    module = importlib.import_module(change.path.removesuffix(".py").replace("/", "."))
+    module = importlib.import_module(module_name(change.path))
     function = _function(module, change)
     code: types.CodeType = compiled
     for name in change.scope.split("."):
@@ -43,6 +43,11 @@ def apply(change: Change, root: Path) -> None:
     if code.co_freevars != function.__code__.co_freevars:
         raise Invalid("it closes over other variables")
     function.__code__ = code
+
+
+def module_name(path: str) -> str:
+    """As others import it: a package's own file under another name would be a second copy."""
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def _nested(code: types.CodeType, name: str, first_line: int) -> types.CodeType:

@@ -11,6 +11,8 @@ ELECTIONS = "mabeam_p2p/machine/elections.py"
 LOT = "mabeam_p2p/machine/auctions/lot.py"
 TERMS = "mabeam_p2p/machine/auctions/terms.py"
 LOG = "mabeam_p2p/protocol/log.py"
+PLACEMENT = "mabeam_p2p/machine/tasks/placement.py"
+SESSIONS = "mabeam_p2p/machine/sessions.py"
 
 MUTANTS = (
     Mutant(
@@ -96,5 +98,41 @@ MUTANTS = (
             ),
         ),
         ("tests/protocol/test_log.py",),
+    ),
+    Mutant(
+        "W10",
+        "power of two compares an agent with itself",
+        (Edit(PLACEMENT, "% max(1, count - 1)", "% max(2, count - 1)"),),
+        ("tests/machine/tasks/test_placement.py",),
+    ),
+    Mutant(
+        "W11",
+        "of equal agents the first gets everything",
+        (Edit(PLACEMENT, "start = lot % len(candidates)", "start = 0"),),
+        ("tests/machine/tasks/test_placement.py",),
+    ),
+    Mutant(
+        "W12",
+        "who has more slots is not thought to end sooner",
+        (Edit(PLACEMENT, "(worker.slots * PACE)", "PACE"),),
+        ("tests/machine/tasks/test_placement.py",),
+    ),
+    Mutant(
+        "W13",
+        "a sealed bid may reveal nothing",
+        (Edit(TERMS, "if not 1 <= len(offers) <= count:", "if not 0 <= len(offers) <= count:"),),
+        ("tests/machine/auctions/test_sealed.py",),
+    ),
+    Mutant(
+        "W14",
+        "an agent with the greatest session does not attach",
+        (
+            Edit(
+                SESSIONS,
+                "1 <= command.session <= INTEGER_MAX",
+                "1 <= command.session < INTEGER_MAX",
+            ),
+        ),
+        ("tests/machine/test_sessions.py",),
     ),
 )

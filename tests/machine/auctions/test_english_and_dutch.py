@@ -304,3 +304,12 @@ def test_a_bid_for_nothing_or_for_more_than_there_is_is_refused(rule: AuctionRul
     house.open(rule, quantity=2)
     for price, quantity in ((200, 0), (200, 3), (-1, 1), (2**53, 1)):
         assert reason(house.place("a", price, quantity)) == "invalid"
+
+
+def test_who_buys_at_a_falling_price_has_nothing_set_aside_any_more() -> None:
+    house = House()
+    house.open(DUTCH, start=100, step=10, tick=SECOND, reserve=50, quantity=2)
+    assert isinstance(house.place("a", 100), Committed)
+    assert house.bank.holds == {}
+    assert (house.balance("a"), house.balance("house")) == (900, 1_100)
+    assert house.auction().status is AuctionStatus.OPEN, "the second unit is there"
