@@ -12,6 +12,7 @@ LOT = "mabeam_p2p/machine/auctions/lot.py"
 TERMS = "mabeam_p2p/machine/auctions/terms.py"
 LOG = "mabeam_p2p/protocol/log.py"
 PLACEMENT = "mabeam_p2p/machine/tasks/placement.py"
+SUBJECTS = "mabeam_p2p/machine/subjects.py"
 SESSIONS = "mabeam_p2p/machine/sessions.py"
 
 MUTANTS = (
@@ -134,5 +135,35 @@ MUTANTS = (
             ),
         ),
         ("tests/machine/test_sessions.py",),
+    ),
+    Mutant(
+        "W15",
+        "who waits for a seat is not told that it is taken",
+        (Edit(SUBJECTS, 'return "seat", seat.name, 0', "return None"),),
+        ("tests/machine/test_subjects.py",),
+    ),
+    Mutant(
+        "W16",
+        "who works is not told that its work was taken back",
+        (
+            Edit(
+                SUBJECTS,
+                'return "work", agent, 0\n        case WorkerChanged',
+                "return None\n        case WorkerChanged",
+            ),
+        ),
+        ("tests/machine/test_subjects.py",),
+    ),
+    Mutant(
+        "W17",
+        "a claim that was not applied yet counts as ended",
+        (Edit(SUBJECTS, "return found.index >= ticket and all(", "return all("),),
+        ("tests/machine/test_subjects.py",),
+    ),
+    Mutant(
+        "W18",
+        "a guarded parameter counts as settled before its guard has ended",
+        (Edit(SUBJECTS, "one.version > version or (", "one.version >= version or ("),),
+        ("tests/machine/test_subjects.py",),
     ),
 )
