@@ -9,8 +9,8 @@ clients saw: nothing acknowledged is lost, nothing done twice, no read goes back
 4. After most faults the next one waits until a write that began later is acknowledged. If that
    takes too long, the cluster sticks, which is a violation as well.
 5. Failover is the time from the kill of a leader to the first acknowledgement of an entry of a
-   newer term. Resumption is the time from the healing of links to the next acknowledgement, where
-   none came in the second before.
+   newer term. Resumption is the time from the healing of links to the next acknowledgement; of
+   stalls, those are told apart in which none had come in the second before.
 6. At the end all are killed and come back; every list is read once more from every peer.
 """
 
@@ -28,7 +28,9 @@ from statistics import quantiles
 from typing import NamedTuple
 
 from mabeam_p2p.requests import Committed
+from mabeam_p2p.testing import wing_gong
 from mabeam_p2p.testing.linearizability import Append, Result, anomalies
+from mabeam_p2p.testing.models import CounterModel
 from tools import soak_boots, soak_starved
 from tools.children import disk_folder
 from tools.soak_clients import Client, History
@@ -95,6 +97,8 @@ class Soak:
         """Faults of links, by shape."""
         self.failovers: list[float] = []
         self.resumptions: list[float] = []
+        self.stalls: list[float] = []
+        """Those resumptions before which nothing went on."""
         self.recovery = 0.0
         """From the restart of all until every peer has applied everything."""
         self.writing_again = 0.0
@@ -107,8 +111,8 @@ class Soak:
         self.history.on_acknowledged = self._on_acknowledged
         self._deposed: tuple[float, int] | None = None
         """When the last leader was killed, and its term, until another one has committed."""
-        self._healed: float | None = None
-        """When links healed under which nothing was acknowledged, until something is."""
+        self._healed: tuple[float, bool] | None = None
+        """When links healed, and whether writes had stalled; until something is acknowledged."""
         self.clients = [
             Client(
                 f"c{number}",
@@ -151,7 +155,7 @@ class Soak:
         return (
             self.kills.total() >= goals.kills
             and self.partitions >= goals.partitions
-            and len(self.history.operations) >= goals.operations
+            and self.history.operation_count >= goals.operations
         )
 
     async def _fault(self) -> None:
@@ -223,10 +227,10 @@ class Soak:
             await flapping.run(self._random)
         else:
             await asyncio.sleep(seconds)
-        stalled = time.monotonic() - self._acknowledged_at > STALLED_SECONDS
+        is_stalled = time.monotonic() - self._acknowledged_at > STALLED_SECONDS
         links.heal(reset=self._random.random() < 0.5)
-        if stalled and not mixed:
-            self._healed = time.monotonic()
+        if not mixed:
+            self._healed = time.monotonic(), is_stalled
         await self.cluster.start(mixed)
         await self._progress(f"the links healed ({weather.name})")
 
@@ -287,7 +291,10 @@ class Soak:
             self._deposed = None
         self._acknowledged_at = time.monotonic()
         if self._healed is not None:
-            self.resumptions.append(self._acknowledged_at - self._healed)
+            healed, was_stalled = self._healed
+            self.resumptions.append(self._acknowledged_at - healed)
+            if was_stalled:
+                self.stalls.append(self.resumptions[-1])
             self._healed = None
         self._acknowledged.set()
 
@@ -309,21 +316,26 @@ def report(soak: Soak, violations: Sequence[str], seconds: float) -> dict[str, o
         "partitions": soak.partitions,
         "faults_of_links": dict(soak.weathers),
         "seconds": round(seconds, 1),
-        "operations": len(soak.history.operations),
+        "operations": soak.history.operation_count,
+        "calls_of_counters": len(soak.history.calls),
         "acknowledged_writes": soak.history.acknowledged,
         "lost": kinds["lost ack"],
         "duplicates": kinds["duplicate"],
         "unknown": sum(
             isinstance(operation, Append) and operation.result is Result.OPEN
             for operation in soak.history.operations
-        ),
+        )
+        + sum(call.may for call in soak.history.calls),
         "violations": list(violations),
         "leader_kills": len(soak.failovers),
         "failover_p50_seconds": percentile(soak.failovers, 50),
         "failover_p99_seconds": percentile(soak.failovers, 99),
-        "stalls_healed": len(soak.resumptions),
+        "heals": len(soak.resumptions),
         "resumption_p50_seconds": percentile(soak.resumptions, 50),
         "resumption_p99_seconds": percentile(soak.resumptions, 99),
+        "stalls_healed": len(soak.stalls),
+        "stall_p50_seconds": percentile(soak.stalls, 50),
+        "stall_p99_seconds": percentile(soak.stalls, 99),
         "all_killed_to_write_seconds": round(soak.writing_again, 3),
         "all_killed_to_recovered_seconds": round(soak.recovery, 3),
         "terms": soak.newest_term,
@@ -343,10 +355,14 @@ async def judge(soak: Soak, goals: Goals, seconds: float) -> list[str]:
     violations += [f"crashed: {failure}" for failure in soak.cluster.failures]
     # Without the last reads, what nobody has read yet is not lost.
     was_read = not any(violation.startswith("stuck") for violation in violations)
-    return violations + [
+    violations += [
         f"{anomaly.kind}: {anomaly.key}, {anomaly.detail}"
         for anomaly in anomalies(soak.history.operations)
         if was_read or anomaly.kind != "lost ack"
+    ]
+    return violations + [
+        f"{broken.verdict.value}: {broken.key}, {broken.detail}"
+        for broken in wing_gong.anomalies(soak.history.calls, lambda _: CounterModel())
     ]
 
 
