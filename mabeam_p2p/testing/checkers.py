@@ -13,7 +13,8 @@ their crashes. I9, I12 and I13 judge outcomes and stand in `outcomes`; I14 at th
     I7  leader completeness    a new leader holds all that lower terms committed
     I8  state machine safety   what is applied is what was committed
     I10 match truth            a leader's match index is on that follower's disk
-    I11 configuration          at birth: one cluster, promised by every voter
+    I11 configuration          at birth: one cluster, promised by every voter; later one voter at a
+                               time, each change committed before the next
 
 The names are those of the Raft paper's figure 3 and of Ongaro's thesis, so that the figures can be
 laid beside the code.
@@ -34,7 +35,7 @@ from mabeam_p2p.messages import (
     VoteRequest,
 )
 from mabeam_p2p.records import Batch, HardState, LogAppend, Record
-from mabeam_p2p.testing.configurations import ConfigurationFault, judge
+from mabeam_p2p.testing.configurations import ConfigurationFault, in_effect, judge
 from mabeam_p2p.testing.disk import Disk, LogView
 
 
@@ -45,6 +46,10 @@ class Violation(Exception):
         super().__init__(f"{rule}: {detail}")
         self.rule = rule
         self.detail = detail
+
+    def __reduce__(self) -> tuple[type["Violation"], tuple[str, str]]:
+        """For the way from one process to another."""
+        return Violation, (self.rule, self.detail)
 
 
 class Ghost:
@@ -203,6 +208,12 @@ class Checkers:
         if durable is None or durable != leader.log.hash_at(match_index):
             raise Violation("I10", f"{leader.peer} counts {follower} to {match_index}: not on disk")
 
+    def configurations(self) -> list[tuple[PeerId, ...]]:
+        """The voters of every configuration that may be in effect."""
+        ghosts = self.ghosts.values()
+        logs = [log for ghost in ghosts for log in (ghost.log, ghost.disk.log)]
+        return in_effect(logs, self.committed.log)
+
     # ---- rules of messages -------------------------------------------------------------------
 
     def _vote_request(self, ghost: Ghost, target: PeerId, message: VoteRequest) -> None:
@@ -317,7 +328,21 @@ class Checkers:
                 batch.term < log.batches[-1].term or batch.clock < log.batches[-1].clock
             ):
                 raise Violation("I4", f"{ghost.peer}: term or clock go back: {batch}")
+            if batch.voters and log.configurations:
+                self._reconfigured(ghost, batch, log.configurations[-1])
             ghost.unproven.append((batch.last_index, batch.term, log.append(batch)))
+
+    def _reconfigured(self, ghost: Ghost, batch: Batch, before: Batch) -> None:
+        """I11: one change at a time, of one voter, by a leader that has committed in its term
+        (Raft thesis §4.1, with the correction of 2015). Whoever appends it, its leader knew."""
+        if before.index > self.committed.index:
+            raise Violation("I11", f"{ghost.peer} changes what {before} has not yet committed")
+        if batch.term not in self.committed.by_term:
+            raise Violation("I11", f"{ghost.peer} changes voters before a commit in {batch.term}")
+        differing = [v for v in batch.voters if v not in before.voters]
+        differing += [v for v in before.voters if v not in batch.voters]
+        if len(differing) > 1:
+            raise Violation("I11", f"{ghost.peer} changes {differing} at once: {batch}")
 
     def _prove(self, ghost: Ghost, index: int, term: int, value: int) -> None:
         """I5, for the batch that ends at `index`: it has left the peer, or is on its disk."""

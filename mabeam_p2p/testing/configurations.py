@@ -35,21 +35,32 @@ def judge(batch: Batch, log: LogView, committed: LogView, own_committed_index: i
         raise ConfigurationFault(f"{changed} change at once: {previous.voters} to {batch.voters}")
 
 
-def can_lose(
-    victim: PeerId, lost: Iterable[PeerId], logs: Iterable[LogView], committed: LogView
-) -> bool:
-    """Whether a majority keeps its disks when `victim` loses its own, in every configuration that
-    may be in effect: the last committed one, and each later one in any of the `logs`. No protocol
-    survives more."""
-    gone = dict.fromkeys((*lost, victim))
+def in_effect(logs: Iterable[LogView], committed: LogView) -> list[tuple[PeerId, ...]]:
+    """The voters of every configuration that may be in effect: the last committed one, and each
+    later one in any of the `logs`, for nobody knows yet whether it is committed."""
     last = committed.configurations[-1:]
     later = [
-        configuration
+        configuration.voters
         for log in logs
         for configuration in log.configurations
         if not last or configuration.index > last[0].index
     ]
-    return bool(last) and all(
-        2 * sum(voter in gone for voter in configuration.voters) < len(configuration.voters)
-        for configuration in (*last, *later)
+    return list(dict.fromkeys([*(configuration.voters for configuration in last), *later]))
+
+
+def can_lose(victim: PeerId, lost: Iterable[PeerId], effective: list[tuple[PeerId, ...]]) -> bool:
+    """Whether a majority of each of the `effective` configurations keeps its disks when `victim`
+    loses its own. No protocol survives more."""
+    gone = dict.fromkeys((*lost, victim))
+    return bool(effective) and all(
+        2 * sum(voter in gone for voter in voters) < len(voters) for voters in effective
+    )
+
+
+def is_core(peers: Iterable[PeerId], effective: list[tuple[PeerId, ...]]) -> bool:
+    """Whether `peers` are a majority of each of the `effective` configurations: enough for
+    progress."""
+    here = dict.fromkeys(peers)
+    return bool(effective) and all(
+        2 * sum(voter in here for voter in voters) > len(voters) for voters in effective
     )

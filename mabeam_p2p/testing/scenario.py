@@ -49,6 +49,7 @@ from mabeam_p2p.requests import (
     Suggest,
 )
 from mabeam_p2p.testing.codec import RememberingCodec
+from mabeam_p2p.testing.faults import Pause
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.outcomes import Outcomes
 from mabeam_p2p.testing.simulator import Simulator
@@ -57,7 +58,6 @@ from mabeam_p2p.testing.weather import (
     Agents,
     Faults,
     Network,
-    Pause,
     Processes,
     Storage,
     Weather,

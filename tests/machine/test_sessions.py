@@ -296,3 +296,18 @@ def test_a_malformed_agent_does_not_attach(malformed: OpenSession) -> None:
     assert reason(log.apply(malformed)) == "invalid"
     assert agents(log) == []
     assert reason(log.apply(OPEN)) == ""
+
+
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        replace(OPEN, session=SessionId(INTEGER_MAX)),
+        replace(OPEN, sequence=INTEGER_MAX),
+        replace(OPEN, epoch=INTEGER_MAX),
+        replace(OPEN, epoch=0),
+        replace(OPEN, groups=tuple(f"g{n}" for n in range(64))),
+        replace(OPEN, capabilities=tuple((f"c{n}", 0) for n in range(64))),
+    ],
+)
+def test_an_agent_at_every_bound_attaches(extreme: OpenSession) -> None:
+    assert reason(WrittenLog().apply(extreme)) == ""

@@ -169,3 +169,12 @@ def test_the_configuration_follows_the_log_also_backwards() -> None:
         log.truncate(keep_index)
         seen.append(log.voters)
     assert seen == [(A, B, C), (A, B), (A,), ()]
+
+
+def test_of_what_conflicts_its_whole_term_is_left_out_and_no_more() -> None:
+    log = log_of((2, 1), (1, 2), (1, 3), (1, 3), (1, 5))
+    assert log.agreement_before(5, 4) == 3, "terms 1 and 2 may agree; of term 3 nothing is offered"
+    assert log.agreement_before(6, 4) == 5, "what conflicts is of term 5"
+    assert log.agreement_before(6, 2) == 3, "the other log has nothing of term 3"
+    assert log.agreement_before(9, 9) == 6, "nothing stands there"
+    assert log.agreement_before(2, 9) == 0, "the first term conflicts"

@@ -6,7 +6,8 @@ import pytest
 
 from mabeam_p2p.commands import AppendJournal, Configure, Noop
 from mabeam_p2p.config import PROTOCOL_VERSION, Config, Limits
-from mabeam_p2p.effects import Effects, Resolve, Send
+from mabeam_p2p.effects import Effects, Notify, Resolve, Send
+from mabeam_p2p.events import RoleChanged
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, ClusterId, PeerId, SessionId
 from mabeam_p2p.messages import (
     AcksRelayed,
@@ -222,3 +223,17 @@ def test_a_wall_clock_out_of_its_mind_leaves_the_logs_clock_room_to_grow() -> No
         node.flush(1.0)
         assert node.replication.log.last_index, "it has formed its cluster"
         assert 0 <= node.replication.log.last_clock <= INTEGER_MAX // 2 + 2_000_000
+
+
+def test_observers_are_told_each_part_that_a_peer_plays_in_the_log_once_and_in_order() -> None:
+    desk = Desk()
+    desk.wait(1.0)
+    desk.hear(A, VoteReply(0, 2, True, True, False))
+    desk.end_turn()
+    desk.hear(A, VoteReply(0, 2, True, False, False))
+    desk.end_turn()
+    desk.hear(B, Heartbeat(0, 3, 1, 1))
+    desk.end_turn()
+    told = [e.event for e in desk.effects if isinstance(e, Notify)]
+    roles = [(event.role, event.term) for event in told if isinstance(event, RoleChanged)]
+    assert roles == [("follower", 1), ("candidate", 1), ("leader", 2), ("follower", 3)]

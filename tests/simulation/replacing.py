@@ -3,10 +3,7 @@ cluster goes on: no more at a time than any protocol survives."""
 
 from msgspec.structs import replace
 
-from mabeam_p2p.ids import PeerId
 from mabeam_p2p.testing.checkers import Violation
-from mabeam_p2p.testing.configurations import can_lose
-from mabeam_p2p.testing.disk import Disk
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.trial import Trial
@@ -34,7 +31,6 @@ class Replacing(Trial):
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed, weather_of(seed))
-        self.wiped: list[PeerId] = []
         self._wipes = self.simulator.stream("wipes")
 
     def storm(self, duration: int) -> None:
@@ -49,27 +45,12 @@ class Replacing(Trial):
             return
         simulator = self.simulator
         host = simulator.hosts[self._wipes.randrange(len(simulator.hosts))]
-        logs = [ghost.log for ghost in simulator.checkers.ghosts.values()]
-        disks = [ghost.disk.log for ghost in simulator.checkers.ghosts.values()]
-        committed = simulator.checkers.committed.log
-        if self._joined(host) and can_lose(host.peer, self.wiped, (*logs, *disks), committed):
+        if simulator.upsets.may_lose(host):
             simulator.crash(host)
-            self.wiped.append(host.peer)
-            # The old one's ghost keeps its disk as it was: what it acknowledged was true.
-            host.peer = PeerId(f"{self._wipes.getrandbits(64):016x}")
-            host.disk = Disk()
+            simulator.upsets.lost.append(host.peer)
+            simulator.wipe(host)
             simulator.after(self._wipes.randint(0, 4 * SECOND), self._start, host)
         self._wipe_later()
-
-    def _joined(self, victim: Host) -> bool:
-        """Whether too few peers would be without a cluster to form a second one among themselves,
-        should they see nobody else: `expect` is for those that start together."""
-        newcomers = 1
-        for host in self.simulator.hosts:
-            bootstrap = host.disk.bootstrap
-            is_formed = bootstrap is not None and bootstrap.formed
-            newcomers += host is not victim and not is_formed
-        return newcomers < self.simulator.weather.expect
 
     def replaced(self) -> None:
         """In the end nobody who is there waits for the place of a voter that is gone, and an odd

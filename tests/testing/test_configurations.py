@@ -6,7 +6,7 @@ from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import CommitAdvance
 from mabeam_p2p.records import Batch
 from mabeam_p2p.testing.checkers import Violation
-from mabeam_p2p.testing.configurations import can_lose
+from mabeam_p2p.testing.configurations import can_lose, in_effect, is_core
 from mabeam_p2p.testing.disk import LogView
 from tests.testing.test_checkers import FIRST, A, B, C, World, entry
 
@@ -75,11 +75,19 @@ def test_a_commit_by_a_majority_of_an_older_configuration_is_seen(world: World) 
 def test_what_can_be_lost_is_a_minority_of_every_configuration_that_may_be_in_effect() -> None:
     committed = LogView()
     committed.append(FIRST)
-    assert can_lose(A, (), (), committed)
-    assert not can_lose(A, (B,), (), committed)
-    assert can_lose(A, (A, D), (), committed)
+    effective = in_effect((), committed)
+    assert effective == [(A, B, C)]
+    assert can_lose(A, (), effective)
+    assert not can_lose(A, (B,), effective)
+    assert can_lose(A, (A, D), effective)
+    assert is_core((A, B), effective)
+    assert not is_core((A, D), effective)
     shrunk = committed.copy()
     shrunk.append(change(2, 1, A, B))
-    assert can_lose(C, (), (shrunk,), committed)
-    assert not can_lose(B, (), (shrunk,), committed)
-    assert not can_lose(A, (), (), LogView())
+    effective = in_effect((shrunk, committed, shrunk), committed)
+    assert effective == [(A, B, C), (A, B)]
+    assert can_lose(C, (), effective)
+    assert not can_lose(B, (), effective)
+    assert is_core((A, B), effective)
+    assert not is_core((A, C), effective), "it may need B"
+    assert not can_lose(A, (), in_effect((), LogView()))

@@ -25,6 +25,8 @@ from mabeam_p2p.messages import (
     Offer,
     Probe,
     ProbeAck,
+    ProbeReport,
+    ProbeRequest,
     Promise,
     ReadIndex,
     ReadIndexReply,
@@ -125,7 +127,7 @@ class Dispatch:
                     if self._membership.is_here(ack.source):
                         one = VariableAck(ack.number, ack.outcomes)
                         self._variables.receive(ack.source, one, now)
-            case Probe() | ProbeAck() | Gossip():
+            case Probe() | ProbeAck() | Gossip() | ProbeRequest() | ProbeReport():
                 self._membership.receive(source, message, mine, now)
             case VariablePush() | VariableAck() | Digest() | DigestEntries() | VariableWant():
                 self._variables.receive(source, message, now)

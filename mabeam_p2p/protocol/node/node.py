@@ -14,7 +14,7 @@ from random import Random
 from mabeam_p2p.commands import CommandCodec, Configure, Noop
 from mabeam_p2p.config import Config
 from mabeam_p2p.effects import Effects
-from mabeam_p2p.events import ClusterFormed, MemberChanged
+from mabeam_p2p.events import ClusterFormed
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, ClusterId, PeerId
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.machine.subjects import is_settled
@@ -22,12 +22,11 @@ from mabeam_p2p.messages import Frame, Heard, Hello, LogMessage, Message, Refuse
 from mabeam_p2p.protocol.bootstrap import FIRST_TERM, Bootstrap
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.election import Election
-from mabeam_p2p.protocol.links import Links
 from mabeam_p2p.protocol.mail import Mail
-from mabeam_p2p.protocol.membership import Membership, own_record
 from mabeam_p2p.protocol.node.application import Application
 from mabeam_p2p.protocol.node.desk import Desk
 from mabeam_p2p.protocol.node.dispatch import Dispatch
+from mabeam_p2p.protocol.node.neighbours import Neighbours
 from mabeam_p2p.protocol.node.report import Report
 from mabeam_p2p.protocol.node.reporting import Reporting
 from mabeam_p2p.protocol.node.succession import Succession
@@ -38,8 +37,6 @@ from mabeam_p2p.protocol.waits import Waits
 from mabeam_p2p.records import (
     Batch,
     HardState,
-    KnownAddresses,
-    Member,
     MemberState,
     Recovered,
     Standing,
@@ -76,21 +73,16 @@ class Node:
         self._wall = wall - now
         self._ticked = False
         self._left = False
-        self._clusters: dict[PeerId, ClusterId] = {}
-        self._remembered = recovered.addresses
         self._make_cores(recovered, address, wall, now)
         self._join_cores(codec, recovered.epoch)
 
     def _make_cores(self, recovered: Recovered, address: str, wall: float, now: float) -> None:
         config, random, outbox = self.config, self._random, self.outbox
         timing, limits, epoch = config.timing, config.limits, recovered.epoch
-        self.links = Links(
-            self.peer, epoch, config.cluster, address, timing=timing, limits=limits, outbox=outbox
+        self._neighbours = Neighbours(
+            config, recovered, address, random=random, outbox=outbox, now=now
         )
-        mine = own_record(config, self.peer, address, epoch)
-        self.membership = Membership(
-            mine, timing=timing, limits=limits, random=random, outbox=outbox, now=now
-        )
+        self.links, self.membership = self._neighbours.links, self._neighbours.membership
         self.bootstrap = Bootstrap(
             self.peer,
             config.expect,
@@ -215,7 +207,7 @@ class Node:
     def start(self, now: float) -> Effects:
         self._now = now
         self._begin_log()
-        for address in self._remembered:
+        for address in self._neighbours.remembered:
             self.links.suggest(address, now)
         return self.flush(now)
 
@@ -267,6 +259,7 @@ class Node:
         if self._left:
             return self.outbox.take()
         mine = self._standing(now)
+        self.membership.set_voters(self.replication.voters)
         self.membership.tick(mine, now)
         self.links.tick(self.membership.mine, now)
         self.bootstrap.tick(now)
@@ -333,7 +326,7 @@ class Node:
 
     def _hear(self, frame: Frame, message: Heard, now: float) -> None:
         """A message beyond acquaintance, from a peer that has been met."""
-        self._clusters[frame.source] = frame.cluster
+        self._neighbours.clusters[frame.source] = frame.cluster
         if isinstance(message, LogMessage):
             if not frame.cluster or not self.bootstrap.adopt(frame.cluster):
                 self.links.drop(frame.source, "cluster", "a log of another cluster", now)
@@ -342,58 +335,35 @@ class Node:
         self._dispatch.hear(frame.source, message, self._standing(now), now)
 
     def _on_hello(self, frame: Frame, hello: Hello, now: float) -> None:
-        mine = self.membership.mine
-        them = hello.member
-        peer = self.membership.holder_of(them.name, them.peer)
-        clusters = {**self._clusters, self.peer: self.links.cluster_id}
-        holder = (peer, clusters.get(peer, ClusterId(""))) if peer else None
-        if self._left or not self.links.receive_hello(frame, hello, mine, holder, now):
+        if self._left:
             return
-        self._clusters[them.peer] = hello.cluster_id
-        known = self.membership.find(them.peer)
-        if self.membership.met(them, now):
+        known = self.membership.find(hello.member.peer)
+        them = self._neighbours.greeted(frame, hello, now)
+        if them is not None:
             self.replication.restarted(them.peer)
             if known is None or known.epoch != them.epoch:
                 self._dispatch.restarted(them.peer)
 
     def _carry_membership(self, now: float) -> None:
-        membership = self.membership
-        for address in membership.hints[: self.config.limits.candidates_max]:
-            self.links.suggest(address, now)
-        membership.hints.clear()
-        if not membership.changes:
+        changes = self._neighbours.carry(now)
+        if not changes:
             return
-        changes = tuple(membership.changes)
-        membership.changes.clear()
         for member in changes:
-            self.outbox.notify(MemberChanged(member))
-            if member.state is MemberState.LEFT:
-                self.links.forget(member.peer)
-                if self.replication.leader_left(member.peer):
-                    self.election.stand_in_turn(now)
-            elif member.state is MemberState.SUSPECT:
-                self.links.silent(member, now)
+            if member.state is MemberState.LEFT and self.replication.leader_left(member.peer):
+                self.election.stand_in_turn(now)
         self._voting.set_learners(now)
-        view = membership.view()
+        view = self.membership.view()
         self.variables.members(view, now)
         self.mail.members_changed()
         self.relays.members(view)
-        self._remember(view)
-
-    def _remember(self, view: tuple[Member, ...]) -> None:
-        """Keep the addresses of members for the next start."""
-        addresses = tuple(m.address for m in view if m.peer != self.peer)
-        if addresses != self._remembered:
-            self._remembered = addresses
-            self.outbox.persist(KnownAddresses(addresses))
 
     def _carry_bootstrap(self, now: float) -> None:
         bootstrap = self.bootstrap
         if bootstrap.state.formed and self.links.cluster_id:
             return
         if bootstrap.is_open(now) and self.replication.log.last_index == 0 and not self._left:
-            here = [m.peer for m in self.membership.view() if m.state is MemberState.ALIVE]
-            if not any(self._clusters.get(peer) for peer in here):
+            here = self._neighbours.alive_and_met()
+            if not any(self._neighbours.clusters.get(peer) for peer in here):
                 voters = bootstrap.electorate(tuple(here))
                 if voters:
                     self._offer(voters, now)
@@ -414,7 +384,7 @@ class Node:
         if not state.formed:
             return
         if not self.links.cluster_id:
-            self.links.cluster_id = state.cluster_id
+            self._neighbours.formed(state.cluster_id)
             self.outbox.notify(ClusterFormed(state.cluster_id, state.voters))
         if state.first and self.replication.log.last_index == 0:
             self.replication.bootstrap(state.first[0])

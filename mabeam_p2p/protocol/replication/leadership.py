@@ -114,11 +114,15 @@ class Leadership:
         elapsed = int((now - self._elected_at) * 1_000_000)
         return max(self._clock_base + elapsed, self._log.last_clock)
 
+    @property
+    def held_bytes(self) -> int:
+        """Of commands that are not committed yet, or wait for this peer's own disk."""
+        return max(self.uncommitted_bytes, self._unstored_bytes) + self._waiting_bytes
+
     def append(self, count: int, blob: bytes) -> bool:
         """Take commands for the next batch. False, and nothing is taken, when too much is
         uncommitted, or waits for this peer's own disk."""
-        held_bytes = max(self.uncommitted_bytes, self._unstored_bytes) + self._waiting_bytes
-        if held_bytes + len(blob) > self._limits.uncommitted_bytes_max:
+        if self.held_bytes + len(blob) > self._limits.uncommitted_bytes_max:
             return False
         self._waiting.append((count, blob, ()))
         self._waiting_bytes += len(blob)
