@@ -179,7 +179,16 @@ def draw(random: Random) -> Weather:
         ),
     )
     weather = replace(weather, agents=replace(weather.agents, seats=random.random() < 0.5))
-    return _draw_membership(random, _draw_later(random, weather, unit))
+    weather = _draw_membership(random, _draw_later(random, weather, unit))
+    timing = weather.timing
+    return replace(
+        weather,
+        timing=replace(
+            timing,
+            voter_grace_seconds=timing.election_timeout_seconds * random.choice((8, 40, 400)),
+            voter_change_seconds=timing.election_timeout_seconds * random.choice((0.5, 3)),
+        ),
+    )
 
 
 def _draw_later(random: Random, weather: Weather, unit: int) -> Weather:
