@@ -179,16 +179,18 @@ def draw(random: Random) -> Weather:
         ),
     )
     weather = replace(weather, agents=replace(weather.agents, seats=random.random() < 0.5))
-    weather = _draw_membership(random, _draw_later(random, weather, unit))
-    timing = weather.timing
-    return replace(
-        weather,
-        timing=replace(
-            timing,
-            voter_grace_seconds=timing.election_timeout_seconds * random.choice((8, 40, 400)),
-            voter_change_seconds=timing.election_timeout_seconds * random.choice((0.5, 3)),
-        ),
+    return _draw_voters(random, _draw_membership(random, _draw_later(random, weather, unit)))
+
+
+def _draw_voters(random: Random, weather: Weather) -> Weather:
+    """When voters that are gone are replaced: within a run, or never."""
+    election = weather.timing.election_timeout_seconds
+    timing = replace(
+        weather.timing,
+        voter_grace_seconds=election * random.choice((8, 40, 400)),
+        voter_change_seconds=election * random.choice((0.5, 3)),
     )
+    return replace(weather, timing=timing)
 
 
 def _draw_later(random: Random, weather: Weather, unit: int) -> Weather:
