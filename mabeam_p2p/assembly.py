@@ -9,8 +9,8 @@ from mabeam_p2p.discovery.mdns import MdnsDiscovery
 from mabeam_p2p.discovery.seeds import SeedDiscovery
 from mabeam_p2p.ids import check_name
 from mabeam_p2p.ports import Discovery, Storage
-from mabeam_p2p.protocol import repair as repairing
 from mabeam_p2p.protocol.node import Node
+from mabeam_p2p.protocol.replication import repair as repairing
 from mabeam_p2p.records import Recovered
 from mabeam_p2p.runtime.backend import LoopBackend
 from mabeam_p2p.runtime.bulk import BulkThread, message_bytes_max

@@ -245,7 +245,7 @@ class VoterAnswer(Struct, frozen=True, gc=False, array_like=True, tag=35):
     log: int
     number: int
     reason: str
-    """done, or why not (protocol/changes.py)."""
+    """done, or why not (protocol/node/changes.py)."""
     index: int
     """Of the leader's latest configuration."""
 

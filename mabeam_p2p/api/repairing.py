@@ -1,5 +1,5 @@
-"""The offline repair of one data folder, for programs: mabeam_p2p/protocol/repair.py says what it
-does, docs/guarantees.md what it may lose."""
+"""The offline repair of one data folder, for programs. What it does, protocol/replication/repair.py
+says; what it may lose, docs/voters.md."""
 
 from dataclasses import dataclass
 

@@ -5,8 +5,8 @@ from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.effects import Resolve, Send
 from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId, PeerId
 from mabeam_p2p.messages import ChangeVoter, VoterAnswer
-from mabeam_p2p.protocol.changes import VoterChanges
 from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.node.changes import VoterChanges
 from mabeam_p2p.protocol.replication import Objection
 from mabeam_p2p.records import Member, MemberState
 from mabeam_p2p.requests import Answer, ChangeVoters, Committed, Failed, Refused

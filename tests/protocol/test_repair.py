@@ -7,8 +7,8 @@ from mabeam_p2p.config import Limits
 from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId, PeerId
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.protocol.core import Outbox
-from mabeam_p2p.protocol.repair import assess, repair
 from mabeam_p2p.protocol.replication import Replication, Role
+from mabeam_p2p.protocol.replication.repair import assess, repair
 from mabeam_p2p.records import (
     Batch,
     BootstrapState,

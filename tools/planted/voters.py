@@ -5,13 +5,12 @@ from tools.planted.base import Edit, Mutant
 CONFIGURATION = "mabeam_p2p/protocol/replication/configuration.py"
 REPLICATION = "mabeam_p2p/protocol/replication/replication.py"
 LEADERSHIP = "mabeam_p2p/protocol/replication/leadership.py"
-CANDIDACY = "mabeam_p2p/protocol/replication/candidacy.py"
 LOG = "mabeam_p2p/protocol/log.py"
 VOTERS = "mabeam_p2p/protocol/voters.py"
-CHANGES = "mabeam_p2p/protocol/changes.py"
+CHANGES = "mabeam_p2p/protocol/node/changes.py"
 MACHINE = "mabeam_p2p/machine/configuration.py"
 LINKS = "mabeam_p2p/protocol/links.py"
-REPAIR = "mabeam_p2p/protocol/repair.py"
+REPAIR = "mabeam_p2p/protocol/replication/repair.py"
 
 CORES = (
     "tests/protocol/test_configuration.py",
@@ -149,19 +148,6 @@ MUTANTS = (
                 CONFIGURATION,
                 "return (last_term, last_index) > (log.last_term, log.last_index)",
                 "return False",
-            ),
-        ),
-        CORES,
-    ),
-    Mutant(
-        "M17-anybody",
-        "whoever is no voter is voted for",
-        (
-            Edit(
-                CANDIDACY,
-                "if not is_known and not is_ahead("
-                "standing.last_term, standing.last_index, log):\n            return",
-                "if not is_known and request.term < 0:\n            return",
             ),
         ),
         CORES,

@@ -90,7 +90,7 @@ MUTANTS = (
         (
             Edit(
                 REPLICATION,
-                "if self.peer in self.voters and self.leadership is None:",
+                "if self.may_stand and self.leadership is None:",
                 "if self.leadership is None:",
             ),
         ),
@@ -99,7 +99,13 @@ MUTANTS = (
     Mutant(
         "R8",
         "who is no voter is voted for",
-        (Edit(CANDIDACY, "if voters and source not in voters:", "if False:"),),
+        (
+            Edit(
+                CANDIDACY,
+                "is_known = not log.voters or may_stand(source, log)",
+                "is_known = True",
+            ),
+        ),
         ("tests/protocol/test_replication_authority.py",),
     ),
     Mutant(
@@ -201,7 +207,7 @@ MUTANTS = (
     Mutant(
         "R19",
         "a member can carry the term to where no other can follow",
-        (Edit(REPLICATION, "(source in self.voters and in_reach)", "source in self.voters"),),
+        (Edit(REPLICATION, "return in_reach and (may_stand", "return (may_stand"),),
         ("tests/protocol/test_replication.py",),
     ),
     Mutant(

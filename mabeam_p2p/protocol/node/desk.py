@@ -4,12 +4,12 @@ from typing import assert_never
 
 from mabeam_p2p.config import Timing
 from mabeam_p2p.machine.subjects import subject_of
-from mabeam_p2p.protocol.changes import VoterChanges
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.links import Links
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.node.application import Application
+from mabeam_p2p.protocol.node.changes import VoterChanges
 from mabeam_p2p.protocol.node.report import Report
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.variables import Variables

@@ -42,11 +42,11 @@ from mabeam_p2p.messages import (
     Withdraw,
 )
 from mabeam_p2p.protocol.bootstrap import Bootstrap
-from mabeam_p2p.protocol.changes import VoterChanges
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.election import Election
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
+from mabeam_p2p.protocol.node.changes import VoterChanges
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.relay import Relays
 from mabeam_p2p.protocol.replication import Replication, Role

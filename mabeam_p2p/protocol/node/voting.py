@@ -5,9 +5,9 @@ from mabeam_p2p.commands import CommandCodec, Configure
 from mabeam_p2p.config import Config
 from mabeam_p2p.ids import CLUSTER_SESSION, PeerId
 from mabeam_p2p.machine.machine import Machine
-from mabeam_p2p.protocol.changes import VoterChanges
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.membership import Membership
+from mabeam_p2p.protocol.node.changes import VoterChanges
 from mabeam_p2p.protocol.replication import Objection, Replication
 from mabeam_p2p.protocol.voters import Roll, VoterDuty
 from mabeam_p2p.records import MemberState
