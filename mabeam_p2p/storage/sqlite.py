@@ -30,6 +30,7 @@ from mabeam_p2p.records import (
     LogAppend,
     Record,
     Recovered,
+    SnapshotStored,
     Variable,
 )
 from mabeam_p2p.storage import folder, layout, recovery
@@ -60,6 +61,7 @@ class SqliteStorage:
         self._connect = connect
         self._lock: folder.FolderLock | None = None
         self._connection: sqlite3.Connection | None = None
+        self._base_index = 0
         self._last_index = 0
         self._failure = "it is not open"
 
@@ -70,8 +72,15 @@ class SqliteStorage:
                 self._make()
             contents = recovery.read(self._database, self._connect)
             self._connection = self._open()
-            identity = msgspec.structs.replace(contents.identity, epoch=contents.identity.epoch + 1)
+            identity = msgspec.structs.replace(
+                contents.identity, epoch=contents.identity.epoch + 1, format=layout.FORMAT
+            )
+            self._connection.execute("BEGIN IMMEDIATE")
+            if contents.identity.format < layout.FORMAT:
+                for statement in layout.SCHEMA[len(layout.SCHEMA_OF_FORMAT_1) :]:
+                    self._connection.execute(statement)
             self._connection.execute(layout.REPLACE_RECORD, layout.record_row(identity))
+            self._connection.execute("COMMIT")
         except (OSError, sqlite3.Error) as error:
             self.close()
             raise self._translated(error) from error
@@ -79,18 +88,22 @@ class SqliteStorage:
             self.close()
             raise
         self._failure = ""
-        self._last_index = contents.batches[-1].last_index if contents.batches else 0
+        self._base_index = contents.base.index
+        self._last_index = contents.batches[-1].last_index if contents.batches else self._base_index
         return _recovered(identity, contents)
 
     def write(self, records: Sequence[Record]) -> None:
         if self._connection is None or self._failure:
             raise StorageError(f"cannot write to {self.path}: {self._failure}", path=self.path)
-        last_index = self._last_index
+        base_index, last_index = self._base_index, self._last_index
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             for record in records:
                 if isinstance(record, LogAppend):
-                    last_index = _append(self._connection, record, last_index)
+                    last_index = _append(self._connection, record, base_index, last_index)
+                elif isinstance(record, SnapshotStored):
+                    base_index = record.base.index
+                    last_index = _store_snapshot(self._connection, record, last_index)
                 else:
                     self._connection.execute(layout.REPLACE_RECORD, layout.record_row(record))
             self._connection.execute("COMMIT")
@@ -99,7 +112,7 @@ class SqliteStorage:
             if isinstance(error, sqlite3.Error):
                 raise self._translated(error) from error
             raise
-        self._last_index = last_index
+        self._base_index, self._last_index = base_index, last_index
 
     def close(self) -> None:
         """Idempotent."""
@@ -166,18 +179,33 @@ class SqliteStorage:
         return StorageError(f"{self._database}: {error}: {advice}", path=str(self._database))
 
 
-def _append(connection: sqlite3.Connection, record: LogAppend, last_index: int) -> int:
+def _append(
+    connection: sqlite3.Connection, record: LogAppend, base_index: int, last_index: int
+) -> int:
     """Carry out a LogAppend; return the log's new last index."""
     assert record.log == 0, "there is one log"
     if record.keep_index != last_index:
         connection.execute(layout.DELETE_BATCHES, (record.keep_index,))
         row = connection.execute(layout.SELECT_LAST_INDEX).fetchone()
-        last_index = row[0] if row else 0
+        last_index = row[0] if row else base_index
     assert last_index == record.keep_index, "what stays ends with a batch"
     for batch in record.batches:
         assert batch.index == last_index + 1, "batches are contiguous"
         connection.execute(layout.INSERT_BATCH, layout.batch_row(batch))
         last_index = batch.last_index
+    return last_index
+
+
+def _store_snapshot(connection: sqlite3.Connection, record: SnapshotStored, last_index: int) -> int:
+    """Carry out a SnapshotStored; return the log's new last index."""
+    assert record.log == 0, "there is one log"
+    assert record.base.index <= record.snapshot.base.index, "the log begins behind its snapshot"
+    connection.execute(layout.REPLACE_SNAPSHOT, layout.snapshot_row(record))
+    if not record.keeps_tail:
+        connection.execute(layout.DELETE_LOG)
+        return record.base.index
+    connection.execute(layout.DELETE_PREFIX, (record.base.index,))
+    assert last_index >= record.snapshot.base.index, "a snapshot of what is not in the log"
     return last_index
 
 
@@ -206,4 +234,6 @@ def _recovered(identity: Identity, contents: recovery.Contents) -> Recovered:
         bootstrap=bootstrap,
         variables=tuple(variables),
         addresses=addresses,
+        snapshot=contents.snapshot,
+        base=contents.base,
     )
