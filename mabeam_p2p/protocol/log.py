@@ -167,6 +167,18 @@ class Log:
         while self._configurations and self._configurations[-1][0] > keep_index:
             self._configurations.pop()
 
+    def trailing(self, index: int, entry_count: int, byte_count: int) -> int:
+        """The first position before `index`, the end of a batch, behind which stand at most so many
+        entries and bytes up to there."""
+        position = first = bisect_right(self._ends, index)
+        room = byte_count
+        while first and index - self._batches[first - 1].index < entry_count:
+            room -= len(self._batches[first - 1].blob)
+            if room < 0:
+                break
+            first -= 1
+        assert first <= position
+        return self._ends[first - 1] if first else self.base.index
 
     def compact(self, index: int) -> None:
         """Drop every batch up to `index`, the end of one: it is in a snapshot (Raft §7)."""

@@ -118,6 +118,19 @@ class Pending:
             self._outbox.resolve(entry.token, outcome)
             self._drop(key)
 
+    def caught_up(self, outcome_of: Callable[[AnyCommand], Outcome | None]) -> None:
+        """A snapshot took the place of entries that were not applied one by one. outcome_of: what a
+        command has come to; None: that cannot be known any more; LookupError: nothing yet."""
+        for key, entry in list(self._entries.items()):
+            try:
+                outcome = outcome_of(entry.command)
+            except LookupError:
+                continue
+            if outcome is not None:
+                self.committed(key, outcome)
+            elif entry.given_count:
+                self._fail(key, "a snapshot took the place of the entries that could have told")
+
     def cancel(self, token: int) -> None:
         """Nobody waits any more. What was sent may still be committed."""
         key = self._keys.get(token)

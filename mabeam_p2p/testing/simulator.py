@@ -86,6 +86,8 @@ class Simulator:
             Host(number, PeerId(ids[number]), f"10.0.0.{number + 1}:7000", rates[number])
             for number in range(count)
         ]
+        for host in self.hosts:
+            host.disk.history = self.checkers.committed.log
         self._listening: dict[str, Host] = {}
         self._by_peer = {host.peer: host for host in self.hosts}
         self.upsets = Upsets(self)
@@ -342,10 +344,8 @@ class Simulator:
                 if self._trace:
                     self._say(host, f"answers {effect.token}: {effect.answer}")
                 reply = host.waiting.pop(effect.token, None)
-                if host.node is not None:
-                    check_figures(
-                        self.checkers, host, host.node
-                    )  # What the answer rests on comes first.
+                if host.node is not None:  # What the answer rests on comes first.
+                    check_figures(self.checkers, host, host.node)
                 if reply is None:
                     raise Violation("answers", f"{host.peer} answers {effect} twice or to nobody")
                 reply(effect.answer)

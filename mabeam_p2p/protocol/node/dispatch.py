@@ -18,6 +18,7 @@ from mabeam_p2p.messages import (
     Heard,
     Heartbeat,
     HeartbeatReply,
+    InstallSnapshot,
     Letter,
     LetterAnswer,
     LetterReceipt,
@@ -32,6 +33,7 @@ from mabeam_p2p.messages import (
     Relay,
     Relayed,
     RelayRefused,
+    SnapshotReply,
     VariableAck,
     VariablePush,
     VariableWant,
@@ -100,6 +102,8 @@ class Dispatch:
                 | VoteReply()
                 | ReadIndex()
                 | ReadIndexReply()
+                | InstallSnapshot()
+                | SnapshotReply()
             ):
                 self._replication.receive(source, message, mine, False, now)
             case Forward():

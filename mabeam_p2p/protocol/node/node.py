@@ -75,6 +75,7 @@ class Node:
         self._left = False
         self._make_cores(recovered, address, wall, now)
         self._join_cores(codec, recovered.epoch)
+        self._application.restore(recovered.snapshot)
 
     def _make_cores(self, recovered: Recovered, address: str, wall: float, now: float) -> None:
         config, random, outbox = self.config, self._random, self.outbox
@@ -98,6 +99,9 @@ class Node:
             self.peer,
             hard_state=_hard_state(recovered),
             batches=recovered.batches,
+            base=recovered.base,
+            snapshot=recovered.snapshot,
+            take_in=lambda snapshot: self._application.take_in(snapshot),
             timing=timing,
             limits=limits,
             outbox=outbox,
@@ -144,7 +148,14 @@ class Node:
     def _connect_cores(self, codec: CommandCodec) -> None:
         timing, outbox = self.config.timing, self.outbox
         self._application = Application(
-            self.machine, self.replication, self.pending, self.waits, self.mail, codec, outbox
+            self.machine,
+            self.replication,
+            self.pending,
+            self.waits,
+            self.mail,
+            codec,
+            self.config.limits,
+            outbox,
         )
         self._succession = Succession(
             timing,
@@ -274,7 +285,7 @@ class Node:
         self.waits.flush(leader[0] if leader else None, replication.read, now)
         replication.flush(now)
         self._succession.flush(now)
-        self._application.advance()
+        self._application.advance(now)
         for number, index in replication.granted_reads:
             self.waits.granted(number, index, now)
         replication.granted_reads.clear()
