@@ -129,7 +129,7 @@ class Pending:
             if outcome is not None:
                 self.committed(key, outcome)
             elif entry.given_count:
-                self._fail(key, "a snapshot took the place of the entries that could have told")
+                self._fail(key, SNAPSHOT_TOOK_ENTRIES)
 
     def cancel(self, token: int) -> None:
         """Nobody waits any more. What was sent may still be committed."""
@@ -284,3 +284,4 @@ class Pending:
 
 
 _OVERLOADED = "the leader holds as much uncommitted as it may: try again later"
+SNAPSHOT_TOOK_ENTRIES = "a snapshot took the place of the entries that could have told"
