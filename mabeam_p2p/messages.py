@@ -219,7 +219,8 @@ class ReadIndexReply(Struct, frozen=True, gc=False, array_like=True, tag=29):
 
 
 class ForwardRefused(Struct, frozen=True, gc=False, array_like=True, tag=30):
-    """Commands were not appended: `reason` is overloaded or not_leader. Certainly not done."""
+    """Commands were not appended: `reason` is overloaded, disk_full or not_leader. Certainly not
+    done."""
 
     log: int
     number: int

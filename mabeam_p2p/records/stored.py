@@ -137,6 +137,20 @@ class SnapshotStored(Struct, frozen=True, gc=False, array_like=True, tag=6):
 Record = HardState | LogAppend | BootstrapState | KnownAddresses | Variable | SnapshotStored
 
 
+class DiskUsage(Struct, frozen=True, gc=False):
+    """How full a data folder is. Not stored: measured."""
+
+    used_bytes: int
+    """What is in it; not what SQLite keeps for reuse, nor the write-ahead log."""
+    bytes_max: int
+    """What may be in it: the quota, or what the disk has room for."""
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """Nine tenths: room for a last snapshot, and for what is under way."""
+        return self.used_bytes * 10 >= self.bytes_max * 9
+
+
 class Recovered(Struct, frozen=True):
     """What a data folder held when it was opened."""
 

@@ -51,6 +51,7 @@ SELECT_SNAPSHOT = "SELECT * FROM snapshots WHERE log = 0"
 REPLACE_RECORD = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"
 SELECT_LAST_INDEX = "SELECT first_index + count - 1 FROM batches ORDER BY first_index DESC LIMIT 1"
 SELECT_RECORDS = "SELECT * FROM records ORDER BY name"
+SELECT_PAGES = "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count"
 SELECT_IDENTITY = "SELECT * FROM records WHERE name = 'identity'"
 SELECT_SCHEMA = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
 

@@ -9,6 +9,7 @@ from mabeam_p2p.ids import PeerId
 from mabeam_p2p.records import (
     Batch,
     BootstrapState,
+    DiskUsage,
     HardState,
     KnownAddresses,
     LogAppend,
@@ -71,6 +72,9 @@ class MemoryStorage:
                     self._variables[record.name] = record
                 case _:
                     assert_never(record)
+
+    def usage(self) -> DiskUsage | None:
+        return None
 
     def close(self) -> None:
         self._is_open = False

@@ -9,6 +9,8 @@ Rules:
    opened anew (Rebello et al. 2020, on fsync).
 4. A folder has one identity, made with it, and counts its opens: an epoch is durable before anybody
    hears it. A new folder is made under another name and renamed when it is whole.
+5. What a snapshot or a newer record frees within the database is used again; the file does not
+   shrink. How full the folder is counts without it.
 """
 
 import os
@@ -25,6 +27,7 @@ from mabeam_p2p.errors import StorageError
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.records import (
     BootstrapState,
+    DiskUsage,
     HardState,
     KnownAddresses,
     LogAppend,
@@ -46,6 +49,10 @@ WAL_BYTES_MAX = 16 * 1024 * 1024
 """What a log that one large transaction made longer shrinks to."""
 
 
+USAGE_BYTES = 1024 * 1024
+"""What is written between two looks at how full the folder is, or a tenth of what is left."""
+
+
 def connect(uri: str) -> sqlite3.Connection:
     """Used from one thread at a time, which need not be the one that opened it."""
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
@@ -55,12 +62,16 @@ class SqliteStorage:
     """Satisfies ports.Storage. `recover` makes the folder if it is missing, and holds it until
     `close`. Raises DataFolderHeld, LogCorrupt or another StorageError."""
 
-    def __init__(self, path: str, connect: Connect = connect) -> None:
+    def __init__(self, path: str, connect: Connect = connect, bytes_max: int = 0) -> None:
+        """bytes_max: the quota of the folder; 0: what the disk has."""
         self.path = os.path.abspath(path)
         self._database = Path(self.path) / DATABASE_NAME
         self._connect = connect
         self._lock: folder.FolderLock | None = None
         self._connection: sqlite3.Connection | None = None
+        self._bytes_max = bytes_max
+        self._usage: DiskUsage | None = None
+        self._bytes_unmeasured = 0
         self._base_index = 0
         self._last_index = 0
         self._failure = "it is not open"
@@ -88,6 +99,7 @@ class SqliteStorage:
             self.close()
             raise
         self._failure = ""
+        self._measure()
         self._base_index = contents.base.index
         self._last_index = contents.batches[-1].last_index if contents.batches else self._base_index
         return _recovered(identity, contents)
@@ -113,6 +125,12 @@ class SqliteStorage:
                 raise self._translated(error) from error
             raise
         self._base_index, self._last_index = base_index, last_index
+        self._bytes_unmeasured += sum(map(_size, records))
+        if self._usage is None or self._bytes_unmeasured >= _look_after(self._usage):
+            self._measure()
+
+    def usage(self) -> DiskUsage | None:
+        return self._usage
 
     def close(self) -> None:
         """Idempotent."""
@@ -125,6 +143,20 @@ class SqliteStorage:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    def _measure(self) -> None:
+        """See rule 5. What cannot be measured is not reported."""
+        assert self._connection is not None, "measured while it is open"
+        self._bytes_unmeasured = 0
+        with suppress(sqlite3.Error, OSError):
+            page_count, free_count = self._connection.execute(layout.SELECT_PAGES).fetchone()
+            used = (page_count - free_count) * layout.PAGE_BYTES
+            disk = os.statvfs(self.path)
+            room = free_count * layout.PAGE_BYTES + disk.f_bavail * disk.f_frsize
+            bytes_max = used + room
+            if self._bytes_max:
+                bytes_max = min(bytes_max, self._bytes_max)
+            self._usage = DiskUsage(used, bytes_max)
 
     # ---- making and opening ------------------------------------------------------------------
 
@@ -177,6 +209,22 @@ class SqliteStorage:
             case _:
                 advice = "check the disk, then start the peer again"
         return StorageError(f"{self._database}: {error}: {advice}", path=str(self._database))
+
+
+def _look_after(usage: DiskUsage) -> int:
+    """Bytes to write before the next look: fewer, the less is left."""
+    return min(USAGE_BYTES, (usage.bytes_max - usage.used_bytes) // 10)
+
+
+def _size(record: Record) -> int:
+    """About what it takes, where that is much. What frees much is a reason to look, too."""
+    match record:
+        case LogAppend():
+            return sum(len(batch.blob) for batch in record.batches)
+        case SnapshotStored():
+            return max(len(record.snapshot.data), USAGE_BYTES)
+        case _:
+            return layout.PAGE_BYTES
 
 
 def _append(

@@ -334,7 +334,7 @@ class Checkers:
     def _snapshot_stored(self, ghost: Ghost, record: SnapshotStored) -> None:
         """A snapshot takes the place of the log up to its last entry (Raft figure 13)."""
         index = record.snapshot.base.index
-        if index <= ghost.snapshot_index:
+        if index < ghost.snapshot_index:
             raise Violation("I4", f"{ghost.peer} goes back from snapshot {ghost.snapshot_index}")
         if index < ghost.commit_index:
             if not record.keeps_tail:

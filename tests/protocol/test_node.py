@@ -33,6 +33,7 @@ from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.records import (
     Batch,
     BootstrapState,
+    DiskUsage,
     HardState,
     Member,
     MemberState,
@@ -115,6 +116,11 @@ class Desk:
         at = log.last_index, log.last_term
         last_index = batches[-1].last_index
         self.hear(A, AppendEntries(0, 2, at[0], at[1], last_index, batches))
+        self.end_turn()
+
+    def stored(self, usage: DiskUsage | None) -> None:
+        """The disk has everything, and is so full."""
+        self.did(self.node.stored(self.node.outbox.persisted, self.now, usage))
         self.end_turn()
 
     def sent(self, kind: type[Message]) -> list[Message]:

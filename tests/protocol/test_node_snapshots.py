@@ -10,8 +10,17 @@ from mabeam_p2p.effects import Notify, Persist, Resolve
 from mabeam_p2p.events import EVENTS_LOST, Dropped
 from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, SessionId
 from mabeam_p2p.machine.machine import Machine, digest_of
-from mabeam_p2p.messages import Heartbeat, InstallSnapshot, SnapshotReply
-from mabeam_p2p.records import Batch, LogBase, OnDeparture, Snapshot, SnapshotStored
+from mabeam_p2p.messages import (
+    AppendReply,
+    Forward,
+    ForwardRefused,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshot,
+    SnapshotReply,
+    VoteReply,
+)
+from mabeam_p2p.records import Batch, DiskUsage, LogBase, OnDeparture, Snapshot, SnapshotStored
 from mabeam_p2p.requests import (
     Await,
     Committed,
@@ -176,6 +185,83 @@ def test_a_snapshot_that_is_not_what_it_names_replaces_nothing(change: str) -> N
     assert desk.node.replication.log.base.index == 0
     assert not any(reply.installed for reply in desk.sent(SnapshotReply))  # type: ignore[union-attr]
     assert desk.node.replication.dropped_count == 1
+
+
+# ---- a disk that is getting full -----------------------------------------------------------------
+
+FULL, ROOMY = DiskUsage(90, 100), DiskUsage(89, 100)
+
+
+def leading(limits: Limits | None = None) -> Desk:
+    """ME leads in term 2, with its no-op committed."""
+    desk = Desk(limits=limits)
+    desk.wait(1.0)
+    desk.hear(A, VoteReply(0, 2, True, True, False))
+    desk.end_turn()
+    desk.hear(A, VoteReply(0, 2, True, False, False))
+    desk.end_turn()
+    desk.hear(A, AppendReply(0, 2, True, 2, 1))
+    desk.stored(None)
+    assert desk.node.replication.commit_index == 2
+    return desk
+
+
+def test_a_leader_whose_disk_is_nine_tenths_full_takes_no_commands_and_says_so() -> None:
+    desk = leading()
+    for token, usage, expected in ((1, ROOMY, None), (2, FULL, "disk_full"), (3, ROOMY, None)):
+        desk.stored(usage)
+        asked = replace(OPEN, session=SessionId(token))
+        desk.did(desk.node.request(token, Submit(asked, 30.0), desk.now))
+        desk.end_turn()
+        answer = answers(desk).get(token)
+        assert (answer.reason if isinstance(answer, Failed) else None) == expected
+
+
+def test_commands_that_are_forwarded_to_a_full_disk_are_refused_with_the_reason() -> None:
+    desk = leading()
+    desk.stored(FULL)
+    desk.hear(A, Forward(0, 1, 1, desk.codec.encode_commands([OPEN])))
+    assert desk.sent(ForwardRefused) == [ForwardRefused(0, 1, "disk_full")]
+
+
+def test_a_full_disk_stops_neither_heartbeats_nor_reads() -> None:
+    desk = leading()
+    desk.stored(FULL)
+    desk.effects.clear()
+    desk.did(desk.node.request(1, Read(JournalQuery("j"), linearizable=True), desk.now))
+    desk.end_turn()
+    beat = desk.sent(Heartbeat)[0]
+    assert isinstance(beat, Heartbeat)
+    desk.hear(A, HeartbeatReply(0, 2, beat.round))
+    desk.end_turn()
+    assert isinstance(answers(desk)[1], Found)
+
+
+def test_a_disk_that_gets_full_is_relieved_of_all_that_a_snapshot_can_take_the_place_of() -> None:
+    desk = leading()
+    desk.stored(FULL)
+    log = desk.node.replication.log
+    assert (log.base.index, len(log)) == (2, 0)
+    [stored] = [
+        one.record
+        for one in desk.effects
+        if isinstance(one, Persist) and isinstance(one.record, SnapshotStored)
+    ]
+    assert stored.base == stored.snapshot.base
+    desk.effects.clear()
+    desk.stored(FULL)
+    assert not any(isinstance(one, Persist) for one in desk.effects)
+
+
+def test_what_trails_a_snapshot_goes_too_when_the_disk_gets_full() -> None:
+    desk = Desk(limits=Limits(snapshot_entries=4))
+    blobs = [desk.codec.encode_commands([append(number)]) for number in range(2, 9)]
+    batches = [Batch(number, 1, 2, 10 * number, blob) for number, blob in enumerate(blobs, 2)]
+    desk.append_committed(tuple(batches))
+    log = desk.node.replication.log
+    assert (log.base.index, log.last_index, desk.node.replication.snapshots.index) == (0, 8, 8)
+    desk.stored(FULL)
+    assert (log.base.index, log.last_index, desk.node.replication.snapshots.index) == (8, 8, 8)
 
 
 def test_peers_take_the_same_snapshots() -> None:

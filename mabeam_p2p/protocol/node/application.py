@@ -46,6 +46,8 @@ class Application:
         self._bytes_since_snapshot = 0
         """Of the blobs that were applied since."""
         self._outbox = outbox
+        self.wants_room = False
+        """The disk is nearly full: whatever a snapshot can take the place of is to go."""
         self._leap: tuple[int, tuple[Agent, ...]] | None = None
         """A snapshot was taken in this turn: what was applied, and who was there, before."""
         self._recovered_index = replication.log.last_index
@@ -62,6 +64,7 @@ class Application:
         if self._leap is not None:
             self._tell_of_leap(*self._leap)
             self._leap = None
+        self._make_room(now)
         machine, pending, log = self._machine, self._pending, self._replication.log
         applied_index, commit_index = machine.applied_index, self._replication.commit_index
         if applied_index == commit_index:
@@ -99,6 +102,12 @@ class Application:
             or self._bytes_since_snapshot >= self._limits.snapshot_bytes
         ):
             self.take_snapshot(now)
+
+    def _make_room(self, now: float) -> None:
+        """Once for each time that the disk was found nearly full."""
+        if self.wants_room and self._machine.applied_index > self._replication.log.base.index:
+            self.take_snapshot(now)
+        self.wants_room = False
 
     def take_snapshot(self, now: float) -> None:
         """Of what has been applied; the log gives way to it."""

@@ -165,4 +165,4 @@ class Dispatch:
         numbers[source] = message.number
         if self._replication.propose(message.count, message.blob):
             return ""
-        return "overloaded" if self._replication.leadership is not None else "not_leader"
+        return self._replication.refusal

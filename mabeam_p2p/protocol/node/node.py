@@ -35,6 +35,7 @@ from mabeam_p2p.protocol.variables import Variables
 from mabeam_p2p.protocol.waits import Waits
 from mabeam_p2p.records import (
     Batch,
+    DiskUsage,
     HardState,
     Member,
     MemberState,
@@ -133,6 +134,7 @@ class Node:
             limits=limits,
             outbox=outbox,
             epoch=epoch,
+            refusal=lambda: self.replication.refusal,
         )
         self.pending, self.relays = self._reporting.pending, self._reporting.relays
         self.waits = Waits(
@@ -245,9 +247,13 @@ class Node:
         self._desk.cancel(token)
         return self.outbox.take()
 
-    def stored(self, number: int, now: float) -> Effects:
-        """Persist `number`, and every one before it, is durable."""
+    def stored(self, number: int, now: float, usage: DiskUsage | None = None) -> Effects:
+        """Persist `number`, and every one before it, is durable. usage: how full the disk is then,
+        if that is known."""
         self._now = now
+        if usage is not None:
+            self.replication.disk = usage
+            self._application.wants_room = usage.is_nearly_full
         self.replication.stored(number)
         return self.outbox.take()
 

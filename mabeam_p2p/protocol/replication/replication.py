@@ -39,7 +39,7 @@ from mabeam_p2p.protocol.replication.following import Following
 from mabeam_p2p.protocol.replication.leadership import Leadership
 from mabeam_p2p.protocol.replication.snapshots import Snapshots
 from mabeam_p2p.protocol.replication.term import NOBODY, Term
-from mabeam_p2p.records import Batch, HardState, LogBase, Snapshot, Standing
+from mabeam_p2p.records import Batch, DiskUsage, HardState, LogBase, Snapshot, Standing
 
 TERM_LEAP_MAX = 1_000_000
 """Elections that a peer can have missed. Behind the last term on the wire there is none."""
@@ -84,6 +84,8 @@ class Replication:
         self.leadership: Leadership | None = None
         self.heard_at = now - timing.election_timeout_seconds
         """When the leader was last heard."""
+        self.disk: DiskUsage | None = None
+        """How full the disk is, as far as was told."""
         self.dropped_count = 0
         """Messages that nobody who keeps the protocol sends."""
         self.granted_reads: list[tuple[int, int]] = []
@@ -199,8 +201,22 @@ class Replication:
         return True
 
     def propose(self, count: int, blob: bytes) -> bool:
-        """Take commands for the next batch; False if this peer does not lead, or is full."""
-        return self.leadership is not None and self.leadership.append(count, blob)
+        """Take commands for the next batch; False if this peer does not lead, or is full; then
+        `refusal` says which."""
+        is_open = self.leadership is not None and not self.is_disk_full
+        return is_open and self.leadership is not None and self.leadership.append(count, blob)
+
+    @property
+    def is_disk_full(self) -> bool:
+        """Whether this peer, if it led, would take no commands for want of room on its disk."""
+        return self.disk is not None and self.disk.is_nearly_full
+
+    @property
+    def refusal(self) -> str:
+        """Why `propose` has just said no."""
+        if self.leadership is None:
+            return "not_leader"
+        return "disk_full" if self.is_disk_full else "overloaded"
 
     def read(self, number: int) -> bool:
         """Ask for an index that makes a read linearizable; False if there is nobody to ask.
@@ -215,7 +231,11 @@ class Replication:
         return True
 
     def store_snapshot(self, snapshot: Snapshot, now: float) -> None:
-        """Keep the state that this peer has applied in place of the log that led to it."""
+        """Keep the state that this peer has applied in place of the log that led to it; for want of
+        room, of all that led to it."""
+        if self.is_disk_full:
+            self.snapshots.store(snapshot, None, 0)
+            return
         held_from = self.leadership.transfers_from(now) if self.leadership is not None else None
         self.snapshots.store(snapshot, held_from, self._limits.log_trailing_entries)
 

@@ -84,9 +84,12 @@ class Snapshots:
 
     def store(self, snapshot: Snapshot, held_from: int | None, trailing_entries: int) -> None:
         """A snapshot of what this peer has applied. held_from: the log behind this position is on
-        its way to a follower that has a snapshot coming; None: there is none."""
+        its way to a follower that has a snapshot coming; None: there is none. The same one again
+        drops what still stands before it."""
         log, base = self._log, snapshot.base
-        assert self.index < base.index <= log.commit_index, "a snapshot goes back or ahead"
+        is_newer = self.index < base.index or (self.index == base.index > log.base.index)
+        assert is_newer, "a snapshot goes back"
+        assert base.index <= log.commit_index, "a snapshot goes ahead"
         assert log.base_at(base.index) == base, "a snapshot of another log"
         self.latest = snapshot
         room = self._limits.snapshot_bytes // TRAILING_SHARE
