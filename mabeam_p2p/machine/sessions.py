@@ -206,7 +206,7 @@ class Sessions:
         if session is None:
             return self._known_outcome_in_ended(command)
         if isinstance(command, OpenSession):
-            if command.epoch > session.agent.epoch:
+            if session.agent.epoch < command.epoch:
                 raise LookupError(command.session)
             return session.opened
         known = session.recorded(command.sequence)

@@ -96,6 +96,11 @@ class Report:
                 ("mail_refused", self._mail.refused_count),
             ),
             self._ready,
+            replication.snapshots.index,
+            replication.log.last_index - replication.log.base.index,
+            replication.disk.used_bytes if replication.disk else 0,
+            replication.disk.bytes_max if replication.disk else 0,
+            replication.is_disk_full,
         )
 
     def _heard_leader(self, now: float) -> PeerId | None:
