@@ -29,6 +29,8 @@ from mabeam_p2p.requests import (
     GenerationQuery,
     JournalQuery,
     Read,
+    ReadStatus,
+    StatusAnswer,
     Submit,
 )
 from tests.protocol.test_node import CLUSTER, ME, VOTERS, A, Desk
@@ -251,6 +253,17 @@ def test_a_disk_that_gets_full_is_relieved_of_all_that_a_snapshot_can_take_the_p
     desk.effects.clear()
     desk.stored(FULL)
     assert not any(isinstance(one, Persist) for one in desk.effects)
+
+
+def test_a_peers_status_tells_of_its_snapshot_its_log_and_its_disk() -> None:
+    desk = leading()
+    desk.stored(FULL)
+    desk.did(desk.node.request(1, ReadStatus(), desk.now))
+    told = answers(desk)[1]
+    assert isinstance(told, StatusAnswer)
+    seen = told.status
+    assert (seen.snapshot_index, seen.log_entries) == (2, 0)
+    assert (seen.disk_used_bytes, seen.disk_bytes_max, seen.disk_full) == (90, 100, True)
 
 
 def test_what_trails_a_snapshot_goes_too_when_the_disk_gets_full() -> None:
