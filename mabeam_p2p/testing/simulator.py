@@ -200,6 +200,7 @@ class Simulator:
         # The old one's ghost keeps its disk as it was: what it acknowledged was true.
         host.peer = PeerId(f"{self.process.getrandbits(64):016x}")
         host.disk = Disk()
+        host.disk.history = self.checkers.committed.log
         self._by_peer[host.peer] = host
         if self._trace:
             self._trace(f"{self.now / 1e6:11.6f} {host.letter} is {host.peer} now")
