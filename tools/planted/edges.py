@@ -204,4 +204,10 @@ MUTANTS = (
         (Edit(SCHEDULE, "else min(idle, key=_pace_of)", "else max(idle, key=_pace_of)"),),
         ("tests/machine/tasks/test_schedule.py",),
     ),
+    Mutant(
+        "W23",
+        "two leases of a task at one index have one token",
+        (Edit(SCHEDULE, "token=max(entry.index, task.token + 1)", "token=entry.index"),),
+        ("tests/machine/tasks/test_schedule.py",),
+    ),
 )
