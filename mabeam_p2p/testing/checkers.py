@@ -120,6 +120,8 @@ class Checkers:
         self.ghosts: dict[PeerId, Ghost] = {}
         self.committed = Committed()
         self.leaders: dict[int, PeerId] = {}
+        self.said: dict[PeerId, tuple[int, int]] = {}
+        """Epoch and incarnation that each peer has given itself."""
         self.votes: dict[tuple[int, PeerId], PeerId] = {}
         """(term, voter) to candidate."""
         self._chain: dict[tuple[int, int], int] = {}
