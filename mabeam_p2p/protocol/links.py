@@ -385,8 +385,8 @@ class Links:
         self._outbox.send(peer, self._hello(answer=False))
 
     def _sweep(self, now: float) -> None:
-        """Find what is idle, the idlest first, but for a few. It is closed with the next effects, if
-        nothing of them goes there."""
+        """Find what is idle, the idlest first, but for a few. It is closed with the next effects,
+        unless something of them goes there."""
         opened = [(link.used_at, peer) for peer, link in self._links.items() if link.is_open]
         greeted = {greeting.target: None for greeting in self._greetings.values()}
         for used_at, peer in sorted(opened)[: max(0, len(opened) - self._limits.links_kept)]:

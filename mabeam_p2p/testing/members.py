@@ -1,8 +1,8 @@
 """I15: what a peer believes of the members only ever becomes newer, nobody speaks for another, and
 tables are bounded. After a storm all see the same.
 
-The ghost is kept outside the nodes: what each process has believed, and how far each peer has raised
-its own incarnation, in all its lives.
+The ghost is kept outside the nodes: what each process has believed, and how far each peer has
+raised its own incarnation, in all its lives.
 """
 
 from collections.abc import Iterable

@@ -97,7 +97,7 @@ def test_a_peer_that_goes_back_is_seen() -> None:
 
 def test_a_table_and_a_queue_over_their_limits_are_seen() -> None:
     for limits in (Limits(members_max=0), Limits(rumours_max=0)):
-        with pytest.raises(Violation, match="knows|to tell"):
+        with pytest.raises(Violation, match=r"knows|to tell"):
             World(limits)
 
 
