@@ -101,6 +101,23 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Batches in one AppendEntries."""
     inflight_appends_max: int = 64
     """AppendEntries on the way to one follower (Raft thesis §10.2.1)."""
+    inflight_bytes_max: int = 8 * 1024 * 1024
+    """Batches on the way to one follower, together; at least one AppendEntries is."""
+    snapshot_entries: int = 50_000
+    """A snapshot is taken once so many entries stand behind the last one. Of 100,000 objects one
+    costs about 0.1 s."""
+    snapshot_bytes: int = 64 * 1024 * 1024
+    """The same, in bytes of commands."""
+    snapshot_bytes_max: int = 1024 * 1024 * 1024
+    """A snapshot that another peer sends may not be larger."""
+    snapshot_chunk_bytes: int = 256 * 1024
+    """Snapshots travel in pieces of this size, one at a time to each follower."""
+    data_bytes_max: int = 0
+    """What the data folder may hold; 0: as much as the disk does. Of the leader's nine tenths
+    full, nothing more is proposed."""
+    log_trailing_entries: int = 10_000
+    """Entries before a snapshot that stay in the log, so that a follower which is as little behind
+    needs no snapshot. Fewer, if they take more than a quarter of snapshot_bytes."""
     uncommitted_bytes_max: int = 64 * 1024 * 1024
     """What a leader holds uncommitted, or unwritten, before it answers Overloaded."""
     pending_requests_max: int = 65_536

@@ -8,7 +8,7 @@ from enum import IntEnum
 from msgspec import Struct
 
 from mabeam_p2p.ids import AgentId, ClusterId, PeerId
-from mabeam_p2p.records import Batch, MailAnswer, Member, Standing, Variable
+from mabeam_p2p.records import Batch, LogBase, MailAnswer, Member, Standing, Variable
 
 # ---- 1..9: acquaintance and membership --------------------------------------------------------
 
@@ -220,12 +220,43 @@ class ReadIndexReply(Struct, frozen=True, gc=False, array_like=True, tag=29):
 
 
 class ForwardRefused(Struct, frozen=True, gc=False, array_like=True, tag=30):
-    """Commands were not appended: `reason` is overloaded or not_leader. Certainly not done."""
+    """Commands were not appended: `reason` is overloaded, disk_full or not_leader. Certainly not
+    done."""
 
     log: int
     number: int
     """Of the Forward."""
     reason: str
+
+
+class InstallSnapshot(Struct, frozen=True, gc=False, array_like=True, tag=31):
+    """One piece of a snapshot for a follower that lacks what the leader's log no longer holds
+    (Raft §7, figure 13). Base, digest and size name the snapshot; whoever leads."""
+
+    log: int
+    term: int
+    base: LogBase
+    """The last entry that the snapshot includes, and the configuration there."""
+    digest: int
+    """64 bits of a hash over the whole of it."""
+    size: int
+    """Bytes of the whole."""
+    offset: int
+    """Of `data` in the whole."""
+    data: bytes
+    """Empty: how much of it do you have?"""
+
+
+class SnapshotReply(Struct, frozen=True, gc=False, array_like=True, tag=32):
+    log: int
+    term: int
+    index: int
+    """Of the snapshot's last entry, as asked."""
+    digest: int
+    offset: int
+    """Bytes of it that are here: what is wanted next."""
+    installed: bool
+    """Durable: the follower's log holds, or begins behind, what the snapshot ends with."""
 
 
 class ChangeVoter(Struct, frozen=True, gc=False, array_like=True, tag=34):
@@ -388,6 +419,8 @@ ReplicationMessage = (
     | CommitAdvance
     | ReadIndex
     | ReadIndexReply
+    | InstallSnapshot
+    | SnapshotReply
 )
 ChangeMessage = ChangeVoter | VoterAnswer
 LogMessage = (

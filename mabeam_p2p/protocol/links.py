@@ -90,6 +90,7 @@ class Links:
         self._now = 0.0
         self._sweep_due = -inf
         self._mine: Member | None = None
+        self._idle: dict[PeerId, None] = {}
         self._peer = peer
         self._epoch = epoch
         self._cluster = cluster
@@ -369,9 +370,10 @@ class Links:
         if link is None and not self._has_room():
             return
         if link is None or link.epoch < member.epoch:
-            if link is not None and link.is_open:
-                self._outbox.connect(member.peer, None)
-            self._links[member.peer] = Link(member.address, member.epoch, now)
+            was_open = link is not None and link.is_open
+            self._links[member.peer] = link = Link(member.address, member.epoch, now)
+            if was_open:
+                self._open(member.peer, link)
         self._greeting_ends(member.address)
 
     def dial(self, targets: Iterable[PeerId]) -> None:
@@ -381,19 +383,28 @@ class Links:
             if link is None:
                 continue
             link.used_at = self._now
+            self._idle.pop(target, None)
             if not link.is_open:
-                link.is_open = True
-                self._outbox.connect(target, link.address)
-                self._outbox.send(target, self._hello(answer=False))
+                self._open(target, link)
+        for peer in self._idle:
+            if peer in self._links and self._links[peer].is_open:
+                self._links[peer].is_open = False
+                self._outbox.connect(peer, None)
+        self._idle.clear()
+
+    def _open(self, peer: PeerId, link: Link) -> None:
+        link.is_open = True
+        self._outbox.connect(peer, link.address)
+        self._outbox.send(peer, self._hello(answer=False))
 
     def _sweep(self, now: float) -> None:
-        """Close what is idle, the idlest first, but for a few."""
+        """Find what is idle, the idlest first, but for a few. It is closed with the next effects,
+        unless something of them goes there."""
         opened = [(link.used_at, peer) for peer, link in self._links.items() if link.is_open]
         greeted = {greeting.target: None for greeting in self._greetings.values()}
         for used_at, peer in sorted(opened)[: max(0, len(opened) - self._limits.links_kept)]:
             if now - used_at >= self._timing.link_idle_seconds and peer not in greeted:
-                self._links[peer].is_open = False
-                self._outbox.connect(peer, None)
+                self._idle[peer] = None
 
     def forget(self, peer: PeerId) -> None:
         """The peer has left: close the link, and wait to be greeted."""

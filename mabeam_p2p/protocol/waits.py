@@ -78,6 +78,11 @@ class Waits:
                 self._end(token)
                 self._outbox.resolve(token, found)
 
+    def all_changed(self) -> None:
+        """Look again at everything that is waited for."""
+        for subject in tuple(self._subjects):
+            self.changed(subject)
+
     # ---- linearizable reads ------------------------------------------------------------------
 
     def read(self, token: int, request: Read, deadline: float) -> None:

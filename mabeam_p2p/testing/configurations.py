@@ -2,7 +2,7 @@
 term is committed, nor while a change is uncommitted, nor by more than one voter (Raft thesis
 chapter 4).
 
-Judged when a leader's batch goes to its disk, against what the claims of all peers have proved to
+Judged when a batch goes to a disk, against what the claims of all peers have proved to
 be committed, and never against what the leader believes.
 """
 
@@ -17,12 +17,12 @@ class ConfigurationFault(Exception):
     """What is wrong with a configuration."""
 
 
-def judge(batch: Batch, log: LogView, committed: LogView, own_committed_index: int | None) -> None:
-    """A leader appends the configuration `batch` to `log`. own_committed_index: of the last entry
-    that was committed in its term, or None. Raises ConfigurationFault."""
-    if not log.configurations:
-        return
-    previous = log.configurations[-1]
+def judge(
+    batch: Batch, previous: Batch, committed: LogView, own_committed_index: int | None
+) -> None:
+    """The configuration `batch` is appended where `previous` is the one before.
+    own_committed_index: of the last entry that was committed in its term, or None. Raises
+    ConfigurationFault."""
     if batch.count != 1:
         raise ConfigurationFault(f"a configuration shares its batch: {batch}")
     if own_committed_index is None:

@@ -11,6 +11,7 @@ from mabeam_p2p.protocol.replication.progress import Progress
 from mabeam_p2p.requests import Answer, Request
 from mabeam_p2p.testing.checkers import Ghost
 from mabeam_p2p.testing.disk import Disk
+from mabeam_p2p.testing.members import Beliefs
 
 Reply = Callable[[Answer], None]
 
@@ -22,6 +23,7 @@ class Host:
         "address",
         "backlog",
         "began_at",
+        "beliefs",
         "clock_offset",
         "clock_rate",
         "disk",
@@ -97,6 +99,7 @@ class Host:
         """Inputs of the present turn."""
         self.waiting: dict[int, Reply] = {}
         """Who waits for which token."""
+        self.beliefs = Beliefs()
         self.matches: dict[PeerId, tuple[Progress, int]] = {}
         """Match indices that were checked, while it leads, and whose count each is."""
 

@@ -3,6 +3,7 @@
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.testing.checkers import Checkers, Violation
 from mabeam_p2p.testing.host import Host
+from mabeam_p2p.testing.members import check_members
 from mabeam_p2p.testing.weather import SECOND
 
 _UNKNOWN = (None, 0)
@@ -12,7 +13,9 @@ LEADS_UNHEARD = 4
 
 
 def check_figures(checkers: Checkers, host: Host, node: Node) -> None:
-    """After an input: commit and applied index, and how far a leader counts each follower."""
+    """After an input: commit and applied index, how far a leader counts each follower, and what the
+    members are thought to be."""
+    check_members(checkers.said, host.beliefs, node.membership, node.config.limits)
     replication = node.replication
     leadership = replication.leadership
     checkers.stepped(

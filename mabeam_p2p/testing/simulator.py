@@ -10,7 +10,6 @@ It carries faults out and decides none: `weather` draws them, `trial` conducts a
 
 import heapq
 from collections.abc import Callable
-from hashlib import sha256
 from math import ceil, inf
 from random import Random
 from typing import Any, assert_never
@@ -28,12 +27,12 @@ from mabeam_p2p.testing.faults import Fault
 from mabeam_p2p.testing.host import Host, Reply
 from mabeam_p2p.testing.inspection import check_figures, check_quorum
 from mabeam_p2p.testing.links import Links
+from mabeam_p2p.testing.trace_hash import TraceHash
 from mabeam_p2p.testing.traffic import Traffic, check_frame, check_memory
 from mabeam_p2p.testing.upsets import Upsets
 from mabeam_p2p.testing.weather import Weather
 
 WALL_START = 1_700_000_000.0
-TAPE_LENGTH = 4_096
 STEPS_AT_ONE_TIME_MAX = 10_000
 IDLE_TICKS_MAX = 50
 IDLE_TICK_GAP = 10
@@ -60,7 +59,6 @@ class Simulator:
         self.checkers = Checkers(listeners)
         self.traffic = Traffic(weather.peers, weather.timing, weather.limits)
         self.now = 0
-        self.steps = 0
         self.cuts = 0
         """How often a process has ended with its power."""
         self.losing_cuts = 0
@@ -74,8 +72,7 @@ class Simulator:
         self._token = 0
         self._disk_random = self.stream("disk")
         self.process = self.stream("process")
-        self._tape: list[int] = []
-        self._hash = sha256()
+        self._happened = TraceHash()
         count = weather.peers
         self.links = Links(count, weather.network, self.stream("net"), self, self._deliver)
         spread = weather.processes.clock_spread
@@ -86,6 +83,8 @@ class Simulator:
             Host(number, PeerId(ids[number]), f"10.0.0.{number + 1}:7000", rates[number])
             for number in range(count)
         ]
+        for host in self.hosts:
+            host.disk.history = self.checkers.committed.log
         self._listening: dict[str, Host] = {}
         self._by_peer = {host.peer: host for host in self.hosts}
         self.upsets = Upsets(self)
@@ -123,20 +122,13 @@ class Simulator:
             action(*arguments)
         self.now = time
 
+    @property
+    def steps(self) -> int:
+        return self._happened.steps
+
     def trace_hash(self) -> str:
-        """Of everything that has happened."""
-        self._fold()
-        return self._hash.hexdigest()[:16]
-
-    def _record(self, host: Host, kind: int, size: int) -> None:
-        self.steps += 1
-        self._tape += (self.now, host.number, kind, size)
-        if len(self._tape) >= TAPE_LENGTH:
-            self._fold()
-
-    def _fold(self) -> None:
-        self._hash.update(repr(self._tape).encode())
-        self._tape.clear()
+        """Of everything that has happened, and of the log that it came to."""
+        return self._happened.digest(self.checkers.committed.log)
 
     # ---- processes ---------------------------------------------------------------------------
 
@@ -198,6 +190,7 @@ class Simulator:
         # The old one's ghost keeps its disk as it was: what it acknowledged was true.
         host.peer = PeerId(f"{self.process.getrandbits(64):016x}")
         host.disk = Disk()
+        host.disk.history = self.checkers.committed.log
         self._by_peer[host.peer] = host
         if self._trace:
             self._trace(f"{self.now / 1e6:11.6f} {host.letter} is {host.peer} now")
@@ -242,7 +235,7 @@ class Simulator:
 
     def _input(self, host: Host, kind: int, effects: Effects) -> None:
         """The effects of one input; the turn ends at once, or waits for more inputs."""
-        self._record(host, kind, len(effects))
+        self._happened.step(self.now, host.number, kind, len(effects))
         if effects:
             self._execute(host, effects)
         host.inputs += 1
@@ -342,10 +335,8 @@ class Simulator:
                 if self._trace:
                     self._say(host, f"answers {effect.token}: {effect.answer}")
                 reply = host.waiting.pop(effect.token, None)
-                if host.node is not None:
-                    check_figures(
-                        self.checkers, host, host.node
-                    )  # What the answer rests on comes first.
+                if host.node is not None:  # What the answer rests on comes first.
+                    check_figures(self.checkers, host, host.node)
                 if reply is None:
                     raise Violation("answers", f"{host.peer} answers {effect} twice or to nobody")
                 reply(effect.answer)

@@ -21,6 +21,7 @@ from mabeam_p2p.testing.configurations import is_core
 from mabeam_p2p.testing.faults import Fault, draw_fault
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.linearizability import anomalies
+from mabeam_p2p.testing.members import differences
 from mabeam_p2p.testing.outcomes import Outcomes
 from mabeam_p2p.testing.recipes import model_of
 from mabeam_p2p.testing.seat_agents import SeatAgent
@@ -271,6 +272,9 @@ class Trial:
         last = nodes[0].replication.log.last_index
         if any(end != (last, last) for end in ends):
             return f"commit and applied indices {ends} of {last}"
+        unlike = differences(node.membership for node in nodes)
+        if unlike:
+            return unlike
         variables = [node.variables.read("") for node in nodes]
         if any(other != variables[0] for other in variables[1:]):
             return f"variables differ: {variables}"

@@ -179,7 +179,9 @@ def draw(random: Random) -> Weather:
         ),
     )
     weather = replace(weather, agents=replace(weather.agents, seats=random.random() < 0.5))
-    return _draw_voters(random, _draw_membership(random, _draw_later(random, weather, unit)))
+    weather = _draw_membership(random, _draw_later(random, weather, unit))
+    weather = replace(weather, limits=draw_compaction(random, weather.limits))
+    return _draw_voters(random, weather)
 
 
 def _draw_voters(random: Random, weather: Weather) -> Weather:
@@ -327,6 +329,18 @@ def draw_limits(random: Random) -> Limits:
         pushes_pending_max=random.choice((2, 4_096)),
         session_window=random.choice((16, 4_096)),
         journal_items_max=1_000_000,  # The history is judged by whole lists.
+    )
+
+
+def draw_compaction(random: Random, limits: Limits) -> Limits:
+    """Snapshots are taken often, travel in small pieces, and leave little of the log behind."""
+    return replace(
+        limits,
+        snapshot_entries=random.choice((5, 20, 200)),
+        snapshot_bytes=random.choice((1_000, 64 * 1024 * 1024)),
+        snapshot_chunk_bytes=random.choice((500, 5_000, 256 * 1024)),
+        log_trailing_entries=random.choice((0, 3, 50)),
+        inflight_bytes_max=random.choice((200, 8 * 1024 * 1024)),
     )
 
 

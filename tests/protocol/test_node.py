@@ -1,5 +1,6 @@
 """One whole peer, as the shell drives it: what its cores tell each other within a turn."""
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -11,6 +12,7 @@ from mabeam_p2p.events import RoleChanged
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, ClusterId, PeerId, SessionId
 from mabeam_p2p.messages import (
     AcksRelayed,
+    AppendEntries,
     Forward,
     ForwardRefused,
     Frame,
@@ -31,6 +33,7 @@ from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.records import (
     Batch,
     BootstrapState,
+    DiskUsage,
     HardState,
     Member,
     MemberState,
@@ -57,12 +60,19 @@ EPOCH = 5
 class Desk:
     """A voter of three that was restarted, and the shell around it. The others are played."""
 
-    def __init__(self, *, epoch: int = EPOCH, limits: Limits | None = None) -> None:
-        codec = CborCodec(Limits())
+    def __init__(
+        self,
+        *,
+        epoch: int = EPOCH,
+        limits: Limits | None = None,
+        recovered: Callable[[Recovered], Recovered] = lambda found: found,
+    ) -> None:
+        """recovered: what its disk holds, given what else it would."""
+        self.codec = codec = CborCodec(Limits())
         self.blob = blob = codec.encode_commands([Configure(CLUSTER_SESSION, 0, CLUSTER, VOTERS)])
         self.epoch = epoch
         first = Batch(1, 1, 1, 10, blob, VOTERS)
-        recovered = Recovered(
+        found = Recovered(
             ME,
             epoch,
             (HardState(0, 1, PeerId("")),),
@@ -72,7 +82,7 @@ class Desk:
         self.now = 1000.0
         self.effects: list[object] = []
         config = Config(name="me", limits=limits or Limits())
-        self.node = Node(config, recovered, "127.0.0.1:1", codec, Random(1), 1.7e9, self.now)
+        self.node = Node(config, recovered(found), "127.0.0.1:1", codec, Random(1), 1.7e9, self.now)
         self.did(self.node.start(self.now))
         self.greet(A)
         self.greet(B)
@@ -99,6 +109,19 @@ class Desk:
 
     def end_turn(self) -> None:
         self.did(self.node.flush(self.now))
+
+    def append_committed(self, batches: tuple[Batch, ...]) -> None:
+        """A leads in term 2 and appends what is committed already."""
+        log = self.node.replication.log
+        at = log.last_index, log.last_term
+        last_index = batches[-1].last_index
+        self.hear(A, AppendEntries(0, 2, at[0], at[1], last_index, batches))
+        self.end_turn()
+
+    def stored(self, usage: DiskUsage | None) -> None:
+        """The disk has everything, and is so full."""
+        self.did(self.node.stored(self.node.outbox.persisted, self.now, usage))
+        self.end_turn()
 
     def sent(self, kind: type[Message]) -> list[Message]:
         return [

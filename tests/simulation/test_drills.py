@@ -49,6 +49,13 @@ def test_peers_that_start_together_form_one_cluster_whatever_is_lost() -> None:
     assert {one.peers for one in boots} == {3, 4, 5, 6, 7}
 
 
+@pytest.mark.slow
+def test_a_peer_that_was_thought_dead_and_speaks_is_not_left_out_for_ever() -> None:
+    """Of the first 2,000 boots the one where a peer stayed dead for one other, which waited for it:
+    its greeting had ended when it was merely suspect."""
+    assert boot(673).peers == 6
+
+
 def test_two_clusters_from_one_boot_are_seen() -> None:
     """Where each peer may begin alone, each does."""
     drill = Drill("alone", replace(fair(3), expect=1), think=0)

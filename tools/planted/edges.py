@@ -13,6 +13,8 @@ TERMS = "mabeam_p2p/machine/auctions/terms.py"
 LOG = "mabeam_p2p/protocol/log.py"
 PLACEMENT = "mabeam_p2p/machine/tasks/placement.py"
 SUBJECTS = "mabeam_p2p/machine/subjects.py"
+CORE = "mabeam_p2p/machine/core.py"
+SCHEDULE = "mabeam_p2p/machine/tasks/schedule.py"
 SESSIONS = "mabeam_p2p/machine/sessions.py"
 
 MUTANTS = (
@@ -165,5 +167,47 @@ MUTANTS = (
         "a guarded parameter counts as settled before its guard has ended",
         (Edit(SUBJECTS, "one.version > version or (", "one.version >= version or ("),),
         ("tests/machine/test_subjects.py",),
+    ),
+    Mutant(
+        "W19",
+        "bids that have lost nothing are told again",
+        (
+            Edit(
+                LOT,
+                "if fills.get(one.index, 0) < one.quantity:",
+                "if fills.get(one.index, 0) <= one.quantity:",
+            ),
+        ),
+        ("tests/machine/auctions/test_english_and_dutch.py",),
+    ),
+    Mutant(
+        "W20",
+        "an argument as large as allowed is refused",
+        (
+            Edit(
+                TASKS,
+                "if len(order.argument) > limits.task_argument_bytes_max:",
+                "if len(order.argument) >= limits.task_argument_bytes_max:",
+            ),
+        ),
+        ("tests/machine/tasks/test_tasks.py",),
+    ),
+    Mutant(
+        "W21",
+        "deadlines that were removed pile up until they would have come",
+        (Edit(CORE, "if len(self._heap) > 2 * len(self._open) + 64:", "if not self._open:"),),
+        ("tests/machine/test_core.py",),
+    ),
+    Mutant(
+        "W22",
+        "the slowest idle agent gets the task",
+        (Edit(SCHEDULE, "else min(idle, key=_pace_of)", "else max(idle, key=_pace_of)"),),
+        ("tests/machine/tasks/test_schedule.py",),
+    ),
+    Mutant(
+        "W23",
+        "two leases of a task at one index have one token",
+        (Edit(SCHEDULE, "token=max(entry.index, task.token + 1)", "token=entry.index"),),
+        ("tests/machine/tasks/test_schedule.py",),
     ),
 )

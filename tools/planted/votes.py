@@ -7,6 +7,7 @@ from tools.planted.base import Edit, Mutant
 
 CANDIDACY = "mabeam_p2p/protocol/replication/candidacy.py"
 FOLLOWING = "mabeam_p2p/protocol/replication/following.py"
+PROGRESS = "mabeam_p2p/protocol/replication/progress.py"
 LEADERSHIP = "mabeam_p2p/protocol/replication/leadership.py"
 REPLICATION = "mabeam_p2p/protocol/replication/replication.py"
 QUORUM = "mabeam_p2p/protocol/quorum.py"
@@ -131,8 +132,8 @@ MUTANTS = (
         "a follower is sent what it has acknowledged again",
         (
             Edit(
-                LEADERSHIP,
-                "progress.sent_index = max(progress.sent_index, progress.match_index)",
+                PROGRESS,
+                "self.sent_index = max(self.sent_index, self.match_index)",
                 "pass",
             ),
         ),

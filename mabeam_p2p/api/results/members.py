@@ -105,11 +105,20 @@ class PeerStatus(Result):
     expect: int
     alive_count: int
     counters: Mapping[str, int]
-    configuration_index: int
+    snapshot_index: int = 0
+    """The last entry in the peer's snapshot; 0: it has none."""
+    log_entries: int = 0
+    """Entries of the log that it holds, in memory and on disk."""
+    disk_used_bytes: int = 0
+    disk_bytes_max: int = 0
+    """What its data folder may hold; 0: not known, or nothing limits it."""
+    disk_full: bool = False
+    """Nine tenths of it are used: while this peer leads, it takes no commands."""
+    configuration_index: int = 0
     """Of the log's entry that `voters` stand in."""
-    barred: tuple[str, ...]
+    barred: tuple[str, ...] = ()
     """Peers that do not vote because a command said so."""
-    ancestors: tuple[str, ...]
+    ancestors: tuple[str, ...] = ()
     """Ids that the cluster had before its log was repaired."""
 
     @staticmethod
@@ -134,6 +143,11 @@ class PeerStatus(Result):
             record.expect,
             record.alive_count,
             dict(record.counters),
+            record.snapshot_index,
+            record.log_entries,
+            record.disk_used_bytes,
+            record.disk_bytes_max,
+            record.disk_full,
             record.configuration_index,
             tuple(map(str, record.barred)),
             tuple(map(str, record.ancestors)),

@@ -164,6 +164,11 @@ class Membership:
         Everybody remembers those behind it in the order of ids, so that all are remembered."""
         return self._records.addresses(count)
 
+    @property
+    def rumour_count(self) -> int:
+        """News that waits to be passed on."""
+        return len(self._records.rumours)
+
     def next_deadline(self) -> float:
         return self._probe_due if self._table.members else inf
 

@@ -19,6 +19,7 @@ from mabeam_p2p.messages import (
     Heard,
     Heartbeat,
     HeartbeatReply,
+    InstallSnapshot,
     Letter,
     LetterAnswer,
     LetterReceipt,
@@ -33,6 +34,7 @@ from mabeam_p2p.messages import (
     Relay,
     Relayed,
     RelayRefused,
+    SnapshotReply,
     VariableAck,
     VariablePush,
     VariableWant,
@@ -105,6 +107,8 @@ class Dispatch:
                 | VoteReply()
                 | ReadIndex()
                 | ReadIndexReply()
+                | InstallSnapshot()
+                | SnapshotReply()
             ):
                 self._replication.receive(source, message, mine, False, now)
             case Forward():
@@ -170,4 +174,4 @@ class Dispatch:
         numbers[source] = message.number
         if self._replication.propose(message.count, message.blob):
             return ""
-        return "overloaded" if self._replication.leadership is not None else "not_leader"
+        return self._replication.refusal

@@ -36,6 +36,7 @@ from mabeam_p2p.protocol.variables import Variables
 from mabeam_p2p.protocol.waits import Waits
 from mabeam_p2p.records import (
     Batch,
+    DiskUsage,
     HardState,
     MemberState,
     Recovered,
@@ -75,6 +76,7 @@ class Node:
         self._left = False
         self._make_cores(recovered, address, wall, now)
         self._join_cores(codec, recovered.epoch)
+        self._application.restore(recovered.snapshot)
 
     def _make_cores(self, recovered: Recovered, address: str, wall: float, now: float) -> None:
         config, random, outbox = self.config, self._random, self.outbox
@@ -98,6 +100,9 @@ class Node:
             self.peer,
             hard_state=_hard_state(recovered),
             batches=recovered.batches,
+            base=recovered.base,
+            snapshot=recovered.snapshot,
+            take_in=lambda snapshot: self._application.take_in(snapshot),
             timing=timing,
             limits=limits,
             outbox=outbox,
@@ -129,6 +134,7 @@ class Node:
             limits=limits,
             outbox=outbox,
             epoch=epoch,
+            refusal=lambda: self.replication.refusal,
         )
         self.pending, self.relays = self._reporting.pending, self._reporting.relays
         self.waits = Waits(
@@ -153,7 +159,14 @@ class Node:
     def _connect_cores(self, codec: CommandCodec) -> None:
         timing, outbox = self.config.timing, self.outbox
         self._application = Application(
-            self.machine, self.replication, self.pending, self.waits, self.mail, codec, outbox
+            self.machine,
+            self.replication,
+            self.pending,
+            self.waits,
+            self.mail,
+            codec,
+            self.config.limits,
+            outbox,
         )
         self._succession = Succession(
             timing,
@@ -246,9 +259,13 @@ class Node:
         self._desk.cancel(token)
         return self.outbox.take()
 
-    def stored(self, number: int, now: float) -> Effects:
-        """Persist `number`, and every one before it, is durable."""
+    def stored(self, number: int, now: float, usage: DiskUsage | None = None) -> Effects:
+        """Persist `number`, and every one before it, is durable. usage: how full the disk is then,
+        if that is known."""
         self._now = now
+        if usage is not None:
+            self.replication.disk = usage
+            self._application.wants_room = usage.is_nearly_full
         self.replication.stored(number)
         return self.outbox.take()
 
@@ -288,7 +305,7 @@ class Node:
         self.waits.flush(leader[0] if leader else None, replication.read, now)
         replication.flush(now)
         self._succession.flush(now)
-        self._application.advance()
+        self._application.advance(now)
         self.links.ancestors = self.machine.configuration.ancestors
         for number, index in replication.granted_reads:
             self.waits.granted(number, index, now)

@@ -43,7 +43,7 @@ class Assessment(Struct, frozen=True):
 
 def assess(recovered: Recovered) -> Assessment | None:
     """None: the folder has no log of a formed cluster, and nothing to go on with."""
-    log, bootstrap = Log(recovered.batches), recovered.bootstrap
+    log, bootstrap = Log(recovered.batches, recovered.base), recovered.bootstrap
     if bootstrap is None or not bootstrap.formed or not log.last_index or not log.voters:
         return None
     states = [state for state in recovered.hard_states if state.log == 0]

@@ -313,3 +313,13 @@ def test_who_buys_at_a_falling_price_has_nothing_set_aside_any_more() -> None:
     assert house.bank.holds == {}
     assert (house.balance("a"), house.balance("house")) == (900, 1_100)
     assert house.auction().status is AuctionStatus.OPEN, "the second unit is there"
+
+
+def test_a_bid_that_loses_nothing_to_a_better_one_is_not_told_again() -> None:
+    house = House()
+    house.open(ENGLISH, quantity=3, reserve=10)
+    house.place("a", 20)
+    house.place("b", 15)
+    assert house.told() == ["b standing"]
+    house.place("c", 30)
+    assert house.told() == ["c standing"]

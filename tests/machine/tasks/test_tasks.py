@@ -468,3 +468,19 @@ def test_what_has_ended_in_any_way_makes_room_for_the_arguments_of_others() -> N
                 log.fail(one, task)
             else:
                 log.cancel(task)
+
+
+def test_an_order_at_every_bound_is_taken() -> None:
+    log = TaskLog(Limits(task_argument_bytes_max=8, task_requirements_max=2))
+    log.worker(1, a=9, b=9)
+    for number, asked in enumerate(
+        (
+            order(argument=b"x" * 8),
+            order(requires=[("a", 0), ("b", 1)]),
+            order(priority=100),
+            order(priority=-100),
+            order(retries=1000),
+            order(backoff=1),
+        )
+    ):
+        assert reason(log.submit(f"t{number}", asked)) == ""
