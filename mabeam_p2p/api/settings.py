@@ -262,6 +262,12 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
         least = 0 if key in _MAY_BE_NONE else 1
         if count < least:
             yield key, f"it is a whole number, {least} or more"
+    if config.limits.snapshot_chunk_bytes * 2 > config.limits.frame_bytes_max:
+        yield (
+            "limits.snapshot_chunk_bytes",
+            "a piece travels in one frame: take at most half of "
+            f"limits.frame_bytes_max ({config.limits.frame_bytes_max})",
+        )
     timing = config.timing
     if timing.heartbeat_seconds * 2 > timing.election_timeout_seconds:
         yield (
@@ -273,8 +279,14 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
         yield "timing.suspect_seconds", "it must be less than timing.dead_seconds"
 
 
-_MAY_BE_NONE = ("limits.task_retries_max", "limits.task_losses_max", "limits.task_steals_max")
-"""Where 0 means: never."""
+_MAY_BE_NONE = (
+    "limits.task_retries_max",
+    "limits.task_losses_max",
+    "limits.task_steals_max",
+    "limits.log_trailing_entries",
+    "limits.data_bytes_max",
+)
+"""Where 0 means: never, or none."""
 
 
 def _flat(values: Timing | Limits, prefix: str) -> Iterator[tuple[str, float]]:
