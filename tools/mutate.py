@@ -42,7 +42,7 @@ PYTEST_OPTIONS = (
 )  # fmt: skip
 TESTS_SECONDS_MAX = 20.0
 """Tests of one change, by what they took when nothing was changed; the rest is left out."""
-LATE_FACTOR, LATE_SECONDS = 5.0, 15.0
+LATE_FACTOR, LATE_SECONDS = 10.0, 30.0
 """A change is late after so many times as long and so many seconds more."""
 
 
