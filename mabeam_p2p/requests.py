@@ -282,7 +282,25 @@ class Suggest(Struct, frozen=True, gc=False, array_like=True, tag=9):
 
 
 class Leave(Struct, frozen=True, gc=False, array_like=True, tag=10):
-    """Say goodbye. Answer: Done, when every live member was told."""
+    """Say goodbye; a leader hands over first, if there is somebody who can take over. Answer: Done,
+    when every live member was told."""
+
+
+class TransferLeadership(Struct, frozen=True, gc=False, array_like=True, tag=30):
+    """Have another peer lead; empty: whoever stands highest. Answer: Done once it leads, Refused or
+    Failed."""
+
+    target: PeerId
+    timeout: float | None = None
+
+
+class SetFitness(Struct, frozen=True, gc=False, array_like=True, tag=31):
+    """How fit this peer is to lead from now on. Answer: Done."""
+
+    score: int
+    """0..100."""
+    unfit: str = ""
+    """Why it is not to lead at all at present, as `disk full`. It votes all the same."""
 
 
 class SendMail(Struct, frozen=True, gc=False, array_like=True, tag=12):
@@ -321,6 +339,8 @@ NodeRequest = (
     | Suggest
     | SendMail
     | TakeMail
+    | TransferLeadership
+    | SetFitness
 )
 """Whatever one of a node's cores answers."""
 

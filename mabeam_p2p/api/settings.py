@@ -253,6 +253,8 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
             yield key, str(error).rpartition(": ")[2]
     if not 0 <= config.score <= 100:
         yield "score", "it is a number from 0 to 100"
+    if not 1 <= config.preference_margin <= 101:
+        yield "preference_margin", "it is a number from 1 to 101, which no score is above another"
     if not 1 <= config.expect <= config.limits.voters_max:
         yield "expect", f"it is a number from 1 to limits.voters_max ({config.limits.voters_max})"
     for key, seconds in _flat(config.timing, "timing."):

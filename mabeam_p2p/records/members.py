@@ -38,6 +38,9 @@ class Standing(Struct, frozen=True, gc=False, array_like=True):
     tenure: int
     """Whole minutes since the peer started."""
     eligible: bool = True
+    """Whether it may lead, and is fit to at present."""
+    score: int = 50
+    """What score_bucket is made of. Not compared: it is what the leader's preference looks at."""
 
 
 class Status(Struct, frozen=True, gc=False, array_like=True):

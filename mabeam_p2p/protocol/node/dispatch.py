@@ -30,6 +30,9 @@ from mabeam_p2p.messages import (
     Relay,
     Relayed,
     RelayRefused,
+    TimeoutNow,
+    TransferReply,
+    TransferRequest,
     VariableAck,
     VariablePush,
     VariableWant,
@@ -42,6 +45,7 @@ from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.election import Election
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
+from mabeam_p2p.protocol.node.handover import Handover
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.relay import Relays
 from mabeam_p2p.protocol.replication import Replication, Role
@@ -63,6 +67,7 @@ class Dispatch:
         relays: Relays,
         variables: Variables,
         mail: Mail,
+        handover: Handover,
         outbox: Outbox,
     ) -> None:
         self._membership = membership
@@ -73,6 +78,7 @@ class Dispatch:
         self._relays = relays
         self._variables = variables
         self._mail = mail
+        self._handover = handover
         self._outbox = outbox
         self._forward_numbers: dict[PeerId, int] = {}
         """The last Forward heard of each peer, in its present epoch."""
@@ -98,6 +104,7 @@ class Dispatch:
                 | VoteReply()
                 | ReadIndex()
                 | ReadIndexReply()
+                | TimeoutNow()
             ):
                 self._replication.receive(source, message, mine, False, now)
             case Forward():
@@ -131,6 +138,8 @@ class Dispatch:
                 self._replication.receive(source, message, mine, takes_over, now)
                 if takes_over and self._replication.role is not Role.PRE_CANDIDATE:
                     self._replication.stand(mine)
+            case TransferRequest() | TransferReply():
+                self._handover.receive(source, message, now)
             case ForwardRefused():
                 self._pending.receive_refused(source, message)
             case Offer() | Promise() | Withdraw() | Form():
@@ -157,6 +166,9 @@ class Dispatch:
         if message.number <= numbers.get(source, 0):
             return ""
         numbers[source] = message.number
-        if self._replication.propose(message.count, message.blob):
+        replication = self._replication
+        if replication.propose(message.count, message.blob):
             return ""
-        return "overloaded" if self._replication.leadership is not None else "not_leader"
+        # While it hands over, whoever asks is to ask the successor.
+        serves = replication.leadership is not None and not replication.is_handing_over
+        return "overloaded" if serves else "not_leader"

@@ -25,6 +25,7 @@ from mabeam_p2p.messages import (
     ReadIndex,
     ReadIndexReply,
     ReplicationMessage,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
 )
@@ -180,6 +181,11 @@ class Replication:
         """Take commands for the next batch; False if this peer does not lead, or is full."""
         return self.leadership is not None and self.leadership.append(count, blob)
 
+    @property
+    def is_handing_over(self) -> bool:
+        """Whether this peer leads, and has somebody else take over."""
+        return self.leadership is not None and self.leadership.transfer is not None
+
     def read(self, number: int) -> bool:
         """Ask for an index that makes a read linearizable; False if there is nobody to ask.
 
@@ -208,6 +214,7 @@ class Replication:
             leadership.append_waiting(now)
             leadership.commit()
             leadership.beat_if_due(now)
+            leadership.advance_transfer(now)
             leadership.confirm_reads()
             self.granted_reads.extend(leadership.confirmed_reads)
             leadership.confirmed_reads.clear()
@@ -281,7 +288,7 @@ class Replication:
                 if message.term == self.term and source == self.leader:
                     self._following.commit(message.commit_index)
             case VoteRequest():
-                heard = self.is_leader_heard(now)
+                heard = self.is_leader_heard(now) and not self._is_successor(source, message)
                 self.candidacy.receive(
                     source, message, is_leader_heard=heard, takes_over=takes_over
                 )
@@ -289,6 +296,8 @@ class Replication:
                 self.candidacy.receive_reply(source, message, standing)
                 if not message.granted and message.term > self.term:
                     self._step_down(message.term)
+            case TimeoutNow():
+                self._on_timeout_now(source, message, standing)
             case ReadIndex():
                 self._on_read_index(source, message)
             case ReadIndexReply():
@@ -343,6 +352,30 @@ class Replication:
             self._step_down(reply.term)
         elif self.leadership is not None and reply.term == self.term:
             self.leadership.receive_heartbeat_reply(source, reply, now)
+
+    def _on_timeout_now(self, source: PeerId, message: TimeoutNow, standing: Standing) -> None:
+        """Stand at once (Raft thesis §3.10): only for the leader that this peer follows, while its
+        log ends where that leader's does."""
+        is_obeyed = (
+            message.term == self.term
+            and source == self.leader
+            and self.leadership is None
+            and self.peer in self.voters
+            and standing.eligible
+            and message.last_index == self.log.last_index
+        )
+        if is_obeyed:
+            self.candidacy.campaign(standing, transfer=True)
+
+    def _is_successor(self, source: PeerId, request: VoteRequest) -> bool:
+        """Whether the leader has this candidate stand: in the next term, and without a pre-vote. A
+        leader knows itself to whom it hands over."""
+        if not request.transfer or request.pre or request.term != self.term + 1:
+            return False
+        if self.leadership is None:
+            return True
+        transfer = self.leadership.transfer
+        return transfer is not None and transfer.target == source
 
     def _on_read_index(self, source: PeerId, message: ReadIndex) -> None:
         if self.leadership is not None:
