@@ -15,8 +15,8 @@ from math import ceil, inf
 from random import Random
 from typing import Any, assert_never
 
-from mabeam_p2p.config import Config
 from mabeam_p2p.effects import Connect, Effects, Notify, Persist, Resolve, Send
+from mabeam_p2p.events import Event
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.ports import Codec
@@ -57,6 +57,7 @@ class Simulator:
         self.now = 0
         self.steps = 0
         self.on_send: Callable[[Host, PeerId, Message], None] | None = None
+        self.on_event: Callable[[Host, Event], None] | None = None
         self._trace = trace
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._counter = 0
@@ -138,15 +139,7 @@ class Simulator:
         wall = WALL_START + self.now * 1e-6 + self._process.uniform(-1, 1)
         host.ghost = self.checkers.started(host.peer, host.disk)
         now = host.local(self.now)
-        config = Config(
-            name=f"peer-{host.letter.lower()}",
-            listen=host.address,
-            seeds=suggestions,
-            mdns=False,
-            expect=self.weather.expect,
-            timing=self.weather.timing,
-            limits=self.weather.limits,
-        )
+        config = host.config(self.weather, suggestions)
         host.node = Node(
             config,
             host.disk.recover(host.peer),
@@ -363,6 +356,8 @@ class Simulator:
             case Notify():
                 if self._trace:
                     self._say(host, f"tells {effect.event}")
+                if self.on_event is not None:
+                    self.on_event(host, effect.event)
             case _:
                 assert_never(effect)
 

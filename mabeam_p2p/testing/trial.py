@@ -24,6 +24,7 @@ from mabeam_p2p.testing.seat_agents import SeatAgent
 from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.task_agents import TaskAgent
 from mabeam_p2p.testing.weather import SECOND, Weather, calm, draw, draw_fault
+from mabeam_p2p.testing.whims import PreferenceJudge, Whims
 from mabeam_p2p.wire.codec import CborCodec
 
 DIGESTS_EVERY = SECOND // 2
@@ -76,6 +77,9 @@ class Trial:
         if drawn.agents.traders:
             self.workload.others.extend(traders(self.workload))
         self._faults = self.simulator.stream("fault")
+        self.preference = PreferenceJudge(drawn)
+        self.preference.hear(self.simulator)
+        self._whims = Whims(self.simulator)
 
     def run(self, seconds: float) -> None:
         """Both phases; `seconds` is the length of the first. Raises Violation."""
@@ -92,6 +96,7 @@ class Trial:
             simulator.after(self._faults.randint(0, 2 * SECOND), self._start, host)
         if simulator.weather.faults.kinds:
             self._fault_later()
+        self._whims.begin()
         simulator.after(DIGESTS_EVERY, self._compare_digests)
         simulator.run_until(simulator.now + duration)
 
@@ -103,6 +108,7 @@ class Trial:
         for host in simulator.hosts:
             if host.node is None:
                 self._start(host)
+        self._whims.end()
         # A time of normal service before the agents end what they have begun.
         simulator.run_until(simulator.now + 2 * SECOND)
         self.workload.writing = False

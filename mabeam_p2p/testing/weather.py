@@ -86,6 +86,19 @@ class Faults(Struct, frozen=True):
     """Mean time for which something is down, cut or paused."""
 
 
+class Preferences(Struct, frozen=True):
+    """Who would rather lead (mabeam_p2p/testing/whims.py)."""
+
+    scores: tuple[int, ...] = ()
+    """Of each peer when it starts; further ones have the built-in score."""
+    ineligible: tuple[int, ...] = ()
+    """Peers that never lead."""
+    margin: int = 20
+    every: int = 0
+    """Mean time between two whims: another score, a peer unfit for a while, a leader that is asked
+    to hand over. 0: none."""
+
+
 class Weather(Struct, frozen=True):
     """Everything that a run draws before it begins."""
 
@@ -100,6 +113,7 @@ class Weather(Struct, frozen=True):
     limits: Limits
     codec: bool = False
     """Frames are encoded, decoded and compared on the way."""
+    preferences: Preferences = Preferences()
 
 
 # ---- faults ----------------------------------------------------------------------------------
@@ -259,7 +273,31 @@ def draw(random: Random) -> Weather:
             relay_from_peers=random.choice((2, 3, 1_000)),
         ),
     )
-    return replace(weather, agents=replace(weather.agents, seats=random.random() < 0.5))
+    weather = replace(weather, agents=replace(weather.agents, seats=random.random() < 0.5))
+    return _with_preferences(random, weather, unit)
+
+
+def _with_preferences(random: Random, weather: Weather, unit: int) -> Weather:
+    election = weather.timing.election_timeout_seconds
+    timing = replace(
+        weather.timing,
+        preference_dwell_seconds=election * random.choice((1, 5)),
+        preference_interval_seconds=election * random.choice((10, 30)),
+    )
+    preferences = _draw_preferences(random, weather.peers, unit)
+    return replace(weather, timing=timing, preferences=preferences)
+
+
+def _draw_preferences(random: Random, peers: int, unit: int) -> Preferences:
+    if random.random() < 0.5:
+        return Preferences()
+    ineligible = (random.randrange(peers),) if peers > 2 and random.random() < 0.3 else ()
+    return Preferences(
+        scores=tuple(random.randrange(101) for _ in range(peers)),
+        ineligible=ineligible,
+        margin=random.choice((1, 20, 50)),
+        every=unit * random.choice((3, 20)),
+    )
 
 
 def _draw_network(random: Random, unit: int) -> Network:
@@ -351,4 +389,5 @@ def calm(weather: Weather) -> Weather:
         network=Network(delay=delay, jitter=max(1, delay // 4), ordered=weather.network.ordered),
         storage=Storage(sync=sync, jitter=sync),
         faults=Faults(),
+        preferences=replace(weather.preferences, every=0),
     )
