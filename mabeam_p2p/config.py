@@ -239,6 +239,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     score: int = 50
     """Fitness for leadership, 0..100, compared in buckets of ten; as long as no other is given
     while the peer runs."""
+    score_by: str = ""
+    """What gives the score while the peer runs: load, uptime, latency; empty: it stays."""
     preference_margin: int = 20
     """Points by which another peer's score must be above the leader's for leadership to go there;
     1..101. With 101 it stays where it is."""

@@ -212,8 +212,11 @@ class TransferReply(Struct, frozen=True, gc=False, array_like=True, tag=38):
     log: int
     number: int
     reason: str
-    """Why it did not come to it, as in `Refused`; empty: `target` leads."""
+    """Why it did not come to it, as in `Refused`; empty: `leader` leads in `term`."""
     detail: str
+    leader: PeerId
+    """Empty if it did not come to it."""
+    term: int
 
 
 # ---- 40..49: variables -----------------------------------------------------------------------

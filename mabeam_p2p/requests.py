@@ -287,8 +287,8 @@ class Leave(Struct, frozen=True, gc=False, array_like=True, tag=10):
 
 
 class TransferLeadership(Struct, frozen=True, gc=False, array_like=True, tag=30):
-    """Have another peer lead; empty: whoever stands highest. Answer: Done once it leads, Refused or
-    Failed."""
+    """Have another peer lead; empty: whoever stands highest. Answer: HandedOver once it leads,
+    Refused or Failed."""
 
     target: PeerId
     timeout: float | None = None
@@ -450,6 +450,13 @@ class MailSent(Struct, frozen=True, gc=False, array_like=True, tag=10):
     answers: tuple[MailAnswer, ...]
 
 
+class HandedOver(Struct, frozen=True, gc=False, array_like=True, tag=20):
+    """Who leads now."""
+
+    leader: PeerId
+    term: int
+
+
 Outcome = Committed | Refused
 """What a command can come to in the log."""
 
@@ -464,4 +471,5 @@ Answer = (
     | Members
     | Done
     | MailSent
+    | HandedOver
 )

@@ -68,3 +68,7 @@ class Status(Struct, frozen=True, gc=False, array_like=True):
     counters: tuple[tuple[str, int], ...] = ()
     ready: bool = False
     """Whether the peer follows the log and has been given all variables once."""
+    score: int = 50
+    """How fit it is to lead at present, 0..100."""
+    unfit: str = ""
+    """Why its program does not let it lead at present; empty: it does."""

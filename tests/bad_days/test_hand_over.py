@@ -15,6 +15,7 @@ from mabeam_p2p.requests import (
     Committed,
     Done,
     Failed,
+    HandedOver,
     JournalQuery,
     Leave,
     Refused,
@@ -88,7 +89,8 @@ def test_leadership_goes_where_it_is_asked_to_go_wherever_that_is_asked(asked_at
     target, third = [host for host in stage.hosts if host is not leader][:2]
     at = {"the leader": leader, "the target": target, "another": third}[asked_at]
     term = stage.status(leader).term
-    assert stage.answer(at, TransferLeadership(target.peer)) == Done()
+    answer = stage.answer(at, TransferLeadership(target.peer))
+    assert answer == HandedOver(target.peer, term + 1)
     assert stage.status(target).leader == target.peer
     assert stage.status(target).term == term + 1, "by one election"
     stage.until(lambda: stage.leader() is target)
@@ -99,10 +101,8 @@ def test_without_a_name_it_goes_to_who_stands_highest() -> None:
     leader = stage.formed()
     stage.run(1.0)
     assert leader.letter == "A"
-    assert stage.answer(leader, TransferLeadership(ANYBODY)) == Done()
-    leading = stage.leader()
-    assert leading is not None
-    assert leading.letter == "D"
+    answer = stage.answer(leader, TransferLeadership(ANYBODY))
+    assert answer == HandedOver(stage.hosts[3].peer, stage.status(leader).term)
 
 
 def test_what_was_asked_during_hand_overs_is_done_once() -> None:
@@ -199,7 +199,12 @@ def test_a_second_wish_joins_the_first_or_is_refused() -> None:
         for peer in (first.peer, first.peer, second.peer, ANYBODY)
     ]
     stage.until(lambda: all(waiting.answer is not None for waiting in answers))
-    assert [type(waiting.answer) for waiting in answers] == [Done, Done, Refused, Done]
+    assert [type(waiting.answer) for waiting in answers] == [
+        HandedOver,
+        HandedOver,
+        Refused,
+        HandedOver,
+    ]
     assert isinstance(answers[2].answer, Refused)
     assert answers[2].answer.reason == "handing_over"
 

@@ -187,7 +187,7 @@ MESSAGES: tuple[Message, ...] = (
     CommitAdvance(0, 4, 4),
     TimeoutNow(0, 4, 17),
     TransferRequest(0, 3, PeerId("b" * 16)),
-    TransferReply(0, 3, "behind", "c"),
+    TransferReply(0, 3, "", "", PeerId("b" * 16), 5),
     ReadIndex(0, 6),
     ReadIndexReply(0, 6, 4),
     Forward(0, 5, 2, bytes.fromhex("8302000083020000")),

@@ -105,6 +105,10 @@ class PeerStatus(Result):
     expect: int
     alive_count: int
     counters: Mapping[str, int]
+    score: int
+    """How fit it is to lead at present, 0..100."""
+    unfit: str
+    """Why it is not to lead at present; empty: it may."""
 
     @staticmethod
     def of(record: Status) -> "PeerStatus":
@@ -128,6 +132,8 @@ class PeerStatus(Result):
             record.expect,
             record.alive_count,
             dict(record.counters),
+            record.score,
+            record.unfit,
         )
 
 

@@ -25,7 +25,7 @@ from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.preference import Preference
 from mabeam_p2p.protocol.replication import Replication
 from mabeam_p2p.records import Standing
-from mabeam_p2p.requests import Done, Failed, Refused, TransferLeadership
+from mabeam_p2p.requests import Answer, Done, Failed, HandedOver, Refused, TransferLeadership
 
 ASKED = "asked"
 LEAVING = "leaving"
@@ -91,7 +91,7 @@ class Handover:
         elif replication.leader is None or not replication.is_leader_heard(now):
             self._outbox.resolve(token, Failed("no_quorum", "nobody leads"))
         elif request.target == replication.leader:
-            self._outbox.resolve(token, Done())
+            self._outbox.resolve(token, HandedOver(replication.leader, replication.term))
         elif len(self._sent) >= WISHES_MAX:
             self._outbox.resolve(token, Failed("overloaded", "too many of these are under way"))
         else:
@@ -134,9 +134,11 @@ class Handover:
                 self._on_request(source, message, now)
             case TransferReply():
                 token, _ = self._sent.pop(message.number, (0, 0.0))
+                answer: Answer = HandedOver(message.leader, message.term)
+                if message.reason:
+                    answer = Refused(message.reason, message.detail)
                 if token:
-                    refusal = Refused(message.reason, message.detail)
-                    self._outbox.resolve(token, refusal if message.reason else Done())
+                    self._outbox.resolve(token, answer)
             case _:
                 assert_never(message)
 
@@ -232,12 +234,17 @@ class Handover:
             self._answer(wish, reason, detail)
 
     def _answer(self, wish: Wish, reason: str, detail: str) -> None:
+        replication = self._replication
+        leader, term = replication.leader, replication.term
+        if reason or leader is None:
+            leader, term = PeerId(""), 0
         peer, number = wish
-        if peer != self._replication.peer:
-            reply = TransferReply(self._replication.log_id, number, reason, detail)
+        if peer != replication.peer:
+            reply = TransferReply(replication.log_id, number, reason, detail, leader, term)
             self._outbox.send(peer, reply)
         else:
-            self._outbox.resolve(number, Refused(reason, detail) if reason else Done())
+            answer = Refused(reason, detail) if reason else HandedOver(leader, term)
+            self._outbox.resolve(number, answer)
 
     # ---- targets -----------------------------------------------------------------------------
 

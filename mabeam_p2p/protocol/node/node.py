@@ -193,6 +193,7 @@ class Node:
             self.machine,
             self.variables,
             self.mail,
+            self._fitness,
             outbox,
         )
 
