@@ -179,6 +179,7 @@ class Simulator:
             host.waiting[token] = reply
         if self._trace:
             self._say(host, f"is asked {token}: {request}")
+        host.idle_ticks = 0
         if self.now < host.paused_until:
             host.late_requests.append((token, request))
         else:

@@ -281,8 +281,8 @@ def _with_preferences(random: Random, weather: Weather, unit: int) -> Weather:
     election = weather.timing.election_timeout_seconds
     timing = replace(
         weather.timing,
-        preference_dwell_seconds=election * random.choice((1, 5)),
-        preference_interval_seconds=election * random.choice((10, 30)),
+        preference_dwell_seconds=election * random.choice((0.5, 3)),
+        preference_interval_seconds=election * random.choice((4, 12)),
     )
     preferences = _draw_preferences(random, weather.peers, unit)
     return replace(weather, timing=timing, preferences=preferences)
@@ -296,7 +296,7 @@ def _draw_preferences(random: Random, peers: int, unit: int) -> Preferences:
         scores=tuple(random.randrange(101) for _ in range(peers)),
         ineligible=ineligible,
         margin=random.choice((1, 20, 50)),
-        every=unit * random.choice((3, 20)),
+        every=unit * random.choice((1, 5)),
     )
 
 

@@ -7,6 +7,7 @@ from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import (
     AppendEntries,
     AppendReply,
+    Heartbeat,
     TimeoutNow,
     VoteReply,
     VoteRequest,
@@ -21,6 +22,7 @@ def led(count: int = 3, **facts: dict[PeerId, int]) -> World:
     """A leads in term 2, and everybody holds its log."""
     world = World(count, **facts)  # type: ignore[arg-type]
     world.elect(A)
+    world.beat(A)
     world.beat(A)
     return world
 
@@ -213,6 +215,26 @@ def test_a_word_that_comes_when_the_leader_has_gone_on_is_not_obeyed() -> None:
     assert world[B].core.term == 2
 
 
+def test_a_word_that_comes_with_everything_else_that_was_held_back_is_not_obeyed() -> None:
+    """As above: the target was stopped, or its link was, and the log that it knows is as old as the
+    word. What is not old is said again with the next heartbeats."""
+    world = led()
+    hand_over(world, B)
+    (late,) = world.under_way(TimeoutNow)
+    world.lose(late)
+    world.cut(A, B)
+    for _ in range(5):
+        world.beat(A)
+    world.heal()
+    world.propose(A, b"taken since")
+    world.lose(*world.under_way(AppendEntries, A, B))
+    world.hear(A, B, Heartbeat(0, 2, 2, 1))
+    world.arrive(late)
+    world.deliver()
+    assert world[A].core.role is Role.LEADER
+    assert world[B].core.term == 2
+
+
 def test_who_has_no_vote_does_not_obey() -> None:
     """etcd-io/etcd 816fc51: TimeoutNow after removal made a removed member campaign."""
     world = World(3, learners=(D,))
@@ -310,6 +332,7 @@ def test_a_follower_that_lags_is_brought_up_first() -> None:
         world.deliver()
     world.heal()
     hand_over(world, B)
+    world.beat(A)
     world.beat(A)
     world.beat(A)
     assert world[B].core.role is Role.LEADER

@@ -221,7 +221,10 @@ class Leadership:
     def _resend_unanswered(self, progress: Progress, now: float) -> None:
         if not progress.inflight:
             return
-        if now - progress.inflight[0][2] >= self._timing.append_timeout_seconds:
+        patience = self._timing.append_timeout_seconds
+        if self.transfer is not None and self.progress.get(self.transfer.target) is progress:
+            patience = self._timing.heartbeat_seconds  # Commands wait for this one.
+        if now - progress.inflight[0][2] >= patience:
             progress.probe_from(progress.inflight[0][0])
 
     # ---- commitment --------------------------------------------------------------------------
@@ -251,9 +254,11 @@ class Leadership:
     def hand_over(self, target: PeerId, now: float) -> None:
         """Have a voter take the lead (Raft thesis §3.10). One at a time."""
         assert self.transfer is None, "two hand-overs at a time"
-        assert target in self.progress, "a hand-over to whom nothing is sent"
+        progress = self.progress[target]
         self.transfer = Transfer(target, self._timing, now)
         self.transfer_failure = ""
+        self._resend_unanswered(progress, now)
+        self._replicate(target, progress, now)
 
     def advance_transfer(self, now: float) -> None:
         """Go on with it, or end it. Called when everything that was taken has been appended."""

@@ -73,6 +73,8 @@ class Replication:
         self.leadership: Leadership | None = None
         self.heard_at = now - timing.election_timeout_seconds
         """When the leader was last heard."""
+        self._contact_since = now
+        """When it was heard again after a silence."""
         self.dropped_count = 0
         """Messages that nobody who keeps the protocol sends."""
         self.granted_reads: list[tuple[int, int]] = []
@@ -297,7 +299,7 @@ class Replication:
                 if not message.granted and message.term > self.term:
                     self._step_down(message.term)
             case TimeoutNow():
-                self._on_timeout_now(source, message, standing)
+                self._on_timeout_now(source, message, standing, now)
             case ReadIndex():
                 self._on_read_index(source, message)
             case ReadIndexReply():
@@ -323,6 +325,8 @@ class Replication:
             self._step_down(term)
         self.leader = source
         self.candidacy.end()
+        if now - self.heard_at > self._timing.election_timeout_seconds / 2:
+            self._contact_since = now
         self.heard_at = now
         return True
 
@@ -353,9 +357,12 @@ class Replication:
         elif self.leadership is not None and reply.term == self.term:
             self.leadership.receive_heartbeat_reply(source, reply, now)
 
-    def _on_timeout_now(self, source: PeerId, message: TimeoutNow, standing: Standing) -> None:
+    def _on_timeout_now(
+        self, source: PeerId, message: TimeoutNow, standing: Standing, now: float
+    ) -> None:
         """Stand at once (Raft thesis §3.10): only for the leader that this peer follows, while its
-        log ends where that leader's does."""
+        log ends where that leader's does. Not behind a silence: everything that comes then may be
+        old, and if it is not, it is said again."""
         is_obeyed = (
             message.term == self.term
             and source == self.leader
@@ -363,6 +370,7 @@ class Replication:
             and self.peer in self.voters
             and standing.eligible
             and message.last_index == self.log.last_index
+            and now - self._contact_since >= self._timing.heartbeat_seconds / 2
         )
         if is_obeyed:
             self.candidacy.campaign(standing, transfer=True)
