@@ -323,10 +323,10 @@ class Replication:
             return False
         if term > self.term:
             self._step_down(term)
-        self.leader = source
-        self.candidacy.end()
         if now - self.heard_at > self._timing.election_timeout_seconds / 2:
             self._contact_since = now
+        self.leader = source
+        self.candidacy.end()
         self.heard_at = now
         return True
 
