@@ -2,18 +2,23 @@
 
 from typing import TypeVar
 
+from mabeam_p2p.commands import AppendJournal
 from mabeam_p2p.effects import Notify, Persist, Resolve, Send
 from mabeam_p2p.events import HandOverBegan
-from mabeam_p2p.ids import PeerId
+from mabeam_p2p.ids import PeerId, SessionId
 from mabeam_p2p.messages import (
     AppendEntries,
     AppendReply,
+    Forward,
+    ForwardRefused,
     Gossip,
     Heartbeat,
     HeartbeatReply,
     Message,
     Probe,
     ProbeAck,
+    Relayed,
+    RelayRefused,
     TimeoutNow,
     TransferReply,
     TransferRequest,
@@ -31,7 +36,9 @@ from mabeam_p2p.requests import (
     HandedOver,
     Leave,
     Refused,
+    Request,
     SetFitness,
+    Submit,
     TransferLeadership,
 )
 from tests.protocol.test_node import EPOCH, ME, A, B, Desk
@@ -64,7 +71,7 @@ class Play:
         self.desk.hear(source, *messages)
         self.turn()
 
-    def ask(self, request: TransferLeadership | Leave | SetFitness) -> int:
+    def ask(self, request: Request) -> int:
         self._token += 1
         self.desk.did(self.node.request(self._token, request, self.desk.now))
         self.turn()
@@ -157,6 +164,28 @@ def test_the_outcome_is_told_when_the_successor_is_heard() -> None:
     assert play.answer(token) is None
     play.hear(B, Heartbeat(0, 3, 2, 1))
     assert play.answer(token) == HandedOver(B, 3)
+
+
+def test_what_comes_meanwhile_is_refused_as_by_a_peer_that_does_not_lead() -> None:
+    """So that it goes to the successor: `overloaded` would be told to whoever has asked."""
+    play = Play()
+    play.lead()
+    play.ask(TransferLeadership(B))
+    play.hear(A, Forward(0, 1, 1, play.desk.blob), Relayed(0, 1, 1, play.desk.blob))
+    assert [message.reason for message in play.sent(ForwardRefused)] == ["not_leader"]
+    assert [message.reason for message in play.sent(RelayRefused)] == ["not_leader"]
+
+
+def test_what_this_peers_agents_ask_meanwhile_waits_for_the_successor() -> None:
+    play = Play()
+    play.lead()
+    play.ask(TransferLeadership(B))
+    token = play.ask(Submit(AppendJournal(SessionId(1), 1, "j", b"\x01")))
+    assert play.answer(token) is None
+    standing = Standing(2, play.node.replication.log.last_index, 0, 0)
+    play.hear(B, VoteRequest(0, 3, standing, False, True), Heartbeat(0, 3, 2, 1))
+    assert len(play.sent(Forward)) == 1
+    assert play.answer(token) is None
 
 
 def test_another_one_that_was_elected_is_named() -> None:

@@ -15,6 +15,7 @@ TRANSFER = "mabeam_p2p/protocol/replication/transfer.py"
 
 PAPER = ("tests/paper/test_raft_transfer.py",)
 UNIT = ("tests/protocol/test_preference.py",)
+NODE_TESTS = ("tests/protocol/test_handover.py",)
 DAYS = ("tests/bad_days/test_hand_over.py",)
 BULLY = ("tests/paper/test_bully.py",)
 SIMULATED = ("tests/simulation/test_preference.py",)
@@ -139,7 +140,7 @@ MUTANTS = (
         DISPATCH,
         "serves = replication.leadership is not None and not replication.is_handing_over",
         "serves = replication.leadership is not None",
-        DAYS,
+        NODE_TESTS,
     ),
     _mutant(
         "own-commands-fail",
@@ -148,7 +149,7 @@ MUTANTS = (
         "        if replication.is_handing_over:\n"
         "            return None  # What is asked meanwhile waits for the successor.\n",
         "",
-        DAYS,
+        NODE_TESTS,
     ),
     _mutant(
         "leaves-at-once",
@@ -164,7 +165,7 @@ MUTANTS = (
         HANDOVER,
         "        if message.number <= last:\n            return\n",
         "",
-        ("tests/protocol/test_handover.py",),
+        NODE_TESTS,
     ),
     # ---- preference --------------------------------------------------------------------------
     _mutant(
@@ -221,7 +222,7 @@ MUTANTS = (
         DISPATCH,
         "            and not replication.is_leader_heard(now)\n",
         "",
-        ("tests/protocol/test_handover.py",),
+        NODE_TESTS,
     ),
     _mutant(
         "score-outranks-log",
@@ -260,6 +261,6 @@ MUTANTS = (
         FITNESS,
         "self._is_eligible and not self.unfit and not is_leaving",
         "self._is_eligible and not self.unfit",
-        ("tests/protocol/test_handover.py",),
+        NODE_TESTS,
     ),
 )
