@@ -85,7 +85,8 @@ def bulk_thread(host: str, limits: Limits, *, insecure: bool) -> BulkThread:
 def _storage(config: Config) -> Storage:
     if config.data_dir == IN_MEMORY:
         return MemoryStorage()
-    return SqliteStorage(config.data_dir or str(default_path(config.cluster, config.name)))
+    path = config.data_dir or str(default_path(config.cluster, config.name))
+    return SqliteStorage(path, bytes_max=config.limits.data_bytes_max)
 
 
 def _discoveries(config: Config, recovered: Recovered, address: str) -> tuple[Discovery, ...]:

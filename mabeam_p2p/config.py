@@ -34,11 +34,21 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     lie before: a leader's that has lost its quorum, and a follower's that has heard it until
     then. All three together stay within the two seconds that docs/guarantees.md promises."""
     probe_interval_seconds: float = 0.25
-    """One probe to each member in this time."""
+    """One member is probed in this time; by a voter, every other voter, too. What waits for an
+    answer is asked again."""
     suspect_seconds: float = 1.2
-    """A member that answered nothing for this long is suspect."""
+    """A member that answered nothing, neither directly nor by way of others, for this long is
+    suspect. A peer that is not well itself waits longer, up to nine times."""
     dead_seconds: float = 3.0
-    """A member that answered nothing for this long is dead."""
+    """A member that is silent for this long is dead, in a cluster of ten or fewer, if the others
+    suspect it, too. In a larger one the time after suspicion grows by log10 of the size."""
+    dead_retention_seconds: float = 60.0
+    """How long who is dead or has left stays in the table. Afterwards its identity is remembered,
+    so that no old record brings it back, and its address, so that it is looked for."""
+    sync_interval_seconds: float = 1.0
+    """A part of the table is exchanged with one random member in this time."""
+    link_idle_seconds: float = 15.0
+    """A link over which nothing was sent for this long is closed, if more than a few are open."""
     departure_grace_seconds: float = 2.0
     """How long after its death the agents of a peer keep what they hold."""
     restart_grace_seconds: float = 5.0
@@ -93,6 +103,23 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Batches in one AppendEntries."""
     inflight_appends_max: int = 64
     """AppendEntries on the way to one follower (Raft thesis §10.2.1)."""
+    inflight_bytes_max: int = 8 * 1024 * 1024
+    """Batches on the way to one follower, together; at least one AppendEntries is."""
+    snapshot_entries: int = 50_000
+    """A snapshot is taken once so many entries stand behind the last one. Of 100,000 objects one
+    costs about 0.1 s."""
+    snapshot_bytes: int = 64 * 1024 * 1024
+    """The same, in bytes of commands."""
+    snapshot_bytes_max: int = 1024 * 1024 * 1024
+    """A snapshot that another peer sends may not be larger."""
+    snapshot_chunk_bytes: int = 256 * 1024
+    """Snapshots travel in pieces of this size, one at a time to each follower."""
+    data_bytes_max: int = 0
+    """What the data folder may hold; 0: as much as the disk does. Of the leader's nine tenths
+    full, nothing more is proposed."""
+    log_trailing_entries: int = 10_000
+    """Entries before a snapshot that stay in the log, so that a follower which is as little behind
+    needs no snapshot. Fewer, if they take more than a quarter of snapshot_bytes."""
     uncommitted_bytes_max: int = 64 * 1024 * 1024
     """What a leader holds uncommitted, or unwritten, before it answers Overloaded."""
     pending_requests_max: int = 65_536
@@ -102,6 +129,22 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     relay_bytes_max: int = 8 * 1024 * 1024
     """What a coordinator holds of its section's commands before it refuses more."""
     members_max: int = 1_024
+    forgotten_max: int = 4_096
+    """Members that the table has forgotten whose old records are still known for what they are."""
+    rumours_max: int = 1_024
+    """News of members that wait to be passed on."""
+    rumours_per_message_max: int = 8
+    """Passed on with one probe, request or answer: 0.6 kB at most."""
+    rumours_per_interval_max: int = 64
+    """Passed on in one probe interval, with all messages together: 20 kB a second at most."""
+    sync_members_max: int = 16
+    """Records of the table in one exchange; a newcomer is told all, in messages of so many."""
+    indirect_probes: int = 3
+    """Members that are asked to ask one that does not answer."""
+    links_kept: int = 32
+    """Links that stay open, however idle."""
+    greet_at_once_max: int = 16
+    """In a larger cluster addresses are greeted after a random time, for news travels by gossip."""
     candidates_max: int = 256
     """Addresses that discovery suggested and that are not members yet."""
     agents_per_peer_max: int = 1_024

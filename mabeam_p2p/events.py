@@ -79,6 +79,11 @@ class Refused(Struct, frozen=True, gc=False, array_like=True, tag=7):
     fatal: bool
 
 
+EVENTS_LOST = "slow_listener"
+"""Reason of a Dropped event which says that events did not reach whoever gets it: it was slow, or
+its peer has caught up by a snapshot. What the events told of is to be read anew."""
+
+
 class Dropped(Struct, frozen=True, gc=False, array_like=True, tag=8):
     """Something from `source` broke the protocol and was dropped. At most one a second for each
     (source, reason); `count` says how many since the last."""

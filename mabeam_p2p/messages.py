@@ -3,10 +3,12 @@
 Every message of the log begins with the log's id: 0 today, so that several logs can come.
 """
 
+from enum import IntEnum
+
 from msgspec import Struct
 
 from mabeam_p2p.ids import AgentId, ClusterId, PeerId
-from mabeam_p2p.records import Batch, MailAnswer, Member, Standing, Variable
+from mabeam_p2p.records import Batch, LogBase, MailAnswer, Member, Standing, Variable
 
 # ---- 1..9: acquaintance and membership --------------------------------------------------------
 
@@ -32,22 +34,62 @@ class Refuse(Struct, frozen=True, gc=False, array_like=True, tag=2):
     """Nothing can come of it while all concerned run as they are: this peer is to give way."""
 
 
+class Rumour(Struct, frozen=True, gc=False, array_like=True):
+    """A member's record on its way through the cluster (SWIM §4.1)."""
+
+    member: Member
+    accuser: PeerId | None = None
+    """Of a suspect: who suspects it on the evidence of its own probes (Lifeguard §IV-B)."""
+
+
 class Probe(Struct, frozen=True, gc=False, array_like=True, tag=3):
     """Are you there? (SWIM §3.1). Carries where the speaker stands in the bully order."""
 
     number: int
     standing: Standing
+    rumours: tuple[Rumour, ...] = ()
 
 
 class ProbeAck(Struct, frozen=True, gc=False, array_like=True, tag=4):
     number: int
     standing: Standing
+    rumours: tuple[Rumour, ...] = ()
+
+
+class Wanted(IntEnum):
+    """What the speaker asks for in return."""
+
+    NOTHING = 0
+    SOME = 1
+    """As many records, and newer ones of those that were sent."""
+    ALL = 2
+    """The whole table."""
 
 
 class Gossip(Struct, frozen=True, gc=False, array_like=True, tag=5):
-    """Member records, newest of each peer that the speaker knows."""
+    """Part of the speaker's table; or its own record alone: a refutation, or a goodbye."""
 
     members: tuple[Member, ...]
+    wanted: Wanted = Wanted.NOTHING
+
+
+class ProbeRequest(Struct, frozen=True, gc=False, array_like=True, tag=6):
+    """Ask `target` for me, and tell me what came of it (SWIM §3.1, ping-req)."""
+
+    number: int
+    """The speaker's; of its oldest question that `target` has not answered."""
+    target: PeerId
+    rumours: tuple[Rumour, ...] = ()
+
+
+class ProbeReport(Struct, frozen=True, gc=False, array_like=True, tag=7):
+    """What came of a ProbeRequest. In vain: the nack of Lifeguard §IV-A, which tells the requester
+    that at least its own ears are well."""
+
+    number: int
+    """That of the request."""
+    target: PeerId
+    answered: bool
 
 
 # ---- 10..19: bootstrap -----------------------------------------------------------------------
@@ -178,12 +220,43 @@ class ReadIndexReply(Struct, frozen=True, gc=False, array_like=True, tag=29):
 
 
 class ForwardRefused(Struct, frozen=True, gc=False, array_like=True, tag=30):
-    """Commands were not appended: `reason` is overloaded or not_leader. Certainly not done."""
+    """Commands were not appended: `reason` is overloaded, disk_full or not_leader. Certainly not
+    done."""
 
     log: int
     number: int
     """Of the Forward."""
     reason: str
+
+
+class InstallSnapshot(Struct, frozen=True, gc=False, array_like=True, tag=31):
+    """One piece of a snapshot for a follower that lacks what the leader's log no longer holds
+    (Raft §7, figure 13). Base, digest and size name the snapshot; whoever leads."""
+
+    log: int
+    term: int
+    base: LogBase
+    """The last entry that the snapshot includes, and the configuration there."""
+    digest: int
+    """64 bits of a hash over the whole of it."""
+    size: int
+    """Bytes of the whole."""
+    offset: int
+    """Of `data` in the whole."""
+    data: bytes
+    """Empty: how much of it do you have?"""
+
+
+class SnapshotReply(Struct, frozen=True, gc=False, array_like=True, tag=32):
+    log: int
+    term: int
+    index: int
+    """Of the snapshot's last entry, as asked."""
+    digest: int
+    offset: int
+    """Bytes of it that are here: what is wanted next."""
+    installed: bool
+    """Durable: the follower's log holds, or begins behind, what the snapshot ends with."""
 
 
 class TimeoutNow(Struct, frozen=True, gc=False, array_like=True, tag=33):
@@ -345,7 +418,7 @@ class AcksRelayed(Struct, frozen=True, gc=False, array_like=True, tag=64):
     acks: tuple[RelayedAck, ...]
 
 
-MembershipMessage = Probe | ProbeAck | Gossip
+MembershipMessage = Probe | ProbeAck | Gossip | ProbeRequest | ProbeReport
 BootstrapMessage = Offer | Promise | Withdraw | Form
 ReplicationMessage = (
     VoteRequest
@@ -357,6 +430,8 @@ ReplicationMessage = (
     | CommitAdvance
     | ReadIndex
     | ReadIndexReply
+    | InstallSnapshot
+    | SnapshotReply
     | TimeoutNow
 )
 TransferMessage = TransferRequest | TransferReply

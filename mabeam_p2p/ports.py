@@ -7,7 +7,7 @@ from mabeam_p2p.commands import CommandCodec
 from mabeam_p2p.events import Event
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Frame
-from mabeam_p2p.records import Record, Recovered
+from mabeam_p2p.records import DiskUsage, Record, Recovered
 from mabeam_p2p.requests import Answer, Request
 
 
@@ -33,6 +33,10 @@ class Storage(Protocol):
     def write(self, records: Sequence[Record]) -> None:
         """Apply in order, atomically; durable on return. After StorageError nothing may be
         written again: what is durable is unknown until the folder is opened anew."""
+        ...
+
+    def usage(self) -> DiskUsage | None:
+        """How full it is, as of one of the last writes; None: nothing limits it."""
         ...
 
     def close(self) -> None: ...

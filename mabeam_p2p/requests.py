@@ -81,7 +81,8 @@ class AgentQuery(Struct, frozen=True, gc=False, array_like=True, tag=5):
 
 
 class LogQuery(Struct, frozen=True, gc=False, array_like=True, tag=6):
-    """Committed batches from the one that holds `first_index`, up to `limit` of them."""
+    """Committed batches from the one that holds `first_index`, or the first one that is left if a
+    snapshot has taken its place, up to `limit` of them."""
 
     first_index: int
     limit: int
@@ -367,8 +368,8 @@ class Refused(Struct, frozen=True, gc=False, array_like=True, tag=2):
 
 
 class Failed(Struct, frozen=True, gc=False, array_like=True, tag=3):
-    """No answer from the cluster. `reason`: no_quorum, overloaded, closed (certainly not done);
-    unknown (maybe done); timeout (a wait that ended; what was waited for goes on)."""
+    """No answer from the cluster. `reason`: no_quorum, overloaded, disk_full, closed (certainly
+    not done); unknown (maybe done); timeout (a wait that ended; what was waited for goes on)."""
 
     reason: str
     detail: str

@@ -72,6 +72,11 @@ class Child:
             self._is_struck = True
             self._process.kill()
 
+    def signal(self, number: int) -> None:
+        """Nothing happens if the process has ended."""
+        if not self._is_struck and self._process.returncode is None:
+            self._process.send_signal(number)
+
     async def gone(self) -> None:
         """Wait until the process has ended; one that does not end by itself is struck."""
         try:

@@ -94,6 +94,7 @@ def main() -> int:
     """Exit code 1 if a mutant survives."""
     parser = argparse.ArgumentParser(prog="tools/mutants", description=__doc__)
     parser.add_argument("names", nargs="*", help="these alone, as M8")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="the same")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time (default 2)")
     parser.add_argument(
         "--within", type=float, default=60, help="seconds of simulation for each (default 60)"
@@ -101,7 +102,11 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--simulate-only", action="store_true", help="leave the tests out")
     options = parser.parse_args()
-    chosen = [m for m in MUTANTS if not options.names or m.name in options.names]
+    names = [*options.names, *options.only]
+    unknown = [name for name in names if name not in [m.name for m in MUTANTS]]
+    if unknown:
+        parser.error(f"no mutant is called {', '.join(unknown)}")
+    chosen = [m for m in MUTANTS if not names or m.name in names]
     survivors = 0
     nothing = Mutant("none", "nothing is planted", (), RAFT)
     innocent = hunt(nothing, 5, options.first, options.simulate_only)

@@ -1,9 +1,10 @@
-"""The clients of a soak: they append unique items to lists, read the lists, and remember when.
+"""The clients of a soak: they append unique items to lists, add to counters and compare and set
+them, read both, and remember when.
 
-1. A client has a session at one peer, its home, but asks any peer that runs. An append whose
+1. A client has a session at one peer, its home, but asks any peer that runs. A command whose
    outcome is unknown is sent again under the same number, mostly to another peer.
 2. Of what was never given to a leader the client says: not done. Once an attempt has ended as
-   unknown, only an acknowledgement closes the append; otherwise it stays open for ever.
+   unknown, only an acknowledgement closes the command; otherwise it stays open for ever.
 3. When the log has ended the session, as its home was killed, the client opens another one.
 """
 
@@ -14,21 +15,36 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from mabeam_p2p.commands import AppendJournal, OpenSession
+from mabeam_p2p.commands import AddCounter, AppendJournal, OpenSession, SetCounter
 from mabeam_p2p.ids import GROUP_ALL, INTEGER_MAX, SessionId, agent_id
-from mabeam_p2p.requests import Answer, Committed, Failed, Found, JournalQuery, Refused, Submit
+from mabeam_p2p.requests import (
+    Answer,
+    Committed,
+    CounterQuery,
+    Failed,
+    Found,
+    JournalQuery,
+    Refused,
+    Submit,
+)
 from mabeam_p2p.requests import Read as ReadRequest
 from mabeam_p2p.testing.linearizability import Append, Operation, Read, Result
+from mabeam_p2p.testing.wing_gong import Call
 from tools.soak_cluster import Cluster, Gone, Process
 
 LISTS = 4
 LIST_ITEMS_MAX = 250
 """A list that is as long is left for a new one, so that reads stay small."""
 ATTEMPT_SECONDS = 2.0
-APPEND_SECONDS = 20.0
-"""How long one append is tried."""
+COMMAND_SECONDS = 20.0
+"""How long one command is tried."""
 RETRY_SECONDS = 0.03
+COUNTERS = 2
+COUNTER_CALLS_MAX = 60
+"""A counter that was used as often is left for a new one: each is judged by a search."""
 READ_SHARE = 0.25
+COUNT_SHARE = 0.2
+COUNTER_VALUES = 3
 LOCAL_SHARE = 0.2
 """Of the reads: those that take what their peer has."""
 NEVER_DONE = ("no_quorum", "overloaded", "closed")
@@ -39,6 +55,8 @@ class History:
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
+        self.calls: list[Call] = []
+        """Of counters. One that certainly was not done is taken out again."""
         self.acknowledged = 0
         self.newest_invoked = 0
         """When the newest append that was acknowledged had begun."""
@@ -61,6 +79,14 @@ class History:
         self.acknowledged += 1
         self.newest_invoked = max(self.newest_invoked, append.invoked)
         self.on_acknowledged(committed)
+
+    @property
+    def operation_count(self) -> int:
+        return len(self.operations) + len(self.calls)
+
+    def next_counter(self, random: Random) -> str:
+        generation = len(self.calls) // (COUNTERS * COUNTER_CALLS_MAX)
+        return f"counter-{generation}-{random.randrange(COUNTERS)}"
 
     def lists(self) -> list[str]:
         """In order of first use."""
@@ -88,6 +114,8 @@ class Client:
             await asyncio.sleep(self._random.expovariate(1 / self._pause))
             if self._session is None:
                 await self._open()
+            elif self._random.random() < COUNT_SHARE:
+                await self._count(self._session)
             elif self._random.random() < READ_SHARE:
                 await self._read()
             else:
@@ -116,14 +144,25 @@ class Client:
         append = self._history.next_append(self._name, self._random)
         self._sequence += 1
         command = AppendJournal(session, self._sequence, append.key, append.item)
-        give_up = time.monotonic() + APPEND_SECONDS
+        end = await self._commit(command)
+        if isinstance(end, Committed):
+            self._history.acknowledge(append, end)
+        elif end is Result.NOT_DONE:
+            append.result = Result.NOT_DONE
+
+    async def _commit(
+        self, command: AppendJournal | AddCounter | SetCounter
+    ) -> Committed | Refused | Result:
+        """Submit until there is an outcome, or for COMMAND_SECONDS. OPEN: it may be done."""
+        give_up = time.monotonic() + COMMAND_SECONDS
         is_undone = True
         while True:
             answer = await self._ask(Submit(command, ATTEMPT_SECONDS))
             match answer:
                 case Committed():
-                    self._history.acknowledge(append, answer)
-                    return
+                    return answer
+                case Refused(reason="counter_changed"):
+                    return answer
                 case Refused():
                     self._session = None
                     break
@@ -134,8 +173,47 @@ class Client:
             if time.monotonic() > give_up:
                 break
             await asyncio.sleep(RETRY_SECONDS)
-        if is_undone:
-            append.result = Result.NOT_DONE
+        return Result.NOT_DONE if is_undone else Result.OPEN
+
+    async def _count(self, session: SessionId) -> None:
+        """Add to a counter, compare and set it, or read it."""
+        random, history = self._random, self._history
+        key = history.next_counter(random)
+        draw = random.random()
+        if draw < READ_SHARE:
+            await self._read_counter(key)
+            return
+        self._sequence += 1
+        command: AddCounter | SetCounter = AddCounter(session, self._sequence, key, 1)
+        call = Call(self._name, key, "add", (1,), 0)
+        if draw < 0.7:
+            expected, value = (random.randrange(COUNTER_VALUES) for _ in range(2))
+            command = SetCounter(session, self._sequence, key, value, expected)
+            call = Call(self._name, key, "compare_and_set", (expected, value), 0)
+        call.invoked, call.may = time.monotonic_ns(), True
+        history.calls.append(call)
+        end = await self._commit(command)
+        if end is Result.OPEN:
+            return
+        if end is Result.NOT_DONE:
+            history.calls.remove(call)
+            return
+        call.returned, call.may = time.monotonic_ns(), False
+        if isinstance(end, Committed):
+            call.result = end.number if call.action == "add" else True
+            call.hint = end.index
+        else:
+            call.result = False
+
+    async def _read_counter(self, key: str) -> None:
+        invoked = time.monotonic_ns()
+        answer = await self._ask(ReadRequest(CounterQuery(key), True, ATTEMPT_SECONDS))
+        if isinstance(answer, Found):
+            value = answer.counters[0].value
+            returned = time.monotonic_ns()
+            self._history.calls.append(
+                Call(self._name, key, "get", (), invoked, returned, value, hint=answer.index)
+            )
 
     async def _read(self) -> None:
         keys = self._history.lists()

@@ -2,17 +2,21 @@
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+import signal
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from mabeam_p2p.assembly import IN_MEMORY
 from mabeam_p2p.config import Config
+from mabeam_p2p.events import Event
 from mabeam_p2p.records import Status
 from mabeam_p2p.requests import Answer, ReadStatus, Request, StatusAnswer
 from mabeam_p2p.wire.local import Answered, Ask
 from tools.children import Child, free_ports
+from tools.soak_links import Links
+from tools.soak_peer import Orders, Words
 
 STATUS_SECONDS = 2.0
 """How long a peer may take to tell its status before it counts as silent."""
@@ -25,12 +29,20 @@ class Gone(Exception):
 class Process:
     """One peer over all its lives."""
 
-    def __init__(self, config: Config, log: Path) -> None:
+    def __init__(self, config: Config, log: Path, *, gil_seconds: float = 0.0) -> None:
+        """gil_seconds: for so long of every GIL_EVERY_SECONDS no Python code of it runs."""
         self.name = config.name
+        self.address = config.listen
         self.log = log
+        self.routes: Mapping[str, str] = {}
+        """What it dials in place of an address, from its next start on."""
+        self.on_event: Callable[[Event], None] = lambda _: None
+        """Called with what it says of members and of its cluster."""
         self.failures: list[str] = []
         """Ends that nobody caused."""
+        self.is_paused = False
         self._config = config
+        self._gil_seconds = gil_seconds
         self._child: Child | None = None
         self._reader: asyncio.Task[None] | None = None
         self._numbers = itertools.count(1)
@@ -44,7 +56,8 @@ class Process:
     async def start(self) -> None:
         assert self._child is None, "started twice"
         self._is_struck = False
-        arguments = msgspec.json.encode(self._config).decode()
+        orders = Orders(self._config, dict(self.routes), self._gil_seconds)
+        arguments = msgspec.json.encode(orders).decode()
         self._child = await Child.start("tools.soak_peer", arguments, log=self.log)
         self._reader = asyncio.create_task(self._read(self._child), name=f"read {self.name}")
 
@@ -53,6 +66,18 @@ class Process:
         if self._child is not None:
             self._is_struck = True
             self._child.strike()
+
+    def pause(self) -> None:
+        """SIGSTOP: it stands still in the middle of what it does."""
+        if self._child is not None and not self._is_struck:
+            self.is_paused = True
+            self._child.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT. Idempotent."""
+        if self._child is not None and self.is_paused:
+            self.is_paused = False
+            self._child.signal(signal.SIGCONT)
 
     async def buried(self) -> None:
         """Return once a struck process is gone."""
@@ -83,9 +108,12 @@ class Process:
         return answer.status
 
     async def _read(self, child: Child) -> None:
-        answers = msgspec.json.Decoder(Answered)
+        words = msgspec.json.Decoder(Words)
         while line := await child.receive():
-            answered = answers.decode(line)
+            answered = words.decode(line)
+            if not isinstance(answered, Answered):
+                self.on_event(answered.event)
+                continue
             waiting = self._waiting.get(answered.number)
             if waiting is not None and not waiting.done():
                 waiting.set_result(answered.answer)
@@ -93,6 +121,7 @@ class Process:
         if not self._is_struck:
             self.failures.append(f"{self.name} ended by itself: {child.exit_code}, see {self.log}")
         self._child = None
+        self.is_paused = False
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(Gone(f"{self.name} has been killed"))
@@ -101,8 +130,10 @@ class Process:
 class Cluster:
     """All peers, running or not."""
 
-    def __init__(self, folder: Path, count: int, *, in_memory: bool = False) -> None:
-        """in_memory: the peers keep nothing, not even who they are."""
+    def __init__(
+        self, folder: Path, count: int, *, in_memory: bool = False, gil_seconds: float = 0.0
+    ) -> None:
+        """in_memory: the peers keep nothing, not even who they are. gil_seconds: of the last."""
         addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
         self.processes = [
             Process(
@@ -116,9 +147,19 @@ class Cluster:
                     expect=count,
                 ),
                 folder / f"p{number}.log",
+                gil_seconds=gil_seconds if number == count - 1 else 0.0,
             )
             for number, address in enumerate(addresses)
         ]
+        self.links = Links(addresses)
+        self._are_links_up = False
+
+    async def raise_links(self) -> None:
+        """From now on peers that start know each other by way of `links` alone."""
+        await self.links.start()
+        self._are_links_up = True
+        for number, process in enumerate(self.processes):
+            process.routes = self.links.routes(number)
 
     @property
     def running(self) -> list[Process]:
@@ -165,3 +206,5 @@ class Cluster:
 
     async def close(self) -> None:
         await self.kill(self.running)
+        if self._are_links_up:
+            await self.links.close()

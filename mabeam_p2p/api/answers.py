@@ -307,6 +307,11 @@ _FAILED: dict[str, Refusal] = {
         "it was certainly not done: no majority of the voters can be reached; see `mabeam status`",
     ),
     "overloaded": (Overloaded, "it was certainly not done: try again later"),
+    "disk_full": (
+        Overloaded,
+        "it was certainly not done: free some space on the leader's disk, or give its data folder "
+        "a larger limits.data_bytes_max; reads go on",
+    ),
     "closed": (Closed, "the peer has been closed: join again"),
     "unknown": (
         OutcomeUnknown,

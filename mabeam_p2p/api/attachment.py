@@ -14,7 +14,7 @@ from mabeam_p2p.api.results import Leader
 from mabeam_p2p.api.view import View
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.errors import Closed, DaemonNotRunning, MabeamError, Overloaded
-from mabeam_p2p.events import Dropped, Event
+from mabeam_p2p.events import EVENTS_LOST, Dropped, Event
 from mabeam_p2p.ids import (
     AuctionId,
     ProposalId,
@@ -52,9 +52,6 @@ daemon that was stopped does not."""
 
 RETRY_SECONDS = 0.2
 """Pause before a wait that ended too early is begun again."""
-
-EVENTS_LOST = "slow_listener"
-"""Reason of a Dropped event that says that events did not reach this listener."""
 
 Begin = Callable[[SessionId], Awaitable[int]]
 """Makes the peer ready for a session that is about to open; returns the peer's epoch."""

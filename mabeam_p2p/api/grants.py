@@ -22,7 +22,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import TypeVar
 
-from mabeam_p2p.api.attachment import EVENTS_LOST, Attachment
+from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.commands import AnyEndClaim, AnyRecipeCommand, RenewLock
 from mabeam_p2p.errors import (
@@ -37,6 +37,7 @@ from mabeam_p2p.errors import (
     Rejected,
 )
 from mabeam_p2p.events import (
+    EVENTS_LOST,
     Dropped,
     Event,
     ItemTaken,

@@ -39,12 +39,24 @@ async def status(target: Target) -> None:
             "quorum": seen.quorum,
             "commit index": seen.commit_index,
             "applied index": seen.applied_index,
+            "snapshot": f"up to {seen.snapshot_index}; {seen.log_entries} entries in the log",
+            "disk": _disk(seen),
             "voters": [names.get(peer, peer) for peer in seen.voters],
             "learners": [names.get(peer, peer) for peer in seen.learners],
             "alive": _alive(seen),
             "score": f"{seen.score}, unfit: {seen.unfit}" if seen.unfit else seen.score,
         }
     )
+
+
+def _disk(seen: PeerStatus) -> str:
+    if not seen.disk_bytes_max:
+        return "without a limit"
+    share = 100 * seen.disk_used_bytes // seen.disk_bytes_max
+    text = f"{share} % of {seen.disk_bytes_max / 1e6:,.0f} MB"
+    if seen.disk_full:
+        text += ": full, and takes no commands where it leads; free some space, or raise the limit"
+    return text
 
 
 def _alive(seen: PeerStatus) -> str:

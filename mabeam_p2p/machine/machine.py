@@ -80,6 +80,15 @@ class MachineState(Struct, frozen=True, array_like=True):
     parts: PartsState
 
 
+_encode = msgspec.msgpack.encode
+_decoder = msgspec.msgpack.Decoder(MachineState)
+
+
+def digest_of(data: bytes) -> int:
+    """64 bits of a hash over an encoded snapshot."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
+
+
 class Machine:
     """All that the log has made. Equal on all peers at equal `applied_index`."""
 
@@ -278,6 +287,11 @@ class Machine:
                 self._parts.end_session(entry, session, command.reason)
         return entry.committed()
 
+    def known_outcome(self, command: AnyCommand) -> Outcome | None:
+        """What an agent's command has come to, if a snapshot took the place of its entry; None:
+        that is not known here. Raises LookupError: it has not been applied."""
+        return self._parts.sessions.known_outcome(command)
+
     # ---- queries ---------------------------------------------------------------------------
 
     def find(self, query: MachineQuery) -> Found:
@@ -307,7 +321,20 @@ class Machine:
     def restore(self, snapshot: object) -> None:
         """Become the machine that gave `snapshot`; untaken events are gone. Raises
         msgspec.ValidationError, a ValueError, and changes nothing, if it has another shape."""
-        state = msgspec.convert(snapshot, MachineState)
+        self.load(msgspec.convert(snapshot, MachineState))
+
+    def encode(self) -> bytes:
+        """The snapshot as bytes: equal machines give equal bytes. Costs time in proportion to the
+        state."""
+        return _encode(self._state())
+
+    def decode(self, data: bytes) -> MachineState:
+        """What `encode` has encoded, to be loaded. Raises msgspec.DecodeError, a ValueError, for
+        anything of another shape."""
+        return _decoder.decode(data)
+
+    def load(self, state: MachineState) -> None:
+        """Become the machine that `state` is of; untaken events are gone."""
         self._events.clear()
         self._deadlines.clear()
         self.applied_index = state.applied_index
@@ -321,8 +348,7 @@ class Machine:
     def digest(self) -> int:
         """64 bits of a hash over the snapshot: equal on every peer, process and machine at equal
         `applied_index`. Costs time in proportion to the state."""
-        encoded = msgspec.msgpack.encode(self._state())
-        return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest())
+        return digest_of(self.encode())
 
     def _state(self) -> MachineState:
         return MachineState(

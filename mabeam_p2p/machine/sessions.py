@@ -106,6 +106,10 @@ class Session:
             return Refused("stale_sequence", f"outcomes up to {self._floor} are forgotten")
         return known
 
+    def has_forgotten(self, sequence: int) -> bool:
+        """Whether the number lies before the window."""
+        return sequence <= self._floor and sequence not in self._outcomes
+
     def record(self, sequence: int, outcome: Outcome) -> None:
         self._outcomes[sequence] = outcome
         if sequence > self._last:
@@ -194,6 +198,31 @@ class Sessions:
                 return ended
             return Refused("unknown_session", f"session {command.session} ended: open another one")
         return Refused("unknown_session", "there is no such session")
+
+    def known_outcome(self, command: AnyCommand) -> Outcome | None:
+        """See Machine.known_outcome. What lies before a window, or in a session that has ended, may
+        have come to anything."""
+        session = self._live.get(command.session)
+        if session is None:
+            return self._known_outcome_in_ended(command)
+        if isinstance(command, OpenSession):
+            if session.agent.epoch < command.epoch:
+                raise LookupError(command.session)
+            return session.opened
+        known = session.recorded(command.sequence)
+        if known is None:
+            raise LookupError(command.sequence)
+        return None if session.has_forgotten(command.sequence) else known
+
+    def _known_outcome_in_ended(self, command: AnyCommand) -> Outcome | None:
+        ended = self._ended.get(command.session)
+        if isinstance(command, OpenSession):
+            if ended is None:
+                raise LookupError(command.session)
+            return ended if isinstance(ended, Refused) else None
+        if isinstance(ended, Refused) or isinstance(command, CloseSession):
+            return self.answer_missing(command) if ended is not None else None
+        return None
 
     def answer_open(self, entry: Entry, command: OpenSession) -> Outcome | None:
         """The outcome of an OpenSession that opens nothing; None: it opens.

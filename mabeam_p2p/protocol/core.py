@@ -6,6 +6,8 @@ share one numbering. A core never returns or executes an effect, and never looks
 Rule: an effect that claims something names the Persist that makes it true (`after`).
 """
 
+from collections.abc import Callable, Iterable
+
 from mabeam_p2p.effects import Connect, Effect, Effects, Notify, Persist, Resolve, Send
 from mabeam_p2p.events import Event
 from mabeam_p2p.ids import INTEGER_MAX, PeerId
@@ -33,12 +35,15 @@ def numbers_before(epoch: int) -> int:
 class Outbox:
     """An ordered list of effects and the number of the last Persist."""
 
-    __slots__ = ("_effects", "persisted")
+    __slots__ = ("_effects", "_targets", "dial", "persisted")
 
     def __init__(self) -> None:
         self._effects: list[Effect] = []
+        self._targets: dict[PeerId, None] = {}
         self.persisted = 0
         """Number of the last Persist that was emitted."""
+        self.dial: Callable[[Iterable[PeerId]], None] | None = None
+        """Told whom something is sent to, before it is taken: what it emits goes first."""
 
     def persist(self, record: Record) -> int:
         """Emit a Persist; return its number."""
@@ -48,6 +53,7 @@ class Outbox:
 
     def send(self, target: PeerId, message: Message, after: int = 0) -> None:
         self._effects.append(Send(target, message, after))
+        self._targets[target] = None
 
     def notify(self, event: Event, after: int = 0) -> None:
         self._effects.append(Notify(event, after))
@@ -66,4 +72,12 @@ class Outbox:
             return ()
         effects = tuple(self._effects)
         self._effects.clear()
+        if self._targets:
+            targets, self._targets = self._targets, {}
+            if self.dial is not None:
+                self.dial(targets)
+                self._targets.clear()
+                if self._effects:
+                    effects = (*self._effects, *effects)
+                    self._effects.clear()
         return effects

@@ -1,7 +1,7 @@
 """What is due when: the deadlines of many things, each of which mostly ends before its own.
 
-A deadline that is no longer wanted stays in the heap until it is due or outnumbers those that are,
-so that setting and dropping one costs next to nothing, and memory follows the number of things.
+A deadline that is no longer wanted stays in the heap until it comes first, or until such outnumber
+the others: setting and dropping one costs next to nothing, and memory follows the number of things.
 """
 
 from heapq import heapify, heappop, heappush
@@ -45,5 +45,8 @@ class Deadlines(Generic[Thing]):
         return due
 
     def next(self) -> float:
-        """No later than the soonest deadline; inf if there is none."""
-        return self._heap[0][0] if self._heap else inf
+        """The soonest deadline; inf if there is none. What is no longer wanted wakes nobody."""
+        heap = self._heap
+        while heap and self._wanted.get(heap[0][1]) != heap[0][0]:
+            heappop(heap)
+        return heap[0][0] if heap else inf

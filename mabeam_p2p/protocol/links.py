@@ -11,10 +11,15 @@ Rules
    name exactly one gives way: one in no formed cluster to one that is in, else the larger id to the
    smaller. Whoever meets both can tell which.
 4. An address that was suggested is greeted until a peer answers there, ever more slowly. The
-   address of a member that has gone silent is greeted too: an outage of any length can heal.
+   address of a member that has gone silent is greeted too: an outage of any length can heal. In a
+   crowd each peer greets less, so that what arrives at one address does not grow with the crowd.
+5. A link is opened when something is to be said over it, and begins with a greeting. One over which
+   nothing was said for a while is closed, when more than a few are open.
 """
 
+from collections.abc import Iterable
 from math import inf
+from random import Random
 
 from mabeam_p2p.config import PROTOCOL_VERSION, Limits, Timing
 from mabeam_p2p.events import Dropped, Refused
@@ -30,25 +35,30 @@ DROP_REPORT_SECONDS = 1.0
 REFUSAL_SECONDS = 2.0
 """How long the link over which a peer was refused stays open, so that it gets the word."""
 REFUSALS_MAX = 32
+SWEEP_SECONDS = 1.0
+"""Links are looked through for idle ones this often."""
 
 
 class Link:
-    """A peer that has been met: where, and in which epoch."""
+    """A peer that has been met or that a member has told of: where, and in which epoch."""
 
-    __slots__ = ("address", "epoch", "greeted_at")
+    __slots__ = ("address", "epoch", "greeted_at", "is_open", "used_at")
 
-    def __init__(self, address: str, epoch: int) -> None:
+    def __init__(self, address: str, epoch: int, now: float) -> None:
         self.address = address
         self.epoch = epoch
         self.greeted_at = -inf
+        self.is_open = False
+        self.used_at = now
 
 
 class Greeting:
     """An address that is being greeted."""
 
-    __slots__ = ("due", "interval", "target")
+    __slots__ = ("due", "interval", "is_dialled", "target")
 
     def __init__(self, target: PeerId, due: float, interval: float) -> None:
+        self.is_dialled = False
         self.target = target
         self.due = due
         self.interval = interval
@@ -67,10 +77,18 @@ class Links:
         timing: Timing,
         limits: Limits,
         outbox: Outbox,
+        random: Random,
     ) -> None:
         self.cluster_id = ClusterId("")
         """Set by the owner when this peer belongs to a formed cluster."""
+        self.crowd = 0
+        """Members that are here; set by the owner."""
         self.dropped_count = 0
+        self._random = random
+        self._now = 0.0
+        self._sweep_due = -inf
+        self._mine: Member | None = None
+        self._idle: dict[PeerId, None] = {}
         self._peer = peer
         self._epoch = epoch
         self._cluster = cluster
@@ -129,7 +147,8 @@ class Links:
         """Either side has restarted and the other does not know: introduce ourselves."""
         if now - link.greeted_at >= self._timing.greet_interval_seconds:
             link.greeted_at = now
-            self._outbox.send(peer, Hello(self._cluster, self.cluster_id, mine, answer=False))
+            self._mine = mine
+            self._outbox.send(peer, self._hello(answer=False))
 
     def drop(self, source: str, reason: str, detail: str, now: float) -> None:
         """Count what broke the protocol; report it at most once a second for each reason."""
@@ -166,27 +185,54 @@ class Links:
 
     def silent(self, member: Member, now: float) -> None:
         """A member has gone silent: greet its address until it answers (rule 4)."""
-        if member.address not in self._greetings:
-            self._greet_from(member.peer, member.address, now)
+        if member.address in self._greetings:
+            return
+        silent = [a for a, g in self._greetings.items() if not g.target.startswith(UNMET)]
+        if len(silent) >= self._limits.forgotten_max:
+            self._greeting_ends(silent[0])
+        self._greet_from(member.peer, member.address, now)
 
     def _greet_from(self, target: PeerId, address: str, now: float) -> None:
-        interval = self._timing.greet_interval_seconds
-        self._greetings[address] = Greeting(target, now, interval)
-        self._outbox.connect(target, address)
+        greeting = Greeting(target, now, self._timing.greet_interval_seconds)
+        self._greetings[address] = greeting
+        crowding = self._crowding()
+        if crowding:
+            greeting.due += self._random.random() * crowding * greeting.interval
+        else:
+            self._dial_greeting(address, greeting)
+
+    def _crowding(self) -> int:
+        """How many times less each greets, as so many others have the same reason to."""
+        return self.crowd // self._limits.greet_at_once_max
+
+    def _dial_greeting(self, address: str, greeting: Greeting) -> None:
+        greeting.is_dialled = True
+        self._outbox.connect(greeting.target, address)
+        link = self._links.get(greeting.target)
+        if link is not None:
+            link.is_open = True
 
     def tick(self, mine: Member, now: float) -> None:
-        for greeting in self._greetings.values():
+        self._now, self._mine = now, mine
+        slowest = self._timing.greet_interval_seconds_max * max(1, self._crowding())
+        for address, greeting in self._greetings.items():
             if now >= greeting.due:
+                if not greeting.is_dialled:
+                    self._dial_greeting(address, greeting)
                 greeting.due = now + greeting.interval
-                greeting.interval = min(
-                    greeting.interval * 2, self._timing.greet_interval_seconds_max
-                )
-                hello = Hello(self._cluster, self.cluster_id, mine, answer=False)
-                self._outbox.send(greeting.target, hello)
+                greeting.interval = min(greeting.interval * 2, slowest)
+                self._outbox.send(greeting.target, self._hello(answer=False))
         for address in [a for a, due in self._refusals.items() if now >= due]:
             del self._refusals[address]
             if address not in self._greetings:
                 self._outbox.connect(PeerId(UNMET + address), None)
+        if now >= self._sweep_due:
+            self._sweep_due = now + SWEEP_SECONDS
+            self._sweep(now)
+
+    def _hello(self, *, answer: bool) -> Hello:
+        assert self._mine is not None, "the first input brings this peer's record"
+        return Hello(self._cluster, self.cluster_id, self._mine, answer)
 
     def next_deadline(self) -> float:
         if not self._greetings and not self._refusals:
@@ -208,11 +254,14 @@ class Links:
         mine: Member,
         name_holder: tuple[PeerId, ClusterId] | None,
         now: float,
+        *,
+        holder_is_sure: bool = True,
     ) -> bool:
         """Meet a peer, or meet it again. Whether it is accepted, and linked.
 
         `name_holder`: the live member, other than the speaker, that has the speaker's name, and the
-        formed cluster that it is in.
+        formed cluster that it is in. Unless it is sure that this one is there, nobody gives way
+        for good.
         """
         them = hello.member
         if them.peer == self._peer and them.address == self._address:
@@ -220,7 +269,7 @@ class Links:
         if them.peer != frame.source or them.epoch != frame.source_epoch:
             self.drop(frame.source, "hello", "speaks for another peer", now)
             return False
-        objection = self._objection(frame, hello, name_holder)
+        objection = self._objection(frame, hello, name_holder, holder_is_sure)
         if objection is not None:
             self._refuse(them, objection, now)
             return False
@@ -228,23 +277,39 @@ class Links:
         if link is not None and link.epoch > them.epoch:
             self.drop(frame.source, "stale_source", "from a process that is gone", now)
             return False
-        if link is None and len(self._links) >= self._limits.members_max:
+        if link is None and not self._has_room():
             self.drop(frame.source, "full", "there is no room for more members", now)
             return False
+        self._mine = mine
         new = link is None or link.epoch < them.epoch or link.address != them.address
         self._greeting_ends(them.address)
-        if new:
+        if link is None or new:
             if link is not None and link.address != them.address:
                 self._greeting_ends(link.address)
-            self._links[them.peer] = link = Link(them.address, them.epoch)
+            self._links[them.peer] = link = Link(them.address, them.epoch, now)
+        if not link.is_open:
+            link.is_open = True
+            link.used_at = now
             self._outbox.connect(them.peer, them.address)
         if not hello.answer or new:
-            answer = Hello(self._cluster, self.cluster_id, mine, answer=True)
-            self._outbox.send(them.peer, answer)
+            self._outbox.send(them.peer, self._hello(answer=True))
         return True
 
+    def _has_room(self) -> bool:
+        """For another peer: one that is not a member, or whose link is closed, may give way."""
+        if len(self._links) < self._limits.members_max:
+            return True
+        closed = [(link.used_at, peer) for peer, link in self._links.items() if not link.is_open]
+        if closed:
+            del self._links[min(closed)[1]]
+        return bool(closed)
+
     def _objection(
-        self, frame: Frame, hello: Hello, name_holder: tuple[PeerId, ClusterId] | None
+        self,
+        frame: Frame,
+        hello: Hello,
+        name_holder: tuple[PeerId, ClusterId] | None,
+        holder_is_sure: bool,
     ) -> Refuse | None:
         them = hello.member
         if hello.cluster != self._cluster:
@@ -264,7 +329,7 @@ class Links:
             holder, cluster_id = name_holder
             gives_way = not hello.cluster_id and (bool(cluster_id) or holder < them.peer)
             detail = f"the name {them.name!r} is taken by peer {holder}"
-            return Refuse("name", detail, final=gives_way)
+            return Refuse("name", detail, final=gives_way and holder_is_sure)
         return None
 
     def _refuse(self, them: Member, refuse: Refuse, now: float) -> None:
@@ -286,12 +351,63 @@ class Links:
         fatal = refuse.final and not (refuse.reason == "name" and self.cluster_id)
         self._outbox.notify(Refused(frame.source, refuse.reason, refuse.detail, fatal))
 
+    def know(self, member: Member, now: float) -> None:
+        """Another member has told of this one, or this one has: there it can be reached."""
+        link = self._links.get(member.peer)
+        if link is None and not self._has_room():
+            return
+        if link is None or link.epoch < member.epoch:
+            was_open = link is not None and link.is_open
+            self._links[member.peer] = link = Link(member.address, member.epoch, now)
+            if was_open:
+                self._open(member.peer, link)
+        self._greeting_ends(member.address)
+
+    def dial(self, targets: Iterable[PeerId]) -> None:
+        """Something is to be said to these: open the links to those that are known (rule 5)."""
+        for target in targets:
+            link = self._links.get(target)
+            if link is None:
+                continue
+            link.used_at = self._now
+            self._idle.pop(target, None)
+            if not link.is_open:
+                self._open(target, link)
+        for peer in self._idle:
+            if peer in self._links and self._links[peer].is_open:
+                self._links[peer].is_open = False
+                self._outbox.connect(peer, None)
+        self._idle.clear()
+
+    def _open(self, peer: PeerId, link: Link) -> None:
+        link.is_open = True
+        self._outbox.connect(peer, link.address)
+        self._outbox.send(peer, self._hello(answer=False))
+
+    def _sweep(self, now: float) -> None:
+        """Find what is idle, the idlest first, but for a few. It is closed with the next effects,
+        unless something of them goes there."""
+        opened = [(link.used_at, peer) for peer, link in self._links.items() if link.is_open]
+        greeted = {greeting.target: None for greeting in self._greetings.values()}
+        for used_at, peer in sorted(opened)[: max(0, len(opened) - self._limits.links_kept)]:
+            if now - used_at >= self._timing.link_idle_seconds and peer not in greeted:
+                self._idle[peer] = None
+
     def forget(self, peer: PeerId) -> None:
         """The peer has left: close the link, and wait to be greeted."""
         link = self._links.pop(peer, None)
         if link is not None:
             self._greeting_ends(link.address)
-            self._outbox.connect(peer, None)
+            if link.is_open:
+                self._outbox.connect(peer, None)
+
+    def lose(self, peer: PeerId) -> None:
+        """The peer is no member any more, but may come back: where it was is still greeted."""
+        link = self._links.pop(peer, None)
+        if link is not None and link.is_open:
+            greeting = self._greetings.get(link.address)
+            if greeting is None or greeting.target != peer:
+                self._outbox.connect(peer, None)
 
     def is_linked(self, peer: PeerId) -> bool:
         return peer in self._links

@@ -1,48 +1,58 @@
-"""The log as one peer holds it: batches in order of index, without a gap.
+"""The log as one peer holds it: batches in order of index, without a gap, behind a base.
 
-It knows what stands where and how far it is committed, and nothing of leaders. The whole log is
-in memory; what is durable is the business of whoever emits the Persist.
+It knows what stands where and how far it is committed, and nothing of leaders. What is behind the
+base is in memory; what is durable is the business of whoever emits the Persist.
 
 Rules
 1. A batch is atomic: it is appended, compared and dropped whole. The leader that made it never
    splits it, so two logs that hold a batch with the same last index and term hold the same batch
    (Log Matching, Raft §5.3, by batches).
-2. Therefore only the end of a batch (or 0) is ever a position between two peers.
+2. Therefore only the end of a batch, or the base, is ever a position between two peers.
 3. Terms and clocks never go down along the log.
+4. What lies before the base is committed, and in a snapshot (Raft §7). Of it the log knows one
+   position, the base itself: no other one, and not index 0, is taken for a match.
 """
 
 from bisect import bisect_left, bisect_right
 from itertools import pairwise
 
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.records import Batch
+from mabeam_p2p.records import Batch, LogBase
+
+FIRST_BASE = LogBase()
+"""Of a log that is held from its first entry on."""
 
 
 class Log:
     """Batches, found by index in logarithmic time."""
 
-    __slots__ = ("_batches", "_configurations", "_ends", "byte_count", "commit_index")
+    __slots__ = ("_batches", "_configurations", "_ends", "base", "byte_count", "commit_index")
 
-    def __init__(self, batches: tuple[Batch, ...] = ()) -> None:
+    def __init__(self, batches: tuple[Batch, ...] = (), base: LogBase = FIRST_BASE) -> None:
+        """What stands before `base` is committed."""
         self._batches: list[Batch] = []
         self._ends: list[int] = []
         self._configurations: list[tuple[int, tuple[PeerId, ...]]] = []
+        """(index, voters) of each batch that names voters, and of the base."""
         self.byte_count = 0
+        """Of the blobs that are held."""
+        self.base = FIRST_BASE
         self.commit_index = 0
         """The last index known to be committed; it never goes back."""
+        self._begin_at(base)
         self.append(batches)
 
     @property
     def last_index(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return self._ends[-1] if self._ends else self.base.index
 
     @property
     def last_term(self) -> int:
-        return self._batches[-1].term if self._batches else 0
+        return self._batches[-1].term if self._batches else self.base.term
 
     @property
     def last_clock(self) -> int:
-        return self._batches[-1].clock if self._batches else 0
+        return self._batches[-1].clock if self._batches else self.base.clock
 
     @property
     def voters(self) -> tuple[PeerId, ...]:
@@ -53,22 +63,37 @@ class Log:
         return len(self._batches)
 
     def term_at(self, index: int) -> int | None:
-        """Term of the batch that ends at `index`; 0 at index 0; None if no batch ends there."""
-        if index == 0:
-            return 0
+        """Term of the batch that ends at `index`; None if no batch that is known ends there."""
+        if index == self.base.index:
+            return self.base.term
         position = bisect_left(self._ends, index)
         if position < len(self._ends) and self._ends[position] == index:
             return self._batches[position].term
         return None
 
+    def base_at(self, index: int) -> LogBase | None:
+        """What would be kept of the log up to `index`; None if no batch that is known ends
+        there."""
+        if index == self.base.index:
+            return self.base
+        position = bisect_left(self._ends, index)
+        if position == len(self._ends) or self._ends[position] != index:
+            return None
+        batch = self._batches[position]
+        voters = next((v for at, v in reversed(self._configurations) if at <= index), ())
+        return LogBase(index, batch.term, batch.clock, voters)
+
     def end_at_or_before(self, index: int) -> int:
-        """The last index of the newest batch that ends at `index` or before; 0 if there is none."""
+        """The last index of the newest batch that ends at `index` or before, or the base; 0 if
+        `index` lies before that."""
         position = bisect_right(self._ends, index)
-        return self._ends[position - 1] if position else 0
+        if position:
+            return self._ends[position - 1]
+        return self.base.index if index >= self.base.index else 0
 
     def agreement_before(self, index: int, term: int) -> int:
         """Where another log, with a batch of `term` that ends at `index`, may agree with this one,
-        which has no such batch: an end of a batch before `index`, or 0.
+        which has no such batch: an end of a batch before `index`, or the base.
 
         What is of a later term than `term` is not in the other log, and of what conflicts at
         `index` the whole term is left out, so that a term costs one refusal (Raft §5.3).
@@ -77,7 +102,7 @@ class Log:
         if conflict < len(self._batches):
             term = min(term, self._batches[conflict].term - 1)
         position = bisect_right(self._batches, term, hi=conflict, key=_term_of)
-        return self._ends[position - 1] if position else 0
+        return self._ends[position - 1] if position else self.base.index
 
     def since(self, index: int, batch_count: int, byte_count: int) -> tuple[Batch, ...]:
         """Batches behind `index`, the end of a batch: at most `batch_count` of them, and as many as
@@ -104,12 +129,12 @@ class Log:
         return tuple(self._batches[position : position + batch_count])
 
     def fits(self, keep_index: int, batches: tuple[Batch, ...]) -> bool:
-        """Whether rule 3 lets `batches` stand behind `keep_index`, the end of a batch or 0."""
+        """Whether rule 3 lets `batches` stand behind `keep_index`, a position of this log."""
         position = bisect_right(self._ends, keep_index)
-        behind = (self._batches[position - 1], *batches) if position else batches
+        last: Batch | LogBase = self._batches[position - 1] if position else self.base
         return all(
             earlier.term <= later.term and earlier.clock <= later.clock
-            for earlier, later in pairwise(behind)
+            for earlier, later in pairwise((last, *batches))
         )
 
     def append(self, batches: tuple[Batch, ...]) -> None:
@@ -130,16 +155,63 @@ class Log:
         self.commit_index = max(self.commit_index, index)
 
     def truncate(self, keep_index: int) -> None:
-        """Drop every batch behind `keep_index`, which is the end of a batch or 0."""
+        """Drop every batch behind `keep_index`, which is the end of a batch or the base."""
         assert keep_index >= self.commit_index, "a committed batch would be dropped"
         position = bisect_right(self._ends, keep_index)
-        assert (self._ends[position - 1] if position else 0) == keep_index, "a batch would be split"
+        kept = self._ends[position - 1] if position else self.base.index
+        assert kept == keep_index, "a batch would be split"
         for batch in self._batches[position:]:
             self.byte_count -= len(batch.blob)
         del self._batches[position:]
         del self._ends[position:]
         while self._configurations and self._configurations[-1][0] > keep_index:
             self._configurations.pop()
+
+    def trailing(self, index: int, entry_count: int, byte_count: int) -> int:
+        """The first position before `index`, the end of a batch, behind which stand at most so many
+        entries and bytes up to there."""
+        position = first = bisect_right(self._ends, index)
+        room = byte_count
+        while first and index - self._batches[first - 1].index < entry_count:
+            room -= len(self._batches[first - 1].blob)
+            if room < 0:
+                break
+            first -= 1
+        assert first <= position
+        return self._ends[first - 1] if first else self.base.index
+
+    def compact(self, index: int) -> None:
+        """Drop every batch up to `index`, the end of one: it is in a snapshot (Raft §7)."""
+        assert self.base.index <= index <= self.commit_index, "what is not committed would be lost"
+        base = self.base_at(index)
+        assert base is not None, "a batch would be split"
+        position = bisect_right(self._ends, index)
+        for batch in self._batches[:position]:
+            self.byte_count -= len(batch.blob)
+        del self._batches[:position]
+        del self._ends[:position]
+        self._begin_at(base)
+
+    def replace(self, base: LogBase) -> bool:
+        """A snapshot that ends at `base` was installed (Raft figure 13, steps 6 and 7): whether
+        what stands behind it could stay. What this log has committed is in the snapshot."""
+        assert base.index >= self.commit_index, "a snapshot that is older than what is committed"
+        if self.term_at(base.index) == base.term:
+            self.commit(base.index)
+            self.compact(base.index)
+            return True
+        self._batches.clear()
+        self._ends.clear()
+        self._configurations.clear()
+        self.byte_count = 0
+        self._begin_at(base)
+        return False
+
+    def _begin_at(self, base: LogBase) -> None:
+        self.base = base
+        self.commit_index = max(self.commit_index, base.index)
+        behind = [known for known in self._configurations if known[0] > base.index]
+        self._configurations = [(base.index, base.voters), *behind] if base.voters else behind
 
 
 def _term_of(batch: Batch) -> int:

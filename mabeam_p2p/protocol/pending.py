@@ -6,8 +6,8 @@ it. Until then the command is sent again to whoever leads; sessions make that ha
 Rules
 1. A command is encoded once, with all that are sent in the same turn.
 2. It is sent again when the leader changes, and, to another peer, when it stays unanswered.
-3. It fails with `no_quorum` or `overloaded` only if it was never given to a leader, or once, and
-   was refused: certainly not done. Otherwise with `unknown`: maybe done.
+3. It fails with `no_quorum`, `overloaded` or `disk_full` only if it was never given to a leader,
+   or once, and was refused: certainly not done. Otherwise with `unknown`: maybe done.
 4. For the first time it may go by way of a coordinator (`relay`), which counts as given to a
    leader; after that, to the leader itself.
 """
@@ -63,12 +63,14 @@ class Pending:
         outbox: Outbox,
         log_id: int = 0,
         epoch: int = 0,
+        refusal: Callable[[], str] = lambda: "overloaded",
     ) -> None:
         """gather: passes a report on, given its number, count and blob, where this peer is the
-        coordinator."""
+        coordinator. refusal: why `propose` has just said no."""
         self._peer = peer
         self._encode = encode
         self._propose = propose
+        self._refusal = refusal
         self._gather = gather
         self._timing = timing
         self._limits = limits
@@ -117,6 +119,19 @@ class Pending:
         if entry is not None:
             self._outbox.resolve(entry.token, outcome)
             self._drop(key)
+
+    def caught_up(self, outcome_of: Callable[[AnyCommand], Outcome | None]) -> None:
+        """A snapshot took the place of entries that were not applied one by one. outcome_of: what a
+        command has come to; None: that cannot be known any more; LookupError: nothing yet."""
+        for key, entry in list(self._entries.items()):
+            try:
+                outcome = outcome_of(entry.command)
+            except LookupError:
+                continue
+            if outcome is not None:
+                self.committed(key, outcome)
+            elif entry.given_count:
+                self._fail(key, SNAPSHOT_TOOK_ENTRIES)
 
     def cancel(self, token: int) -> None:
         """Nobody waits any more. What was sent may still be committed."""
@@ -185,8 +200,9 @@ class Pending:
             if not is_relayed and self._leader[0] != source:
                 continue
             is_last = entry.forward_number == message.number
-            if message.reason == "overloaded" and is_last and entry.given_count == 1:
-                self._outbox.resolve(entry.token, Failed("overloaded", _OVERLOADED))
+            why = _NOT_DONE.get(message.reason)
+            if why is not None and is_last and entry.given_count == 1:
+                self._outbox.resolve(entry.token, Failed(message.reason, why))
                 self._drop(key)
             elif is_relayed and is_last and self._forwarded.pop(key, None) is not None:
                 self._unsent[key] = None
@@ -231,7 +247,9 @@ class Pending:
         for key in keys:
             entry = self._entries[key]
             if not entry.given_count:
-                self._outbox.resolve(entry.token, Failed("overloaded", _OVERLOADED))
+                reason = self._refusal()
+                reason = reason if reason in _NOT_DONE else "overloaded"
+                self._outbox.resolve(entry.token, Failed(reason, _NOT_DONE[reason]))
                 self._drop(key)
             else:
                 self._forwarded[key] = now + self._timing.forward_timeout_seconds
@@ -270,4 +288,9 @@ class Pending:
         self._deadlines.drop(key)
 
 
-_OVERLOADED = "the leader holds as much uncommitted as it may: try again later"
+_NOT_DONE = {
+    "overloaded": "the leader holds as much uncommitted as it may: try again later",
+    "disk_full": "the data folder of the leader is nine tenths full",
+}
+"""Why a leader takes no commands that are certainly not done then."""
+SNAPSHOT_TOOK_ENTRIES = "a snapshot took the place of the entries that could have told"

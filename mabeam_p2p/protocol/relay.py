@@ -103,7 +103,8 @@ class Relays:
         self._heard: dict[PeerId, int] = {}
         """The last number heard of each peer, in its present epoch."""
         self._waiting: list[Waiting] = []
-        self._waiting_bytes = 0
+        self.waiting_bytes = 0
+        """Of commands that wait to be passed on."""
         self._acks: dict[PeerId, list[RelayedAck]] = {}
         """By the peer that they are for."""
         self._ack_count = 0
@@ -192,14 +193,14 @@ class Relays:
 
     def _gather(self, report: Waiting) -> None:
         size = len(report.blob)
-        if self._waiting_bytes + size > self._limits.relay_bytes_max:
+        if self.waiting_bytes + size > self._limits.relay_bytes_max:
             self._refuse(report.origin, "overloaded")
             return
         self._waiting.append(report)
-        self._waiting_bytes += size
+        self.waiting_bytes += size
 
     def _take(self) -> list[Waiting]:
-        reports, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        reports, self._waiting, self.waiting_bytes = self._waiting, [], 0
         return reports
 
     def _pass_on(self, leader: PeerId) -> None:

@@ -78,6 +78,11 @@ class Waits:
                 self._end(token)
                 self._outbox.resolve(token, found)
 
+    def all_changed(self) -> None:
+        """Look again at everything that is waited for."""
+        for subject in tuple(self._subjects):
+            self.changed(subject)
+
     # ---- linearizable reads ------------------------------------------------------------------
 
     def read(self, token: int, request: Read, deadline: float) -> None:
@@ -91,12 +96,10 @@ class Waits:
             self._leaderless_since = None
         elif self._leaderless_since is None:
             self._leaderless_since = now
-        for number, (asked_at, tokens) in list(self._asked.items()):
-            silence = now - asked_at
-            if leader == self._asked_of and silence < self._timing.forward_timeout_seconds:
-                break
-            del self._asked[number]
-            self._unasked.extend(tokens)
+        if self._asked:
+            self._give_up(leader, now)
+        if not self._unasked:
+            return
         self._unasked = [token for token in self._unasked if token in self._waits]
         if not self._unasked or leader is None or now < self._ask_not_before:
             return
@@ -105,6 +108,15 @@ class Waits:
             self._asked[self._number] = now, self._unasked
             self._unasked = []
             self._asked_of = leader
+
+    def _give_up(self, leader: PeerId | None, now: float) -> None:
+        """On answers that another leader was to give, or that are late: ask again."""
+        for number, (asked_at, tokens) in list(self._asked.items()):
+            silence = now - asked_at
+            if leader == self._asked_of and silence < self._timing.forward_timeout_seconds:
+                break
+            del self._asked[number]
+            self._unasked.extend(tokens)
 
     def granted(self, number: int, index: int, now: float) -> None:
         """The leader's answer: reads of `number` may see the state at `index`; 0: refused."""
@@ -119,6 +131,8 @@ class Waits:
 
     def applied(self, applied_index: int) -> None:
         """Answer the reads that are confirmed and whose index has been applied."""
+        if not self._granted:
+            return
         later: list[tuple[int, list[int]]] = []
         for index, tokens in self._granted:
             if index > applied_index:

@@ -68,6 +68,15 @@ class Status(Struct, frozen=True, gc=False, array_like=True):
     counters: tuple[tuple[str, int], ...] = ()
     ready: bool = False
     """Whether the peer follows the log and has been given all variables once."""
+    snapshot_index: int = 0
+    """The last entry in the peer's snapshot; 0: it has none."""
+    log_entries: int = 0
+    """Entries of the log that it holds, in memory and on disk."""
+    disk_used_bytes: int = 0
+    disk_bytes_max: int = 0
+    """What its data folder may hold; 0: not known, or nothing limits it."""
+    disk_full: bool = False
+    """Nine tenths of it are used: while this peer leads, it takes no commands."""
     score: int = 50
     """How fit it is to lead at present, 0..100."""
     unfit: str = ""

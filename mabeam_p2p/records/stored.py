@@ -29,6 +29,29 @@ class Batch(Struct, frozen=True, gc=False, array_like=True):
         return self.index + self.count - 1
 
 
+class LogBase(Struct, frozen=True, gc=False, array_like=True):
+    """Where a log begins: what is kept of the batches up to `index`, which are gone or were never
+    here. All of them are committed."""
+
+    index: int = 0
+    """The end of a batch, or 0: the log begins with its first entry."""
+    term: int = 0
+    clock: int = 0
+    voters: tuple[PeerId, ...] = ()
+    """The configuration there (Raft thesis §5.1.1); empty only at index 0."""
+
+
+class Snapshot(Struct, frozen=True, gc=False, array_like=True):
+    """The machine as it is once the log up to `base` has been applied (Raft §7)."""
+
+    base: LogBase
+    """The last entry that is included."""
+    digest: int
+    """64 bits of a hash over `data`: equal on all peers at an equal index."""
+    data: bytes
+    """The machine's state, encoded. Opaque to Raft."""
+
+
 # ---- what is stored (the closed union of what a Persist can carry) ---------------------------
 
 
@@ -99,7 +122,33 @@ class Variable(Struct, frozen=True, gc=False, array_like=True, tag=4):
     """Sorted by (actor, counter)."""
 
 
-Record = HardState | LogAppend | BootstrapState | KnownAddresses | Variable
+class SnapshotStored(Struct, frozen=True, gc=False, array_like=True, tag=6):
+    """Keep `snapshot` in place of every older one, and let the log begin behind `base`: one step,
+    so that no crash finds the one without the other."""
+
+    log: int
+    snapshot: Snapshot
+    base: LogBase
+    """Not behind the snapshot's own: some entries before that may stay for slow followers."""
+    keeps_tail: bool
+    """Whether the batches behind `base` stay. If not, no batch does (Raft figure 13, step 7)."""
+
+
+Record = HardState | LogAppend | BootstrapState | KnownAddresses | Variable | SnapshotStored
+
+
+class DiskUsage(Struct, frozen=True, gc=False):
+    """How full a data folder is. Not stored: measured."""
+
+    used_bytes: int
+    """What is in it; not what SQLite keeps for reuse, nor the write-ahead log."""
+    bytes_max: int
+    """What may be in it: the quota, or what the disk has room for."""
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """Nine tenths: room for a last snapshot, and for what is under way."""
+        return self.used_bytes * 10 >= self.bytes_max * 9
 
 
 class Recovered(Struct, frozen=True):
@@ -110,7 +159,9 @@ class Recovered(Struct, frozen=True):
     """Opens of this folder, this one included; stored before it is used."""
     hard_states: tuple[HardState, ...] = ()
     batches: tuple[Batch, ...] = ()
-    """Of log 0, in order of index, without a gap."""
+    """Of log 0, in order of index, without a gap, from `base` on."""
     bootstrap: BootstrapState | None = None
     variables: tuple[Variable, ...] = ()
     addresses: tuple[str, ...] = ()
+    snapshot: Snapshot | None = None
+    base: LogBase = LogBase()

@@ -24,6 +24,7 @@ from mabeam_p2p.events import Event
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.ports import Clock, Codec, Discovery, Storage, Transport
+from mabeam_p2p.records import DiskUsage
 from mabeam_p2p.requests import Answer, Failed, Leave, Request, StatusAnswer, Submit, Suggest
 from mabeam_p2p.runtime.lane import Lane
 from mabeam_p2p.runtime.trace import DropReports, log_event
@@ -48,7 +49,7 @@ class NodeVerbs(Protocol):
     def receive(self, frame: Frame, now: float) -> Effects: ...
     def request(self, token: int, request: Request, now: float) -> Effects: ...
     def cancel(self, token: int, now: float) -> Effects: ...
-    def stored(self, number: int, now: float) -> Effects: ...
+    def stored(self, number: int, now: float, usage: DiskUsage | None = None) -> Effects: ...
     def tick(self, now: float) -> Effects: ...
     def flush(self, now: float) -> Effects: ...
     def next_deadline(self) -> float: ...
@@ -208,8 +209,8 @@ class Driver:
         else:
             self._feed(lambda now: self._node.receive(frame, now))
 
-    def _stored(self, number: int) -> None:
-        self._feed(lambda now: self._node.stored(number, now))
+    def _stored(self, number: int, usage: DiskUsage | None) -> None:
+        self._feed(lambda now: self._node.stored(number, now, usage))
 
     def _suggest(self, addresses: tuple[str, ...]) -> None:
         self._feed(lambda now: self._node.request(0, Suggest(addresses), now))

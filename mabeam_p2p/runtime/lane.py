@@ -24,7 +24,7 @@ from mabeam_p2p.events import Event
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.ports import Codec, Storage, Transport
-from mabeam_p2p.records import Record
+from mabeam_p2p.records import DiskUsage, Record
 from mabeam_p2p.requests import Answer
 
 
@@ -32,7 +32,8 @@ class Lane:
     """Runs effects on the loop's thread. Made and used within a running loop.
 
     seal: makes the frame of messages to a peer. resolve, notify: where answers and events go.
-    stored: told the number of each Persist that has become durable, the last of a write only.
+    stored: told the number of each Persist that has become durable, the last of a write only, and
+    how full the storage is.
     fail: told once of what ended the lane.
     """
 
@@ -46,7 +47,7 @@ class Lane:
         limits: Limits,
         resolve: Callable[[int, Answer], None],
         notify: Callable[[Event], None],
-        stored: Callable[[int], None],
+        stored: Callable[[int, DiskUsage | None], None],
         fail: Callable[[BaseException], None],
     ) -> None:
         self.counters = dict.fromkeys(
@@ -155,7 +156,7 @@ class Lane:
             self._writer.write(tuple(self._waiting))
             self._waiting.clear()
 
-    def _on_written(self, error: BaseException | None) -> None:
+    def _on_written(self, error: BaseException | None, usage: DiskUsage | None) -> None:
         if self._is_halted:
             return
         try:
@@ -165,7 +166,7 @@ class Lane:
             # The next write starts first: the disk works while the answers leave.
             self._write()
             self.run(self._release())
-            self._stored(self._durable)
+            self._stored(self._durable, usage)
         except Exception as failure:
             self.halt()
             self._fail(failure)
@@ -185,7 +186,7 @@ class _Writer:
         self,
         storage: Storage,
         loop: asyncio.AbstractEventLoop,
-        report: Callable[[BaseException | None], None],
+        report: Callable[[BaseException | None, DiskUsage | None], None],
     ) -> None:
         self._storage = storage
         self._loop = loop
@@ -218,6 +219,6 @@ class _Writer:
             try:
                 self._storage.write(records)
             except Exception as error:
-                self._loop.call_soon_threadsafe(self._report, error)
+                self._loop.call_soon_threadsafe(self._report, error, None)
                 return
-            self._loop.call_soon_threadsafe(self._report, None)
+            self._loop.call_soon_threadsafe(self._report, None, self._storage.usage())

@@ -15,11 +15,15 @@ from mabeam_p2p.records import (
     BootstrapState,
     HardState,
     KnownAddresses,
+    LogBase,
+    Snapshot,
+    SnapshotStored,
     Variable,
 )
 
-FORMAT = 1
-"""Of the tables and of what stands in them. A folder of a later format is refused."""
+FORMAT = 2
+"""Of the tables and of what stands in them. A folder of a later format is refused; one of format 1,
+which has no table of snapshots, gets it when it is opened."""
 
 PAGE_BYTES = 4_096
 
@@ -29,18 +33,29 @@ SCHEMA = (
     "checksum INTEGER NOT NULL)",
     "CREATE TABLE records (name TEXT PRIMARY KEY, record BLOB NOT NULL, "
     "checksum INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE snapshots (log INTEGER PRIMARY KEY, last_index INTEGER NOT NULL, "
+    "head BLOB NOT NULL, data BLOB NOT NULL, checksum INTEGER NOT NULL)",
 )
-"""The batches of log 0, and every other record under the name that `name_of` gives it."""
+"""The batches of log 0, every other record under the name that `name_of` gives it, and the one
+snapshot of each log. In order of their names."""
+
+SCHEMA_OF_FORMAT_1 = SCHEMA[:2]
 
 INSERT_BATCH = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?)"
 DELETE_BATCHES = "DELETE FROM batches WHERE first_index > ?"
 SELECT_BATCHES = "SELECT * FROM batches ORDER BY first_index"
+DELETE_PREFIX = "DELETE FROM batches WHERE first_index <= ?"
+DELETE_LOG = "DELETE FROM batches"
+REPLACE_SNAPSHOT = "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)"
+SELECT_SNAPSHOT = "SELECT * FROM snapshots WHERE log = 0"
 REPLACE_RECORD = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"
 SELECT_LAST_INDEX = "SELECT first_index + count - 1 FROM batches ORDER BY first_index DESC LIMIT 1"
 SELECT_RECORDS = "SELECT * FROM records ORDER BY name"
+SELECT_PAGES = "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count"
 SELECT_IDENTITY = "SELECT * FROM records WHERE name = 'identity'"
 SELECT_SCHEMA = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
 
+SnapshotRow = tuple[int, int, bytes, bytes, int]
 BatchRow = tuple[int, int, int, int, bytes, bytes, int]
 RecordRow = tuple[str, bytes, int]
 
@@ -58,6 +73,16 @@ class Identity(Struct, frozen=True, array_like=True, tag=0):
 Stored = Identity | HardState | BootstrapState | KnownAddresses | Variable
 """What a row of the table `records` holds."""
 
+
+class SnapshotHead(Struct, frozen=True, array_like=True):
+    """All of a snapshot but its data, and where the log begins that goes with it."""
+
+    included: LogBase
+    digest: int
+    base: LogBase
+
+
+_head = msgspec.msgpack.Decoder(SnapshotHead)
 _stored: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Stored)
 _voters = msgspec.msgpack.Decoder(tuple[PeerId, ...])
 _encode = msgspec.msgpack.encode
@@ -118,6 +143,25 @@ def batch_from(row: tuple[Any, ...]) -> Batch:
     if _batch_checksum((index, count, term, clock), voters, blob) != checksum:
         raise DamagedRow(f"the batch at index {index} has a wrong checksum", blob or voters)
     return Batch(index, count, term, clock, blob, _voters.decode(voters))
+
+
+def snapshot_row(record: SnapshotStored) -> SnapshotRow:
+    snapshot = record.snapshot
+    head = _encode(SnapshotHead(snapshot.base, snapshot.digest, record.base))
+    numbers = (record.log, snapshot.base.index)
+    checksum = _batch_checksum(numbers, head, snapshot.data)
+    return *numbers, head, snapshot.data, checksum
+
+
+def snapshot_from(row: tuple[Any, ...]) -> tuple[Snapshot, LogBase]:
+    """The snapshot and the base of its log. Raises DamagedRow."""
+    log, last_index, head, data, checksum = row
+    if not (isinstance(head, bytes) and isinstance(data, bytes)):
+        raise DamagedRow("the snapshot has columns of other types", b"")
+    if _batch_checksum((log, last_index), head, data) != checksum:
+        raise DamagedRow(f"the snapshot at index {last_index} has a wrong checksum", data or head)
+    known = _head.decode(head)
+    return Snapshot(known.included, known.digest, data), known.base
 
 
 def _batch_checksum(numbers: tuple[int, ...], voters: bytes, blob: bytes) -> int:

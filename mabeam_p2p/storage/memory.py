@@ -9,11 +9,15 @@ from mabeam_p2p.ids import PeerId
 from mabeam_p2p.records import (
     Batch,
     BootstrapState,
+    DiskUsage,
     HardState,
     KnownAddresses,
     LogAppend,
+    LogBase,
     Record,
     Recovered,
+    Snapshot,
+    SnapshotStored,
     Variable,
 )
 
@@ -28,6 +32,8 @@ class MemoryStorage:
         self._is_open = False
         self._hard_states: dict[int, HardState] = {}
         self._batches: list[Batch] = []
+        self._snapshot: Snapshot | None = None
+        self._base = LogBase()
         self._bootstrap: BootstrapState | None = None
         self._variables: dict[str, Variable] = {}
         self._addresses: tuple[str, ...] = ()
@@ -43,6 +49,8 @@ class MemoryStorage:
             self._bootstrap,
             tuple(self._variables[name] for name in sorted(self._variables)),
             self._addresses,
+            self._snapshot,
+            self._base,
         )
 
     def write(self, records: Sequence[Record]) -> None:
@@ -54,6 +62,8 @@ class MemoryStorage:
                     self._hard_states[record.log] = record
                 case LogAppend():
                     self._append(record)
+                case SnapshotStored():
+                    self._store_snapshot(record)
                 case BootstrapState():
                     self._bootstrap = record
                 case KnownAddresses():
@@ -62,6 +72,9 @@ class MemoryStorage:
                     self._variables[record.name] = record
                 case _:
                     assert_never(record)
+
+    def usage(self) -> DiskUsage | None:
+        return None
 
     def close(self) -> None:
         self._is_open = False
@@ -74,6 +87,15 @@ class MemoryStorage:
             assert batch.index == self._last_index + 1, "batches are contiguous"
             self._batches.append(batch)
 
+    def _store_snapshot(self, record: SnapshotStored) -> None:
+        base = record.base
+        assert base.index <= record.snapshot.base.index, "the log begins behind its snapshot"
+        kept = [batch for batch in self._batches if record.keeps_tail and batch.index > base.index]
+        if record.keeps_tail:
+            last_index = kept[-1].last_index if kept else base.index
+            assert last_index >= record.snapshot.base.index, "a snapshot of what is not in the log"
+        self._batches, self._snapshot, self._base = kept, record.snapshot, base
+
     @property
     def _last_index(self) -> int:
-        return self._batches[-1].last_index if self._batches else 0
+        return self._batches[-1].last_index if self._batches else self._base.index

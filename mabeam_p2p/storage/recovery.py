@@ -6,7 +6,8 @@ Four checks, each for what the one before cannot see:
    SQLite takes for the end of a log may be damage;
 2. SQLite's own check of its pages, and that the tables are those that were made;
 3. the checksum of every row (`layout`);
-4. that the batches make one log: no gap, terms and clocks that never fall.
+4. that snapshot and batches make one log: no gap, terms and clocks that never fall, and a batch
+   that ends where the snapshot does.
 
 What damage leaves as it was, as in free space, is none.
 """
@@ -22,7 +23,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from mabeam_p2p.errors import LogCorrupt, StorageError
-from mabeam_p2p.records import Batch
+from mabeam_p2p.records import Batch, LogBase, Snapshot
 from mabeam_p2p.storage import layout, wal
 from mabeam_p2p.storage.layout import DamagedRow, Identity, Stored
 
@@ -48,6 +49,8 @@ class Contents(Struct, frozen=True):
     identity: Identity
     stored: tuple[Stored, ...]
     batches: tuple[Batch, ...]
+    snapshot: Snapshot | None
+    base: LogBase
 
 
 def read(database: Path, connect: Connect) -> Contents:
@@ -57,7 +60,13 @@ def read(database: Path, connect: Connect) -> Contents:
     with closing(connect(uri(database, "ro"))) as connection:
         try:
             _check_pages(connection, database)
+            schema = tuple(sql for (sql,) in connection.execute(layout.SELECT_SCHEMA))
+            if schema not in (layout.SCHEMA, layout.SCHEMA_OF_FORMAT_1):
+                _refuse(database, 0, "its tables are not those that were made")
             identity = _identity(connection, database)
+            snapshot, base = None, LogBase()
+            if identity.format > 1:
+                snapshot, base = _snapshot(connection)
             stored = tuple(map(layout.record_from, connection.execute(layout.SELECT_RECORDS)))
             batches = tuple(map(layout.batch_from, connection.execute(layout.SELECT_BATCHES)))
         except DamagedRow as error:
@@ -69,8 +78,8 @@ def read(database: Path, connect: Connect) -> Contents:
             if _is_damage(error):
                 _refuse(database, 0, str(error))
             raise
-    _check_log(database, batches)
-    return Contents(identity, stored, batches)
+    _check_log(database, batches, snapshot, base)
+    return Contents(identity, stored, batches, snapshot, base)
 
 
 def uri(database: Path, mode: str) -> str:
@@ -106,9 +115,6 @@ def _check_pages(connection: sqlite3.Connection, database: Path) -> None:
         page = re.search(r"page (\d+)", finding, re.IGNORECASE)
         offset = (int(page[1]) - 1) * layout.PAGE_BYTES if page else 0
         _refuse(database, offset, finding.replace("\n", " "))
-    schema = tuple(sql for (sql,) in connection.execute(layout.SELECT_SCHEMA))
-    if schema != layout.SCHEMA:
-        _refuse(database, 0, "its tables are not those that were made")
 
 
 def _identity(connection: sqlite3.Connection, database: Path) -> Identity:
@@ -126,8 +132,16 @@ def _identity(connection: sqlite3.Connection, database: Path) -> Identity:
     return identity
 
 
-def _check_log(database: Path, batches: tuple[Batch, ...]) -> None:
-    next_index, term, clock = 1, 0, 0
+def _snapshot(connection: sqlite3.Connection) -> tuple[Snapshot | None, LogBase]:
+    row = connection.execute(layout.SELECT_SNAPSHOT).fetchone()
+    return (None, LogBase()) if row is None else layout.snapshot_from(row)
+
+
+def _check_log(
+    database: Path, batches: tuple[Batch, ...], snapshot: Snapshot | None, base: LogBase
+) -> None:
+    next_index, term, clock = base.index + 1, base.term, base.clock
+    ends = {base.index: base.term}
     for batch in batches:
         if batch.index != next_index:
             what = f"the log goes on at index {batch.index} where {next_index} is next"
@@ -135,8 +149,12 @@ def _check_log(database: Path, batches: tuple[Batch, ...]) -> None:
             what = f"term or clock falls at index {batch.index}"
         else:
             next_index, term, clock = batch.last_index + 1, batch.term, batch.clock
+            ends[batch.last_index] = batch.term
             continue
         _refuse(database, _find(database, batch.blob), what)
+    if snapshot is not None and ends.get(snapshot.base.index) != snapshot.base.term:
+        what = f"the log does not hold the end of the snapshot, index {snapshot.base.index}"
+        _refuse(database, _find(database, snapshot.data), what)
 
 
 # ---- refusing --------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ Rules:
    opened anew (Rebello et al. 2020, on fsync).
 4. A folder has one identity, made with it, and counts its opens: an epoch is durable before anybody
    hears it. A new folder is made under another name and renamed when it is whole.
+5. What a snapshot or a newer record frees within the database is used again; the file does not
+   shrink. How full the folder is counts without it.
 """
 
 import os
@@ -25,11 +27,13 @@ from mabeam_p2p.errors import StorageError
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.records import (
     BootstrapState,
+    DiskUsage,
     HardState,
     KnownAddresses,
     LogAppend,
     Record,
     Recovered,
+    SnapshotStored,
     Variable,
 )
 from mabeam_p2p.storage import folder, layout, recovery
@@ -45,6 +49,10 @@ WAL_BYTES_MAX = 16 * 1024 * 1024
 """What a log that one large transaction made longer shrinks to."""
 
 
+USAGE_BYTES = 1024 * 1024
+"""What is written between two looks at how full the folder is, or a tenth of what is left."""
+
+
 def connect(uri: str) -> sqlite3.Connection:
     """Used from one thread at a time, which need not be the one that opened it."""
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
@@ -54,12 +62,17 @@ class SqliteStorage:
     """Satisfies ports.Storage. `recover` makes the folder if it is missing, and holds it until
     `close`. Raises DataFolderHeld, LogCorrupt or another StorageError."""
 
-    def __init__(self, path: str, connect: Connect = connect) -> None:
+    def __init__(self, path: str, connect: Connect = connect, bytes_max: int = 0) -> None:
+        """bytes_max: the quota of the folder; 0: what the disk has."""
         self.path = os.path.abspath(path)
         self._database = Path(self.path) / DATABASE_NAME
         self._connect = connect
         self._lock: folder.FolderLock | None = None
         self._connection: sqlite3.Connection | None = None
+        self._bytes_max = bytes_max
+        self._usage: DiskUsage | None = None
+        self._bytes_unmeasured = 0
+        self._base_index = 0
         self._last_index = 0
         self._failure = "it is not open"
 
@@ -70,8 +83,15 @@ class SqliteStorage:
                 self._make()
             contents = recovery.read(self._database, self._connect)
             self._connection = self._open()
-            identity = msgspec.structs.replace(contents.identity, epoch=contents.identity.epoch + 1)
+            identity = msgspec.structs.replace(
+                contents.identity, epoch=contents.identity.epoch + 1, format=layout.FORMAT
+            )
+            self._connection.execute("BEGIN IMMEDIATE")
+            if contents.identity.format < layout.FORMAT:
+                for statement in layout.SCHEMA[len(layout.SCHEMA_OF_FORMAT_1) :]:
+                    self._connection.execute(statement)
             self._connection.execute(layout.REPLACE_RECORD, layout.record_row(identity))
+            self._connection.execute("COMMIT")
         except (OSError, sqlite3.Error) as error:
             self.close()
             raise self._translated(error) from error
@@ -79,18 +99,23 @@ class SqliteStorage:
             self.close()
             raise
         self._failure = ""
-        self._last_index = contents.batches[-1].last_index if contents.batches else 0
+        self._measure()
+        self._base_index = contents.base.index
+        self._last_index = contents.batches[-1].last_index if contents.batches else self._base_index
         return _recovered(identity, contents)
 
     def write(self, records: Sequence[Record]) -> None:
         if self._connection is None or self._failure:
             raise StorageError(f"cannot write to {self.path}: {self._failure}", path=self.path)
-        last_index = self._last_index
+        base_index, last_index = self._base_index, self._last_index
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             for record in records:
                 if isinstance(record, LogAppend):
-                    last_index = _append(self._connection, record, last_index)
+                    last_index = _append(self._connection, record, base_index, last_index)
+                elif isinstance(record, SnapshotStored):
+                    base_index = record.base.index
+                    last_index = _store_snapshot(self._connection, record, last_index)
                 else:
                     self._connection.execute(layout.REPLACE_RECORD, layout.record_row(record))
             self._connection.execute("COMMIT")
@@ -99,7 +124,13 @@ class SqliteStorage:
             if isinstance(error, sqlite3.Error):
                 raise self._translated(error) from error
             raise
-        self._last_index = last_index
+        self._base_index, self._last_index = base_index, last_index
+        self._bytes_unmeasured += sum(map(_size, records))
+        if self._usage is None or self._bytes_unmeasured >= _look_after(self._usage):
+            self._measure()
+
+    def usage(self) -> DiskUsage | None:
+        return self._usage
 
     def close(self) -> None:
         """Idempotent."""
@@ -112,6 +143,20 @@ class SqliteStorage:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    def _measure(self) -> None:
+        """See rule 5. What cannot be measured is not reported."""
+        assert self._connection is not None, "measured while it is open"
+        self._bytes_unmeasured = 0
+        with suppress(sqlite3.Error, OSError):
+            page_count, free_count = self._connection.execute(layout.SELECT_PAGES).fetchone()
+            used = (page_count - free_count) * layout.PAGE_BYTES
+            disk = os.statvfs(self.path)
+            room = free_count * layout.PAGE_BYTES + disk.f_bavail * disk.f_frsize
+            bytes_max = used + room
+            if self._bytes_max:
+                bytes_max = min(bytes_max, self._bytes_max)
+            self._usage = DiskUsage(used, bytes_max)
 
     # ---- making and opening ------------------------------------------------------------------
 
@@ -166,18 +211,49 @@ class SqliteStorage:
         return StorageError(f"{self._database}: {error}: {advice}", path=str(self._database))
 
 
-def _append(connection: sqlite3.Connection, record: LogAppend, last_index: int) -> int:
+def _look_after(usage: DiskUsage) -> int:
+    """Bytes to write before the next look: fewer, the less is left."""
+    return min(USAGE_BYTES, (usage.bytes_max - usage.used_bytes) // 10)
+
+
+def _size(record: Record) -> int:
+    """About what it takes, where that is much. What frees much is a reason to look, too."""
+    match record:
+        case LogAppend():
+            return sum(len(batch.blob) for batch in record.batches)
+        case SnapshotStored():
+            return max(len(record.snapshot.data), USAGE_BYTES)
+        case _:
+            return layout.PAGE_BYTES
+
+
+def _append(
+    connection: sqlite3.Connection, record: LogAppend, base_index: int, last_index: int
+) -> int:
     """Carry out a LogAppend; return the log's new last index."""
     assert record.log == 0, "there is one log"
     if record.keep_index != last_index:
         connection.execute(layout.DELETE_BATCHES, (record.keep_index,))
         row = connection.execute(layout.SELECT_LAST_INDEX).fetchone()
-        last_index = row[0] if row else 0
+        last_index = row[0] if row else base_index
     assert last_index == record.keep_index, "what stays ends with a batch"
     for batch in record.batches:
         assert batch.index == last_index + 1, "batches are contiguous"
         connection.execute(layout.INSERT_BATCH, layout.batch_row(batch))
         last_index = batch.last_index
+    return last_index
+
+
+def _store_snapshot(connection: sqlite3.Connection, record: SnapshotStored, last_index: int) -> int:
+    """Carry out a SnapshotStored; return the log's new last index."""
+    assert record.log == 0, "there is one log"
+    assert record.base.index <= record.snapshot.base.index, "the log begins behind its snapshot"
+    connection.execute(layout.REPLACE_SNAPSHOT, layout.snapshot_row(record))
+    if not record.keeps_tail:
+        connection.execute(layout.DELETE_LOG)
+        return record.base.index
+    connection.execute(layout.DELETE_PREFIX, (record.base.index,))
+    assert last_index >= record.snapshot.base.index, "a snapshot of what is not in the log"
     return last_index
 
 
@@ -206,4 +282,6 @@ def _recovered(identity: Identity, contents: recovery.Contents) -> Recovered:
         bootstrap=bootstrap,
         variables=tuple(variables),
         addresses=addresses,
+        snapshot=contents.snapshot,
+        base=contents.base,
     )

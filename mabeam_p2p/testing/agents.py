@@ -44,6 +44,9 @@ from mabeam_p2p.testing.recipes import Calls, RecipeClient
 from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.weather import SECOND, Weather
 
+PAUSES_MAX = 16
+"""How far the pause between two attempts at one thing grows."""
+
 RESOLVERS = ("lww", "max", "counter", "multi_value")
 
 
@@ -108,6 +111,9 @@ class SimulatedAgent:
         self._sequence = 0
         self._is_open = False
         self._life = -1
+        self._failures = 0
+        """Answers in a row that nothing was done: the pauses grow with them, as those of any client
+        of an overloaded cluster should."""
         self._under_way: dict[int, Callable[[], None]] = {}
         """For each number whose outcome is unknown: what asks for it again."""
         stream = workload.simulator.stream(f"recipes/{self.name}")
@@ -164,7 +170,7 @@ class SimulatedAgent:
             for _ in range(self._workload.weather.agents.outstanding):
                 self.think()
         else:
-            self.later(self._open)
+            self.later(self._open, self._pauses())
 
     def number(self) -> int:
         self._sequence += 1
@@ -176,9 +182,12 @@ class SimulatedAgent:
         session = self.session
         self.later(lambda: self._next(session))
 
-    def later(self, action: Callable[[], None]) -> None:
-        pause = int(self._random.expovariate(1.0) * self._workload.weather.agents.think)
+    def later(self, action: Callable[[], None], pauses: int = 1) -> None:
+        pause = int(self._random.expovariate(1.0) * self._workload.weather.agents.think * pauses)
         self._simulator.after(pause, self._if_alive, self._life, action)
+
+    def _pauses(self) -> int:
+        return min(1 << min(self._failures, 8), PAUSES_MAX)
 
     def _if_alive(self, life: int, action: Callable[[], None]) -> None:
         if life == self.host.life and self.host.node is not None and self._workload.writing:
@@ -417,12 +426,13 @@ class SimulatedAgent:
             self._simulator.after(0, self._if_runs, self._life, go_on, answer)
 
         def go_on(answer: Answer) -> None:
+            self._failures = self._failures + 1 if isinstance(answer, Failed) else 0
             if isinstance(answer, Failed):
                 unknown = retried or answer.reason not in DONE_NOT
                 if unknown or self._random.random() < 0.5:
                     self.pending += 1
                     self._simulator.after(
-                        1_000 + int(self._random.random() * 50_000),
+                        1_000 + int(self._random.random() * 50_000 * self._pauses()),
                         self._again,
                         self._life,
                         lambda: self.submit(command, done, operation, unknown),

@@ -13,7 +13,8 @@ their crashes. I9, I12 and I13 judge outcomes and stand in `outcomes`; I14 at th
     I7  leader completeness    a new leader holds all that lower terms committed
     I8  state machine safety   what is applied is what was committed
     I10 match truth            a leader's match index is on that follower's disk
-    I11 configuration          at birth: one cluster, promised by every voter
+    I11 configuration          at birth: one cluster, promised by every voter; later one voter at a
+                               time, each change committed before the next
 
 The names are those of the Raft paper's figure 3 and of Ongaro's thesis, so that the figures can be
 laid beside the code.
@@ -29,11 +30,13 @@ from mabeam_p2p.messages import (
     CommitAdvance,
     Heartbeat,
     HeartbeatReply,
+    InstallSnapshot,
     Message,
+    SnapshotReply,
     VoteReply,
     VoteRequest,
 )
-from mabeam_p2p.records import Batch, HardState, LogAppend, Record
+from mabeam_p2p.records import Batch, HardState, LogAppend, Record, SnapshotStored
 from mabeam_p2p.testing.disk import Disk, LogView
 
 
@@ -44,6 +47,10 @@ class Violation(Exception):
         super().__init__(f"{rule}: {detail}")
         self.rule = rule
         self.detail = detail
+
+    def __reduce__(self) -> tuple[type["Violation"], tuple[str, str]]:
+        """For the way from one process to another."""
+        return Violation, (self.rule, self.detail)
 
 
 class Ghost:
@@ -57,6 +64,8 @@ class Ghost:
         "led_term",
         "log",
         "peer",
+        "snapshot_index",
+        "snapshots",
         "term",
         "unproven",
         "vote",
@@ -73,6 +82,9 @@ class Ghost:
         """The last commit index that it sent and that was found true."""
         self.commit_index = 0
         self.applied_index = 0
+        self.snapshot_index = 0
+        self.snapshots: list[SnapshotStored] = []
+        """Those of the present turn: judged at its end, when its commitments are known."""
         self.led_term = 0
         """The last term in which this process has spoken as the leader."""
         self.unproven: list[tuple[int, int, int]] = []
@@ -108,10 +120,14 @@ class Checkers:
         self.ghosts: dict[PeerId, Ghost] = {}
         self.committed = Committed()
         self.leaders: dict[int, PeerId] = {}
+        self.said: dict[PeerId, tuple[int, int]] = {}
+        """Epoch and incarnation that each peer has given itself."""
         self.votes: dict[tuple[int, PeerId], PeerId] = {}
         """(term, voter) to candidate."""
         self._chain: dict[tuple[int, int], int] = {}
         """(last index, term) of every proven batch to the hash of the log up to it."""
+        self._digests: dict[int, int] = {}
+        """Of the snapshot at each index."""
         self._founding: tuple[Ghost, Batch] | None = None
         """The first batch of a cluster of one, while nothing of it is on its disk: a crash may
         take it back."""
@@ -124,6 +140,8 @@ class Checkers:
             Heartbeat: self._leader_claim,
             CommitAdvance: self._leader_claim,
             HeartbeatReply: self._term_claim,
+            InstallSnapshot: self._snapshot_piece,
+            SnapshotReply: self._snapshot_reply,
         }
 
     # ---- inputs ------------------------------------------------------------------------------
@@ -134,6 +152,7 @@ class Checkers:
         ghost.log = disk.log.copy()
         ghost.term = disk.hard_state.term
         ghost.vote = disk.hard_state.vote
+        ghost.snapshot_index = disk.snapshot.base.index if disk.snapshot else 0
         self.ghosts[peer] = ghost
         if self._founding is not None and self._founding[0].peer == peer:
             self._found_if_durable()
@@ -146,6 +165,8 @@ class Checkers:
         """A Persist was emitted: the write order is fixed, the record not yet durable."""
         if isinstance(record, LogAppend):
             self._log_append(ghost, record)
+        elif isinstance(record, SnapshotStored):
+            self._snapshot_stored(ghost, record)
         elif isinstance(record, HardState):
             if record.term < ghost.term:
                 raise Violation("I4", f"{ghost.peer} goes back from term {ghost.term}: {record}")
@@ -178,6 +199,8 @@ class Checkers:
         """After an input: the figures that the core shows. I4, I6 and I8."""
         if self._founding is not None:
             return
+        if ghost.snapshots:
+            self._judge_snapshots(ghost, commit_index)
         if commit_index != ghost.commit_index:
             if commit_index < ghost.commit_index:
                 raise Violation("I4", f"{ghost.peer} commit {ghost.commit_index}->{commit_index}")
@@ -223,7 +246,10 @@ class Checkers:
             raise Violation("I3", f"{ghost.peer} has only {state} on disk: {message}")
 
     def _term_claim(
-        self, ghost: Ghost, target: PeerId, message: VoteReply | AppendReply | HeartbeatReply
+        self,
+        ghost: Ghost,
+        target: PeerId,
+        message: VoteReply | AppendReply | HeartbeatReply | SnapshotReply,
     ) -> None:
         disk = ghost.disk
         # A log of some term is as good a memory of it: no peer starts below its log's term.
@@ -267,14 +293,17 @@ class Checkers:
         self, ghost: Ghost, target: PeerId, message: AppendEntries | Heartbeat | CommitAdvance
     ) -> None:
         term = message.term
+        self._leads(ghost, term)
+        if message.commit_index > ghost.announced:
+            self._commit(ghost, term, message.commit_index, message)
+
+    def _leads(self, ghost: Ghost, term: int) -> None:
         leader = self.leaders.get(term)
         if leader is None:
             self._elected(ghost, term)
         elif leader != ghost.peer:
             raise Violation("I1", f"{leader} and {ghost.peer} lead in term {term}")
         ghost.led_term = term
-        if message.commit_index > ghost.announced:
-            self._commit(ghost, term, message.commit_index, message)
 
     def _elected(self, ghost: Ghost, term: int) -> None:
         self.leaders[term] = ghost.peer
@@ -291,6 +320,60 @@ class Checkers:
         index = max((i for t, i in self.committed.by_term.items() if t < term), default=0)
         if ghost.log.hash_at(index) != self.committed.log.hash_at(index):
             raise Violation("I7", f"{ghost.peer} won term {term} without all up to {index}")
+
+    # ---- snapshots ---------------------------------------------------------------------------
+
+    def _snapshot_piece(self, ghost: Ghost, target: PeerId, message: InstallSnapshot) -> None:
+        self._leads(ghost, message.term)
+
+    def _snapshot_reply(self, ghost: Ghost, target: PeerId, message: SnapshotReply) -> None:
+        self._term_claim(ghost, target, message)
+        if message.installed:
+            known = self.committed.log.hash_at(message.index)
+            if known is None or ghost.disk.log.hash_at(message.index) != known:
+                raise Violation("I3", f"{ghost.peer} has no such state on disk: {message}")
+
+    def _snapshot_stored(self, ghost: Ghost, record: SnapshotStored) -> None:
+        """A snapshot takes the place of the log up to its last entry (Raft figure 13)."""
+        index = record.snapshot.base.index
+        if index < ghost.snapshot_index:
+            raise Violation("I4", f"{ghost.peer} goes back from snapshot {ghost.snapshot_index}")
+        if index < ghost.commit_index:
+            if not record.keeps_tail:
+                raise Violation("I8", f"{ghost.peer} goes back from {ghost.commit_index}: {index}")
+        elif record.keeps_tail is not self._is_committed_in(ghost, index):
+            raise Violation("I5", f"{ghost.peer} at {index} keeps or drops the wrong tail")
+        ghost.snapshot_index = index
+        ghost.snapshots.append(record)
+        if not record.keeps_tail:
+            ghost.log = ghost.disk.history.until(index)
+
+    def _is_committed_in(self, ghost: Ghost, index: int) -> bool:
+        """Whether the peer's log agrees with the committed one there, if that is known yet."""
+        own, known = ghost.log.hash_at(index), self.committed.log.hash_at(index)
+        return own is not None and known in (None, own)
+
+    def _judge_snapshots(self, ghost: Ghost, commit_index: int) -> None:
+        """Of the turn: what is in a snapshot is committed, and equal everywhere (I8), and so is the
+        configuration that stands beside it (I11)."""
+        if commit_index > self.committed.index:
+            self._commit(ghost, ghost.term, commit_index, "its commit index")
+        history = self.committed.log
+        for record in ghost.snapshots:
+            snapshot = record.snapshot
+            index = snapshot.base.index
+            if history.hash_at(index) is None or ghost.log.hash_at(index) != history.hash_at(index):
+                raise Violation("I8", f"{ghost.peer} has a snapshot of no committed log: {index}")
+            if self._digests.setdefault(index, snapshot.digest) != snapshot.digest:
+                raise Violation("I8", f"{ghost.peer} has another state at {index}")
+            for base in (snapshot.base, record.base):
+                expected = history.until(base.index)
+                if base.index and (base.term, base.voters) != (
+                    expected.last_term,
+                    expected.voters,
+                ):
+                    raise Violation("I11", f"{ghost.peer} stores {base}, not {expected.voters}")
+        ghost.snapshots.clear()
 
     # ---- the log -----------------------------------------------------------------------------
 
@@ -314,7 +397,21 @@ class Checkers:
                 batch.term < log.batches[-1].term or batch.clock < log.batches[-1].clock
             ):
                 raise Violation("I4", f"{ghost.peer}: term or clock go back: {batch}")
+            if batch.voters and log.configurations:
+                self._reconfigured(ghost, batch, log.configurations[-1])
             ghost.unproven.append((batch.last_index, batch.term, log.append(batch)))
+
+    def _reconfigured(self, ghost: Ghost, batch: Batch, before: Batch) -> None:
+        """I11: one change at a time, of one voter, by a leader that has committed in its term
+        (Raft thesis §4.1, with the correction of 2015). Whoever appends it, its leader knew."""
+        if before.index > self.committed.index:
+            raise Violation("I11", f"{ghost.peer} changes what {before} has not yet committed")
+        if batch.term not in self.committed.by_term:
+            raise Violation("I11", f"{ghost.peer} changes voters before a commit in {batch.term}")
+        differing = [v for v in batch.voters if v not in before.voters]
+        differing += [v for v in before.voters if v not in batch.voters]
+        if len(differing) > 1:
+            raise Violation("I11", f"{ghost.peer} changes {differing} at once: {batch}")
 
     def _prove(self, ghost: Ghost, index: int, term: int, value: int) -> None:
         """I5, for the batch that ends at `index`: it has left the peer, or is on its disk."""

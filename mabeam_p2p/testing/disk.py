@@ -15,8 +15,11 @@ from mabeam_p2p.records import (
     HardState,
     KnownAddresses,
     LogAppend,
+    LogBase,
     Record,
     Recovered,
+    Snapshot,
+    SnapshotStored,
     Variable,
 )
 
@@ -24,8 +27,9 @@ _NO_STATE = HardState(0, 0, PeerId(""))
 
 
 class LogView:
-    """One copy of the log with the hash chain over it: entry (index, term) determines every entry
-    before it exactly when equal (index, term) always have equal hashes (Raft §5.3)."""
+    """One copy of the log, from its first entry on whatever was compacted since, with the hash
+    chain over it: entry (index, term) determines every entry before it exactly when equal
+    (index, term) always have equal hashes (Raft §5.3)."""
 
     __slots__ = ("batches", "configurations", "ends", "hashes")
 
@@ -88,6 +92,12 @@ class LogView:
         self.hashes.append(value)
         return value
 
+    def until(self, index: int) -> "LogView":
+        """A copy of what stands up to `index`, the end of a batch."""
+        other = self.copy()
+        other.keep(index)
+        return other
+
     def copy(self) -> "LogView":
         other = LogView()
         other.batches = list(self.batches)
@@ -103,11 +113,14 @@ class Disk:
     __slots__ = (
         "_replaced",
         "addresses",
+        "base",
         "bootstrap",
         "epoch",
         "hard_state",
+        "history",
         "log",
         "pending",
+        "snapshot",
         "variables",
     )
 
@@ -115,6 +128,11 @@ class Disk:
         self.epoch = 0
         self.hard_state = _NO_STATE
         self.log = LogView()
+        self.snapshot: Snapshot | None = None
+        self.base = LogBase()
+        """Where the log begins that a start finds; `log` remembers what stood before."""
+        self.history = LogView()
+        """The committed log of the cluster: what a snapshot from elsewhere stands for."""
         self.bootstrap: BootstrapState | None = None
         self.variables: dict[str, Variable] = {}
         self.addresses: tuple[str, ...] = ()
@@ -150,21 +168,26 @@ class Disk:
             peer=peer,
             epoch=self.epoch,
             hard_states=(self.hard_state,) if self.hard_state != _NO_STATE else (),
-            batches=tuple(self.log.batches),
+            batches=tuple(self.log.batches[self.log.count_until(self.base.index) :]),
             bootstrap=self.bootstrap,
             variables=tuple(self.variables.values()),
             addresses=self.addresses,
+            snapshot=self.snapshot,
+            base=self.base,
         )
 
     def _apply(self, record: Record) -> None:
         match record:
             case LogAppend():
-                for place in range(self.log.count_until(record.keep_index), len(self.log.ends)):
-                    end = self.log.ends[place]
-                    self._replaced.setdefault(end, []).append(self.log.hashes[place])
+                self._replace_behind(record.keep_index)
                 self.log.keep(record.keep_index)
                 for batch in record.batches:
                     self.log.append(batch)
+            case SnapshotStored():
+                self.snapshot, self.base = record.snapshot, record.base
+                if not record.keeps_tail:
+                    self._replace_behind(0)
+                    self.log = self.history.until(record.base.index)
             case HardState():
                 self.hard_state = record
             case Variable():
@@ -173,3 +196,9 @@ class Disk:
                 self.bootstrap = record
             case KnownAddresses():
                 self.addresses = record.addresses
+
+    def _replace_behind(self, index: int) -> None:
+        """What stands behind `index` gives way."""
+        for place in range(self.log.count_until(index), len(self.log.ends)):
+            end = self.log.ends[place]
+            self._replaced.setdefault(end, []).append(self.log.hashes[place])

@@ -8,9 +8,11 @@ from mabeam_p2p.effects import Effect
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.protocol.node import Node
+from mabeam_p2p.protocol.replication.progress import Progress
 from mabeam_p2p.requests import Answer, Request
 from mabeam_p2p.testing.checkers import Ghost
 from mabeam_p2p.testing.disk import Disk
+from mabeam_p2p.testing.members import Beliefs
 from mabeam_p2p.testing.weather import Weather
 
 Reply = Callable[[Answer], None]
@@ -23,15 +25,19 @@ class Host:
         "address",
         "backlog",
         "began_at",
+        "beliefs",
         "clock_offset",
         "clock_rate",
         "disk",
         "durable",
+        "fails_for",
+        "full_for",
         "ghost",
         "heard",
         "held",
         "idle_ticks",
         "inputs",
+        "is_damaged",
         "late_requests",
         "letter",
         "life",
@@ -42,6 +48,8 @@ class Host:
         "outgoing",
         "paused_until",
         "peer",
+        "slow_cost",
+        "slow_until",
         "syncing",
         "tick_at",
         "ticked_at",
@@ -62,6 +70,15 @@ class Host:
         self.node: Node | None = None
         self.ghost = Ghost(peer, self.disk)
         self.paused_until = 0
+        self.slow_until = 0
+        self.slow_cost = 0
+        """What each input costs until then."""
+        self.fails_for = 0
+        """The next fsync fails; the peer is down for this long then. 0: it does not."""
+        self.is_damaged = False
+        """A start finds that the folder was altered, and is refused."""
+        self.full_for = 0
+        """The next write finds no room, likewise."""
         self.backlog: list[Frame] = []
         self.late_requests: list[tuple[int, Request]] = []
         self._begin(0)
@@ -84,8 +101,9 @@ class Host:
         """Inputs of the present turn."""
         self.waiting: dict[int, Reply] = {}
         """Who waits for which token."""
-        self.matches: dict[PeerId, int] = {}
-        """Match indices that were checked, while it leads."""
+        self.beliefs = Beliefs()
+        self.matches: dict[PeerId, tuple[Progress, int]] = {}
+        """Match indices that were checked, while it leads, and whose count each is."""
 
     def begin(self, now: int) -> None:
         """A new process."""

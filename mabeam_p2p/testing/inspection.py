@@ -3,14 +3,19 @@
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.testing.checkers import Checkers, Violation
 from mabeam_p2p.testing.host import Host
+from mabeam_p2p.testing.members import check_members
 from mabeam_p2p.testing.weather import SECOND
+
+_UNKNOWN = (None, 0)
 
 LEADS_UNHEARD = 4
 """Election timeouts of silence that no leader survives, whatever its clock."""
 
 
 def check_figures(checkers: Checkers, host: Host, node: Node) -> None:
-    """After an input: commit and applied index, and how far a leader counts each follower."""
+    """After an input: commit and applied index, how far a leader counts each follower, and what the
+    members are thought to be."""
+    check_members(checkers.said, host.beliefs, node.membership, node.config.limits)
     replication = node.replication
     leadership = replication.leadership
     checkers.stepped(
@@ -23,12 +28,15 @@ def check_figures(checkers: Checkers, host: Host, node: Node) -> None:
     matches = host.matches
     for peer, progress in leadership.progress.items():
         match_index = progress.match_index
-        before = matches.get(peer, 0)
+        known, before = matches.get(peer, _UNKNOWN)
+        if known is not progress:
+            # A learner that was gone and has come back: counted anew, lawfully.
+            known, before = progress, 0
         if before != match_index:
             if match_index < before:
                 raise Violation("I10", f"{host.peer} lets {peer} go back from {before}")
             checkers.matched(host.ghost, peer, match_index)
-            matches[peer] = match_index
+            matches[peer] = progress, match_index
 
 
 def check_quorum(host: Host, node: Node, now: int, election_timeout: float) -> None:

@@ -9,10 +9,8 @@ from random import Random
 from typing import Protocol
 
 from mabeam_p2p.messages import Frame
+from mabeam_p2p.testing.faults import Link
 from mabeam_p2p.testing.weather import Network
-
-Link = tuple[int, int]
-"""(source, destination): numbers of hosts."""
 
 
 class Later(Protocol):
@@ -44,6 +42,10 @@ class Links:
             [None] * count for _ in range(count)
         ]
         self._resets = [[0] * count for _ in range(count)]
+        self._late = [[0] * count for _ in range(count)]
+        """How late what a connection held when it broke comes all the same; 0: it is lost."""
+        self._held = [[0] * count for _ in range(count)]
+        """Frames on their way, where a link holds only so many."""
         self._last_arrival = [[0] * count for _ in range(count)]
 
     def send(self, source: int, destination: int, address: str, frame: Frame) -> None:
@@ -55,6 +57,8 @@ class Links:
             clogged.append((address, frame))
             return
         network = self.network
+        if network.queue and self._held[source][destination] >= network.queue:
+            return
         if network.loss or network.duplicate:
             chance = self._random.random()
             if chance < network.loss:
@@ -88,10 +92,11 @@ class Links:
             for address, frame in held or ():
                 self._fly(source, destination, address, frame)
 
-    def reset(self, links: tuple[Link, ...]) -> None:
-        """What is on these links now is lost."""
+    def reset(self, links: tuple[Link, ...], late: int = 0) -> None:
+        """What is on these links now is lost, or comes `late` later than it would have."""
         for source, destination in links:
             self._resets[source][destination] += 1
+            self._late[source][destination] = late
 
     def heal(self) -> None:
         """End all faults."""
@@ -116,10 +121,21 @@ class Links:
         self, time: int, source: int, destination: int, address: str, frame: Frame
     ) -> None:
         resets = self._resets[source][destination]
+        self._held[source][destination] += 1
         self._later.at(time, self._arrive, source, destination, resets, address, frame)
 
     def _arrive(
         self, source: int, destination: int, resets: int, address: str, frame: Frame
     ) -> None:
-        if self._resets[source][destination] == resets and not self._cuts[source][destination]:
+        self._held[source][destination] -= 1
+        if self._cuts[source][destination]:
+            return
+        if self._resets[source][destination] == resets:
+            self._deliver(address, frame)
+        elif self._late[source][destination]:
+            time = self._later.now + self._late[source][destination]
+            self._later.at(time, self._arrive_late, source, destination, address, frame)
+
+    def _arrive_late(self, source: int, destination: int, address: str, frame: Frame) -> None:
+        if not self._cuts[source][destination]:
             self._deliver(address, frame)

@@ -44,7 +44,7 @@ from mabeam_p2p.testing.parameters import ParameterJudge
 from mabeam_p2p.testing.seats import SeatJudge
 from mabeam_p2p.testing.tasks import TaskJudge
 
-DONE_NOT = ("no_quorum", "overloaded", "closed")
+DONE_NOT = ("no_quorum", "overloaded", "disk_full", "closed")
 """Reasons of Failed that say: certainly not done."""
 
 CommandKey = tuple[int, int]

@@ -13,6 +13,8 @@ separated by empty lines; a block is commands, `----`, and the trace. `#` begins
     transfer A B         ask A that B leads;  `leave A`: A says goodbye
     show heartbeats      from here on; they are left out otherwise
 
+Behind `peers 3` may stand limits, as `snapshot_entries=5`.
+
 `python -m mabeam_p2p.testing.scenario FILE...` writes the traces anew. Do it only when you can say
 why each line moved.
 """
@@ -31,11 +33,13 @@ from mabeam_p2p.messages import (
     ForwardRefused,
     Heartbeat,
     HeartbeatReply,
+    InstallSnapshot,
     Message,
     ReadIndex,
     ReadIndexReply,
     Relay,
     Relayed,
+    SnapshotReply,
     TimeoutNow,
     TransferReply,
     TransferRequest,
@@ -57,6 +61,7 @@ from mabeam_p2p.requests import (
     TransferLeadership,
 )
 from mabeam_p2p.testing.codec import RememberingCodec
+from mabeam_p2p.testing.faults import Pause
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.outcomes import Outcomes
 from mabeam_p2p.testing.simulator import Simulator
@@ -65,7 +70,6 @@ from mabeam_p2p.testing.weather import (
     Agents,
     Faults,
     Network,
-    Pause,
     Processes,
     Storage,
     Weather,
@@ -104,10 +108,11 @@ class _Stage:
     tenths of one."""
 
     def __init__(self, first: str) -> None:
-        word, count = first.split()
-        if word != "peers":
+        word, *words = first.split()
+        if word != "peers" or not words:
             raise ValueError(f"a scenario begins with `peers N`, not {first!r}")
-        weather = _fair(int(count))
+        limits = {name: int(value) for name, _, value in (w.partition("=") for w in words[1:])}
+        weather = _fair(int(words[0]), Limits(**limits))
         codec = RememberingCodec(CborCodec(weather.limits))
         self._outcomes = Outcomes(codec, weather.limits)
         self._simulator = Simulator("scenario", weather, codec, (self._outcomes,))
@@ -116,6 +121,7 @@ class _Stage:
         self._heartbeats = False
         self._quiet = True
         self._roles: dict[str, str] = {}
+        self._snapshots: dict[str, int] = {}
         self._sequences: dict[str, int] = {}
         self._form()
 
@@ -245,6 +251,15 @@ class _Stage:
             if self._roles.get(host.letter) != role:
                 self._roles[host.letter] = role
                 self._note(f"{host.letter} is {role}")
+            self._look_at_snapshot(host)
+
+    def _look_at_snapshot(self, host: Host) -> None:
+        replication = None if host.node is None else host.node.replication
+        index = replication.snapshots.index if replication else 0
+        if replication and self._snapshots.get(host.letter, 0) != index:
+            self._snapshots[host.letter] = index
+            base = replication.log.base.index
+            self._note(f"{host.letter} has a snapshot up to {index}, a log behind {base}")
 
     def _sent(self, host: Host, target: PeerId, message: Message) -> None:
         text = self._words(message)
@@ -277,6 +292,14 @@ class _Stage:
                 return f"{verb} {message.match_index}, term {message.term}"
             case CommitAdvance():
                 return f"commit {message.commit_index}, term {message.term}"
+            case InstallSnapshot():
+                end = message.offset + len(message.data)
+                what = f"bytes {message.offset} to {end}" if message.data else "how much is there"
+                name = f"{message.base.index}/{message.base.term}"
+                return f"snapshot {name} of {message.size}: {what}, term {message.term}"
+            case SnapshotReply():
+                state = "installed" if message.installed else f"{message.offset} are here"
+                return f"snapshot {message.index}: {state}, term {message.term}"
             case TimeoutNow():
                 return f"says: stand now, log {message.last_index}, term {message.term}"
             case TransferRequest():
@@ -316,7 +339,7 @@ def _answer(answer: Answer) -> str:
             return type(answer).__name__
 
 
-def _fair(count: int) -> Weather:
+def _fair(count: int, limits: Limits) -> Weather:
     return Weather(
         peers=count,
         expect=count,
@@ -326,7 +349,7 @@ def _fair(count: int) -> Weather:
         agents=Agents(),
         faults=Faults(),
         timing=Timing(),
-        limits=Limits(),
+        limits=limits,
     )
 
 

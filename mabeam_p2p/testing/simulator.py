@@ -10,7 +10,6 @@ It carries faults out and decides none: `weather` draws them, `trial` conducts a
 
 import heapq
 from collections.abc import Callable
-from hashlib import sha256
 from math import ceil, inf
 from random import Random
 from typing import Any, assert_never
@@ -23,13 +22,17 @@ from mabeam_p2p.ports import Codec
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.requests import Request
 from mabeam_p2p.testing.checkers import Checkers, CommitListener, Violation
+from mabeam_p2p.testing.disk import Disk
+from mabeam_p2p.testing.faults import Fault
 from mabeam_p2p.testing.host import Host, Reply
 from mabeam_p2p.testing.inspection import check_figures, check_quorum
 from mabeam_p2p.testing.links import Links
-from mabeam_p2p.testing.weather import Clog, Crash, Cut, Fault, Pause, Reset, Weather
+from mabeam_p2p.testing.trace_hash import TraceHash
+from mabeam_p2p.testing.traffic import Traffic, check_frame, check_memory
+from mabeam_p2p.testing.upsets import Upsets
+from mabeam_p2p.testing.weather import Weather
 
 WALL_START = 1_700_000_000.0
-TAPE_LENGTH = 4_096
 STEPS_AT_ONE_TIME_MAX = 10_000
 IDLE_TICKS_MAX = 50
 IDLE_TICK_GAP = 10
@@ -54,8 +57,14 @@ class Simulator:
         self.weather = weather
         self.codec = codec
         self.checkers = Checkers(listeners)
+        self.traffic = Traffic(weather.peers, weather.timing, weather.limits)
         self.now = 0
-        self.steps = 0
+        self.cuts = 0
+        """How often a process has ended with its power."""
+        self.losing_cuts = 0
+        """How often something was not on its disk yet, and was lost."""
+        self.most_held = 0
+        """Bytes that waited in one peer's queues, at most."""
         self.on_send: Callable[[Host, PeerId, Message], None] | None = None
         self.on_event: Callable[[Host, Event], None] | None = None
         self._trace = trace
@@ -63,21 +72,23 @@ class Simulator:
         self._counter = 0
         self._token = 0
         self._disk_random = self.stream("disk")
-        self._process = self.stream("process")
-        self._tape: list[int] = []
-        self._hash = sha256()
+        self.process = self.stream("process")
+        self._happened = TraceHash()
         count = weather.peers
         self.links = Links(count, weather.network, self.stream("net"), self, self._deliver)
         spread = weather.processes.clock_spread
         # A has the lowest id, so that it coordinates and, all else equal, leads.
-        ids = sorted(f"{self._process.getrandbits(64):016x}" for _ in range(count))
-        rates = [1 + self._process.uniform(-spread, spread) for _ in range(count)]
+        ids = sorted(f"{self.process.getrandbits(64):016x}" for _ in range(count))
+        rates = [1 + self.process.uniform(-spread, spread) for _ in range(count)]
         self.hosts = [
             Host(number, PeerId(ids[number]), f"10.0.0.{number + 1}:7000", rates[number])
             for number in range(count)
         ]
+        for host in self.hosts:
+            host.disk.history = self.checkers.committed.log
         self._listening: dict[str, Host] = {}
         self._by_peer = {host.peer: host for host in self.hosts}
+        self.upsets = Upsets(self)
 
     # ---- time --------------------------------------------------------------------------------
 
@@ -112,20 +123,13 @@ class Simulator:
             action(*arguments)
         self.now = time
 
+    @property
+    def steps(self) -> int:
+        return self._happened.steps
+
     def trace_hash(self) -> str:
-        """Of everything that has happened."""
-        self._fold()
-        return self._hash.hexdigest()[:16]
-
-    def _record(self, host: Host, kind: int, size: int) -> None:
-        self.steps += 1
-        self._tape += (self.now, host.number, kind, size)
-        if len(self._tape) >= TAPE_LENGTH:
-            self._fold()
-
-    def _fold(self) -> None:
-        self._hash.update(repr(self._tape).encode())
-        self._tape.clear()
+        """Of everything that has happened, and of the log that it came to."""
+        return self._happened.digest(self.checkers.committed.log)
 
     # ---- processes ---------------------------------------------------------------------------
 
@@ -135,8 +139,9 @@ class Simulator:
         if host.life and self.weather.processes.moves:
             host.address = f"10.0.0.{host.number + 1}:{7000 + host.life}"
         host.begin(self.now)
-        host.clock_offset = self._process.uniform(0, 1e5) - self.now * 1e-6 * host.clock_rate
-        wall = WALL_START + self.now * 1e-6 + self._process.uniform(-1, 1)
+        host.clock_offset = self.process.uniform(0, 1e5) - self.now * 1e-6 * host.clock_rate
+        wrong = self.weather.processes.wall_spread
+        wall = WALL_START + self.now * 1e-6 + self.process.uniform(-wrong, wrong)
         host.ghost = self.checkers.started(host.peer, host.disk)
         now = host.local(self.now)
         config = host.config(self.weather, suggestions)
@@ -165,9 +170,23 @@ class Simulator:
         host.life += 1
         if self._listening.get(host.address) is host:
             del self._listening[host.address]
+        pending = len(host.disk.pending)
         survivors = host.disk.crash(self._disk_random)
+        self.cuts += 1
+        self.losing_cuts += survivors < pending
         if self._trace:
             self._say(host, f"crashes; {survivors} unsynced records survive")
+
+    def wipe(self, host: Host) -> None:
+        """The folder of a peer that does not run is lost, and its identity with it."""
+        assert host.node is None, "a folder in use"
+        # The old one's ghost keeps its disk as it was: what it acknowledged was true.
+        host.peer = PeerId(f"{self.process.getrandbits(64):016x}")
+        host.disk = Disk()
+        host.disk.history = self.checkers.committed.log
+        self._by_peer[host.peer] = host
+        if self._trace:
+            self._trace(f"{self.now / 1e6:11.6f} {host.letter} is {host.peer} now")
 
     def ask(self, host: Host, request: Request, reply: Reply | None = None) -> int:
         """Put a request to a running peer; `reply` is called at most once. Returns its token."""
@@ -183,77 +202,36 @@ class Simulator:
         if self.now < host.paused_until:
             host.late_requests.append((token, request))
         else:
-            self._input(host, 1, host.node.request(token, request, host.local(self.now)))
+            self.put(host, token, request)
         return token
+
+    def put(self, host: Host, token: int, request: Request) -> None:
+        """Let the node have a request now."""
+        assert host.node is not None, "a request to nobody"
+        self._input(host, 1, host.node.request(token, request, host.local(self.now)))
 
     # ---- faults ------------------------------------------------------------------------------
 
     def apply(self, fault: Fault, restart: Callable[[Host], None]) -> None:
-        """Carry a fault out; `restart` is called when a crashed peer is to start again."""
+        """Carry a fault out; `restart` is called when a peer that has ended is to start again."""
         if self._trace:
             self._trace(f"{self.now / 1e6:11.6f}   {fault}")
-        match fault:
-            case Crash():
-                for number, down in zip(fault.peers, fault.down, strict=True):
-                    self.crash(self.hosts[number])
-                    self.after(down, restart, self.hosts[number])
-            case Pause():
-                self._pause(self.hosts[fault.peer], fault.duration)
-            case Cut():
-                self.links.cut(fault.links)
-                self.after(fault.duration, self.links.mend, fault.links)
-            case Clog():
-                self.links.clog(fault.links)
-                self.after(fault.duration, self.links.unclog, fault.links)
-            case Reset():
-                self.links.reset(fault.links)
-            case _:
-                assert_never(fault)
+        self.upsets.apply(fault, restart)
 
     def heal(self, weather: Weather) -> None:
         """End every fault of links and processes that runs; go on in other weather."""
         self.weather = weather
         self.links.network = weather.network
         self.links.heal()
-        for host in self.hosts:
-            if host.paused_until > self.now:
-                host.paused_until = self.now
-                self._resume(host, host.life)
-
-    def _pause(self, host: Host, duration: int) -> None:
-        if host.node is not None and host.paused_until <= self.now:
-            host.paused_until = self.now + duration
-            self.at(host.paused_until, self._resume, host, host.life)
-
-    def _resume(self, host: Host, life: int) -> None:
-        if host.life != life or host.node is None or host.paused_until > self.now:
-            return
-        # Everything is due at once, and nothing says what the process looks at first.
-        frames, requests = host.backlog, host.late_requests
-        host.backlog, host.late_requests = [], []
-        requests_first = self._process.random() < 0.5
-        if requests_first:
-            self._ask_late(host, requests)
-        if self._process.random() < 0.5:
-            self._tick(host)
-        for frame in frames:
-            self._receive(host, frame)
-        if not requests_first:
-            self._ask_late(host, requests)
-        self._schedule_tick(host)
-
-    def _ask_late(self, host: Host, requests: list[tuple[int, Request]]) -> None:
-        node = host.node
-        assert node is not None, "a request to nobody"
-        for token, request in requests:
-            self._input(host, 1, node.request(token, request, host.local(self.now)))
+        self.upsets.heal()
 
     # ---- turns -------------------------------------------------------------------------------
 
     def _input(self, host: Host, kind: int, effects: Effects) -> None:
         """The effects of one input; the turn ends at once, or waits for more inputs."""
-        self._record(host, kind, len(effects))
-        self._execute(host, effects)
+        self._happened.step(self.now, host.number, kind, len(effects))
+        if effects:
+            self._execute(host, effects)
         host.inputs += 1
         processes = self.weather.processes
         if host.inputs >= processes.turn_inputs:
@@ -277,9 +255,10 @@ class Simulator:
         if host.outgoing:
             self._ship(host)
         check_figures(self.checkers, host, node)
-        self._schedule_tick(host)
+        self.schedule_tick(host)
 
-    def _schedule_tick(self, host: Host) -> None:
+    def schedule_tick(self, host: Host) -> None:
+        """Look again when its node wants the next tick."""
         node = host.node
         assert node is not None, "time without a process"
         deadline = node.next_deadline()
@@ -300,16 +279,19 @@ class Simulator:
         node = host.node
         assert node is not None, "a tick without a process"
         if node.next_deadline() <= host.local(self.now):
-            self._tick(host)
+            self.tick(host)
+            if self.now < host.slow_until:
+                self.upsets.pause(host, host.slow_cost)
         else:
-            self._schedule_tick(host)
+            self.schedule_tick(host)
 
-    def _tick(self, host: Host) -> None:
+    def tick(self, host: Host) -> None:
         node = host.node
         assert node is not None, "a tick without a process"
         if self._trace:
             self._say(host, "ticks")
         effects = node.tick(host.local(self.now))
+        self.most_held = max(self.most_held, check_memory(node, self.weather.limits))
         if node.replication.leadership is not None:
             check_quorum(host, node, self.now, self.weather.timing.election_timeout_seconds)
         soon = self.now - host.ticked_at <= IDLE_TICK_GAP + self.weather.processes.turn
@@ -347,10 +329,8 @@ class Simulator:
                 if self._trace:
                     self._say(host, f"answers {effect.token}: {effect.answer}")
                 reply = host.waiting.pop(effect.token, None)
-                if host.node is not None:
-                    check_figures(
-                        self.checkers, host, host.node
-                    )  # What the answer rests on comes first.
+                if host.node is not None:  # What the answer rests on comes first.
+                    check_figures(self.checkers, host, host.node)
                 if reply is None:
                     raise Violation("answers", f"{host.peer} answers {effect} twice or to nobody")
                 reply(effect.answer)
@@ -384,6 +364,8 @@ class Simulator:
         if self._trace:
             self._say(host, f"writes {effect.number}: {effect.record}")
         self.checkers.persisted(host.ghost, effect.record)
+        if host.full_for and not self.upsets.has_room(host):
+            return
         host.disk.write(effect.record)
         if not host.syncing:
             self._sync(host)
@@ -408,6 +390,9 @@ class Simulator:
             return
         if self.now < host.paused_until:
             self.at(host.paused_until, self._synced, host, life, number)
+            return
+        if host.fails_for:
+            self.upsets.sync_failed(host)
             return
         node = host.node
         assert node is not None, "a disk answers nobody"
@@ -434,11 +419,12 @@ class Simulator:
         assert node is not None, "a frame without a process"
         outgoing = host.outgoing
         host.outgoing = {}
-        sent = self.checkers.sent
+        sent, talks = self.checkers.sent, self.traffic.sent
         limit = self.weather.limits.frame_messages_max
         for target, messages in outgoing.items():
             for message in messages:
                 sent(host.ghost, target, message)
+                talks(host.peer, message, self.now)
                 if self.on_send is not None:
                     self.on_send(host, target, message)
             address = host.links.get(target)
@@ -450,12 +436,14 @@ class Simulator:
                 if self._trace:
                     self._say_frame(host, target, frame)
                 if self.weather.codec:
-                    frame = self._through_codec(frame)
+                    frame = self._through_codec(host, frame)
                 if listener is not None:
                     self.links.send(host.number, listener.number, address, frame)
 
-    def _through_codec(self, frame: Frame) -> Frame:
-        decoded = self.codec.decode_frame(self.codec.encode_frame(frame))
+    def _through_codec(self, host: Host, frame: Frame) -> Frame:
+        data = self.codec.encode_frame(frame)
+        check_frame(host.peer, frame, len(data), self.weather.limits)
+        decoded = self.codec.decode_frame(data)
         if decoded != frame:
             raise Violation("codec", f"{frame} comes back as {decoded}")
         return decoded
@@ -467,9 +455,11 @@ class Simulator:
         if self.now < host.paused_until:
             host.backlog.append(frame)
         else:
-            self._receive(host, frame)
+            self.receive(host, frame)
+            if self.now < host.slow_until:
+                self.upsets.pause(host, host.slow_cost)
 
-    def _receive(self, host: Host, frame: Frame) -> None:
+    def receive(self, host: Host, frame: Frame) -> None:
         node = host.node
         assert node is not None, "a frame for nobody"
         if self._trace:
@@ -486,8 +476,8 @@ class Simulator:
 
     def _say(self, host: Host, text: str) -> None:
         assert self._trace is not None, "nobody listens"
-        for other in self.hosts:
-            text = text.replace(other.peer, other.letter)
+        for peer, other in self._by_peer.items():
+            text = text.replace(peer, other.letter)
         self._trace(f"{self.now / 1e6:11.6f} {host.letter} {text}")
 
     def _say_frame(self, host: Host, target: PeerId, frame: Frame) -> None:

@@ -5,6 +5,7 @@ The second phase is what makes a deadlock a failure: a cluster that does nothing
 (the idea of TigerBeetle's simulator).
 """
 
+from collections import deque
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -16,14 +17,17 @@ from mabeam_p2p.testing.agents import Workload
 from mabeam_p2p.testing.bidders import traders
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.codec import RememberingCodec
+from mabeam_p2p.testing.faults import Fault, draw_fault
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.linearizability import anomalies
+from mabeam_p2p.testing.members import differences
 from mabeam_p2p.testing.outcomes import Outcomes
 from mabeam_p2p.testing.recipes import model_of
 from mabeam_p2p.testing.seat_agents import SeatAgent
 from mabeam_p2p.testing.simulator import Simulator
+from mabeam_p2p.testing.tape import Planned, Tape
 from mabeam_p2p.testing.task_agents import TaskAgent
-from mabeam_p2p.testing.weather import SECOND, Weather, calm, draw, draw_fault
+from mabeam_p2p.testing.weather import SECOND, Weather, calm, draw
 from mabeam_p2p.testing.whims import PreferenceJudge, Whims
 from mabeam_p2p.wire.codec import CborCodec
 
@@ -50,6 +54,12 @@ class Report(Struct, frozen=True):
     """Appends that were acknowledged to agents."""
     crashes: int
     trace_hash: str
+    faults: int = 0
+    """That came in the storm, of any kind."""
+    cuts: int = 0
+    """How often a process ended with its power."""
+    losing_cuts: int = 0
+    """How often something was not on its disk yet, and was lost."""
 
 
 class Trial:
@@ -60,9 +70,16 @@ class Trial:
         seed: int | str,
         weather: Weather | None = None,
         trace: Callable[[str], None] | None = None,
+        plan: tuple[Planned, ...] | None = None,
     ) -> None:
+        """plan: the faults of the run, by time; None: they are drawn, and put down in `planned`."""
         self.crashes = 0
+        self.planned: list[Planned] = []
+        """Every fault that came, so far."""
         self._calm = False
+        self._held_back: dict[int, None] = {}
+        """Hosts that are not to start yet, by number."""
+        self._plan = None if plan is None else deque(plan)
         drawn = weather or draw(Simulator.stream_of(seed, "weather"))
         codec = RememberingCodec(CborCodec(drawn.limits))
         self.outcomes = Outcomes(codec, drawn.limits)
@@ -77,6 +94,8 @@ class Trial:
         if drawn.agents.traders:
             self.workload.others.extend(traders(self.workload))
         self._faults = self.simulator.stream("fault")
+        self._starts = self.simulator.stream("start")
+        self._hints = self.simulator.stream("discovery")
         self.preference = PreferenceJudge(drawn)
         self.preference.hear(self.simulator)
         self._whims = Whims(self.simulator)
@@ -93,9 +112,8 @@ class Trial:
         """Safety: anything that the weather holds may happen."""
         simulator = self.simulator
         for host in simulator.hosts:
-            simulator.after(self._faults.randint(0, 2 * SECOND), self._start, host)
-        if simulator.weather.faults.kinds:
-            self._fault_later()
+            simulator.after(self._starts.randint(0, 2 * SECOND), self._start, host)
+        self._fault_later()
         self._whims.begin()
         simulator.after(DIGESTS_EVERY, self._compare_digests)
         simulator.run_until(simulator.now + duration)
@@ -105,9 +123,10 @@ class Trial:
         simulator = self.simulator
         self._calm = True
         simulator.heal(calm(simulator.weather))
+        self._serve_by_a_core()
         for host in simulator.hosts:
-            if host.node is None:
-                self._start(host)
+            self._start(host)
+            self._hint(host, host.life)
         self._whims.end()
         # A time of normal service before the agents end what they have begun.
         simulator.run_until(simulator.now + 2 * SECOND)
@@ -120,6 +139,30 @@ class Trial:
             if simulator.now >= bound:
                 raise Violation("liveness", f"after {CALM_SECONDS_MAX} s of calm: {lacking}")
             simulator.run_until(simulator.now + SECOND // 4)
+
+    def _serve_by_a_core(self) -> None:
+        """Some majority of the voters, and nobody else, must be enough for progress."""
+        simulator = self.simulator
+        voters = simulator.checkers.committed.log.voters
+        core = [host for host in simulator.hosts if host.peer in voters]
+        self._starts.shuffle(core)
+        core = core[: len(voters) // 2 + 1]
+        if not voters or 2 * len(core) <= len(voters):
+            return
+        self._held_back = {host.number: None for host in simulator.hosts if host not in core}
+        for number in self._held_back:
+            simulator.crash(simulator.hosts[number])
+        for host in core:
+            self._start(host)
+            self._hint(host, host.life)
+        before = simulator.checkers.committed.index
+        bound = simulator.now + CALM_SECONDS_MAX * SECOND
+        while simulator.checkers.committed.index == before:
+            if simulator.now >= bound:
+                letters = "".join(host.letter for host in core)
+                raise Violation("liveness", f"{letters}, a majority, have committed nothing")
+            simulator.run_until(simulator.now + SECOND // 4)
+        self._held_back = {}
 
     def conclude(self) -> None:
         """Read everything once more, and judge the history."""
@@ -142,7 +185,7 @@ class Trial:
     # ---- what happens ------------------------------------------------------------------------
 
     def _start(self, host: Host) -> None:
-        if host.node is not None:
+        if host.node is not None or host.is_damaged or host.number in self._held_back:
             return
         simulator = self.simulator
         simulator.start(host)
@@ -150,28 +193,53 @@ class Trial:
         # Discovery only hints, perhaps late, perhaps in vain, and more than once.
         unit = int(simulator.weather.timing.election_timeout_seconds * SECOND)
         for _ in range(3):
-            simulator.after(self._faults.randint(0, 3 * unit), self._hint, host, host.life)
+            simulator.after(self._hints.randint(0, 3 * unit), self._hint, host, host.life)
 
     def _hint(self, host: Host, life: int) -> None:
         if host.life != life or host.node is None:
             return
+        random, discovery = self._hints, self.simulator.weather.discovery
         addresses = [other.address for other in self.simulator.hosts if other is not host]
-        if not self._calm and self._faults.random() < 0.5:
-            addresses = addresses[: self._faults.randint(0, len(addresses))]
+        if not self._calm:
+            if random.random() < discovery.lost:
+                return
+            if random.random() < 0.5:
+                addresses = addresses[: random.randint(0, len(addresses))]
+            if random.random() < discovery.forged:
+                addresses += [host.address, f"10.0.9.{random.randint(1, 3)}:7000"]
+                random.shuffle(addresses)
         self.simulator.ask(host, Suggest(tuple(addresses)))
 
     def _fault_later(self) -> None:
-        gap = int(self._faults.expovariate(1 / self.simulator.weather.faults.every))
-        self.simulator.after(gap, self._fault)
+        simulator = self.simulator
+        if self._plan is not None:
+            if self._plan:
+                simulator.at(max(simulator.now, self._plan[0].time), self._fault)
+        elif simulator.weather.faults.kinds:
+            gap = int(self._faults.expovariate(1 / simulator.weather.faults.every))
+            simulator.after(gap, self._fault)
 
     def _fault(self) -> None:
         if self._calm:
             return
-        fault = draw_fault(self._faults, self.simulator.weather.faults, len(self.simulator.hosts))
-        running = sum(host.node is not None for host in self.simulator.hosts)
-        self.simulator.apply(fault, self._start)
-        self.crashes += running - sum(host.node is not None for host in self.simulator.hosts)
+        simulator = self.simulator
+        fault = self._draw_fault() if self._plan is None else self._plan.popleft().fault
+        self.planned.append(Planned(simulator.now, fault))
+        running = sum(host.node is not None for host in simulator.hosts)
+        simulator.apply(fault, self._start)
+        self.crashes += running - sum(host.node is not None for host in simulator.hosts)
         self._fault_later()
+
+    def _draw_fault(self) -> Fault:
+        faults, hosts = self.simulator.weather.faults, self.simulator.hosts
+        kind = faults.kinds[self._faults.randrange(len(faults.kinds))]
+        leaders = [
+            host.number
+            for host in hosts
+            if host.node is not None and host.node.replication.leadership is not None
+        ]
+        leader = leaders[0] if leaders else None
+        return draw_fault(self._faults, kind, faults.down, len(hosts), leader)
 
     # ---- judgements --------------------------------------------------------------------------
 
@@ -203,6 +271,9 @@ class Trial:
         last = nodes[0].replication.log.last_index
         if any(end != (last, last) for end in ends):
             return f"commit and applied indices {ends} of {last}"
+        unlike = differences(node.membership for node in nodes)
+        if unlike:
+            return unlike
         variables = [node.variables.read("") for node in nodes]
         if any(other != variables[0] for other in variables[1:]):
             return f"variables differ: {variables}"
@@ -216,10 +287,27 @@ def run(
     trace: Callable[[str], None] | None = None,
 ) -> Report:
     """One whole run; whatever goes wrong in it is its violation."""
-    trial = Trial(seed, weather, trace=trace)
+    return judge(Trial(seed, weather, trace=trace), int(seconds * SECOND))
+
+
+def replay(tape: Tape, trace: Callable[[str], None] | None = None) -> Report:
+    """The run of a tape once more."""
+    return judge(Trial(tape.seed, tape.weather, trace, tape.faults), tape.storm)
+
+
+def record(seed: int | str, seconds: float, weather: Weather | None = None) -> Tape:
+    """Run it, and write it down with what it came to."""
+    trial = Trial(seed, weather)
+    drawn, storm = trial.simulator.weather, int(seconds * SECOND)
+    violation = judge(trial, storm).violation
+    return Tape(seed, storm, drawn, tuple(trial.planned), violation or "")
+
+
+def judge(trial: Trial, storm: int) -> Report:
+    """Run a trial that has not begun; whatever goes wrong in it is its violation."""
     violation: str | None = None
     try:
-        trial.run(seconds)
+        trial.run(storm / SECOND)
     except Violation as error:
         violation = str(error)
     except Exception as error:
@@ -227,7 +315,7 @@ def run(
         violation = f"{type(error).__name__}: {error} ({_place(error)})"
     simulator = trial.simulator
     return Report(
-        seed=seed,
+        seed=simulator.seed,
         violation=violation,
         steps=simulator.steps,
         seconds=simulator.now / SECOND,
@@ -237,6 +325,9 @@ def run(
         acknowledged=trial.workload.acknowledged,
         crashes=trial.crashes,
         trace_hash=simulator.trace_hash(),
+        faults=len(trial.planned),
+        cuts=simulator.cuts,
+        losing_cuts=simulator.losing_cuts,
     )
 
 

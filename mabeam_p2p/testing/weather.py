@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mabeam_p2p.config import Limits, Timing
+from mabeam_p2p.testing.faults import FIRST_KINDS, LATER_KINDS
 
 SECOND = 1_000_000
 
@@ -30,6 +31,8 @@ class Network(Struct, frozen=True):
     """Greatest extra delay of the second copy."""
     ordered: bool = False
     """Frames of one link arrive in the order in which they were sent, as on one connection."""
+    queue: int = 0
+    """Frames that one link holds; more are dropped, as beyond ZeroMQ's high-water mark. 0: any."""
 
 
 class Storage(Struct, frozen=True):
@@ -49,6 +52,17 @@ class Processes(Struct, frozen=True):
     """Clocks run at rates within 1 - spread .. 1 + spread."""
     moves: bool = False
     """A restarted peer listens at another address."""
+    wall_spread: float = 1.0
+    """Seconds by which a process's wall clock may be wrong, either way; another at each start."""
+
+
+class Discovery(Struct, frozen=True):
+    """Hints at addresses: late, in part, more than once."""
+
+    lost: float = 0.0
+    """Share that never comes."""
+    forged: float = 0.0
+    """Share that also names addresses where nobody listens, or no address at all."""
 
 
 class Agents(Struct, frozen=True):
@@ -113,107 +127,12 @@ class Weather(Struct, frozen=True):
     limits: Limits
     codec: bool = False
     """Frames are encoded, decoded and compared on the way."""
+    discovery: Discovery = Discovery()
+    stranger: bool = False
+    """A peer of another cluster is in the same network, and hints name it too."""
+    hostile: bool = False
+    """One member that is no voter says whatever the wire lets through (`hostile`)."""
     preferences: Preferences = Preferences()
-
-
-# ---- faults ----------------------------------------------------------------------------------
-
-
-class Crash(Struct, frozen=True):
-    """These peers stop at one moment and start again, each after its own time."""
-
-    peers: tuple[int, ...]
-    down: tuple[int, ...]
-
-
-class Pause(Struct, frozen=True):
-    """A stopped process: nothing runs, everything that arrives waits, clocks go on."""
-
-    peer: int
-    duration: int
-
-
-class Cut(Struct, frozen=True):
-    """These directed links deliver nothing; what is sent meanwhile is lost."""
-
-    links: tuple[tuple[int, int], ...]
-    duration: int
-
-
-class Clog(Struct, frozen=True):
-    """These directed links hold everything back, and deliver it at the end."""
-
-    links: tuple[tuple[int, int], ...]
-    duration: int
-
-
-class Reset(Struct, frozen=True):
-    """What is on these links is lost."""
-
-    links: tuple[tuple[int, int], ...]
-
-
-Fault = Crash | Pause | Cut | Clog | Reset
-
-CRASH = "crash"
-CRASH_ALL = "crash all"
-PAUSE = "pause"
-HALVES = "halves"
-ISOLATE = "isolate"
-ONE_WAY = "one way"
-BRIDGE = "bridge"
-RING = "ring"
-CLOG = "clog"
-RESET = "reset"
-KINDS = (CRASH, CRASH_ALL, PAUSE, HALVES, ISOLATE, ONE_WAY, BRIDGE, RING, CLOG, RESET)
-
-
-def draw_fault(random: Random, faults: Faults, count: int) -> Fault:
-    """One of the kinds that the run has, over `count` peers."""
-    kind = faults.kinds[random.randrange(len(faults.kinds))]
-    duration = 1 + int(random.expovariate(1 / faults.down))
-    everyone = list(range(count))
-    random.shuffle(everyone)
-    victim = everyone[0]
-    others = tuple(everyone[1:])
-    if kind == CRASH:
-        return Crash((victim,), (duration,))
-    if kind == CRASH_ALL:
-        return Crash(tuple(everyone), tuple(random.randint(1, duration) for _ in everyone))
-    if kind == PAUSE:
-        return Pause(victim, duration)
-    if kind == HALVES:
-        size = random.randint(1, max(1, count - 1))
-        return Cut(_between(tuple(everyone[:size]), tuple(everyone[size:])), duration)
-    if kind == ISOLATE:
-        return Cut(_between((victim,), others), duration)
-    if kind == ONE_WAY:
-        links = [(victim, other) for other in others]
-        if random.random() < 0.5:
-            links = [(other, victim) for other in others]
-        return Cut(tuple(links), duration)
-    if kind == BRIDGE:
-        # Two halves that only the victim sees both of: the intersecting partition.
-        middle = len(others) // 2
-        return Cut(_between(others[:middle], others[middle:]), duration)
-    if kind == RING:
-        return Cut(_but_neighbours(everyone), duration)
-    links = [(a, b) for a in everyone for b in everyone if a != b and random.random() < 0.4]
-    return Clog(tuple(links), duration) if kind == CLOG else Reset(tuple(links))
-
-
-def _between(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    return tuple(link for a in one for b in other for link in ((a, b), (b, a)))
-
-
-def _but_neighbours(circle: list[int]) -> tuple[tuple[int, int], ...]:
-    count = len(circle)
-    return tuple(
-        (circle[a], circle[b])
-        for a in range(count)
-        for b in range(count)
-        if a != b and (a - b) % count not in (1, count - 1)
-    )
 
 
 # ---- drawing a run ---------------------------------------------------------------------------
@@ -274,7 +193,68 @@ def draw(random: Random) -> Weather:
         ),
     )
     weather = replace(weather, agents=replace(weather.agents, seats=random.random() < 0.5))
+    weather = _draw_membership(random, _draw_later(random, weather, unit))
+    weather = replace(weather, limits=draw_compaction(random, weather.limits))
     return _with_preferences(random, weather, unit)
+
+
+def _draw_later(random: Random, weather: Weather, unit: int) -> Weather:
+    """What came after the first seeds were known."""
+    network, storage, faults = weather.network, weather.storage, weather.faults
+    share = random.choice((0.0, 0.0, 0.15, 0.4, 1.0))
+    kinds = tuple(kind for kind in LATER_KINDS if random.random() < share)
+    return replace(
+        weather,
+        network=replace(
+            network,
+            slow=random.choice((network.slow, network.slow, unit * 20)),
+            late=random.choice((network.late, network.late, 30 * SECOND)),
+            queue=random.choice((0, 0, 0, 10, 1_000)),
+        ),
+        storage=replace(storage, slow=random.choice((storage.slow, storage.slow, 2 * SECOND))),
+        faults=replace(faults, kinds=(*faults.kinds, *kinds)),
+        processes=replace(weather.processes, wall_spread=random.choice((1.0, 1.0, 3_600.0))),
+        discovery=Discovery(
+            lost=random.choice((0.0, 0.0, 0.5)), forged=random.choice((0.0, 0.0, 0.5))
+        ),
+        stranger=random.random() < 0.15,
+        hostile=weather.expect < weather.peers and random.random() < 0.5,
+    )
+
+
+def fair(peers: int) -> Weather:
+    """Nothing goes wrong; timing and limits of peers that were not told otherwise."""
+    return Weather(
+        peers=peers,
+        expect=peers,
+        network=Network(delay=1_000, jitter=200),
+        storage=Storage(sync=2_000, jitter=500),
+        processes=Processes(),
+        agents=Agents(),
+        faults=Faults(),
+        timing=Timing(),
+        limits=Limits(journal_items_max=1_000_000),
+    )
+
+
+def _draw_membership(random: Random, weather: Weather) -> Weather:
+    election = weather.timing.election_timeout_seconds
+    timing = replace(
+        weather.timing,
+        dead_retention_seconds=election * random.choice((10, 100)),
+        sync_interval_seconds=election * random.choice((1, 3)),
+        link_idle_seconds=election * random.choice((1, 40)),
+    )
+    limits = replace(
+        weather.limits,
+        rumours_per_message_max=random.choice((1, 2, 8)),
+        rumours_per_interval_max=random.choice((2, 64)),
+        sync_members_max=random.choice((2, 16)),
+        indirect_probes=random.choice((0, 1, 3)),
+        links_kept=random.choice((0, 1, 32)),
+        greet_at_once_max=random.choice((2, 16)),
+    )
+    return replace(weather, timing=timing, limits=limits)
 
 
 def _with_preferences(random: Random, weather: Weather, unit: int) -> Weather:
@@ -326,7 +306,7 @@ def _draw_storage(random: Random, unit: int) -> Storage:
 
 def _draw_faults(random: Random, unit: int) -> Faults:
     share = random.choice((0.0, 0.15, 0.4, 1.0))
-    kinds = tuple(kind for kind in KINDS if random.random() < share)
+    kinds = tuple(kind for kind in FIRST_KINDS if random.random() < share)
     return Faults(
         kinds=kinds,
         every=unit * random.choice((1, 3, 10)),
@@ -375,6 +355,18 @@ def draw_limits(random: Random) -> Limits:
         pushes_pending_max=random.choice((2, 4_096)),
         session_window=random.choice((16, 4_096)),
         journal_items_max=1_000_000,  # The history is judged by whole lists.
+    )
+
+
+def draw_compaction(random: Random, limits: Limits) -> Limits:
+    """Snapshots are taken often, travel in small pieces, and leave little of the log behind."""
+    return replace(
+        limits,
+        snapshot_entries=random.choice((5, 20, 200)),
+        snapshot_bytes=random.choice((1_000, 64 * 1024 * 1024)),
+        snapshot_chunk_bytes=random.choice((500, 5_000, 256 * 1024)),
+        log_trailing_entries=random.choice((0, 3, 50)),
+        inflight_bytes_max=random.choice((200, 8 * 1024 * 1024)),
     )
 
 

@@ -17,13 +17,13 @@ from mabeam_p2p import (
 )
 from mabeam_p2p.api import grants as grants_module
 from mabeam_p2p.api import session as session_module
-from mabeam_p2p.api.attachment import EVENTS_LOST, Attachment
+from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.grants import Grants, Lease
 from mabeam_p2p.api.locks import Lock
 from mabeam_p2p.api.queues import Queue
 from mabeam_p2p.api.session import Profile, Session
 from mabeam_p2p.commands import AcquireLock, ReleaseLock, RenewLock, ReturnItem, TakeItem
-from mabeam_p2p.events import AgentLeft, Dropped, LockEnded, LockGranted, QuorumChanged
+from mabeam_p2p.events import EVENTS_LOST, AgentLeft, Dropped, LockEnded, LockGranted, QuorumChanged
 from mabeam_p2p.ids import AgentId
 from mabeam_p2p.records import Agent, Claim
 from mabeam_p2p.records import Lock as LockRecord

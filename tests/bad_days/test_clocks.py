@@ -13,8 +13,9 @@ from mabeam_p2p.records import BarrierStatus, OnDeparture, Policy, ProposalStatu
 from mabeam_p2p.requests import Committed, Found, GenerationQuery, JournalQuery, ProposalQuery, Read
 from mabeam_p2p.runtime.clock import SystemClock
 from mabeam_p2p.testing import simulator
+from mabeam_p2p.testing.faults import Pause
 from mabeam_p2p.testing.host import Host
-from mabeam_p2p.testing.weather import SECOND, Pause
+from mabeam_p2p.testing.weather import SECOND
 from tests.bad_days.stage import Client, Stage
 
 DAY = 86_400.0

@@ -22,8 +22,9 @@ from mabeam_p2p.requests import (
     SetFitness,
     TransferLeadership,
 )
+from mabeam_p2p.testing.faults import Pause
 from mabeam_p2p.testing.host import Host
-from mabeam_p2p.testing.weather import Pause, Preferences
+from mabeam_p2p.testing.weather import Preferences
 from tests.bad_days.stage import Client, Stage
 
 ELECTION_TIMEOUT = Timing().election_timeout_seconds

@@ -23,6 +23,7 @@ class Minority:
         self.left = [host for host in stage.hosts if host not in self.killed]
         self.client = Client(stage, self.left[1])
         self.client.open()
+        stage.until(lambda: self.client.known)
         self.client.submit(self.item())
         stage.until(lambda: len(self.client.known) == 2 and stage.agree())
         self.term = stage.status(leader).term

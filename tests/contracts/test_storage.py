@@ -16,9 +16,12 @@ from mabeam_p2p.records import (
     HardState,
     KnownAddresses,
     LogAppend,
+    LogBase,
     Record,
     Recovered,
     Sibling,
+    Snapshot,
+    SnapshotStored,
     Variable,
 )
 from mabeam_p2p.storage.memory import MemoryStorage
@@ -52,6 +55,14 @@ def batch(index: int, count: int = 1, term: int = 1) -> Batch:
 
 def variable(name: str, counter: int) -> Variable:
     return Variable(name, "lww", ((ONE, counter),), (Sibling(ONE, counter, 5, b"\xf5"),))
+
+
+def snapshot(index: int, term: int = 1, data: bytes = b"state") -> Snapshot:
+    return Snapshot(base(index, term), 2**64 - 1, data)
+
+
+def base(index: int, term: int = 1) -> LogBase:
+    return LogBase(index, term, index * 1000, (ONE, TWO))
 
 
 def recovered_after(open_storage: Open, *writes: list[Record]) -> Recovered:
@@ -147,6 +158,83 @@ def test_an_append_that_breaks_the_log_is_an_error_of_the_caller(
         storage.write([wrong])
 
 
+def test_a_snapshot_takes_the_place_of_the_log_before_it_but_for_what_is_kept(
+    open_storage: Open,
+) -> None:
+    recovered = recovered_after(
+        open_storage,
+        [LogAppend(0, 0, (batch(1, 2), batch(3), batch(4), batch(5, 5)))],
+        [SnapshotStored(0, snapshot(4), base(2), keeps_tail=True)],
+    )
+    assert recovered.snapshot == snapshot(4)
+    assert recovered.base == base(2)
+    assert recovered.batches == (batch(3), batch(4), batch(5, 5))
+
+
+def test_a_newer_snapshot_takes_the_place_of_an_older_one(open_storage: Open) -> None:
+    recovered = recovered_after(
+        open_storage,
+        [LogAppend(0, 0, (batch(1), batch(2)))],
+        [SnapshotStored(0, snapshot(1), base(1), keeps_tail=True)],
+        [SnapshotStored(0, snapshot(2, data=b"s" * 100_000), base(2), keeps_tail=True)],
+        [LogAppend(0, 2, (batch(3),))],
+    )
+    assert recovered.snapshot == snapshot(2, data=b"s" * 100_000)
+    assert (recovered.base, recovered.batches) == (base(2), (batch(3),))
+
+
+def test_a_snapshot_from_elsewhere_can_take_the_place_of_the_whole_log(open_storage: Open) -> None:
+    recovered = recovered_after(
+        open_storage,
+        [LogAppend(0, 0, (batch(1), batch(2), batch(3, 9)))],
+        [SnapshotStored(0, snapshot(7, term=2), base(7, term=2), keeps_tail=False)],
+        [LogAppend(0, 7, (batch(8, term=2), batch(9, term=2)))],
+        [LogAppend(0, 8, (batch(9, term=3),))],
+    )
+    assert recovered.snapshot == snapshot(7, term=2)
+    assert recovered.batches == (batch(8, term=2), batch(9, term=3))
+
+
+def test_all_behind_a_snapshot_can_be_dropped_and_written_anew(open_storage: Open) -> None:
+    recovered = recovered_after(
+        open_storage,
+        [LogAppend(0, 0, (batch(1), batch(2), batch(3)))],
+        [SnapshotStored(0, snapshot(2), base(2), keeps_tail=True)],
+        [LogAppend(0, 2, (batch(3, term=2),))],
+    )
+    assert recovered.batches == (batch(3, term=2),)
+
+
+def test_a_snapshot_and_what_follows_it_are_written_in_one(open_storage: Open) -> None:
+    recovered = recovered_after(
+        open_storage,
+        [
+            LogAppend(0, 0, (batch(1), batch(2))),
+            SnapshotStored(0, snapshot(9), base(9), keeps_tail=False),
+            LogAppend(0, 9, (batch(10),)),
+        ],
+    )
+    assert (recovered.base.index, recovered.batches) == (9, (batch(10),))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        SnapshotStored(0, snapshot(9), base(1), keeps_tail=True),
+        SnapshotStored(0, snapshot(1), base(2), keeps_tail=True),
+        SnapshotStored(0, snapshot(1), base(2), keeps_tail=False),
+    ],
+)
+def test_a_snapshot_of_what_is_not_there_is_an_error_of_the_caller(
+    open_storage: Open, wrong: SnapshotStored
+) -> None:
+    storage = open_storage()
+    storage.recover()
+    storage.write([LogAppend(0, 0, (batch(1), batch(2)))])
+    with pytest.raises(AssertionError):
+        storage.write([wrong])
+
+
 def test_writing_nothing_changes_nothing(open_storage: Open) -> None:
     assert recovered_after(open_storage, [], []).batches == ()
 
@@ -165,14 +253,16 @@ def test_nothing_is_written_before_it_is_open_or_after_it_is_closed(open_storage
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[Record]]:
-    """Writes as a peer makes them: appends that keep a prefix, votes and variables between them."""
+    """Writes as a peer makes them: appends that keep a prefix, snapshots of a prefix and from
+    elsewhere, votes and variables between them."""
     log: list[Batch] = []
+    start = base(0)
     writes: list[list[Record]] = []
     for term in range(1, draw(st.integers(1, 8)) + 1):
         records: list[Record] = []
         for _ in range(draw(st.integers(0, 3))):
             log = log[: draw(st.integers(0, len(log)))]
-            keep_index = log[-1].last_index if log else 0
+            keep_index = log[-1].last_index if log else start.index
             added: list[Batch] = []
             for _ in range(draw(st.integers(0, 3))):
                 last_index = added[-1].last_index if added else keep_index
@@ -180,6 +270,15 @@ def histories(draw: st.DrawFn) -> list[list[Record]]:
                 added.append(Batch(last_index + 1, draw(st.integers(1, 9)), term, term, blob))
             log += added
             records.append(LogAppend(0, keep_index, tuple(added)))
+        if draw(st.booleans()) and log:
+            stays = draw(st.booleans())
+            last = draw(st.sampled_from(log))
+            start = LogBase(last.last_index, last.term, last.clock, (ONE,))
+            if not stays:
+                start = LogBase(last.last_index + 5, term, term, (TWO,))
+            log = [batch for batch in log if stays and batch.index > start.index]
+            taken = Snapshot(start, term, draw(st.binary(max_size=40)))
+            records.append(SnapshotStored(0, taken, start, stays))
         if draw(st.booleans()):
             records.append(HardState(0, term, ONE))
         if draw(st.booleans()):
@@ -204,5 +303,6 @@ def test_the_disk_and_the_memory_keep_the_same(
         kept.append(storage.recover())
         storage.close()
     assert kept[0].batches == kept[1].batches
+    assert (kept[0].snapshot, kept[0].base) == (kept[1].snapshot, kept[1].base)
     assert kept[0].hard_states == kept[1].hard_states
     assert kept[0].variables == kept[1].variables

@@ -390,3 +390,22 @@ def test_no_departure_releases_and_none_is_counted_as_there(
         for one in log.machine.find(GenerationQuery("", 0)).generations:
             assert len(one.arrived) < one.parties <= parties
             assert all(agent in {f"a{n}@p" for n in live} for agent in one.arrived)
+
+
+@pytest.mark.parametrize("on_departure", OnDeparture)
+def test_a_departure_counts_at_every_barrier_that_expects_the_agent(
+    on_departure: OnDeparture,
+) -> None:
+    log = WrittenLog()
+    one, two, _ = log.attached(3)
+    log.arrive(two, "others", members=("a2@p", "a3@p"))
+    for barrier in ("b", "c"):
+        log.arrive(one, barrier, on_departure=on_departure)
+        log.arrive(two, barrier, on_departure=on_departure)
+    log.close(one)
+    assert current(log, "others").status is WAITING
+    for barrier in ("b", "c"):
+        if on_departure is BREAK:
+            assert current(log, barrier).status is BROKEN
+        else:
+            assert current(log, barrier).arrived == ("a2@p",)

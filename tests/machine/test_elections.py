@@ -105,3 +105,8 @@ def test_an_incumbents_bonus_ends_at_the_most_that_a_ballot_gives() -> None:
 def test_no_float_decides() -> None:
     assert isinstance(score((("a", 1), ("b", 2)), ()), int)
     assert elections.score((("a", 1000), ("b", 999)), (("a", 1), ("b", 1))) == 999
+
+
+def test_a_score_that_was_not_published_counts_nothing() -> None:
+    assert score((("p", 600),), (("p", 1), ("q", 2))) == 200
+    assert score((("p", 600),), (("q", 1),)) == 0

@@ -42,7 +42,7 @@ from mabeam_p2p.ids import (
     SessionId,
     TaskId,
 )
-from mabeam_p2p.machine.machine import Machine
+from mabeam_p2p.machine.machine import Machine, digest_of
 from mabeam_p2p.records import Batch, Choice, Journal, OnDeparture, Policy, Strategy, TaskOrder
 from mabeam_p2p.requests import Committed, JournalQuery, Refused
 from tests.machine.written_log import START, WrittenLog, peer_id, reason
@@ -300,6 +300,22 @@ def test_a_snapshot_survives_a_codec_that_knows_lists_only() -> None:
     replica.restore(travelled)
     assert replica.digest() == machine.digest()
     assert replica.snapshot() == machine.snapshot()
+
+
+def test_an_encoded_machine_comes_back_bit_by_bit() -> None:
+    machine = busy_log().machine
+    data = machine.encode()
+    replica = Machine(Limits())
+    replica.load(replica.decode(data))
+    assert replica.encode() == data
+    assert digest_of(data) == machine.digest() == replica.digest()
+    assert replica.next_deadline() == machine.next_deadline()
+
+
+@pytest.mark.parametrize("wrong", [b"", b"\x90", b"\xc1", b"text", b"\x97" + b"\x00" * 7])
+def test_bytes_that_hold_no_machine_are_refused(wrong: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        Machine(Limits()).decode(wrong)
 
 
 def test_restoring_replaces_everything() -> None:

@@ -285,10 +285,11 @@ def test_a_counted_vote_that_is_repeated_after_the_close_is_no_error() -> None:
     ],
 )
 def test_a_malformed_vote_is_not_cast(malformed: dict[str, object], why: str) -> None:
-    log, (one, *_) = with_proposal(3)
+    log, (one, two, _) = with_proposal(3)
     assert reason(log.vote(one, ACCEPT, **malformed)) == why  # type: ignore[arg-type]
     assert log.proposal().votes == ()
     assert reason(log.vote(one, ACCEPT, confidence=1000, rationale="é" * 1_024)) == ""
+    assert reason(log.vote(two, ACCEPT, confidence=0)) == "", "who is not sure at all may vote"
 
 
 # ---- deciding --------------------------------------------------------------------------------

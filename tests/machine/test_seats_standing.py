@@ -83,3 +83,24 @@ def test_a_holder_that_never_asked_for_the_seat_gives_way_to_those_that_stand() 
     log.clock += CHALLENGE_DWELL
     log.elect(one, stands=True)
     assert log.told() == [], "this one has asked for it"
+
+
+def test_an_agent_that_comes_back_has_neither_stood_nor_declined() -> None:
+    log = SeatsLog()
+    one, two = log.attached(2)
+    log.elect(one, stands=True)
+    log.stand(two, False)
+    assert log.held(by=1)
+    log.close(two)
+    log.attach("a2", session=12, peer=2)
+    log.close(one)
+    assert log.held(by=2), "who has declined in another life is a candidate again"
+
+
+def test_who_has_declined_is_no_candidate_while_it_stays() -> None:
+    log = SeatsLog()
+    one, two = log.attached(2)
+    log.elect(one, stands=True)
+    log.stand(two, False)
+    log.close(one)
+    assert not log.seat().holder

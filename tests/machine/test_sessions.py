@@ -3,10 +3,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mabeam_p2p.commands import AppendJournal, CloseSession, OpenSession
+from mabeam_p2p.commands import AnyCommand, AppendJournal, CloseSession, OpenSession
 from mabeam_p2p.config import Limits
 from mabeam_p2p.events import AgentJoined, AgentLeft
 from mabeam_p2p.ids import INTEGER_MAX, AgentId, SessionId
+from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.records import Agent
 from mabeam_p2p.requests import AgentQuery, Committed, JournalQuery, Outcome, Refused
 from tests.machine.written_log import WrittenLog, peer_id, reason
@@ -296,3 +297,75 @@ def test_a_malformed_agent_does_not_attach(malformed: OpenSession) -> None:
     assert reason(log.apply(malformed)) == "invalid"
     assert agents(log) == []
     assert reason(log.apply(OPEN)) == ""
+
+
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        replace(OPEN, session=SessionId(INTEGER_MAX)),
+        replace(OPEN, sequence=INTEGER_MAX),
+        replace(OPEN, epoch=INTEGER_MAX),
+        replace(OPEN, epoch=0),
+        replace(OPEN, groups=tuple(f"g{n}" for n in range(64))),
+        replace(OPEN, capabilities=tuple((f"c{n}", 0) for n in range(64))),
+    ],
+)
+def test_an_agent_at_every_bound_attaches(extreme: OpenSession) -> None:
+    assert reason(WrittenLog().apply(extreme)) == ""
+
+
+# ---- what a snapshot can still tell --------------------------------------------------------------
+
+
+def known(log: WrittenLog, command: AnyCommand) -> Outcome | None:
+    """What a machine that was restored from a snapshot knows of the command."""
+    machine = Machine(log.limits)
+    machine.load(machine.decode(log.machine.encode()))
+    return machine.known_outcome(command)
+
+
+def test_a_snapshot_tells_what_a_command_has_come_to() -> None:
+    log = WrittenLog(Limits(session_window=4))
+    log.attached(1)
+    done = log.apply(append(3))
+    assert known(log, append(3)) == done
+    for not_applied in (append(2), append(4)):
+        with pytest.raises(LookupError):
+            known(log, not_applied)
+
+
+def test_what_lies_before_the_window_may_have_come_to_anything() -> None:
+    log = WrittenLog(Limits(session_window=4))
+    log.attached(1)
+    log.apply(append(2))
+    log.apply(append(9))
+    assert known(log, append(2)) is None
+    assert known(log, append(9)) is not None
+
+
+def test_what_stands_in_a_session_that_has_ended_may_have_come_to_anything() -> None:
+    log = WrittenLog()
+    log.attached(1)
+    log.apply(append(2))
+    closed = log.apply(CloseSession(SessionId(1), 3, "closed"))
+    assert known(log, append(2)) is None
+    assert known(log, append(9)) is None
+    assert known(log, CloseSession(SessionId(1), 4, "closed")) == closed
+    assert known(log, append(2, session=99)) is None
+
+
+def test_a_snapshot_tells_whether_a_session_was_opened() -> None:
+    log = WrittenLog()
+    with pytest.raises(LookupError):
+        known(log, OPEN)
+    opened = log.apply(OPEN)
+    assert known(log, OPEN) == opened
+    with pytest.raises(LookupError):
+        known(log, replace(OPEN, epoch=OPEN.epoch + 1))
+    taken = replace(OPEN, session=SessionId(8), peer=peer_id(2))
+    refused = log.apply(taken)
+    assert reason(refused) == "name_taken"
+    assert known(log, taken) == refused
+    assert reason(known(log, append(2, session=8)) or opened) == "unknown_session"
+    log.apply(CloseSession(SessionId(7), 2, "closed"))
+    assert known(log, OPEN) is None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import Enum
 from random import Random
 from types import NoneType, UnionType
-from typing import cast, get_args, get_origin
+from typing import Union, cast, get_args, get_origin
 
 from msgspec import Struct
 from msgspec.structs import fields, replace
@@ -131,7 +131,7 @@ class HostileMember:
             return tuple(self._draw(parts[0], name) for _ in range(count))
         if get_origin(kind) is tuple:
             return tuple(self._draw(part, name) for part in parts)
-        if isinstance(kind, UnionType):
+        if get_origin(kind) in (UnionType, Union):
             return self._draw(choose(parts), name)
         if isinstance(kind, type) and issubclass(kind, Enum):
             return choose(list(kind))

@@ -5,18 +5,35 @@ Ghosts outside the peers check every step: what is claimed is on disk, one leade
 a term, what is committed is held by a majority and never differs.
 """
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.effects import Persist, Send
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.messages import AppendReply, Message, ReplicationMessage, VoteReply, VoteRequest
+from mabeam_p2p.messages import (
+    AppendReply,
+    Message,
+    ReplicationMessage,
+    SnapshotReply,
+    VoteReply,
+    VoteRequest,
+)
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.log import Log
 from mabeam_p2p.protocol.quorum import majority
 from mabeam_p2p.protocol.replication import Replication, Role
-from mabeam_p2p.records import Batch, HardState, LogAppend, Record, Standing
+from mabeam_p2p.records import (
+    Batch,
+    HardState,
+    LogAppend,
+    LogBase,
+    Record,
+    Snapshot,
+    SnapshotStored,
+    Standing,
+)
 
 A, B, C, D, E, F, G = (PeerId(letter * 16) for letter in "abcdefg")
 PEERS = (A, B, C, D, E, F, G)
@@ -31,6 +48,13 @@ def written(*terms: int, voters: tuple[PeerId, ...] = (A, B, C)) -> tuple[Batch,
         Batch(index, 1, term, term, f"{index}.{term}".encode(), voters if index == 1 else ())
         for index, term in enumerate(terms, 1)
     )
+
+
+def state_at(base: LogBase, size: int = 30) -> Snapshot:
+    """What stands for the state of a machine there: equal on all peers."""
+    text = f"state at {base.index}/{base.term} of {len(base.voters)};".encode()
+    data = (text * (size // len(text) + 1))[: max(size, len(text))]
+    return Snapshot(base, zlib.crc32(data), data)
 
 
 def terms_of(log: Iterable[Batch]) -> list[int]:
@@ -53,6 +77,8 @@ class Disk:
     def __init__(self, state: HardState | None, batches: tuple[Batch, ...]) -> None:
         self.state = state
         self.batches = list(batches)
+        self.snapshot: Snapshot | None = None
+        self.base = LogBase()
 
     def write(self, record: Record) -> None:
         match record:
@@ -61,11 +87,16 @@ class Disk:
             case LogAppend():
                 self.batches = [b for b in self.batches if b.index <= record.keep_index]
                 self.batches.extend(record.batches)
+            case SnapshotStored():
+                kept = record.base.index if record.keeps_tail else float("inf")
+                self.batches = [b for b in self.batches if b.index > kept]
+                self.snapshot, self.base = record.snapshot, record.base
             case _:
                 raise AssertionError(f"not a record of the log: {record}")
 
     def holds(self, last_index: int, term: int) -> bool:
-        return last_index == 0 or any(
+        """What lies before the base was committed, and is in the snapshot."""
+        return last_index <= self.base.index or any(
             batch.last_index == last_index and batch.term == term for batch in self.batches
         )
 
@@ -87,6 +118,8 @@ class Actor:
         self.is_up = True
         self.life = 0
         self.committed_index = 0
+        self.taken_in: list[Snapshot] = []
+        """Snapshots from elsewhere that took the place of its machine."""
 
     def standing(self) -> Standing:
         return Standing(self.core.log.last_term, self.core.log.last_index, 0, 0)
@@ -134,7 +167,8 @@ class World:
         """A new life of `peer`, from its disk."""
         actor = self[peer]
         actor.outbox = Outbox()
-        actor.durable = actor.committed_index = 0
+        actor.durable = 0
+        actor.committed_index = actor.disk.base.index
         actor.unwritten, actor.held = [], []
         actor.is_up = True
         actor.life += 1
@@ -142,6 +176,9 @@ class World:
             peer,
             hard_state=actor.disk.state,
             batches=tuple(actor.disk.batches),
+            base=actor.disk.base,
+            snapshot=actor.disk.snapshot,
+            take_in=lambda snapshot: self._take_in(actor, snapshot),
             timing=self.timing,
             limits=self.limits,
             outbox=actor.outbox,
@@ -209,6 +246,26 @@ class World:
                 assert core.propose(1, blob), f"{peer} takes no commands"
 
         self.act(peer, deed)
+
+    def compact(self, peer: PeerId, *, trailing: int = 0, size: int = 30) -> Snapshot:
+        """`peer` takes a snapshot of what it has committed; so many entries before it stay."""
+        log = self[peer].core.log
+        base = log.base_at(log.commit_index)
+        assert base is not None
+        snapshot = state_at(base, size)
+
+        def deed(core: Replication) -> None:
+            held_from = core.leadership.transfers_from(self.now) if core.leadership else None
+            core.snapshots.store(snapshot, held_from, trailing)
+
+        self.act(peer, deed)
+        return snapshot
+
+    def _take_in(self, actor: Actor, snapshot: Snapshot) -> bool:
+        if zlib.crc32(snapshot.data) != snapshot.digest:
+            return False
+        actor.taken_in.append(snapshot)
+        return True
 
     def tick(self, peer: PeerId) -> None:
         self.act(peer, lambda core: core.tick(self.now))
@@ -330,8 +387,15 @@ class Ghost:
                 self._vote(actor, term, send.target, state)
             case VoteRequest(term=term, pre=False):
                 self._vote(actor, term, actor.peer, state)
+            case SnapshotReply(term=term, index=index, installed=True):
+                assert state.term >= term, "an acknowledgement in a term that is not stored"
+                assert self.committed.last_index >= index, "a snapshot of what is not committed"
+                held = actor.disk.holds(index, self.committed.term_at(index) or 0)
+                assert held, "installed, not stored"
             case AppendReply(term=term, success=True, match_index=match_index):
                 assert state.term >= term, "an acknowledgement in a term that is not stored"
+                if match_index < actor.core.log.base.index:
+                    return
                 match_term = actor.core.log.term_at(match_index)
                 assert match_term is not None, "an acknowledgement of no batch"
                 assert actor.disk.holds(match_index, match_term), "acknowledged, not stored"
@@ -355,6 +419,17 @@ class Ghost:
         for batch in core.log.between(actor.committed_index, core.commit_index):
             self._look_at_committed(actor, batch)
         actor.committed_index = core.commit_index
+        self._look_at_base(actor)
+
+    def _look_at_base(self, actor: Actor) -> None:
+        """What stands for the log up to somewhere stands for the committed log."""
+        base, latest = actor.core.log.base, actor.core.snapshots.latest
+        assert base.index <= actor.core.snapshots.index <= actor.core.commit_index
+        if latest is not None:
+            for known in (base, latest.base):
+                assert self.committed.base_at(known.index) == known, (
+                    f"{actor.peer} begins elsewhere"
+                )
 
     def _look_at_committed(self, actor: Actor, batch: Batch) -> None:
         known = self.committed.holding(batch.index, 1)
@@ -373,11 +448,14 @@ class Ghost:
             follower = self._world[peer]
             if progress.match_index and follower.core.term == actor.core.term:
                 term = actor.core.log.term_at(progress.match_index)
+                if progress.match_index < actor.core.log.base.index:
+                    term = self.committed.term_at(progress.match_index)
                 assert term is not None
                 assert follower.disk.holds(progress.match_index, term), f"{peer} has it not"
 
     def look_at_winner(self, actor: Actor) -> None:
         """Leader completeness, of lower terms: a paused peer may lawfully win an old term."""
         for batch in self.committed.between(0, self.committed.last_index):
-            if batch.term < actor.core.term:
+            before_base = batch.last_index < actor.core.log.base.index
+            if batch.term < actor.core.term and not before_base:
                 assert actor.core.log.term_at(batch.last_index) == batch.term, "misses a batch"

@@ -42,6 +42,17 @@ def test_what_is_dropped_is_never_due() -> None:
     assert deadlines.take_due(3.0) == ["a"]
 
 
+def test_what_is_dropped_wakes_nobody() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    deadlines.set("a", 1.0)
+    deadlines.set("b", 2.0)
+    deadlines.set("b", 5.0)
+    deadlines.drop("a")
+    assert deadlines.next() == 5.0
+    deadlines.drop("b")
+    assert deadlines.next() == inf
+
+
 def test_memory_follows_what_is_wanted() -> None:
     deadlines: Deadlines[int] = Deadlines()
     for thing in range(20 * UNWANTED_MAX):
@@ -69,4 +80,4 @@ def test_it_does_what_a_plain_table_does(steps: list[tuple[int, int]]) -> None:
         else:
             deadlines.set(thing, deadline)
             table[thing] = deadline
-        assert deadlines.next() <= min(table.values(), default=inf)
+        assert deadlines.next() == min(table.values(), default=inf)

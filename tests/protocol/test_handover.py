@@ -55,6 +55,7 @@ class Play:
         self.desk = Desk()
         self.node = self.desk.node
         self.standings = {A: WORSE, B: WORSE}
+        self._acked = {A: 0, B: 0}
         self._token = 0
 
     # ---- this peer ---------------------------------------------------------------------------
@@ -91,15 +92,21 @@ class Play:
         for peer in (A, B):
             beats = self.sent(Heartbeat)[-1:]
             answers: list[Message] = [HeartbeatReply(0, core.term, b.round) for b in beats]
-            answers += [ProbeAck(p.number, self.standings[peer]) for p in self.sent(Probe)[-1:]]
+            probes = [p for p in self.sent(Probe, peer) if p.number > self._acked[peer]]
+            answers += [ProbeAck(p.number, self.standings[peer]) for p in probes]
+            self._acked[peer] = max((p.number for p in probes), default=self._acked[peer])
             for append in self.sent(AppendEntries):
                 last = append.batches[-1].last_index if append.batches else append.previous_index
                 answers.append(AppendReply(0, core.term, True, last, append.previous_index))
             self.hear(peer, *answers)
 
-    def sent(self, kind: type[M]) -> list[M]:
+    def sent(self, kind: type[M], target: PeerId | None = None) -> list[M]:
         sends = [effect for effect in self.desk.effects if isinstance(effect, Send)]
-        return [send.message for send in sends if isinstance(send.message, kind)]
+        return [
+            send.message
+            for send in sends
+            if isinstance(send.message, kind) and target in (None, send.target)
+        ]
 
     def forget(self) -> None:
         self.desk.effects.clear()

@@ -1,5 +1,7 @@
 """Acquaintance: who is heard, who is refused, and what both are told."""
 
+from random import Random
+
 import pytest
 
 from mabeam_p2p.config import PROTOCOL_VERSION, Limits, Timing
@@ -29,7 +31,14 @@ class World:
         self.outbox = Outbox()
         self.mine = member(MINE, "mine")
         self.links = Links(
-            MINE, 1, "day", self.mine.address, timing=Timing(), limits=Limits(), outbox=self.outbox
+            MINE,
+            1,
+            "day",
+            self.mine.address,
+            timing=Timing(),
+            limits=Limits(),
+            outbox=self.outbox,
+            random=Random(0),
         )
         self.links.cluster_id = cluster_id
 

@@ -2,6 +2,7 @@
 is gone, from strangers and from other clusters does not."""
 
 from math import inf
+from random import Random
 
 import pytest
 from msgspec.structs import replace
@@ -62,6 +63,7 @@ class Door:
             timing=TIMING,
             limits=limits or Limits(),
             outbox=self.outbox,
+            random=Random(0),
         )
 
     def hear_hello(self, them: Member, hello: Hello | None = None, **frame_facts: int) -> bool:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.protocol.log import Log
-from mabeam_p2p.records import Batch
+from mabeam_p2p.records import Batch, LogBase
 
 A, B, C = (PeerId(letter * 16) for letter in "abc")
 
@@ -169,3 +169,146 @@ def test_the_configuration_follows_the_log_also_backwards() -> None:
         log.truncate(keep_index)
         seen.append(log.voters)
     assert seen == [(A, B, C), (A, B), (A,), ()]
+
+
+def test_of_what_conflicts_its_whole_term_is_left_out_and_no_more() -> None:
+    log = log_of((2, 1), (1, 2), (1, 3), (1, 3), (1, 5))
+    assert log.agreement_before(5, 4) == 3, "terms 1 and 2 may agree; of term 3 nothing is offered"
+    assert log.agreement_before(6, 4) == 5, "what conflicts is of term 5"
+    assert log.agreement_before(6, 2) == 3, "the other log has nothing of term 3"
+    assert log.agreement_before(9, 9) == 6, "nothing stands there"
+    assert log.agreement_before(2, 9) == 0, "the first term conflicts"
+
+
+# ---- the base ----------------------------------------------------------------------------------
+
+VOTERS = (A, B)
+
+
+def compacted(index: int) -> Log:
+    """1-2 of term 1 with voters, 3 of term 2, 4-5 of term 2, 6 of term 4; the log begins behind
+    `index`."""
+    log = Log((Batch(1, 2, 1, 1, b"x", VOTERS), batch(3, 1, 2), batch(4, 2, 2), batch(6, 1, 4)))
+    log.commit(5)
+    log.compact(index)
+    return log
+
+
+def test_behind_a_base_the_log_is_what_it_was() -> None:
+    log = compacted(3)
+    assert log.base == LogBase(3, 2, 2, VOTERS)
+    assert (log.last_index, log.last_term, log.voters, len(log)) == (6, 4, VOTERS, 2)
+    assert log.byte_count == 2
+    assert [b.index for b in log.between(3, 6)] == [4, 6]
+    assert log.since(3, 9, 9)[0].index == 4
+    assert log.holding(5, 1)[0].index == 4
+
+
+def test_no_position_before_the_base_is_taken_for_a_match() -> None:
+    """Catalogue 28: neither index 0 nor any other one."""
+    log = compacted(3)
+    assert [log.term_at(index) for index in range(7)] == [None, None, None, 2, None, 2, 4]
+    assert [log.end_at_or_before(index) for index in range(7)] == [0, 0, 0, 3, 3, 5, 6]
+    assert log.agreement_before(6, 1) == 3
+    assert log.base_at(2) is None
+
+
+@pytest.mark.parametrize("index", [3, 5])
+def test_an_empty_log_behind_a_base_ends_at_the_base(index: int) -> None:
+    log = Log((), LogBase(index, 2, 7, VOTERS))
+    assert (log.last_index, log.last_term, log.last_clock) == (index, 2, 7)
+    assert (log.commit_index, log.voters) == (index, VOTERS)
+    assert log.fits(index, (Batch(index + 1, 1, 2, 7, b""),))
+    assert not log.fits(index, (Batch(index + 1, 1, 1, 7, b""),))
+    assert not log.fits(index, (Batch(index + 1, 1, 2, 6, b""),))
+    log.append((Batch(index + 1, 1, 2, 7, b""),))
+    log.truncate(index)
+    assert log.last_index == index
+
+
+def test_the_configuration_before_the_base_stays_the_latest_one() -> None:
+    log = compacted(5)
+    log.append((Batch(7, 1, 4, 9, b"", (A, B, C)),))
+    seen = [log.voters]
+    log.truncate(6)
+    assert [*seen, log.voters] == [(A, B, C), VOTERS]
+
+
+def test_a_configuration_behind_the_snapshot_is_not_the_bases() -> None:
+    log = Log((Batch(1, 1, 1, 1, b"", (A,)), Batch(2, 1, 1, 1, b"", (A, B)), batch(3)))
+    log.commit(3)
+    log.compact(1)
+    assert (log.base.voters, log.voters) == ((A,), (A, B))
+    log.compact(3)
+    assert (log.base.voters, log.voters) == ((A, B), (A, B))
+
+
+def test_only_what_is_committed_is_compacted_and_no_batch_is_split() -> None:
+    log = compacted(3)
+    with pytest.raises(AssertionError, match="not committed"):
+        log.compact(6)
+    with pytest.raises(AssertionError, match="split"):
+        log.compact(4)
+    with pytest.raises(AssertionError):
+        log.compact(2)
+
+
+@settings(max_examples=60)
+@given(shapes.filter(bool), st.data())
+def test_a_compacted_log_answers_like_the_whole_one_from_its_base_on(
+    shape: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    whole, log = log_of(*shape), log_of(*shape)
+    ends = [b.last_index for b in whole.between(0, whole.last_index)]
+    base = data.draw(st.sampled_from(ends))
+    for one in (whole, log):
+        one.commit(base)
+    log.compact(base)
+    assert log.byte_count == sum(len(b.blob) for b in log.between(base, log.last_index))
+    for index in range(base, whole.last_index + 2):
+        assert log.term_at(index) == whole.term_at(index)
+        assert log.end_at_or_before(index) == whole.end_at_or_before(index)
+        assert log.since(index, 3, 2) == whole.since(index, 3, 2)
+        assert log.base_at(index) == whole.base_at(index)
+        term = data.draw(st.integers(0, 5))
+        assert log.agreement_before(index, term) == max(base, whole.agreement_before(index, term))
+    again = Log(tuple(log.between(base, log.last_index)), log.base)
+    assert (again.last_index, again.last_term, again.voters) == (
+        whole.last_index,
+        whole.last_term,
+        whole.voters,
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry_count", "byte_count", "kept_from"),
+    [(0, 99, 5), (1, 99, 5), (2, 99, 3), (3, 99, 2), (99, 99, 0), (99, 1, 3), (99, 0, 5)],
+)
+def test_what_trails_a_position_is_bounded_in_entries_and_bytes(
+    entry_count: int, byte_count: int, kept_from: int
+) -> None:
+    log = compacted(0)
+    assert log.trailing(5, entry_count, byte_count) == kept_from
+
+
+def test_a_snapshot_that_the_log_agrees_with_leaves_what_follows() -> None:
+    log = compacted(0)
+    assert log.replace(LogBase(6, 4, 4, VOTERS))
+    assert (log.base.index, log.commit_index, len(log)) == (6, 6, 0)
+    other = Log((batch(1), batch(2), batch(3)))
+    assert other.replace(LogBase(2, 1, 1, VOTERS))
+    assert (other.base.index, other.commit_index, other.last_index) == (2, 2, 3)
+
+
+@pytest.mark.parametrize("index", [6, 9])
+def test_a_snapshot_that_the_log_does_not_agree_with_leaves_nothing(index: int) -> None:
+    log = compacted(0)
+    base = LogBase(index, 5, 9, (C,))
+    assert not log.replace(base)
+    assert (log.base, len(log), log.byte_count, log.commit_index) == (base, 0, 0, index)
+    assert log.voters == (C,)
+
+
+def test_a_snapshot_that_ends_before_what_is_committed_is_not_installed() -> None:
+    with pytest.raises(AssertionError, match="older"):
+        compacted(0).replace(LogBase(3, 2, 2, VOTERS))

@@ -1,15 +1,18 @@
 """One whole peer, as the shell drives it: what its cores tell each other within a turn."""
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
 
 from mabeam_p2p.commands import AppendJournal, Configure, Noop
 from mabeam_p2p.config import PROTOCOL_VERSION, Config, Limits
-from mabeam_p2p.effects import Effects, Resolve, Send
+from mabeam_p2p.effects import Effects, Notify, Resolve, Send
+from mabeam_p2p.events import RoleChanged
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, ClusterId, PeerId, SessionId
 from mabeam_p2p.messages import (
     AcksRelayed,
+    AppendEntries,
     Forward,
     ForwardRefused,
     Frame,
@@ -30,6 +33,7 @@ from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.records import (
     Batch,
     BootstrapState,
+    DiskUsage,
     HardState,
     Member,
     MemberState,
@@ -56,12 +60,19 @@ EPOCH = 5
 class Desk:
     """A voter of three that was restarted, and the shell around it. The others are played."""
 
-    def __init__(self, *, epoch: int = EPOCH, limits: Limits | None = None) -> None:
-        codec = CborCodec(Limits())
+    def __init__(
+        self,
+        *,
+        epoch: int = EPOCH,
+        limits: Limits | None = None,
+        recovered: Callable[[Recovered], Recovered] = lambda found: found,
+    ) -> None:
+        """recovered: what its disk holds, given what else it would."""
+        self.codec = codec = CborCodec(Limits())
         self.blob = blob = codec.encode_commands([Configure(CLUSTER_SESSION, 0, CLUSTER, VOTERS)])
         self.epoch = epoch
         first = Batch(1, 1, 1, 10, blob, VOTERS)
-        recovered = Recovered(
+        found = Recovered(
             ME,
             epoch,
             (HardState(0, 1, PeerId("")),),
@@ -71,7 +82,7 @@ class Desk:
         self.now = 1000.0
         self.effects: list[object] = []
         config = Config(name="me", limits=limits or Limits())
-        self.node = Node(config, recovered, "127.0.0.1:1", codec, Random(1), 1.7e9, self.now)
+        self.node = Node(config, recovered(found), "127.0.0.1:1", codec, Random(1), 1.7e9, self.now)
         self.did(self.node.start(self.now))
         self.greet(A)
         self.greet(B)
@@ -98,6 +109,19 @@ class Desk:
 
     def end_turn(self) -> None:
         self.did(self.node.flush(self.now))
+
+    def append_committed(self, batches: tuple[Batch, ...]) -> None:
+        """A leads in term 2 and appends what is committed already."""
+        log = self.node.replication.log
+        at = log.last_index, log.last_term
+        last_index = batches[-1].last_index
+        self.hear(A, AppendEntries(0, 2, at[0], at[1], last_index, batches))
+        self.end_turn()
+
+    def stored(self, usage: DiskUsage | None) -> None:
+        """The disk has everything, and is so full."""
+        self.did(self.node.stored(self.node.outbox.persisted, self.now, usage))
+        self.end_turn()
 
     def sent(self, kind: type[Message]) -> list[Message]:
         return [
@@ -222,3 +246,17 @@ def test_a_wall_clock_out_of_its_mind_leaves_the_logs_clock_room_to_grow() -> No
         node.flush(1.0)
         assert node.replication.log.last_index, "it has formed its cluster"
         assert 0 <= node.replication.log.last_clock <= INTEGER_MAX // 2 + 2_000_000
+
+
+def test_observers_are_told_each_part_that_a_peer_plays_in_the_log_once_and_in_order() -> None:
+    desk = Desk()
+    desk.wait(1.0)
+    desk.hear(A, VoteReply(0, 2, True, True, False))
+    desk.end_turn()
+    desk.hear(A, VoteReply(0, 2, True, False, False))
+    desk.end_turn()
+    desk.hear(B, Heartbeat(0, 3, 1, 1))
+    desk.end_turn()
+    told = [e.event for e in desk.effects if isinstance(e, Notify)]
+    roles = [(event.role, event.term) for event in told if isinstance(event, RoleChanged)]
+    assert roles == [("follower", 1), ("candidate", 1), ("leader", 2), ("follower", 3)]

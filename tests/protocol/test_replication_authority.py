@@ -1,7 +1,8 @@
 """Who may say what: only a leader answers for reads, and no flag makes a vote more than a vote."""
 
-from mabeam_p2p.messages import ReadIndexReply, VoteRequest
-from tests.protocol.raft_world import A, B, C, World
+from mabeam_p2p.messages import ReadIndexReply, VoteReply, VoteRequest
+from mabeam_p2p.records import Standing
+from tests.protocol.raft_world import NOBODY, A, B, C, D, World
 
 
 def test_only_the_leader_answers_for_a_read() -> None:
@@ -20,3 +21,13 @@ def test_a_vote_asked_for_as_a_hand_over_does_not_disturb_a_leader_that_is_heard
     world.hear(C, B, VoteRequest(0, 9, standing, pre=False, transfer=True))
     assert world[B].core.term < 9
     assert world[B].core.leader == A
+
+
+def test_who_is_no_voter_gets_no_vote_in_the_term_that_all_are_in() -> None:
+    world = World(3, learners=(D,))
+    standing = Standing(9, 9, 0, 0)
+    world.hear(D, A, VoteRequest(0, 1, standing, pre=False, transfer=False))
+    assert world[A].core.vote == NOBODY
+    assert world.under_way(VoteReply, A) == []
+    world.hear(B, A, VoteRequest(0, 1, standing, pre=False, transfer=False))
+    assert world[A].core.vote == B, "its vote was free"

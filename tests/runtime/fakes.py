@@ -12,7 +12,7 @@ from mabeam_p2p.errors import RemoteProtocolError, StorageError
 from mabeam_p2p.ids import ClusterId, PeerId
 from mabeam_p2p.messages import Frame, Message, Probe
 from mabeam_p2p.ports import Codec, Discovery, Storage
-from mabeam_p2p.records import HardState, Record, Recovered, Standing
+from mabeam_p2p.records import DiskUsage, HardState, Record, Recovered, Standing
 from mabeam_p2p.requests import Done, Leave, Request
 from mabeam_p2p.runtime.clock import SystemClock
 from mabeam_p2p.runtime.driver import Driver, NodeVerbs
@@ -40,6 +40,7 @@ class FakeNode:
         self.flush_count = 0
         self.answers_leave = True
         self.sequence = 0
+        self.usage: DiskUsage | None = None
         self.on_start: Callable[[], Effects] = tuple
         self.on_receive: Callable[[Frame], Effects] = lambda frame: ()
         self.on_request: Callable[[int, Request], Effects] = lambda token, request: ()
@@ -64,8 +65,9 @@ class FakeNode:
         self.told.append(("cancel", token))
         return ()
 
-    def stored(self, number: int, now: float) -> Effects:
+    def stored(self, number: int, now: float, usage: DiskUsage | None = None) -> Effects:
         self.told.append(("stored", number))
+        self.usage = usage
         return ()
 
     def tick(self, now: float) -> Effects:
@@ -130,6 +132,9 @@ class FakeDisk:
         if self.started_count == self.fails_at:
             raise StorageError("planted failure", path=self.path)
         self.writes.append(tuple(records))
+
+    def usage(self) -> DiskUsage | None:
+        return DiskUsage(len(self.writes), 10)
 
     def close(self) -> None:
         self.is_closed = True

@@ -9,6 +9,7 @@ from mabeam_p2p.effects import Connect, Notify, Persist, Resolve, Send
 from mabeam_p2p.errors import StorageError
 from mabeam_p2p.events import Event, Ready
 from mabeam_p2p.ids import PeerId
+from mabeam_p2p.records import DiskUsage
 from mabeam_p2p.requests import Answer, Done
 from mabeam_p2p.runtime.lane import Lane
 from tests.eventually import eventually
@@ -24,6 +25,7 @@ class Bench:
     def __init__(self, disk: FakeDisk, limits: Limits) -> None:
         self.deeds: list[object] = []
         self.stored: list[int] = []
+        self.usages: list[DiskUsage | None] = []
         self.failures: list[BaseException] = []
         self.disk = disk
         self.transport = RecordingTransport(self.deeds)
@@ -35,9 +37,13 @@ class Bench:
             limits=limits,
             resolve=self.resolve,
             notify=self.notify,
-            stored=self.stored.append,
+            stored=self.was_stored,
             fail=self.failures.append,
         )
+
+    def was_stored(self, number: int, usage: DiskUsage | None) -> None:
+        self.stored.append(number)
+        self.usages.append(usage)
 
     def resolve(self, token: int, answer: Answer) -> None:
         self.deeds.append(("resolve", token))
@@ -147,6 +153,7 @@ def test_persists_that_come_during_a_write_share_the_next() -> None:
         assert bench.deeds == [("resolve", 7)]
         assert [len(write) for write in bench.disk.writes] == [1, 48]
         assert bench.stored == [1, 49]
+        assert bench.usages == [DiskUsage(1, 10), DiskUsage(2, 10)]
         assert [r for write in bench.disk.writes for r in write] == [
             record(number) for number in range(1, 50)
         ]

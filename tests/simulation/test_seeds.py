@@ -3,11 +3,7 @@
 More of them: tools/simulate --seeds N --first S.
 """
 
-import os
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -18,7 +14,6 @@ from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.trial import Report, Trial, replay_command, run
 from mabeam_p2p.testing.weather import draw
 
-ROOT = Path(__file__).resolve().parents[2]
 STORM = 8.0
 EXPECTED = (
     *(f"ballot {one.name}" for one in ProposalStatus if one is not ProposalStatus.OPEN),
@@ -85,33 +80,6 @@ def test_what_agents_do_comes_to_all_that_is_judged() -> None:
                 came[f"{call.key.partition('-')[0]} {call.action}"] += 1
     lacking = [what for what in EXPECTED if not came[what]]
     assert not lacking, f"{lacking} of {came}"
-
-
-@pytest.mark.slow
-def test_one_seed_is_one_run_whatever_the_hash_seed() -> None:
-    script = (
-        "from mabeam_p2p.testing.trial import run\n"
-        "for seed in (1, 2, 4): print(run(seed, 4.0).trace_hash)"
-    )
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-c", script],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for hash_seed in ("1", "2")
-    ]
-    here = "".join(f"{run(seed, 4.0).trace_hash}\n" for seed in (1, 2, 4))
-    assert outputs == [here, here]
-
-
-@pytest.mark.slow
-def test_another_seed_is_another_run() -> None:
-    first, second = (run(seed, 4.0) for seed in (1, 2))
-    assert first.trace_hash != second.trace_hash
 
 
 def test_a_failure_prints_the_command_that_replays_it() -> None:

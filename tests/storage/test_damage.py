@@ -1,16 +1,19 @@
 """Bits that flip in a data folder: refused with their place, or without effect; never silent."""
 
+import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from mabeam_p2p.errors import LogCorrupt
-from mabeam_p2p.records import LogAppend
+from mabeam_p2p.records import LogAppend, LogBase, Snapshot, SnapshotStored
 from mabeam_p2p.storage import layout, recovery, sqlite, wal
 from mabeam_p2p.storage.layout import DamagedRow
-from tests.storage.folders import FRAME_BYTES, Folder, append, batch, transaction_ends
+from mabeam_p2p.storage.sqlite import SqliteStorage
+from tests.storage.folders import FRAME_BYTES, VOTE, Folder, append, batch, transaction_ends
 
 
 def outcome_of(folder: Folder) -> object:
@@ -218,3 +221,63 @@ def test_a_large_last_write_that_was_torn_is_no_damage(tmp_path: Path) -> None:
 def test_a_log_without_a_whole_frame_is_no_damage(killed: Folder, size: int) -> None:
     assert wal.find_damage(killed.wal.read_bytes()[:size], layout.PAGE_BYTES) is None
     assert wal.find_damage(bytes(size), layout.PAGE_BYTES) is None
+
+
+SNAPSHOT = Snapshot(LogBase(4, 1, 4, (VOTE,)), 7, b"the state of a machine " * 40)
+
+
+@pytest.fixture
+def compacted(tmp_path: Path) -> Folder:
+    """A folder whose log begins behind a snapshot, closed in order."""
+    folder = Folder(tmp_path / "compacted")
+    storage = SqliteStorage(str(folder.path))
+    storage.recover()
+    for index in range(1, 7):
+        storage.write(append(index))
+    storage.write([SnapshotStored(0, SNAPSHOT, LogBase(2, 1, 2, (VOTE,)), keeps_tail=True)])
+    storage.close()
+    return folder
+
+
+def test_a_corrupt_snapshot_is_refused_with_its_place_and_the_folder_untouched(
+    compacted: Folder,
+) -> None:
+    whole = compacted.database.read_bytes()
+    place = whole.find(SNAPSHOT.data[:64])
+    assert compacted.copy("right").recover().snapshot == SNAPSHOT
+    for position in range(place, place + len(SNAPSHOT.data), 13):
+        damaged = compacted.copy("damaged")
+        damaged.database.write_bytes(flipped(whole, position, position % 8))
+        before = damaged.contents()
+        with pytest.raises(LogCorrupt, match="the snapshot at index 4 has a wrong checksum") as at:
+            damaged.recover()
+        assert damaged.contents() == before
+        assert at.value.offset in (0, place) or position < place + 64
+
+
+def test_a_log_that_does_not_hold_the_end_of_its_snapshot_is_refused(compacted: Folder) -> None:
+    """Catalogue 43: an index is believed only with the state that goes with it."""
+    elsewhere = SnapshotStored(0, SNAPSHOT, LogBase(2, 1, 2, (VOTE,)), keeps_tail=True)
+    row = layout.snapshot_row(replace(elsewhere, snapshot=replace(SNAPSHOT, base=LogBase(9, 1, 9))))
+    with sqlite3.connect(compacted.database) as connection:
+        connection.execute(layout.REPLACE_SNAPSHOT, row)
+    connection.close()
+    with pytest.raises(LogCorrupt, match="does not hold the end of the snapshot, index 9"):
+        compacted.recover()
+
+
+def test_a_folder_of_the_first_format_opens_and_gains_what_it_lacks(killed: Folder) -> None:
+    old = killed.recover()
+    identity = layout.Identity(1, old.peer, old.epoch, 0)
+    with sqlite3.connect(killed.database) as connection:
+        connection.execute("DROP TABLE snapshots")
+        connection.execute(layout.REPLACE_RECORD, layout.record_row(identity))
+    connection.close()
+    assert killed.recover() == replace(old, epoch=old.epoch + 1)
+    storage = SqliteStorage(str(killed.path))
+    assert storage.recover().batches == old.batches
+    storage.write([SnapshotStored(0, SNAPSHOT, SNAPSHOT.base, keeps_tail=True)])
+    storage.close()
+    again = killed.recover()
+    assert again.snapshot == SNAPSHOT
+    assert again.batches == old.batches[4:]

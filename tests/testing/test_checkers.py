@@ -1,5 +1,7 @@
 """Every invariant is broken by hand once, and seen; and what is lawful is let pass."""
 
+from copy import copy
+
 import pytest
 
 from mabeam_p2p.ids import ClusterId, PeerId
@@ -437,3 +439,46 @@ def test_i11_cluster_of_one_that_a_crash_took_back_never_was() -> None:
     assert checkers.committed.log.batches == [second]
     with broken("I11"):
         checkers.persisted(checkers.started(B, Disk()), LogAppend(0, 0, (first,)))
+
+
+def configuration(index: int, term: int, *voters: PeerId) -> Batch:
+    return Batch(index, 1, term, 0, b"configure", voters)
+
+
+def in_office(world: World) -> None:
+    """A leads in term 2, and has committed in it."""
+    world.elect(A, 2)
+    world.append(A, entry(2, 2), B)
+    world.send(A, B, CommitAdvance(0, 2, 2))
+
+
+def test_i11_voters_that_change_one_at_a_time_are_lawful(world: World) -> None:
+    in_office(world)
+    world.append(A, configuration(3, 2, A, B), B)
+    world.send(A, B, CommitAdvance(0, 2, 3))
+    world.append(A, configuration(4, 2, A, B, PeerId("d")), B)
+    world.append(B, entry(5, 2))
+
+
+def test_i11_second_change_before_the_first_is_committed_is_seen(world: World) -> None:
+    in_office(world)
+    world.append(A, configuration(3, 2, A, B), B)
+    with broken("I11"):
+        world.append(A, configuration(4, 2, A, B, C))
+
+
+def test_i11_change_of_two_voters_at_once_is_seen(world: World) -> None:
+    in_office(world)
+    with broken("I11"):
+        world.append(A, configuration(3, 2, A, B, PeerId("d")))
+
+
+def test_i11_change_before_a_commit_in_the_leaders_term_is_seen(world: World) -> None:
+    world.elect(A, 2)
+    with broken("I11"):
+        world.append(A, configuration(2, 2, A, B))
+
+
+def test_a_violation_gets_from_one_process_to_another() -> None:
+    error = copy(Violation("I6", "a detail"))
+    assert (error.rule, error.detail, str(error)) == ("I6", "a detail", "I6: a detail")

@@ -155,6 +155,17 @@ def test_a_winner_that_is_gone_or_has_stood_down_is_seen() -> None:
             told.judge.happened(ElectionEnded(ended()))
 
 
+def test_a_winner_may_stand_down_in_the_batch_whose_stamp_ended_its_election() -> None:
+    told = Told().opened()
+    told.said(Stand(SessionId(2), 8, "g:lead", False), 12)
+    late = ended(closed_clock=200, reason="deadline")
+    told.judge.happened(ElectionEnded(late))
+    told = Told().opened()
+    told.said(Stand(SessionId(2), 8, "g:lead", False), 11)
+    with broken("had stood down"):
+        told.judge.happened(ElectionEnded(late))
+
+
 def test_a_struck_candidate_that_wins_is_seen() -> None:
     told = Told().opened()
     with broken("a struck candidate wins"):

@@ -1,7 +1,11 @@
 """The planted bugs can be planted."""
 
+import sys
 from pathlib import Path
 
+import pytest
+
+from tools import mutants
 from tools.planted import MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,3 +30,12 @@ def test_every_edit_finds_its_text_once() -> None:
 def test_every_test_that_a_bug_was_given_exists() -> None:
     paths = [path for mutant in MUTANTS for path in mutant.tests]
     assert [path for path in paths if not (ROOT / path.partition("::")[0]).exists()] == []
+
+
+def test_a_bug_that_does_not_exist_is_not_hunted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tools/mutants", "M1", "--only", "M5", "M0", "nothing"])
+    with pytest.raises(SystemExit):
+        mutants.main()
+    assert "M0, nothing" in capsys.readouterr().err

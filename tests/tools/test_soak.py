@@ -10,6 +10,7 @@ import pytest
 from mabeam_p2p.errors import DataFolderHeld
 from mabeam_p2p.storage.folder import hold
 from tests.eventually import eventually
+from tools.soak import Goals, options_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,7 +30,8 @@ def start(folder: Path, *options: str) -> subprocess.Popen[str]:
 @pytest.mark.slow
 def test_five_peers_lose_nothing_under_eight_times_kill_9(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    soak = start(tmp_path, "--kills", "8", "--seed", "3", "--json", str(report))
+    options = ("--kills", "8", "--faults", "kill", "--seed", "3", "--json", str(report))
+    soak = start(tmp_path, *options)
     output, _ = soak.communicate(timeout=100)
     assert soak.returncode == 0, output
     facts = json.loads(report.read_text())
@@ -41,8 +43,72 @@ def test_five_peers_lose_nothing_under_eight_times_kill_9(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_three_peers_lose_nothing_under_kills_pauses_and_broken_links(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    options = ("--seconds", "25", "--peers", "3", "--seed", "2", "--json", str(report))
+    soak = start(tmp_path, *options)
+    output, _ = soak.communicate(timeout=110)
+    assert soak.returncode == 0, output
+    facts = json.loads(report.read_text())
+    assert facts["acknowledged_writes"] > 0
+    assert sum(facts["pauses"].values()) > 0
+    assert sum(facts["faults_of_links"].values()) > 0
+    assert (facts["lost"], facts["duplicates"], facts["violations"]) == (0, 0, [])
+
+
+@pytest.mark.slow
+def test_three_that_start_at_once_behind_broken_links_form_one_cluster(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    soak = start(tmp_path, "--boots", "3", "--seed", "1", "--json", str(report))
+    output, _ = soak.communicate(timeout=110)
+    assert soak.returncode == 0, output
+    facts = json.loads(report.read_text())
+    assert (facts["boots"], facts["double_clusters"], facts["violations"]) == (3, 0, [])
+
+
+@pytest.mark.slow
+def test_a_peer_that_is_starved_calls_no_healthy_one_dead(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    options = ("--starve", "6", "--peers", "3", "--json", str(report))
+    soak = start(tmp_path, *options)
+    output, _ = soak.communicate(timeout=110)
+    assert soak.returncode == 0, output
+    facts = json.loads(report.read_text())
+    for way in ("stopped", "lock_held"):
+        # That it was starved shows in what the others thought of it.
+        assert facts[f"{way}_starved_called_suspect"] > 0
+        assert facts[f"{way}_healthy_called_dead"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--faults", "kill,rain"), "rain"),
+        (("--partitions", "3", "--faults", "kill"), "--partitions"),
+        (("--kills", "3", "--faults", "links"), "--kills"),
+        (("--peers", "2"), "--peers 2"),
+    ],
+)
+def test_a_run_that_cannot_end_well_is_refused(
+    options: tuple[str, ...], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        options_of(options)
+    assert named in capsys.readouterr().err
+
+
+def test_without_a_goal_it_runs_for_its_time_and_without_either_for_a_hundred_kills() -> None:
+    assert options_of([]).goals == Goals(kills=100)
+    timed = options_of(["--seconds", "5"])
+    assert timed.seconds == 5
+    assert timed.goals.operations > 10**9
+    counted = options_of(["--operations", "9"])
+    assert (counted.goals, counted.seconds) == (Goals(operations=9), 3600)
+
+
+@pytest.mark.slow
 def test_a_cluster_that_forgets_is_found_out_and_its_folders_are_kept(tmp_path: Path) -> None:
-    options = ("--kills", "0", "--peers", "3", "--seed", "1", "--in-memory")
+    options = ("--seconds", "0", "--peers", "3", "--seed", "1", "--in-memory")
     soak = start(tmp_path, *options)
     output, _ = soak.communicate(timeout=100)
     assert soak.returncode == 1, output

@@ -137,9 +137,9 @@ MUTANTS = (
     _mutant(
         "told-overloaded",
         "what comes while the leader hands over is told to be too much",
-        DISPATCH,
-        "serves = replication.leadership is not None and not replication.is_handing_over",
-        "serves = replication.leadership is not None",
+        REPLICATION,
+        "if self.leadership is None or self.is_handing_over:",
+        "if self.leadership is None:",
         NODE_TESTS,
     ),
     _mutant(

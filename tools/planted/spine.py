@@ -7,6 +7,7 @@ TERM = "mabeam_p2p/protocol/replication/term.py"
 CANDIDACY = "mabeam_p2p/protocol/replication/candidacy.py"
 FOLLOWING = "mabeam_p2p/protocol/replication/following.py"
 LOG = "mabeam_p2p/protocol/log.py"
+PROGRESS = "mabeam_p2p/protocol/replication/progress.py"
 LEADERSHIP = "mabeam_p2p/protocol/replication/leadership.py"
 QUORUM = "mabeam_p2p/protocol/quorum.py"
 MACHINE = "mabeam_p2p/machine/machine.py"
@@ -59,7 +60,7 @@ MUTANTS = (
         (
             Edit(
                 FOLLOWING,
-                "self._outbox.send(target, reply, max(self._log_persist, self._term.persist))",
+                "self._outbox.send(target, reply, max(self.log_persist, self._term.persist))",
                 "self._outbox.send(target, reply, self._term.persist)",
             ),
         ),
@@ -164,9 +165,9 @@ MUTANTS = (
         "the match index may go back",
         (
             Edit(
-                LEADERSHIP,
-                "progress.match_index = max(progress.match_index, reply.match_index)",
-                "progress.match_index = reply.match_index",
+                PROGRESS,
+                "self.match_index = max(self.match_index, match_index)",
+                "self.match_index = match_index",
             ),
         ),
         RAFT,

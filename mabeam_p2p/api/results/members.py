@@ -109,6 +109,15 @@ class PeerStatus(Result):
     """How fit it is to lead at present, 0..100."""
     unfit: str
     """Why it is not to lead at present; empty: it may."""
+    snapshot_index: int = 0
+    """The last entry in the peer's snapshot; 0: it has none."""
+    log_entries: int = 0
+    """Entries of the log that it holds, in memory and on disk."""
+    disk_used_bytes: int = 0
+    disk_bytes_max: int = 0
+    """What its data folder may hold; 0: not known, or nothing limits it."""
+    disk_full: bool = False
+    """Nine tenths of it are used: while this peer leads, it takes no commands."""
 
     @staticmethod
     def of(record: Status) -> "PeerStatus":
@@ -134,6 +143,11 @@ class PeerStatus(Result):
             dict(record.counters),
             record.score,
             record.unfit,
+            record.snapshot_index,
+            record.log_entries,
+            record.disk_used_bytes,
+            record.disk_bytes_max,
+            record.disk_full,
         )
 
 

@@ -5,17 +5,18 @@ here is answered; questions are answered from what has been applied.
 from msgspec.structs import replace
 
 from mabeam_p2p.commands import AnyCommand, CommandCodec
+from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import RemoteProtocolError
-from mabeam_p2p.events import AgentLeft
-from mabeam_p2p.machine.machine import Machine
+from mabeam_p2p.events import EVENTS_LOST, AgentLeft, Dropped
+from mabeam_p2p.machine.machine import Machine, digest_of
 from mabeam_p2p.machine.subjects import settled_by
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.replication import Replication
 from mabeam_p2p.protocol.waits import Waits
-from mabeam_p2p.records import Batch
-from mabeam_p2p.requests import Found, LogQuery, Query
+from mabeam_p2p.records import Agent, Batch, Snapshot
+from mabeam_p2p.requests import AgentQuery, Found, LogQuery, Query
 
 COMMANDS_PER_TURN = 20_000
 """What is applied in one turn, so that a long log does not keep heartbeats waiting."""
@@ -32,6 +33,7 @@ class Application:
         waits: Waits,
         mail: Mail,
         codec: CommandCodec,
+        limits: Limits,
         outbox: Outbox,
     ) -> None:
         self._machine = machine
@@ -40,12 +42,29 @@ class Application:
         self._waits = waits
         self._mail = mail
         self._codec = codec
+        self._limits = limits
+        self._bytes_since_snapshot = 0
+        """Of the blobs that were applied since."""
         self._outbox = outbox
+        self.wants_room = False
+        """The disk is nearly full: whatever a snapshot can take the place of is to go."""
+        self._leap: tuple[int, tuple[Agent, ...]] | None = None
+        """A snapshot was taken in this turn: what was applied, and who was there, before."""
         self._recovered_index = replication.log.last_index
         """What came from the disk is applied without a word: it is no news."""
 
-    def advance(self) -> None:
+    def restore(self, snapshot: Snapshot | None) -> None:
+        """Begin with what the disk holds. Checked against the hash that was stored beside it: an
+        index counts for nothing without the state that goes with it."""
+        if snapshot is not None:
+            assert self._become(snapshot), "the snapshot in the data folder is not what was written"
+
+    def advance(self, now: float) -> None:
         """Apply what is committed and not yet applied; of a long log, a part in each turn."""
+        if self._leap is not None:
+            self._tell_of_leap(*self._leap)
+            self._leap = None
+        self._make_room(now)
         machine, pending, log = self._machine, self._pending, self._replication.log
         applied_index, commit_index = machine.applied_index, self._replication.commit_index
         if applied_index == commit_index:
@@ -69,6 +88,74 @@ class Application:
                     self._mail.departed(event.agent.id)
                 if batch.index > self._recovered_index:
                     self._outbox.notify(event)
+            self._snapshot_if_due(batch, now)
+
+    # ---- snapshots -------------------------------------------------------------------------------
+
+    def _snapshot_if_due(self, applied: Batch, now: float) -> None:
+        """Where a snapshot is taken depends on the log alone, so that peers take the same ones, and
+        one can go on sending what another has begun."""
+        self._bytes_since_snapshot += len(applied.blob)
+        entry_count = applied.last_index - self._replication.snapshots.index
+        if (
+            entry_count >= self._limits.snapshot_entries
+            or self._bytes_since_snapshot >= self._limits.snapshot_bytes
+        ):
+            self.take_snapshot(now)
+
+    def _make_room(self, now: float) -> None:
+        """Once for each time that the disk was found nearly full."""
+        if self.wants_room and self._machine.applied_index > self._replication.log.base.index:
+            self.take_snapshot(now)
+        self.wants_room = False
+
+    def take_snapshot(self, now: float) -> None:
+        """Of what has been applied; the log gives way to it."""
+        base = self._replication.log.base_at(self._machine.applied_index)
+        assert base is not None, "applied in the middle of a batch"
+        self._bytes_since_snapshot = 0
+        data = self._machine.encode()
+        self._replication.store_snapshot(Snapshot(base, digest_of(data), data), now)
+
+    def take_in(self, snapshot: Snapshot) -> bool:
+        """Become the machine of a snapshot from elsewhere. False, and nothing has changed: it is
+        not whole, or no machine of this release, or not that of the index that it names."""
+        before, index = self._machine.find(AgentQuery()).agents, self._machine.applied_index
+        if not self._become(snapshot):
+            return False
+        self._leap = self._leap or (index, before)
+        return True
+
+    def _become(self, snapshot: Snapshot) -> bool:
+        machine = self._machine
+        if digest_of(snapshot.data) != snapshot.digest:
+            return False
+        try:
+            state = machine.decode(snapshot.data)
+        except ValueError:
+            return False
+        if (state.applied_index, state.applied_term) != (snapshot.base.index, snapshot.base.term):
+            return False
+        machine.load(state)
+        assert machine.digest() == snapshot.digest, "a machine differs from the state it has loaded"
+        self._bytes_since_snapshot = 0
+        return True
+
+    def _tell_of_leap(self, index: int, before: tuple[Agent, ...]) -> None:
+        """Entries behind `index` were not applied one by one: settle what waited for one of them,
+        and say that nobody was told of them."""
+        machine = self._machine
+        self._pending.caught_up(machine.known_outcome)
+        self._waits.all_changed()
+        for agent in before:
+            present = machine.agent(agent.id)
+            if present is None or present.session != agent.session:
+                self._mail.departed(agent.id)
+        text = f"caught up by a snapshot: entries {index + 1} to {machine.applied_index}"
+        lost = machine.applied_index - index
+        self._outbox.notify(Dropped(self._replication.peer, EVENTS_LOST, text, lost))
+
+    # ---- questions -------------------------------------------------------------------------------
 
     def find(self, query: Query, linearizable: bool, now: float) -> Found:
         """The answer to `query`, labelled with its index and its age."""

@@ -18,18 +18,22 @@ from mabeam_p2p.messages import (
     Heard,
     Heartbeat,
     HeartbeatReply,
+    InstallSnapshot,
     Letter,
     LetterAnswer,
     LetterReceipt,
     Offer,
     Probe,
     ProbeAck,
+    ProbeReport,
+    ProbeRequest,
     Promise,
     ReadIndex,
     ReadIndexReply,
     Relay,
     Relayed,
     RelayRefused,
+    SnapshotReply,
     TimeoutNow,
     TransferReply,
     TransferRequest,
@@ -104,6 +108,8 @@ class Dispatch:
                 | VoteReply()
                 | ReadIndex()
                 | ReadIndexReply()
+                | InstallSnapshot()
+                | SnapshotReply()
                 | TimeoutNow()
             ):
                 self._replication.receive(source, message, mine, False, now)
@@ -127,7 +133,7 @@ class Dispatch:
                     if self._membership.is_here(ack.source):
                         one = VariableAck(ack.number, ack.outcomes)
                         self._variables.receive(ack.source, one, now)
-            case Probe() | ProbeAck() | Gossip():
+            case Probe() | ProbeAck() | Gossip() | ProbeRequest() | ProbeReport():
                 self._membership.receive(source, message, mine, now)
             case VariablePush() | VariableAck() | Digest() | DigestEntries() | VariableWant():
                 self._variables.receive(source, message, now)
@@ -169,6 +175,4 @@ class Dispatch:
         replication = self._replication
         if replication.propose(message.count, message.blob):
             return ""
-        # While it hands over, whoever asks is to ask the successor.
-        serves = replication.leadership is not None and not replication.is_handing_over
-        return "overloaded" if serves else "not_leader"
+        return self._replication.refusal

@@ -1,7 +1,5 @@
 """How fit this peer is to lead, as its program says: what it tells the others of itself."""
 
-from msgspec.structs import replace
-
 from mabeam_p2p.config import Config
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.records import Standing
@@ -24,12 +22,20 @@ class Fitness:
     def set(self, request: SetFitness) -> None:
         self.score = request.score
         self.unfit = request.unfit
-        self._membership.mine = replace(self._membership.mine, score=request.score)
+        is_eligible = self._is_eligible and not request.unfit
+        self._membership.describe(eligible=is_eligible, score=request.score)
 
     def standing(
-        self, last_term: int, last_index: int, *, tenure: int, is_leaving: bool
+        self,
+        last_term: int,
+        last_index: int,
+        *,
+        tenure: int,
+        is_leaving: bool,
+        is_disk_full: bool,
     ) -> Standing:
-        """Where this peer stands in the bully order. tenure: whole minutes."""
+        """Where this peer stands in the bully order. tenure: whole minutes. Whose disk is full is
+        as unfit as can be, and may lead if all others are no better: reads go on."""
         is_eligible = self._is_eligible and not self.unfit and not is_leaving
-        bucket = self.score // SCORE_BUCKET
-        return Standing(last_term, last_index, bucket, tenure, is_eligible, self.score)
+        score = 0 if is_disk_full else self.score
+        return Standing(last_term, last_index, score // SCORE_BUCKET, tenure, is_eligible, score)

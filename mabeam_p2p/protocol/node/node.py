@@ -14,7 +14,7 @@ from random import Random
 from mabeam_p2p.commands import CommandCodec, Configure, Noop
 from mabeam_p2p.config import Config
 from mabeam_p2p.effects import Effects
-from mabeam_p2p.events import ClusterFormed, MemberChanged
+from mabeam_p2p.events import ClusterFormed
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, ClusterId, PeerId
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.machine.subjects import is_settled
@@ -22,14 +22,13 @@ from mabeam_p2p.messages import Frame, Heard, Hello, LogMessage, Message, Refuse
 from mabeam_p2p.protocol.bootstrap import FIRST_TERM, Bootstrap
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.election import Election
-from mabeam_p2p.protocol.links import Links
 from mabeam_p2p.protocol.mail import Mail
-from mabeam_p2p.protocol.membership import Membership, own_record
 from mabeam_p2p.protocol.node.application import Application
 from mabeam_p2p.protocol.node.desk import Desk
 from mabeam_p2p.protocol.node.dispatch import Dispatch
 from mabeam_p2p.protocol.node.fitness import Fitness
 from mabeam_p2p.protocol.node.handover import Handover
+from mabeam_p2p.protocol.node.neighbours import Neighbours
 from mabeam_p2p.protocol.node.report import Report
 from mabeam_p2p.protocol.node.reporting import Reporting
 from mabeam_p2p.protocol.node.succession import Succession
@@ -38,8 +37,8 @@ from mabeam_p2p.protocol.variables import Variables
 from mabeam_p2p.protocol.waits import Waits
 from mabeam_p2p.records import (
     Batch,
+    DiskUsage,
     HardState,
-    KnownAddresses,
     Member,
     MemberState,
     Recovered,
@@ -76,21 +75,17 @@ class Node:
         self._wall = wall - now
         self._ticked = False
         self._left = False
-        self._clusters: dict[PeerId, ClusterId] = {}
-        self._remembered = recovered.addresses
         self._make_cores(recovered, address, wall, now)
         self._join_cores(codec, recovered.epoch)
+        self._application.restore(recovered.snapshot)
 
     def _make_cores(self, recovered: Recovered, address: str, wall: float, now: float) -> None:
         config, random, outbox = self.config, self._random, self.outbox
         timing, limits, epoch = config.timing, config.limits, recovered.epoch
-        self.links = Links(
-            self.peer, epoch, config.cluster, address, timing=timing, limits=limits, outbox=outbox
+        self._neighbours = Neighbours(
+            config, recovered, address, random=random, outbox=outbox, now=now
         )
-        mine = own_record(config, self.peer, address, epoch)
-        self.membership = Membership(
-            mine, timing=timing, limits=limits, random=random, outbox=outbox, now=now
-        )
+        self.links, self.membership = self._neighbours.links, self._neighbours.membership
         self.bootstrap = Bootstrap(
             self.peer,
             config.expect,
@@ -106,6 +101,9 @@ class Node:
             self.peer,
             hard_state=_hard_state(recovered),
             batches=recovered.batches,
+            base=recovered.base,
+            snapshot=recovered.snapshot,
+            take_in=lambda snapshot: self._application.take_in(snapshot),
             timing=timing,
             limits=limits,
             outbox=outbox,
@@ -138,6 +136,7 @@ class Node:
             limits=limits,
             outbox=outbox,
             epoch=epoch,
+            refusal=lambda: self.replication.refusal,
         )
         self.pending, self.relays = self._reporting.pending, self._reporting.relays
         self._handover = Handover(
@@ -161,7 +160,14 @@ class Node:
     def _connect_cores(self, codec: CommandCodec) -> None:
         timing, outbox = self.config.timing, self.outbox
         self._application = Application(
-            self.machine, self.replication, self.pending, self.waits, self.mail, codec, outbox
+            self.machine,
+            self.replication,
+            self.pending,
+            self.waits,
+            self.mail,
+            codec,
+            self.config.limits,
+            outbox,
         )
         self._succession = Succession(
             timing,
@@ -217,7 +223,7 @@ class Node:
     def start(self, now: float) -> Effects:
         self._now = now
         self._begin_log()
-        for address in self._remembered:
+        for address in self._neighbours.remembered:
             self.links.suggest(address, now)
         return self.flush(now)
 
@@ -254,9 +260,13 @@ class Node:
         self._desk.cancel(token)
         return self.outbox.take()
 
-    def stored(self, number: int, now: float) -> Effects:
-        """Persist `number`, and every one before it, is durable."""
+    def stored(self, number: int, now: float, usage: DiskUsage | None = None) -> Effects:
+        """Persist `number`, and every one before it, is durable. usage: how full the disk is then,
+        if that is known."""
         self._now = now
+        if usage is not None:
+            self.replication.disk = usage
+            self._application.wants_room = usage.is_nearly_full
         self.replication.stored(number)
         return self.outbox.take()
 
@@ -267,6 +277,7 @@ class Node:
         if self._left:
             return self.outbox.take()
         mine = self._standing(now)
+        self.membership.set_voters(self.replication.voters)
         self.membership.tick(mine, now)
         self.links.tick(self.membership.mine, now)
         self.bootstrap.tick(now)
@@ -296,7 +307,7 @@ class Node:
         self._succession.flush(now)
         self._handover.flush(now)
         self._leave_if_due()
-        self._application.advance()
+        self._application.advance(now)
         for number, index in replication.granted_reads:
             self.waits.granted(number, index, now)
         replication.granted_reads.clear()
@@ -333,7 +344,7 @@ class Node:
 
     def _hear(self, frame: Frame, message: Heard, now: float) -> None:
         """A message beyond acquaintance, from a peer that has been met."""
-        self._clusters[frame.source] = frame.cluster
+        self._neighbours.clusters[frame.source] = frame.cluster
         if isinstance(message, LogMessage):
             if not frame.cluster or not self.bootstrap.adopt(frame.cluster):
                 self.links.drop(frame.source, "cluster", "a log of another cluster", now)
@@ -342,43 +353,27 @@ class Node:
         self._dispatch.hear(frame.source, message, self._standing(now), now)
 
     def _on_hello(self, frame: Frame, hello: Hello, now: float) -> None:
-        mine = self.membership.mine
-        them = hello.member
-        peer = self.membership.holder_of(them.name, them.peer)
-        clusters = {**self._clusters, self.peer: self.links.cluster_id}
-        holder = (peer, clusters.get(peer, ClusterId(""))) if peer else None
-        if self._left or not self.links.receive_hello(frame, hello, mine, holder, now):
+        if self._left:
             return
-        self._clusters[them.peer] = hello.cluster_id
-        known = self.membership.find(them.peer)
-        if self.membership.met(them, now):
+        known = self.membership.find(hello.member.peer)
+        them = self._neighbours.greeted(frame, hello, now)
+        if them is not None:
             self.replication.restarted(them.peer)
             if known is None or known.epoch != them.epoch:
                 self._dispatch.restarted(them.peer)
 
     def _carry_membership(self, now: float) -> None:
-        membership = self.membership
-        for address in membership.hints[: self.config.limits.candidates_max]:
-            self.links.suggest(address, now)
-        membership.hints.clear()
-        if not membership.changes:
+        changes = self._neighbours.carry(now)
+        if not changes:
             return
-        changes = tuple(membership.changes)
-        membership.changes.clear()
         for member in changes:
-            self.outbox.notify(MemberChanged(member))
-            if member.state is MemberState.LEFT:
-                self.links.forget(member.peer)
-                if self.replication.leader_left(member.peer):
-                    self.election.stand_in_turn(now)
-            elif member.state is MemberState.SUSPECT:
-                self.links.silent(member, now)
-        view = membership.view()
+            if member.state is MemberState.LEFT and self.replication.leader_left(member.peer):
+                self.election.stand_in_turn(now)
+        view = self.membership.view()
         self.variables.members(view, now)
         self.mail.members_changed()
         self.relays.members(view)
         self._set_learners(view, now)
-        self._remember(view)
 
     def _set_learners(self, view: tuple[Member, ...], now: float) -> None:
         learners = tuple(
@@ -388,20 +383,13 @@ class Node:
         )
         self.replication.set_learners(learners, now)
 
-    def _remember(self, view: tuple[Member, ...]) -> None:
-        """Keep the addresses of members for the next start."""
-        addresses = tuple(m.address for m in view if m.peer != self.peer)
-        if addresses != self._remembered:
-            self._remembered = addresses
-            self.outbox.persist(KnownAddresses(addresses))
-
     def _carry_bootstrap(self, now: float) -> None:
         bootstrap = self.bootstrap
         if bootstrap.state.formed and self.links.cluster_id:
             return
         if bootstrap.is_open(now) and self.replication.log.last_index == 0 and not self._left:
-            here = [m.peer for m in self.membership.view() if m.state is MemberState.ALIVE]
-            if not any(self._clusters.get(peer) for peer in here):
+            here = self._neighbours.alive_and_met()
+            if not any(self._neighbours.clusters.get(peer) for peer in here):
                 voters = bootstrap.electorate(tuple(here))
                 if voters:
                     self._offer(voters, now)
@@ -422,7 +410,7 @@ class Node:
         if not state.formed:
             return
         if not self.links.cluster_id:
-            self.links.cluster_id = state.cluster_id
+            self._neighbours.formed(state.cluster_id)
             self.outbox.notify(ClusterFormed(state.cluster_id, state.voters))
         if state.first and self.replication.log.last_index == 0:
             self.replication.bootstrap(state.first[0])
@@ -457,6 +445,7 @@ class Node:
             log.last_index,
             tenure=int((now - self.started_at) // TENURE_SECONDS),
             is_leaving=self._handover.is_leaving,
+            is_disk_full=self.replication.is_disk_full,
         )
 
     def _leave_if_due(self) -> None:

@@ -99,6 +99,11 @@ class Report:
                 ("mail_refused", self._mail.refused_count),
             ),
             self._ready,
+            replication.snapshots.index,
+            replication.log.last_index - replication.log.base.index,
+            replication.disk.used_bytes if replication.disk else 0,
+            replication.disk.bytes_max if replication.disk else 0,
+            replication.is_disk_full,
             score=self._fitness.score,
             unfit=self._fitness.unfit,
         )

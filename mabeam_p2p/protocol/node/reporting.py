@@ -26,12 +26,15 @@ class Reporting:
         limits: Limits,
         outbox: Outbox,
         epoch: int,
+        refusal: Callable[[], str],
     ) -> None:
+        """refusal: why `propose` has just said no."""
         self.pending = Pending(
             peer,
             encode=encode,
             propose=propose,
             gather=self._gather,
+            refusal=refusal,
             timing=timing,
             limits=limits,
             outbox=outbox,

@@ -7,12 +7,14 @@ Rules
 3. Nothing that is committed is ever replaced.
 """
 
+from msgspec.structs import replace
+
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import AppendEntries, AppendReply
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.log import Log
 from mabeam_p2p.protocol.replication.term import Term
-from mabeam_p2p.records import Batch, LogAppend
+from mabeam_p2p.records import Batch, LogAppend, LogBase
 
 
 class Following:
@@ -24,7 +26,8 @@ class Following:
         self._log_id = log_id
         self._outbox = outbox
         self._verified_index = 0
-        self._log_persist = 0
+        self.log_persist = 0
+        """The Persist that made the log durable, as it is."""
         self._pending_reply: tuple[PeerId, AppendReply] | None = None
 
     def begin_term(self) -> None:
@@ -37,11 +40,18 @@ class Following:
         if keep_index < self._log.last_index:
             self._log.truncate(keep_index)
         self._log.append(batches)
-        self._log_persist = self._outbox.persist(LogAppend(self._log_id, keep_index, batches))
+        self.log_persist = self._outbox.persist(LogAppend(self._log_id, keep_index, batches))
+
+    def installed(self, index: int, persist: int) -> None:
+        """A snapshot of the leader's log up to `index` has taken its place."""
+        self._verified_index = max(self._verified_index, index)
+        self.log_persist = persist
 
     def receive(self, source: PeerId, message: AppendEntries) -> bool:
         """AppendEntries of the leader of this term. False: no leader sends such a thing."""
         log = self._log
+        if message.previous_index < log.base.index:
+            message = _behind(log.base, message)
         if log.term_at(message.previous_index) != message.previous_term:
             hint = log.agreement_before(message.previous_index, message.previous_term)
             # What is committed is in every leader's log (Raft §5.4.3).
@@ -88,9 +98,18 @@ class Following:
         """The end of a turn: what was received is answered, once it is durable."""
         if self._pending_reply is not None:
             target, reply = self._pending_reply
-            self._outbox.send(target, reply, max(self._log_persist, self._term.persist))
+            self._outbox.send(target, reply, max(self.log_persist, self._term.persist))
             self._pending_reply = None
 
     def drop_reply(self) -> None:
         """This peer leads: what it was to answer as a follower is void."""
         self._pending_reply = None
+
+
+def _behind(base: LogBase, message: AppendEntries) -> AppendEntries:
+    """The part of a late message that lies behind the base. What lies before is committed here, so
+    that the leader has it too (Raft §5.4.3): the base is the position that both know."""
+    later = tuple(batch for batch in message.batches if batch.index > base.index)
+    if later and later[0].index != base.index + 1:
+        later = ()
+    return replace(message, previous_index=base.index, previous_term=base.term, batches=later)

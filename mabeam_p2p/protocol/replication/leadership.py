@@ -6,8 +6,8 @@ Rules
    before its term is durable.
 2. Only a batch of its own term, held durably by a majority of the voters, moves the commit index
    (Raft §5.4.2, figure 8). The leader counts itself when its own disk has the batch.
-3. A follower is *probing* until an append succeeds: one AppendEntries at a time. Then they are
-   pipelined, up to a limit; an append that stays unanswered brings it back to probing.
+3. How much may be on the way to a follower, its state in `progress` says. To one that needs what
+   the log no longer holds goes a snapshot (`sending`).
 4. Contact counts from the moment at which the answered heartbeat was sent, so that leadership ends
    no later than a successor's election timeout begins (Raft §6).
 5. A read is confirmed by a round of heartbeats that began after it was asked, and only after an
@@ -27,11 +27,14 @@ from mabeam_p2p.messages import (
     Heartbeat,
     HeartbeatReply,
     ReadIndexReply,
+    SnapshotReply,
 )
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.log import Log
 from mabeam_p2p.protocol.quorum import held_by_majority, held_by_majority_since
 from mabeam_p2p.protocol.replication.progress import Progress
+from mabeam_p2p.protocol.replication.sending import Sending
+from mabeam_p2p.protocol.replication.snapshots import Snapshots
 from mabeam_p2p.protocol.replication.transfer import Transfer
 from mabeam_p2p.records import Batch, LogAppend
 
@@ -44,6 +47,7 @@ class Leadership:
         peer: PeerId,
         term: int,
         log: Log,
+        snapshots: Snapshots,
         *,
         log_id: int,
         term_persist: int,
@@ -67,11 +71,20 @@ class Leadership:
         self._peer = peer
         self._term = term
         self._log = log
+        self._snapshots = snapshots
         self._log_id = log_id
         self._term_persist = term_persist
         self._timing = timing
         self._limits = limits
         self._outbox = outbox
+        self._sending = Sending(
+            term,
+            log_id=log_id,
+            term_persist=term_persist,
+            timing=timing,
+            limits=limits,
+            outbox=outbox,
+        )
         self._elected_at = now
         self._clock_base = log.last_clock
         self._waiting: list[tuple[int, bytes]] = []
@@ -115,13 +128,17 @@ class Leadership:
         elapsed = int((now - self._elected_at) * 1_000_000)
         return max(self._clock_base + elapsed, self._log.last_clock)
 
+    @property
+    def held_bytes(self) -> int:
+        """Of commands that are not committed yet, or wait for this peer's own disk."""
+        return max(self.uncommitted_bytes, self._unstored_bytes) + self._waiting_bytes
+
     def append(self, count: int, blob: bytes) -> bool:
         """Take commands for the next batch. False, and nothing is taken, when too much is
         uncommitted, or waits for this peer's own disk, and while it hands over."""
         if self.transfer is not None:
             return False
-        held_bytes = max(self.uncommitted_bytes, self._unstored_bytes) + self._waiting_bytes
-        if held_bytes + len(blob) > self._limits.uncommitted_bytes_max:
+        if self.held_bytes + len(blob) > self._limits.uncommitted_bytes_max:
             return False
         self._waiting.append((count, blob))
         self._waiting_bytes += len(blob)
@@ -172,21 +189,23 @@ class Leadership:
         """Send what is due to one follower, as far as the window allows. To one that probes, also
         if it is nothing: it may not know yet that its log is ours."""
         limits = self._limits
-        window = 1 if progress.probing else limits.inflight_appends_max
-        while len(progress.inflight) < window and (
+        while progress.has_room(limits) and (
             progress.probing or progress.sent_index < self._log.last_index
         ):
             previous = progress.sent_index
             previous_term = self._log.term_at(previous)
-            assert previous_term is not None, "the leader's own log lost a position"
+            if previous_term is None:
+                snapshot = self._snapshots.latest
+                assert snapshot is not None, "the leader's own log lost a position"
+                self._sending.begin(peer, progress, snapshot, now)
+                return
             batches = self._log.since(previous, limits.append_batches_max, limits.append_bytes_max)
             message = AppendEntries(
                 self._log_id, self._term, previous, previous_term, self._log.commit_index, batches
             )
             self._outbox.send(peer, message, self._term_persist)
-            if batches:
-                progress.sent_index = batches[-1].last_index
-            progress.inflight.append((previous, progress.sent_index, now))
+            last_index = batches[-1].last_index if batches else previous
+            progress.sent(previous, last_index, sum(len(b.blob) for b in batches), now)
 
     # ---- answers -----------------------------------------------------------------------------
 
@@ -195,19 +214,28 @@ class Leadership:
         if progress is None or reply.match_index > self._log.last_index:
             return
         if reply.success:
-            if self._log.term_at(reply.match_index) is None:
+            if not self._is_position(reply.match_index):
                 return
             self.has_progressed = True
-            progress.match_index = max(progress.match_index, reply.match_index)
-            progress.sent_index = max(progress.sent_index, progress.match_index)
-            progress.probing = False
-            while progress.inflight and progress.inflight[0][1] <= progress.match_index:
-                progress.inflight.popleft()
+            progress.acknowledged(reply.match_index)
+            # Of a follower that waits for a snapshot, only news that it needs none is of use.
+            if progress.transfer is None or progress.match_index >= self._log.base.index:
+                progress.replicate()
         elif reply.previous_index > progress.match_index and any(
-            previous_index == reply.previous_index for previous_index, _, _ in progress.inflight
+            sent.previous_index == reply.previous_index for sent in progress.inflight
         ):
             progress.probe_from(self._log.end_at_or_before(reply.match_index))
         self._replicate(source, progress, now)
+
+    def receive_snapshot_reply(self, source: PeerId, reply: SnapshotReply, now: float) -> None:
+        progress = self.progress.get(source)
+        if progress is not None and self._sending.receive(source, progress, reply, now):
+            self.has_progressed = True
+            self._replicate(source, progress, now)
+
+    def _is_position(self, index: int) -> bool:
+        """Whether a batch ends at `index`, as far as can be known: before the base there were."""
+        return index < self._log.base.index or self._log.term_at(index) is not None
 
     def receive_heartbeat_reply(self, source: PeerId, reply: HeartbeatReply, now: float) -> None:
         progress = self.progress.get(source)
@@ -215,17 +243,30 @@ class Leadership:
             return
         progress.round = max(progress.round, reply.round)
         progress.contact = max(progress.contact, self._round_times.get(reply.round, 0.0))
-        self._resend_unanswered(progress, now)
+        self._resend_unanswered(source, progress, now)
         self._replicate(source, progress, now)
 
-    def _resend_unanswered(self, progress: Progress, now: float) -> None:
-        if not progress.inflight:
-            return
+    def _resend_unanswered(self, peer: PeerId, progress: Progress, now: float) -> None:
+        self._sending.ask_again(peer, progress, now)
+        oldest = progress.inflight[0] if progress.inflight else None
         patience = self._timing.append_timeout_seconds
-        if self.transfer is not None and self.progress.get(self.transfer.target) is progress:
+        if self.transfer is not None and self.transfer.target == peer:
             patience = self._timing.heartbeat_seconds  # Commands wait for this one.
-        if now - progress.inflight[0][2] >= patience:
-            progress.probe_from(progress.inflight[0][0])
+        if oldest and now - oldest.sent_at >= patience:
+            progress.probe_from(oldest.previous_index)
+
+    def transfers_from(self, now: float) -> int | None:
+        """The least index of the snapshots that are on the way to followers that answer; None: of
+        none. What stands behind it will be wanted next."""
+        patience = 2 * self._timing.append_timeout_seconds
+        return min(
+            (
+                progress.transfer.snapshot.base.index
+                for progress in self.progress.values()
+                if progress.transfer and now - progress.transfer.answered_at <= patience
+            ),
+            default=None,
+        )
 
     # ---- commitment --------------------------------------------------------------------------
 
@@ -257,7 +298,7 @@ class Leadership:
         progress = self.progress[target]
         self.transfer = Transfer(target, self._timing, now)
         self.transfer_failure = ""
-        self._resend_unanswered(progress, now)
+        self._resend_unanswered(target, progress, now)
         self._replicate(target, progress, now)
 
     def advance_transfer(self, now: float) -> None:
@@ -326,7 +367,7 @@ class Leadership:
         message = Heartbeat(self._log_id, self._term, self._log.commit_index, self._round)
         for peer, progress in self.progress.items():
             self._outbox.send(peer, message, self._term_persist)
-            self._resend_unanswered(progress, now)
+            self._resend_unanswered(peer, progress, now)
             self._replicate(peer, progress, now)
 
     def _forget_rounds(self, now: float) -> None:

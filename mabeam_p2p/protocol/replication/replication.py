@@ -3,7 +3,8 @@ Raft (Ongaro and Ousterhout 2014, figure 2) with pre-vote (thesis §9.6), leader
 and check-quorum (§6), and batches as the unit of replication.
 
 Its term and vote are in `term`, votes given and gathered in `candidacy`, the two sides of the log
-in `following` and `leadership`, each with its rules. Here stands the one that binds them:
+in `following` and `leadership`, what takes the log's place in `snapshots`, each with its rules.
+Here stands the one that binds them:
 
 A message of an older term is answered with ours or dropped; of a newer one, it makes us follow.
 Only a voter can say a newer one, and not one that elections cannot have reached.
@@ -11,6 +12,7 @@ Only a voter can say a newer one, and not one that elections cannot have reached
 It never decides when to stand: `election` does, and `node` carries the word.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import assert_never
 
@@ -22,20 +24,23 @@ from mabeam_p2p.messages import (
     CommitAdvance,
     Heartbeat,
     HeartbeatReply,
+    InstallSnapshot,
     ReadIndex,
     ReadIndexReply,
     ReplicationMessage,
+    SnapshotReply,
     TimeoutNow,
     VoteReply,
     VoteRequest,
 )
 from mabeam_p2p.protocol.core import Outbox
-from mabeam_p2p.protocol.log import Log
+from mabeam_p2p.protocol.log import FIRST_BASE, Log
 from mabeam_p2p.protocol.replication.candidacy import Candidacy, Phase
 from mabeam_p2p.protocol.replication.following import Following
 from mabeam_p2p.protocol.replication.leadership import Leadership
+from mabeam_p2p.protocol.replication.snapshots import Snapshots
 from mabeam_p2p.protocol.replication.term import NOBODY, Term
-from mabeam_p2p.records import Batch, HardState, Standing
+from mabeam_p2p.records import Batch, DiskUsage, HardState, LogBase, Snapshot, Standing
 
 TERM_LEAP_MAX = 1_000_000
 """Elections that a peer can have missed. Behind the last term on the wire there is none."""
@@ -65,14 +70,23 @@ class Replication:
         outbox: Outbox,
         now: float,
         log_id: int = 0,
+        base: LogBase = FIRST_BASE,
+        snapshot: Snapshot | None = None,
+        take_in: Callable[[Snapshot], bool] = lambda snapshot: True,
     ) -> None:
+        """base: where `batches` begin. snapshot: the one that this peer has. take_in: see
+        Snapshots."""
         self.peer = peer
-        self.log = Log(batches)
+        self.log = Log(batches, base)
+        if snapshot is not None:
+            self.log.commit(snapshot.base.index)
         self.log_id = log_id
         self.leader: PeerId | None = None
         self.leadership: Leadership | None = None
         self.heard_at = now - timing.election_timeout_seconds
         """When the leader was last heard."""
+        self.disk: DiskUsage | None = None
+        """How full the disk is, as far as was told."""
         self._contact_since = now
         """When it was heard again after a silence."""
         self.dropped_count = 0
@@ -82,6 +96,16 @@ class Replication:
         self._learners: tuple[PeerId, ...] = ()
         self._term = Term(hard_state, self.log.last_term, log_id, outbox)
         self._following = Following(self.log, self._term, log_id=log_id, outbox=outbox)
+        self.snapshots = Snapshots(
+            snapshot,
+            self.log,
+            self._term,
+            self._following,
+            take_in=take_in,
+            limits=limits,
+            log_id=log_id,
+            outbox=outbox,
+        )
         self.candidacy = Candidacy(
             peer, self.log, self._term, log_id=log_id, set_term=self._set_term, outbox=outbox
         )
@@ -180,8 +204,22 @@ class Replication:
         return True
 
     def propose(self, count: int, blob: bytes) -> bool:
-        """Take commands for the next batch; False if this peer does not lead, or is full."""
-        return self.leadership is not None and self.leadership.append(count, blob)
+        """Take commands for the next batch; False if this peer does not lead, or is full; then
+        `refusal` says which."""
+        is_open = self.leadership is not None and not self.is_disk_full
+        return is_open and self.leadership is not None and self.leadership.append(count, blob)
+
+    @property
+    def is_disk_full(self) -> bool:
+        """Whether this peer, if it led, would take no commands for want of room on its disk."""
+        return self.disk is not None and self.disk.is_nearly_full
+
+    @property
+    def refusal(self) -> str:
+        """Why `propose` has just said no."""
+        if self.leadership is None or self.is_handing_over:
+            return "not_leader"  # Whoever asks is to ask the successor.
+        return "disk_full" if self.is_disk_full else "overloaded"
 
     @property
     def is_handing_over(self) -> bool:
@@ -199,6 +237,15 @@ class Replication:
             return False
         self._outbox.send(self.leader, ReadIndex(self.log_id, number))
         return True
+
+    def store_snapshot(self, snapshot: Snapshot, now: float) -> None:
+        """Keep the state that this peer has applied in place of the log that led to it; for want of
+        room, of all that led to it."""
+        if self.is_disk_full:
+            self.snapshots.store(snapshot, None, 0)
+            return
+        held_from = self.leadership.transfers_from(now) if self.leadership is not None else None
+        self.snapshots.store(snapshot, held_from, self._limits.log_trailing_entries)
 
     def stored(self, number: int) -> None:
         """Persist `number`, and every one before it, is durable."""
@@ -245,6 +292,7 @@ class Replication:
             self.peer,
             self.term,
             self.log,
+            self.snapshots,
             log_id=self.log_id,
             term_persist=self._term.persist,
             timing=self._timing,
@@ -286,6 +334,10 @@ class Replication:
                 self._on_heartbeat(source, message, now)
             case HeartbeatReply():
                 self._on_heartbeat_reply(source, message, now)
+            case InstallSnapshot():
+                self._on_install_snapshot(source, message, now)
+            case SnapshotReply():
+                self._on_snapshot_reply(source, message, now)
             case CommitAdvance():
                 if message.term == self.term and source == self.leader:
                     self._following.commit(message.commit_index)
@@ -342,6 +394,19 @@ class Replication:
             self._step_down(reply.term)
         elif self.leadership is not None and reply.term == self.term:
             self.leadership.receive_append_reply(source, reply, now)
+
+    def _on_install_snapshot(self, source: PeerId, message: InstallSnapshot, now: float) -> None:
+        if self._follows(source, message.term, now):
+            if not self.snapshots.receive(source, message):
+                self.dropped_count += 1
+        elif message.term < self.term:
+            self.snapshots.refuse(source, message)
+
+    def _on_snapshot_reply(self, source: PeerId, reply: SnapshotReply, now: float) -> None:
+        if reply.term > self.term:
+            self._step_down(reply.term)
+        elif self.leadership is not None and reply.term == self.term:
+            self.leadership.receive_snapshot_reply(source, reply, now)
 
     def _on_heartbeat(self, source: PeerId, message: Heartbeat, now: float) -> None:
         if self._follows(source, message.term, now):

@@ -192,3 +192,10 @@ def test_auctions_are_listed_ended_ones_first() -> None:
     listed = house.auctions.auctions(AuctionId(""))
     assert [one.id for one in listed] == ["two", "one", "three"]
     assert house.auctions.auctions(AuctionId("other")) == ()
+
+
+def test_an_auction_of_as_many_items_as_allowed_opens_and_of_one_more_does_not() -> None:
+    house = House(limits=Limits(auction_items_max=2))
+    three = (*ITEMS, ("middle", 0))
+    assert detail(house.open(COMBINATORIAL, items=three)).startswith("items are 1 to 2")
+    assert reason(house.open(COMBINATORIAL, items=ITEMS)) == ""

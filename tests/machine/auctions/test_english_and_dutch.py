@@ -26,6 +26,8 @@ def test_the_best_english_bid_wins_and_its_money_is_the_auctioneers() -> None:
     assert detail(house.place("a", 99)) == "the price must be at least 100 micro-units"
     assert isinstance(house.place("a", 100), Committed)
     assert house.told() == ["a standing"]
+    running = house.auction()
+    assert (running.closed_index, running.closed_term, running.closed_clock) == (0, 0, 0)
     refused = house.place("b", 104)
     assert (reason(refused), detail(refused)) == (
         "outbid",
@@ -40,6 +42,7 @@ def test_the_best_english_bid_wins_and_its_money_is_the_auctioneers() -> None:
     assert (house.balance("house"), house.balance("b")) == (1_105, 895)
     ended = house.auction()
     assert (ended.status, ended.reason) == (AuctionStatus.AWARDED, "deadline")
+    assert (ended.closed_index, ended.closed_clock) == (house.index, house.clock)
     assert house.bank.deals == [(f"auction/{ended.awards[0].bid}", "house@p", "b@p")]
 
 
@@ -301,3 +304,22 @@ def test_a_bid_for_nothing_or_for_more_than_there_is_is_refused(rule: AuctionRul
     house.open(rule, quantity=2)
     for price, quantity in ((200, 0), (200, 3), (-1, 1), (2**53, 1)):
         assert reason(house.place("a", price, quantity)) == "invalid"
+
+
+def test_who_buys_at_a_falling_price_has_nothing_set_aside_any_more() -> None:
+    house = House()
+    house.open(DUTCH, start=100, step=10, tick=SECOND, reserve=50, quantity=2)
+    assert isinstance(house.place("a", 100), Committed)
+    assert house.bank.holds == {}
+    assert (house.balance("a"), house.balance("house")) == (900, 1_100)
+    assert house.auction().status is AuctionStatus.OPEN, "the second unit is there"
+
+
+def test_a_bid_that_loses_nothing_to_a_better_one_is_not_told_again() -> None:
+    house = House()
+    house.open(ENGLISH, quantity=3, reserve=10)
+    house.place("a", 20)
+    house.place("b", 15)
+    assert house.told() == ["b standing"]
+    house.place("c", 30)
+    assert house.told() == ["c standing"]

@@ -353,3 +353,11 @@ def test_where_bids_are_withdrawn_they_are_only_while_bidding_goes_on() -> None:
     house.end_bidding()
     assert house.awards() == [("b", 1, 0)]
     assert house.balance("c") == 970
+
+
+def test_to_reveal_nothing_is_no_bid() -> None:
+    house = House()
+    house.open(COMBINATORIAL, items=(("left", 0), ("right", 0)))
+    house.seal("a", count=1)
+    house.end_bidding()
+    assert detail(house.reveal("a")) == "0 offers, 1 were announced"

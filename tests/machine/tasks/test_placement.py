@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mabeam_p2p.config import Limits
-from mabeam_p2p.ids import AgentId
-from mabeam_p2p.machine.tasks.placement import dominant_share
+from mabeam_p2p.ids import AgentId, TaskId
+from mabeam_p2p.machine.tasks.placement import choose, dominant_share
 from mabeam_p2p.machine.tasks.workers import (
     LOG_UNIT,
     PACE,
@@ -208,3 +208,41 @@ def test_many_agents_are_compared_in_part_and_none_is_left_out_for_good() -> Non
     counts = Counter(placed(log, 400, Strategy.LEAST_LOADED))
     assert len(counts) == 90
     assert max(counts.values()) <= 12
+
+
+def crew(count: int, *, slots: int = 1) -> list[Worker]:
+    made = [Worker(AgentId(f"a{number}@p"), ()) for number in range(count)]
+    for worker in made:
+        worker.slots = slots
+    return made
+
+
+def chosen(strategy: Strategy, candidates: list[Worker], lot: int) -> int:
+    one = choose(order(strategy=strategy), candidates, AgentId(""), lot, "")
+    return candidates.index(one)
+
+
+def test_power_of_two_compares_two_different_agents_whatever_lot_is_drawn() -> None:
+    for idle in (0, 1):
+        pair = crew(2)
+        pair[1 - idle].running[TaskId("t")] = None
+        assert {chosen(Strategy.POWER_OF_TWO, pair, lot) for lot in range(40)} == {idle}
+    equals = crew(5)
+    assert {chosen(Strategy.POWER_OF_TWO, equals, lot) for lot in range(40)} == {0, 1, 2, 3, 4}
+
+
+def test_of_equal_agents_the_lot_decides() -> None:
+    equals = crew(4)
+    for strategy in (Strategy.LEAST_LOADED, Strategy.RESOURCE_AWARE, Strategy.CAPABILITY):
+        assert [chosen(strategy, equals, lot) for lot in range(8)] == [0, 1, 2, 3, 0, 1, 2, 3]
+
+
+def test_of_agents_as_fast_as_each_other_the_one_with_more_slots_ends_sooner() -> None:
+    narrow, wide = pair = crew(2)
+    narrow.slots, wide.slots = 2, 3
+    for number in range(2):
+        narrow.running[TaskId(f"n{number}")] = wide.running[TaskId(f"w{number}")] = None
+    explored = 0
+    drawn = {chosen(Strategy.PERFORMANCE_WEIGHTED, pair, lot) for lot in range(1, 16)}
+    assert drawn == {1}
+    assert chosen(Strategy.PERFORMANCE_WEIGHTED, pair, explored) == 0, "one lot in 16 is for any"

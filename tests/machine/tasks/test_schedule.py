@@ -1,8 +1,10 @@
 """Queues, priorities, capacities, and what one agent takes over from another."""
 
 from mabeam_p2p.config import Limits
-from mabeam_p2p.ids import SessionId
+from mabeam_p2p.events import TaskRevoked
+from mabeam_p2p.ids import AgentId, SessionId
 from mabeam_p2p.machine.tasks.schedule import FIRST_LOOK, HUNG_FACTOR, OVERDUE_FLOOR
+from mabeam_p2p.machine.tasks.workers import log_of
 from mabeam_p2p.records import Strategy
 from tests.machine.tasks.task_log import LEASE, TaskLog
 from tests.machine.written_log import SECOND, reason
@@ -305,3 +307,45 @@ def test_work_that_is_overdue_no_more_is_not_taken_by_any_replica() -> None:
     assert log.shown("t") == ("leased", "a1")
     log.pass_time(log.task("t").look_clock - log.clock)
     assert log.shown("t") == ("leased", "a2")
+
+
+def test_when_the_one_whose_turn_it_is_works_the_fastest_idle_one_gets_the_task() -> None:
+    log = TaskLog()
+    sessions = [log.worker(number) for number in (1, 2, 3)]
+    turns = Strategy.ROUND_ROBIN
+    log.submitted("one", "two", "three", strategy=turns)
+    assert log.holders("one", "two", "three") == ["a1", "a2", "a3"]
+    log.complete(sessions[1], "two")
+    log.complete(sessions[2], "three")
+    workers = log.machine._parts.tasks._schedule.workers
+    for _ in range(20):
+        workers[AgentId("a2@p")].paces.add(log_of(4))
+    log.submitted("four", strategy=turns)
+    assert log.shown("four") == ("leased", "a3"), "a1 works, and a2 is slow"
+
+
+def test_a_task_that_moves_twice_at_one_index_has_a_token_for_each_lease() -> None:
+    """It goes from an agent that was silent to another one, of which the same index says the
+    same."""
+    twice = 0
+    for key in range(12):
+        log = TaskLog(Limits(task_steals_max=0))
+        sessions = {f"a{number}": log.worker(number, slots=9) for number in (1, 2, 3)}
+        log.submitted("one", "two", "three", strategy=Strategy.ROUND_ROBIN)
+        log.submitted("t", strategy=Strategy.RENDEZVOUS, key=f"key {key}")
+        first = log.task("t").token
+        (holder,) = log.holders("t")
+        speaks = next(name for name in ("a3", "a2") if name != holder)
+        log.pass_time(LEASE - 10)
+        log.renew(sessions[speaks])
+        log.pass_time(20)
+        tokens = [
+            event.token
+            for event in log.events
+            if isinstance(event, TaskRevoked) and event.task == "t"
+        ]
+        assert log.shown("t") == ("leased", speaks)
+        assert tokens[0] == first
+        assert [*tokens, log.task("t").token] == sorted({*tokens, log.task("t").token})
+        twice += len(tokens) == 2
+    assert twice > 0, "of some keys the second home was silent, too"

@@ -408,6 +408,7 @@ def test_offers_are_bounded_and_well_formed() -> None:
     assert reason(log.offer(one, "a", slots=-1)) == "invalid"
     assert reason(log.offer(one, "a", lease=0)) == "invalid"
     assert log.worker_record(1).names == ("work",)
+    assert reason(log.offer(one, "a", "b", slots=8)) == "", "as much as is allowed"
 
 
 def test_open_tasks_are_bounded_in_number_and_bytes() -> None:
@@ -451,3 +452,35 @@ def test_results_and_errors_that_are_too_large_are_refused_and_the_lease_stands(
     assert reason(log.fail(one, "t", error=TaskError("E", "x" * 20_481, ""))) == "too_large"
     assert log.shown("t") == ("leased", "a1")
     assert reason(log.complete(one, "t", result=b"123")) == ""
+
+
+def test_what_has_ended_in_any_way_makes_room_for_the_arguments_of_others() -> None:
+    log = TaskLog(Limits(tasks_bytes_max=10))
+    one = log.worker(1)
+    for number in range(12):
+        for end in ("complete", "fail", "cancel"):
+            task = f"{end} {number}"
+            assert reason(log.submit(task, order(argument=b"123456"))) == ""
+            assert reason(log.submit("more", order(argument=b"12345"))) == "limit"
+            if end == "complete":
+                log.complete(one, task)
+            elif end == "fail":
+                log.fail(one, task)
+            else:
+                log.cancel(task)
+
+
+def test_an_order_at_every_bound_is_taken() -> None:
+    log = TaskLog(Limits(task_argument_bytes_max=8, task_requirements_max=2))
+    log.worker(1, a=9, b=9)
+    for number, asked in enumerate(
+        (
+            order(argument=b"x" * 8),
+            order(requires=[("a", 0), ("b", 1)]),
+            order(priority=100),
+            order(priority=-100),
+            order(retries=1000),
+            order(backoff=1),
+        )
+    ):
+        assert reason(log.submit(f"t{number}", asked)) == ""

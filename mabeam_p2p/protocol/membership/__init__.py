@@ -1,0 +1,5 @@
+"""Who is here: SWIM with Lifeguard. `Membership` is the core; the other modules are its parts."""
+
+from mabeam_p2p.protocol.membership.membership import EPOCH_SHIFT, Membership, own_record
+
+__all__ = ["EPOCH_SHIFT", "Membership", "own_record"]

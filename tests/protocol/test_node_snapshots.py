@@ -1,0 +1,294 @@
+"""One whole peer that is given a snapshot, and one that starts from one: who is answered, what is
+told, and what is refused."""
+
+import pytest
+from msgspec.structs import replace
+
+from mabeam_p2p.commands import AnyCommand, AppendJournal, Arrive, Configure, OpenSession
+from mabeam_p2p.config import Limits
+from mabeam_p2p.effects import Notify, Persist, Resolve
+from mabeam_p2p.events import EVENTS_LOST, Dropped
+from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, SessionId
+from mabeam_p2p.machine.machine import Machine, digest_of
+from mabeam_p2p.messages import (
+    AppendReply,
+    Forward,
+    ForwardRefused,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshot,
+    SnapshotReply,
+    VoteReply,
+)
+from mabeam_p2p.records import Batch, DiskUsage, LogBase, OnDeparture, Snapshot, SnapshotStored
+from mabeam_p2p.requests import (
+    Await,
+    Committed,
+    Failed,
+    Found,
+    GenerationQuery,
+    JournalQuery,
+    Read,
+    ReadStatus,
+    StatusAnswer,
+    Submit,
+)
+from tests.protocol.test_node import CLUSTER, ME, VOTERS, A, Desk
+
+SESSION = SessionId(1)
+OPEN = OpenSession(SESSION, 1, AgentId("a@me"), ME, 5, (), True, True)
+
+
+def append(sequence: int) -> AppendJournal:
+    return AppendJournal(SESSION, sequence, "j", b"x")
+
+
+def snapshot(*commands: AnyCommand, limits: Limits | None = None) -> Snapshot:
+    """Of a log that holds the cluster's first entry and these, in term 2."""
+    machine = Machine(limits or Limits())
+    machine.apply(
+        Batch(1, 1, 1, 10, b"", VOTERS), (Configure(CLUSTER_SESSION, 0, CLUSTER, VOTERS),)
+    )
+    machine.apply(Batch(2, len(commands), 2, 20, b""), commands)
+    data = machine.encode()
+    return Snapshot(LogBase(1 + len(commands), 2, 20, VOTERS), digest_of(data), data)
+
+
+def install(desk: Desk, taken: Snapshot) -> None:
+    size = len(taken.data)
+    desk.hear(A, InstallSnapshot(0, 2, taken.base, taken.digest, size, 0, taken.data))
+    desk.end_turn()
+
+
+def started_from(taken: Snapshot, *batches: Batch) -> Desk:
+    return Desk(
+        recovered=lambda found: replace(found, batches=batches, base=taken.base, snapshot=taken)
+    )
+
+
+def led(limits: Limits | None = None) -> Desk:
+    desk = Desk(limits=limits)
+    desk.hear(A, Heartbeat(0, 2, 1, 1))
+    desk.end_turn()
+    return desk
+
+
+def answers(desk: Desk) -> dict[int, object]:
+    return {one.token: one.answer for one in desk.effects if isinstance(one, Resolve)}
+
+
+def dropped(desk: Desk) -> list[Dropped]:
+    events = [one.event for one in desk.effects if isinstance(one, Notify)]
+    return [event for event in events if isinstance(event, Dropped)]
+
+
+def test_a_peer_becomes_the_state_that_it_is_given() -> None:
+    desk, taken = led(), snapshot(OPEN, append(2), append(3))
+    install(desk, taken)
+    assert desk.node.machine.digest() == taken.digest
+    assert desk.node.machine.applied_index == desk.node.replication.commit_index == 4
+    [stored] = [
+        one.record
+        for one in desk.effects
+        if isinstance(one, Persist) and isinstance(one.record, SnapshotStored)
+    ]
+    assert stored == SnapshotStored(0, taken, taken.base, keeps_tail=False)
+    desk.did(desk.node.request(9, Read(JournalQuery("j")), desk.now))
+    found = answers(desk)[9]
+    assert isinstance(found, Found)
+    assert found.journals[0].items == (b"x", b"x")
+
+
+def test_commands_that_a_snapshot_holds_are_answered_and_the_others_go_on() -> None:
+    desk = led()
+    asked: tuple[AnyCommand, ...] = (OPEN, append(2), append(3))
+    for token, command in enumerate(asked, 1):
+        desk.did(desk.node.request(token, Submit(command, 30.0), desk.now))
+    desk.end_turn()
+    install(desk, snapshot(OPEN, append(2)))
+    assert answers(desk) == {1: Committed(2, 2), 2: Committed(3, 2, 1)}
+    assert len(desk.node.pending) == 1
+
+
+def test_what_a_snapshot_cannot_tell_any_more_is_unknown() -> None:
+    limits = Limits(session_window=4)
+    desk = led(limits)
+    desk.did(desk.node.request(1, Submit(append(2), 30.0), desk.now))
+    desk.end_turn()
+    far = snapshot(OPEN, append(2), append(9), limits=limits)
+    install(desk, far)
+    answer = answers(desk)[1]
+    assert isinstance(answer, Failed)
+    assert answer.reason == "unknown"
+
+
+def test_who_waits_for_what_a_snapshot_holds_waits_no_longer() -> None:
+    desk = led()
+    question = GenerationQuery("b", 1)
+    desk.did(desk.node.request(1, Await(question, 30.0), desk.now))
+    desk.end_turn()
+    assert answers(desk) == {}
+    arrive = Arrive(SESSION, 2, "b", 1, 1, OnDeparture.WAIT)
+    install(desk, snapshot(OPEN, arrive))
+    assert isinstance(answers(desk)[1], Found)
+
+
+def test_it_is_said_that_nobody_was_told_of_the_entries_between() -> None:
+    desk = led()
+    desk.wait(0.01)
+    before = desk.node.machine.applied_index
+    install(desk, snapshot(OPEN, append(2)))
+    text = f"caught up by a snapshot: entries {before + 1} to 3"
+    assert dropped(desk) == [Dropped(ME, EVENTS_LOST, text, 3 - before)]
+
+
+def test_a_start_from_a_snapshot_is_no_news() -> None:
+    taken = snapshot(OPEN, append(2))
+    desk = started_from(taken)
+    assert desk.node.machine.digest() == taken.digest
+    assert desk.node.machine.applied_index == 3
+    assert dropped(desk) == []
+
+
+def test_a_start_from_a_snapshot_goes_on_with_the_log_behind_it() -> None:
+    taken = snapshot(OPEN, append(2))
+    blob = Desk().codec.encode_commands([append(3)])
+    behind = Batch(4, 1, 2, 30, blob)
+    desk = Desk(
+        recovered=lambda old: replace(old, batches=(behind,), base=taken.base, snapshot=taken)
+    )
+    assert (desk.node.machine.applied_index, desk.node.replication.log.last_index) == (3, 4)
+
+
+@pytest.mark.parametrize("change", ["hash", "index", "shape"])
+def test_a_peer_does_not_start_from_a_snapshot_that_is_not_what_it_names(change: str) -> None:
+    """Catalogue 43: an index is adopted with the state that goes with it, or not at all."""
+    taken = snapshot(OPEN, append(2))
+    wrong = {
+        "hash": replace(taken, digest=taken.digest ^ 1),
+        "index": replace(taken, base=replace(taken.base, index=9)),
+        "shape": replace(taken, data=b"\x90", digest=digest_of(b"\x90")),
+    }[change]
+    with pytest.raises(AssertionError, match="not what was written"):
+        started_from(wrong)
+
+
+@pytest.mark.parametrize("change", ["hash", "index", "shape"])
+def test_a_snapshot_that_is_not_what_it_names_replaces_nothing(change: str) -> None:
+    desk, taken = led(), snapshot(OPEN, append(2))
+    wrong = {
+        "hash": replace(taken, digest=taken.digest ^ 1),
+        "index": replace(taken, base=replace(taken.base, index=9)),
+        "shape": replace(taken, data=b"\x90", digest=digest_of(b"\x90")),
+    }[change]
+    before = desk.node.machine.digest()
+    install(desk, wrong)
+    assert desk.node.machine.digest() == before
+    assert desk.node.replication.log.base.index == 0
+    assert not any(reply.installed for reply in desk.sent(SnapshotReply))  # type: ignore[union-attr]
+    assert desk.node.replication.dropped_count == 1
+
+
+# ---- a disk that is getting full -----------------------------------------------------------------
+
+FULL, ROOMY = DiskUsage(90, 100), DiskUsage(89, 100)
+
+
+def leading(limits: Limits | None = None) -> Desk:
+    """ME leads in term 2, with its no-op committed."""
+    desk = Desk(limits=limits)
+    desk.wait(1.0)
+    desk.hear(A, VoteReply(0, 2, True, True, False))
+    desk.end_turn()
+    desk.hear(A, VoteReply(0, 2, True, False, False))
+    desk.end_turn()
+    desk.hear(A, AppendReply(0, 2, True, 2, 1))
+    desk.stored(None)
+    assert desk.node.replication.commit_index == 2
+    return desk
+
+
+def test_a_leader_whose_disk_is_nine_tenths_full_takes_no_commands_and_says_so() -> None:
+    desk = leading()
+    for token, usage, expected in ((1, ROOMY, None), (2, FULL, "disk_full"), (3, ROOMY, None)):
+        desk.stored(usage)
+        asked = replace(OPEN, session=SessionId(token))
+        desk.did(desk.node.request(token, Submit(asked, 30.0), desk.now))
+        desk.end_turn()
+        answer = answers(desk).get(token)
+        assert (answer.reason if isinstance(answer, Failed) else None) == expected
+
+
+def test_commands_that_are_forwarded_to_a_full_disk_are_refused_with_the_reason() -> None:
+    desk = leading()
+    desk.stored(FULL)
+    desk.hear(A, Forward(0, 1, 1, desk.codec.encode_commands([OPEN])))
+    assert desk.sent(ForwardRefused) == [ForwardRefused(0, 1, "disk_full")]
+
+
+def test_a_full_disk_stops_neither_heartbeats_nor_reads() -> None:
+    desk = leading()
+    desk.stored(FULL)
+    desk.effects.clear()
+    desk.did(desk.node.request(1, Read(JournalQuery("j"), linearizable=True), desk.now))
+    desk.end_turn()
+    beat = desk.sent(Heartbeat)[0]
+    assert isinstance(beat, Heartbeat)
+    desk.hear(A, HeartbeatReply(0, 2, beat.round))
+    desk.end_turn()
+    assert isinstance(answers(desk)[1], Found)
+
+
+def test_a_disk_that_gets_full_is_relieved_of_all_that_a_snapshot_can_take_the_place_of() -> None:
+    desk = leading()
+    desk.stored(FULL)
+    log = desk.node.replication.log
+    assert (log.base.index, len(log)) == (2, 0)
+    [stored] = [
+        one.record
+        for one in desk.effects
+        if isinstance(one, Persist) and isinstance(one.record, SnapshotStored)
+    ]
+    assert stored.base == stored.snapshot.base
+    desk.effects.clear()
+    desk.stored(FULL)
+    assert not any(isinstance(one, Persist) for one in desk.effects)
+
+
+def test_a_peers_status_tells_of_its_snapshot_its_log_and_its_disk() -> None:
+    desk = leading()
+    desk.stored(FULL)
+    desk.did(desk.node.request(1, ReadStatus(), desk.now))
+    told = answers(desk)[1]
+    assert isinstance(told, StatusAnswer)
+    seen = told.status
+    assert (seen.snapshot_index, seen.log_entries) == (2, 0)
+    assert (seen.disk_used_bytes, seen.disk_bytes_max, seen.disk_full) == (90, 100, True)
+
+
+def test_what_trails_a_snapshot_goes_too_when_the_disk_gets_full() -> None:
+    desk = Desk(limits=Limits(snapshot_entries=4))
+    blobs = [desk.codec.encode_commands([append(number)]) for number in range(2, 9)]
+    batches = [Batch(number, 1, 2, 10 * number, blob) for number, blob in enumerate(blobs, 2)]
+    desk.append_committed(tuple(batches))
+    log = desk.node.replication.log
+    assert (log.base.index, log.last_index, desk.node.replication.snapshots.index) == (0, 8, 8)
+    desk.stored(FULL)
+    assert (log.base.index, log.last_index, desk.node.replication.snapshots.index) == (8, 8, 8)
+
+
+def test_peers_take_the_same_snapshots() -> None:
+    """Where they are taken the log alone says, so that any leader can go on with a transfer."""
+    digests = []
+    for turns in (1, 5):
+        desk = Desk(limits=Limits(snapshot_entries=4))
+        blobs = [desk.codec.encode_commands([append(number)]) for number in range(2, 12)]
+        batches = [Batch(number, 1, 2, 10 * number, blob) for number, blob in enumerate(blobs, 2)]
+        step = len(batches) // turns
+        for first in range(0, len(batches), step):
+            desk.append_committed(tuple(batches[first : first + step]))
+        latest = desk.node.replication.snapshots.latest
+        assert latest is not None
+        digests.append((latest.base.index, latest.digest))
+    assert digests[0] == digests[1]
+    assert digests[0][0] == 8

@@ -1,0 +1,225 @@
+"""Bugs of snapshots: taken, stored, sent, installed; and of what is on the way to a follower."""
+
+from tools.planted.base import Edit, Mutant
+
+LOG = "mabeam_p2p/protocol/log.py"
+SNAPSHOTS = "mabeam_p2p/protocol/replication/snapshots.py"
+SENDING = "mabeam_p2p/protocol/replication/sending.py"
+PROGRESS = "mabeam_p2p/protocol/replication/progress.py"
+REPLICATION = "mabeam_p2p/protocol/replication/replication.py"
+APPLICATION = "mabeam_p2p/protocol/node/application.py"
+SESSIONS = "mabeam_p2p/machine/sessions.py"
+SQLITE = "mabeam_p2p/storage/sqlite.py"
+
+INSTALLED = "tests/protocol/test_snapshots_installed.py"
+SENT = "tests/protocol/test_snapshots.py"
+WHOLE = "tests/protocol/test_node_snapshots.py"
+
+MUTANTS = (
+    Mutant(
+        "M18a",
+        "an installed snapshot leaves a conflicting tail in the log",
+        (
+            Edit(
+                LOG,
+                "if self.term_at(base.index) == base.term:",
+                "if self.term_at(base.index) is not None:",
+            ),
+        ),
+        (INSTALLED,),
+    ),
+    Mutant(
+        "M18b",
+        "the configuration in an installed snapshot is ignored",
+        (
+            Edit(LOG, "        self._configurations.clear()\n", "        voters = self.voters\n"),
+            Edit(
+                LOG,
+                "self._begin_at(base)\n        return False",
+                "self._begin_at(LogBase(base.index, base.term, base.clock, voters))\n"
+                "        return False",
+            ),
+        ),
+        (INSTALLED,),
+    ),
+    Mutant(
+        "M18c",
+        "a snapshot older than what is committed is installed",
+        (Edit(SNAPSHOTS, "if piece.base.index <= self._log.commit_index:", "if False:"),),
+        (INSTALLED,),
+    ),
+    Mutant(
+        "M18d",
+        "the hash of a snapshot is not looked at",
+        (Edit(APPLICATION, "if digest_of(snapshot.data) != snapshot.digest:", "if False:"),),
+        (WHOLE,),
+    ),
+    Mutant(
+        "M18e",
+        "a state is believed to be of the index that is named beside it",
+        (
+            Edit(
+                APPLICATION,
+                "if (state.applied_index, state.applied_term) != "
+                "(snapshot.base.index, snapshot.base.term):",
+                "if False:",
+            ),
+        ),
+        (WHOLE,),
+    ),
+    Mutant(
+        "M18f",
+        "a piece is appended wherever it says that it belongs",
+        (Edit(SNAPSHOTS, "if piece.offset == len(partial.data):", "if True:"),),
+        (INSTALLED,),
+    ),
+    Mutant(
+        "M18g",
+        "a snapshot is said to be installed before it is on the disk",
+        (
+            Edit(
+                SNAPSHOTS,
+                "after = max(self._following.log_persist if installed else 0, self._term.persist)",
+                "after = self._term.persist",
+            ),
+        ),
+        (INSTALLED,),
+    ),
+    Mutant(
+        "M18h",
+        "the log's prefix goes before its snapshot is on the disk",
+        (
+            Edit(
+                SQLITE,
+                "    connection.execute(layout.REPLACE_SNAPSHOT, layout.snapshot_row(record))\n",
+                "    connection.execute(layout.DELETE_PREFIX, (record.base.index,))\n"
+                '    connection.execute("COMMIT")\n'
+                '    connection.execute("BEGIN IMMEDIATE")\n'
+                "    connection.execute(layout.REPLACE_SNAPSHOT, layout.snapshot_row(record))\n",
+            ),
+        ),
+        ("tests/storage/test_snapshots.py",),
+    ),
+    Mutant(
+        "M15b",
+        "snapshots hold no sessions",
+        (
+            Edit(
+                SESSIONS,
+                "tuple(session.state() for session in self._live.values()), "
+                "tuple(self._ended.items())",
+                "(), ()",
+            ),
+        ),
+        ("tests/machine/test_machine.py", "tests/machine/test_sessions.py"),
+    ),
+    Mutant(
+        "M15c",
+        "snapshots hold no outcomes",
+        (Edit(SESSIONS, "            tuple(self._outcomes.items()),\n", "            (),\n"),),
+        ("tests/machine/test_sessions.py",),
+    ),
+    Mutant(
+        "M18i",
+        "what follows a snapshot on its way is dropped with the next one",
+        (
+            Edit(
+                SNAPSHOTS,
+                "keep_index = min(keep_index, max(held_from, log.base.index))",
+                "pass",
+            ),
+        ),
+        (SENT,),
+    ),
+    Mutant(
+        "M18j",
+        "a copy of an answer brings a copy of a piece",
+        (
+            Edit(
+                SENDING,
+                "is_news = transfer.asks or reply.offset > transfer.offset",
+                "is_news = True",
+            ),
+        ),
+        (SENT,),
+    ),
+    Mutant(
+        "M18k",
+        "a log that was compacted agrees with every other one at index 0",
+        (
+            Edit(
+                LOG,
+                "        if index == self.base.index:\n            return self.base.term\n",
+                "        if index in (0, self.base.index):\n            return self.base.term\n",
+            ),
+        ),
+        ("tests/protocol/test_log.py", INSTALLED),
+    ),
+    Mutant(
+        "M18l",
+        "bytes on the way are not forgotten with what was on the way",
+        (
+            Edit(
+                PROGRESS,
+                "        self.inflight.clear()\n        self.inflight_bytes = 0\n",
+                "        self.inflight.clear()\n",
+            ),
+        ),
+        ("tests/protocol/test_flow_control.py",),
+    ),
+    Mutant(
+        "M18m",
+        "who waits for a command that a snapshot skipped is not answered",
+        (Edit(APPLICATION, "        self._pending.caught_up(machine.known_outcome)\n", ""),),
+        (WHOLE,),
+    ),
+    Mutant(
+        "M18n",
+        "nobody is told that entries were skipped",
+        (
+            Edit(
+                APPLICATION,
+                "self._outbox.notify(Dropped(self._replication.peer, EVENTS_LOST, text, lost))",
+                "del text, lost",
+            ),
+        ),
+        (WHOLE,),
+    ),
+    Mutant(
+        "M18o",
+        "a leader fills its disk to the last byte",
+        (
+            Edit(
+                REPLICATION,
+                "is_open = self.leadership is not None and not self.is_disk_full",
+                "is_open = self.leadership is not None",
+            ),
+        ),
+        (WHOLE,),
+    ),
+    Mutant(
+        "M18p",
+        "what a command came to before the window is told as a refusal",
+        (
+            Edit(
+                SESSIONS,
+                "return None if session.has_forgotten(command.sequence) else known",
+                "return known",
+            ),
+        ),
+        ("tests/machine/test_sessions.py",),
+    ),
+    Mutant(
+        "M18q",
+        "entries that an append names before the base are appended again",
+        (
+            Edit(
+                "mabeam_p2p/protocol/replication/following.py",
+                "        if message.previous_index < log.base.index:\n"
+                "            message = _behind(log.base, message)\n",
+                "",
+            ),
+        ),
+        (INSTALLED,),
+    ),
+)

@@ -1,0 +1,220 @@
+"""Bugs of votes, reads and positions that others have shipped, each by a few words of code.
+
+Real ones are told of in hashicorp/raft, etcd, canonical/raft, daos, nebula and willemt/raft.
+"""
+
+from tools.planted.base import Edit, Mutant
+
+CANDIDACY = "mabeam_p2p/protocol/replication/candidacy.py"
+FOLLOWING = "mabeam_p2p/protocol/replication/following.py"
+PROGRESS = "mabeam_p2p/protocol/replication/progress.py"
+LEADERSHIP = "mabeam_p2p/protocol/replication/leadership.py"
+REPLICATION = "mabeam_p2p/protocol/replication/replication.py"
+QUORUM = "mabeam_p2p/protocol/quorum.py"
+
+ELECTIONS = ("tests/paper/test_raft_elections.py", "tests/paper/test_raft_stability.py")
+POSITIONS = ("tests/paper/test_raft_log.py", "tests/protocol/test_replication.py")
+READS = ("tests/paper/test_raft_reads.py",)
+
+MUTANTS = (
+    Mutant(
+        "R1",
+        "a candidate does not vote for itself, and may vote for another",
+        (
+            Edit(
+                CANDIDACY,
+                "self._set_term(self._term.number + 1, self._peer)",
+                "self._set_term(self._term.number + 1, NOBODY)",
+            ),
+        ),
+        ELECTIONS,
+    ),
+    Mutant(
+        "R2",
+        "a late pre-vote counts as a vote",
+        (
+            Edit(
+                CANDIDACY,
+                "            not reply.pre\n            and reply.granted",
+                "            reply.granted",
+            ),
+        ),
+        ELECTIONS,
+    ),
+    Mutant(
+        "R3",
+        "a second candidate of a term gets a vote, too",
+        (
+            Edit(
+                CANDIDACY,
+                "up_to_date and (request.term > number or self._term.vote in (NOBODY, source))",
+                "up_to_date",
+            ),
+        ),
+        ELECTIONS,
+    ),
+    Mutant(
+        "R4",
+        "a peer votes while it hears a leader",
+        (Edit(CANDIDACY, "        if is_leader_heard:", "        if False:"),),
+        ELECTIONS,
+    ),
+    Mutant(
+        "R5",
+        "a pre-vote moves the term of who grants it",
+        (
+            Edit(
+                CANDIDACY,
+                "granted = up_to_date and request.term > number and not takes_over\n",
+                "granted = up_to_date and request.term > number and not takes_over\n"
+                "            if granted:\n                self._set_term(request.term, NOBODY)\n",
+            ),
+        ),
+        ELECTIONS,
+    ),
+    Mutant(
+        "R6",
+        "who has granted a pre-vote waits as if it had voted",
+        (
+            Edit(
+                CANDIDACY,
+                "            self._reply(source, term, granted=granted, pre=True",
+                "            self.vote_given = self.vote_given or granted\n"
+                "            self._reply(source, term, granted=granted, pre=True",
+            ),
+        ),
+        ELECTIONS,
+    ),
+    Mutant(
+        "R7",
+        "who is no voter stands",
+        (
+            Edit(
+                REPLICATION,
+                "if self.peer in self.voters and self.leadership is None:",
+                "if self.leadership is None:",
+            ),
+        ),
+        ELECTIONS,
+    ),
+    Mutant(
+        "R8",
+        "who is no voter is voted for",
+        (Edit(CANDIDACY, "if voters and source not in voters:", "if False:"),),
+        ("tests/protocol/test_replication_authority.py",),
+    ),
+    Mutant(
+        "R9",
+        "half of an even number is a majority",
+        (Edit(QUORUM, "return count // 2 + 1", "return (count + 1) // 2"),),
+        ("tests/protocol/test_quorum.py",),
+    ),
+    Mutant(
+        "R10",
+        "the vote of a peer whose id is empty does not count",
+        (
+            Edit(
+                QUORUM,
+                "for voter in voters if voter in granted",
+                "for voter in voters if voter and voter in granted",
+            ),
+        ),
+        ("tests/protocol/test_quorum.py",),
+    ),
+    Mutant(
+        "R11",
+        "a follower is sent what it has acknowledged again",
+        (
+            Edit(
+                PROGRESS,
+                "self.sent_index = max(self.sent_index, self.match_index)",
+                "pass",
+            ),
+        ),
+        ("tests/protocol/test_progress.py",),
+    ),
+    Mutant(
+        "R12",
+        "what is committed counts as uncommitted until the leader takes nothing more",
+        (Edit(LEADERSHIP, "self.uncommitted_bytes -= len(batch.blob)", "pass"),),
+        ("tests/protocol/test_replication.py",),
+    ),
+    Mutant(
+        "R13",
+        "what the leader's disk has counts as unwritten until it takes nothing more",
+        (Edit(LEADERSHIP, "            self._unstored_bytes -= byte_count\n", ""),),
+        ("tests/protocol/test_replication.py",),
+    ),
+    Mutant(
+        "R14",
+        "what was verified for one leader counts for the next",
+        (
+            Edit(
+                FOLLOWING,
+                'last one\'s."""\n        self._verified_index = 0\n',
+                'last one\'s."""\n',
+            ),
+        ),
+        POSITIONS,
+    ),
+    Mutant(
+        "R15",
+        "a round of heartbeats that began before a read confirms it",
+        (
+            Edit(
+                LEADERSHIP,
+                "self._reads.append((self._round + 1, asker, number))",
+                "self._reads.append((self._round, asker, number))",
+            ),
+        ),
+        READS,
+    ),
+    Mutant(
+        "R16",
+        "contact counts from the answer, not from the question",
+        (
+            Edit(
+                LEADERSHIP,
+                "max(progress.contact, self._round_times.get(reply.round, 0.0))",
+                "now",
+            ),
+        ),
+        ELECTIONS,
+    ),
+    Mutant(
+        "R17",
+        "reads of a deposed leader wait for ever",
+        (Edit(REPLICATION, "        self.leadership.refuse_reads()\n", ""),),
+        READS,
+    ),
+    Mutant(
+        "R18",
+        "a follower replaces what it has committed if a member says so",
+        (
+            Edit(
+                FOLLOWING,
+                "keep_index >= self._log.commit_index\n            and batches",
+                "batches",
+            ),
+        ),
+        POSITIONS,
+    ),
+    Mutant(
+        "R19",
+        "a member can carry the term to where no other can follow",
+        (Edit(REPLICATION, "(source in self.voters and in_reach)", "source in self.voters"),),
+        ("tests/protocol/test_replication.py",),
+    ),
+    Mutant(
+        "R20",
+        "observers are not told when a peer's part in the log changes",
+        (
+            Edit(
+                "mabeam_p2p/protocol/node/report.py",
+                "            outbox.notify(RoleChanged(role.value, replication.term))\n",
+                "",
+            ),
+        ),
+        ("tests/protocol/test_node.py",),
+    ),
+)
