@@ -61,6 +61,7 @@ from mabeam_p2p.errors import (
     StorageError,
     TaskCancelled,
     TaskDead,
+    TransferFailed,
     UnknownAuction,
     UnknownBudget,
     UnknownProposal,
@@ -90,6 +91,10 @@ if TYPE_CHECKING:
     )
     from mabeam_p2p.api.counters import (
         Counter,
+    )
+    from mabeam_p2p.api.fitness import (
+        load_score,
+        uptime_score,
     )
     from mabeam_p2p.api.grants import (
         Lease,
@@ -213,6 +218,10 @@ _LATER = {
     "api.collectives": ("BulkResult",),
     "api.connecting": ("connect",),
     "api.counters": ("Counter",),
+    "api.fitness": (
+        "load_score",
+        "uptime_score",
+    ),
     "api.grants": ("Lease",),
     "api.guards": (
         "FileGuard",
@@ -438,6 +447,7 @@ __all__ = [
     "TaskResult",
     "TaskStream",
     "Timing",
+    "TransferFailed",
     "UnknownAuction",
     "UnknownBudget",
     "UnknownProposal",
@@ -452,6 +462,8 @@ __all__ = [
     "blocking",
     "connect",
     "join",
+    "load_score",
+    "uptime_score",
 ]
 
 

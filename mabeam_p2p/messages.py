@@ -135,7 +135,8 @@ class VoteRequest(Struct, frozen=True, gc=False, array_like=True, tag=20):
     standing: Standing
     pre: bool
     transfer: bool
-    """Kept for a leader that hands over by itself; nobody sends it yet, and it has no effect."""
+    """The leader itself has the candidate stand: in the next term it is voted for although that
+    leader is heard (Raft thesis §4.2.3). No pre-vote has it."""
 
 
 class VoteReply(Struct, frozen=True, gc=False, array_like=True, tag=21):
@@ -256,6 +257,39 @@ class SnapshotReply(Struct, frozen=True, gc=False, array_like=True, tag=32):
     """Bytes of it that are here: what is wanted next."""
     installed: bool
     """Durable: the follower's log holds, or begins behind, what the snapshot ends with."""
+
+
+class TimeoutNow(Struct, frozen=True, gc=False, array_like=True, tag=33):
+    """The leader hands over: the receiver is to stand for election at once (Raft thesis §3.10)."""
+
+    log: int
+    term: int
+    """The leader's."""
+    last_index: int
+    """Of the leader's log. Whose log ends elsewhere does not obey: the leader has gone on since."""
+
+
+class TransferRequest(Struct, frozen=True, gc=False, array_like=True, tag=37):
+    """Somebody wants the leader to hand over. Answered by TransferReply."""
+
+    log: int
+    number: int
+    """The sender's own count of these."""
+    target: PeerId
+    """Empty: to whoever stands highest."""
+
+
+class TransferReply(Struct, frozen=True, gc=False, array_like=True, tag=38):
+    """What has become of it."""
+
+    log: int
+    number: int
+    reason: str
+    """Why it did not come to it, as in `Refused`; empty: `leader` leads in `term`."""
+    detail: str
+    leader: PeerId
+    """Empty if it did not come to it."""
+    term: int
 
 
 # ---- 40..49: variables -----------------------------------------------------------------------
@@ -398,8 +432,12 @@ ReplicationMessage = (
     | ReadIndexReply
     | InstallSnapshot
     | SnapshotReply
+    | TimeoutNow
 )
-LogMessage = ReplicationMessage | Forward | ForwardRefused | Relay | Relayed | RelayRefused
+TransferMessage = TransferRequest | TransferReply
+LogMessage = (
+    ReplicationMessage | Forward | ForwardRefused | Relay | Relayed | RelayRefused | TransferMessage
+)
 VariableMessage = VariablePush | VariableAck | Digest | DigestEntries | VariableWant
 MailMessage = Letter | LetterReceipt | LetterAnswer
 AckMessage = AckRelay | AcksRelayed

@@ -35,6 +35,9 @@ FILE_VARIABLE = "MABEAM_CONFIG"
 PROGRAM_VARIABLES = (FILE_VARIABLE, "MABEAM_ADDR", "MABEAM_TIMEOUT")
 """Variables with the prefix that steer programs and are no settings of a peer."""
 
+SCORES_BY = ("load", "uptime", "latency")
+"""What `api/fitness.py` can make a score of."""
+
 BUILT_IN = "built-in"
 ENVIRONMENT = "environment"
 HOST_NAME = "host's name"
@@ -253,6 +256,10 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
             yield key, str(error).rpartition(": ")[2]
     if not 0 <= config.score <= 100:
         yield "score", "it is a number from 0 to 100"
+    if config.score_by and config.score_by not in SCORES_BY:
+        yield "score_by", f"it is one of {', '.join(SCORES_BY)}, or empty"
+    if not 1 <= config.preference_margin <= 101:
+        yield "preference_margin", "it is a number from 1 to 101, which no score is above another"
     if not 1 <= config.expect <= config.limits.voters_max:
         yield "expect", f"it is a number from 1 to limits.voters_max ({config.limits.voters_max})"
     for key, seconds in _flat(config.timing, "timing."):

@@ -312,6 +312,11 @@ class Agent(Scope):
     def status(self) -> PeerStatus:
         return LOOP.run(self._own.status())
 
+    def transfer_leadership(
+        self, peer: str | None = None, *, timeout: float | None = None
+    ) -> Leader:
+        return LOOP.run(self._own.transfer_leadership(peer, timeout=timeout))
+
     def wait_for_members(self, count: int, *, timeout: float | None = None) -> tuple[Member, ...]:
         return LOOP.run(self._own.wait_for_members(count, timeout=timeout))
 

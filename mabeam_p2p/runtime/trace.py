@@ -7,6 +7,7 @@ from mabeam_p2p.events import (
     ClusterFormed,
     Dropped,
     Event,
+    HandOverBegan,
     LeaderChanged,
     MachineEvent,
     MemberChanged,
@@ -52,6 +53,11 @@ def log_event(peer: PeerId, event: Event) -> None:
             )  # fmt: skip
         case ClusterFormed(cluster_id, voters):
             _log.info("cluster_formed peer=%s cluster=%s voters=%s", peer, cluster_id, voters)
+        case HandOverBegan(target, name, term, reason):
+            _log.info(
+                "hand_over_began peer=%s term=%d target=%s name=%s reason=%s",
+                peer, term, target, name, reason,
+            )  # fmt: skip
         case Ready():
             _log.info("ready peer=%s", peer)
         case Refused(by, reason, detail):

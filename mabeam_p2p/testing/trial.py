@@ -29,6 +29,7 @@ from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.tape import Planned, Tape
 from mabeam_p2p.testing.task_agents import TaskAgent
 from mabeam_p2p.testing.weather import SECOND, Weather, calm, draw
+from mabeam_p2p.testing.whims import PreferenceJudge, Whims
 from mabeam_p2p.wire.codec import CborCodec
 
 DIGESTS_EVERY = SECOND // 2
@@ -103,6 +104,9 @@ class Trial:
         if drawn.hostile:
             peers = [host.peer for host in self.simulator.hosts]
             self.hostile = HostileMember(codec, self.simulator.stream("hostile"), peers)
+        self.preference = PreferenceJudge(drawn)
+        self.preference.hear(self.simulator)
+        self._whims = Whims(self.simulator)
 
     def run(self, seconds: float) -> None:
         """Both phases; `seconds` is the length of the first. Raises Violation."""
@@ -122,6 +126,7 @@ class Trial:
             simulator.after(self._starts.randint(0, 2 * SECOND), self._start, host)
         self._fault_later()
         self._lie()
+        self._whims.begin()
         simulator.after(DIGESTS_EVERY, self._compare_digests)
         simulator.run_until(simulator.now + duration)
 
@@ -134,6 +139,7 @@ class Trial:
         for host in simulator.hosts:
             self._start(host)
             self._hint(host, host.life)
+        self._whims.end()
         # A time of normal service before the agents end what they have begun.
         simulator.run_until(simulator.now + 2 * SECOND)
         self.workload.writing = False

@@ -9,6 +9,8 @@ from mabeam_p2p.protocol.links import Links
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.node.application import Application
+from mabeam_p2p.protocol.node.fitness import Fitness
+from mabeam_p2p.protocol.node.handover import Handover
 from mabeam_p2p.protocol.node.report import Report
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.variables import Variables
@@ -25,11 +27,13 @@ from mabeam_p2p.requests import (
     ReadVariables,
     Refused,
     SendMail,
+    SetFitness,
     SetVariables,
     StatusAnswer,
     Submit,
     Suggest,
     TakeMail,
+    TransferLeadership,
 )
 from mabeam_p2p.requests import Variables as VariablesAnswer
 
@@ -49,6 +53,8 @@ class Desk:
         mail: Mail,
         application: Application,
         report: Report,
+        handover: Handover,
+        fitness: Fitness,
         outbox: Outbox,
     ) -> None:
         self._timing = timing
@@ -60,6 +66,8 @@ class Desk:
         self._mail = mail
         self._application = application
         self._report = report
+        self._handover = handover
+        self._fitness = fitness
         self._outbox = outbox
 
     def request(self, token: int, request: NodeRequest, now: float) -> None:
@@ -87,6 +95,11 @@ class Desk:
                 self._mail.send(token, request, now)
             case TakeMail():
                 self._mail.take(token, request)
+            case TransferLeadership():
+                self._handover.request(token, request, now)
+            case SetFitness():
+                self._fitness.set(request)
+                outbox.resolve(token, Done())
             case Suggest():
                 for address in request.addresses:
                     self._links.suggest(address, now)
@@ -99,6 +112,7 @@ class Desk:
         self._waits.cancel(token)
         self._variables.cancel(token)
         self._mail.cancel(token)
+        self._handover.cancel(token)
 
     def _wait(self, token: int, request: Await, now: float) -> None:
         subject = subject_of(request.query)

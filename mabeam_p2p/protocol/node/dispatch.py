@@ -34,6 +34,9 @@ from mabeam_p2p.messages import (
     Relayed,
     RelayRefused,
     SnapshotReply,
+    TimeoutNow,
+    TransferReply,
+    TransferRequest,
     VariableAck,
     VariablePush,
     VariableWant,
@@ -46,6 +49,7 @@ from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.election import Election
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
+from mabeam_p2p.protocol.node.handover import Handover
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.relay import Relays
 from mabeam_p2p.protocol.replication import Replication, Role
@@ -67,6 +71,7 @@ class Dispatch:
         relays: Relays,
         variables: Variables,
         mail: Mail,
+        handover: Handover,
         outbox: Outbox,
     ) -> None:
         self._membership = membership
@@ -77,6 +82,7 @@ class Dispatch:
         self._relays = relays
         self._variables = variables
         self._mail = mail
+        self._handover = handover
         self._outbox = outbox
         self._forward_numbers: dict[PeerId, int] = {}
         """The last Forward heard of each peer, in its present epoch."""
@@ -104,6 +110,7 @@ class Dispatch:
                 | ReadIndexReply()
                 | InstallSnapshot()
                 | SnapshotReply()
+                | TimeoutNow()
             ):
                 self._replication.receive(source, message, mine, False, now)
             case Forward():
@@ -137,6 +144,8 @@ class Dispatch:
                 self._replication.receive(source, message, mine, takes_over, now)
                 if takes_over and self._replication.role is not Role.PRE_CANDIDATE:
                     self._replication.stand(mine)
+            case TransferRequest() | TransferReply():
+                self._handover.receive(source, message, now)
             case ForwardRefused():
                 self._pending.receive_refused(source, message)
             case Offer() | Promise() | Withdraw() | Form():
@@ -163,6 +172,7 @@ class Dispatch:
         if message.number <= numbers.get(source, 0):
             return ""
         numbers[source] = message.number
-        if self._replication.propose(message.count, message.blob):
+        replication = self._replication
+        if replication.propose(message.count, message.blob):
             return ""
         return self._replication.refusal

@@ -29,6 +29,7 @@ from mabeam_p2p.messages import (
     ReadIndexReply,
     ReplicationMessage,
     SnapshotReply,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
 )
@@ -86,6 +87,8 @@ class Replication:
         """When the leader was last heard."""
         self.disk: DiskUsage | None = None
         """How full the disk is, as far as was told."""
+        self._contact_since = now
+        """When it was heard again after a silence."""
         self.dropped_count = 0
         """Messages that nobody who keeps the protocol sends."""
         self.granted_reads: list[tuple[int, int]] = []
@@ -214,9 +217,14 @@ class Replication:
     @property
     def refusal(self) -> str:
         """Why `propose` has just said no."""
-        if self.leadership is None:
-            return "not_leader"
+        if self.leadership is None or self.is_handing_over:
+            return "not_leader"  # Whoever asks is to ask the successor.
         return "disk_full" if self.is_disk_full else "overloaded"
+
+    @property
+    def is_handing_over(self) -> bool:
+        """Whether this peer leads, and has somebody else take over."""
+        return self.leadership is not None and self.leadership.transfer is not None
 
     def read(self, number: int) -> bool:
         """Ask for an index that makes a read linearizable; False if there is nobody to ask.
@@ -255,6 +263,7 @@ class Replication:
             leadership.append_waiting(now)
             leadership.commit()
             leadership.beat_if_due(now)
+            leadership.advance_transfer(now)
             leadership.confirm_reads()
             self.granted_reads.extend(leadership.confirmed_reads)
             leadership.confirmed_reads.clear()
@@ -333,7 +342,7 @@ class Replication:
                 if message.term == self.term and source == self.leader:
                     self._following.commit(message.commit_index)
             case VoteRequest():
-                heard = self.is_leader_heard(now)
+                heard = self.is_leader_heard(now) and not self._is_successor(source, message)
                 self.candidacy.receive(
                     source, message, is_leader_heard=heard, takes_over=takes_over
                 )
@@ -341,6 +350,8 @@ class Replication:
                 self.candidacy.receive_reply(source, message, standing)
                 if not message.granted and message.term > self.term:
                     self._step_down(message.term)
+            case TimeoutNow():
+                self._on_timeout_now(source, message, standing, now)
             case ReadIndex():
                 self._on_read_index(source, message)
             case ReadIndexReply():
@@ -364,6 +375,8 @@ class Replication:
             return False
         if term > self.term:
             self._step_down(term)
+        if now - self.heard_at > self._timing.election_timeout_seconds / 2:
+            self._contact_since = now
         self.leader = source
         self.candidacy.end()
         self.heard_at = now
@@ -408,6 +421,34 @@ class Replication:
             self._step_down(reply.term)
         elif self.leadership is not None and reply.term == self.term:
             self.leadership.receive_heartbeat_reply(source, reply, now)
+
+    def _on_timeout_now(
+        self, source: PeerId, message: TimeoutNow, standing: Standing, now: float
+    ) -> None:
+        """Stand at once (Raft thesis §3.10): only for the leader that this peer follows, while its
+        log ends where that leader's does. Not behind a silence: everything that comes then may be
+        old, and if it is not, it is said again."""
+        is_obeyed = (
+            message.term == self.term
+            and source == self.leader
+            and self.leadership is None
+            and self.peer in self.voters
+            and standing.eligible
+            and message.last_index == self.log.last_index
+            and now - self._contact_since >= self._timing.heartbeat_seconds / 2
+        )
+        if is_obeyed:
+            self.candidacy.campaign(standing, transfer=True)
+
+    def _is_successor(self, source: PeerId, request: VoteRequest) -> bool:
+        """Whether the leader has this candidate stand: in the next term, and without a pre-vote. A
+        leader knows itself to whom it hands over."""
+        if not request.transfer or request.pre or request.term != self.term + 1:
+            return False
+        if self.leadership is None:
+            return True
+        transfer = self.leadership.transfer
+        return transfer is not None and transfer.target == source
 
     def _on_read_index(self, source: PeerId, message: ReadIndex) -> None:
         if self.leadership is not None:
