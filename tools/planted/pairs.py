@@ -4,7 +4,7 @@ A simulator that finds none of the masked ones alone must find each pair.
 """
 
 from tools.planted.base import Edit, Mutant
-from tools.planted.votes import FOLLOWING, LEADERSHIP, REPLICATION
+from tools.planted.votes import FOLLOWING, PROGRESS, REPLICATION
 
 ONE_WAY = ("tests/protocol/test_one_way_links.py",)
 
@@ -21,9 +21,9 @@ STALE_REPLIES = Edit(
     "elif self.leadership is not None:\n            self.leadership.receive_append_reply(",
 )
 MATCH_REGRESSES = Edit(
-    LEADERSHIP,
-    "progress.match_index = max(progress.match_index, reply.match_index)",
-    "progress.match_index = reply.match_index",
+    PROGRESS,
+    "self.match_index = max(self.match_index, match_index)",
+    "self.match_index = match_index",
 )
 
 MUTANTS = (
