@@ -353,6 +353,16 @@ def test_who_is_leaving_does_not_take_the_lead() -> None:
     assert [members[0].peer for members in goodbyes] == [ME, ME]
 
 
+def test_leaving_goes_on_when_nobody_waits_for_it_any_more() -> None:
+    play = Play()
+    play.lead()
+    token = play.ask(Leave())
+    play.desk.did(play.node.cancel(token, play.desk.now))
+    play.hear(A, Heartbeat(0, 3, 2, 1))
+    assert play.answer(token) is None
+    assert len([m for m in play.sent(Gossip) if len(m.members) == 1]) >= 2, "it says goodbye"
+
+
 def test_a_follower_that_leaves_and_is_told_to_stand_does_not() -> None:
     play = Play()
     play.follow()

@@ -102,7 +102,8 @@ class Handover:
             self._outbox.send(replication.leader, message)
 
     def cancel(self, token: int) -> None:
-        """Nobody waits any more. A hand-over that has begun goes on."""
+        """Nobody waits any more. A hand-over that has begun goes on, and so does leaving."""
+        self._leave_wishes = [wish for wish in self._leave_wishes if wish != token]
         self._sent = {n: wish for n, wish in self._sent.items() if wish[0] != token}
         if self._attempt is not None:
             mine = self._replication.peer, token
