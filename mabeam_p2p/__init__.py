@@ -61,6 +61,7 @@ from mabeam_p2p.errors import (
     StorageError,
     TaskCancelled,
     TaskDead,
+    TransferFailed,
     UnknownAuction,
     UnknownBudget,
     UnknownPeer,
@@ -92,6 +93,10 @@ if TYPE_CHECKING:
     )
     from mabeam_p2p.api.counters import (
         Counter,
+    )
+    from mabeam_p2p.api.fitness import (
+        load_score,
+        uptime_score,
     )
     from mabeam_p2p.api.grants import (
         Lease,
@@ -215,6 +220,10 @@ _LATER = {
     "api.collectives": ("BulkResult",),
     "api.connecting": ("connect",),
     "api.counters": ("Counter",),
+    "api.fitness": (
+        "load_score",
+        "uptime_score",
+    ),
     "api.grants": ("Lease",),
     "api.guards": (
         "FileGuard",
@@ -440,6 +449,7 @@ __all__ = [
     "TaskResult",
     "TaskStream",
     "Timing",
+    "TransferFailed",
     "UnknownAuction",
     "UnknownBudget",
     "UnknownPeer",
@@ -456,6 +466,8 @@ __all__ = [
     "blocking",
     "connect",
     "join",
+    "load_score",
+    "uptime_score",
 ]
 
 

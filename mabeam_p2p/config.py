@@ -19,6 +19,12 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     """Silence of the leader after which it counts as lost, and, without its quorum, steps down."""
     candidacy_step_seconds: float = 0.08
     """What each place in the bully order waits longer than the place before it."""
+    preference_dwell_seconds: float = 10.0
+    """How long another peer is above the leader by `preference_margin` before it is preferred."""
+    preference_interval_seconds: float = 60.0
+    """Leadership goes to a preferred peer at most once in this time."""
+    score_interval_seconds: float = 1.0
+    """A function that says how fit a peer is to lead is asked this often."""
     append_timeout_seconds: float = 0.5
     """Unacknowledged appends are sent again after this long."""
     forward_timeout_seconds: float = 0.5
@@ -280,7 +286,13 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     max_voters: int = 5
     """Peers that vote in the log, if so many are there; the others learn it. Odd numbers count."""
     score: int = 50
-    """Fitness for leadership, 0..100, compared in buckets of ten."""
+    """Fitness for leadership, 0..100, compared in buckets of ten; as long as no other is given
+    while the peer runs."""
+    score_by: str = ""
+    """What gives the score while the peer runs: load, uptime, latency; empty: it stays."""
+    preference_margin: int = 20
+    """Points by which another peer's score must be above the leader's for leadership to go there;
+    1..101. With 101 it stays where it is."""
     eligible: bool = True
     """Whether this peer may lead."""
     participates_in_consensus: bool = True

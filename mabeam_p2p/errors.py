@@ -9,7 +9,7 @@
     │   ├── BarrierMismatch  NoElectorate  ParameterReverted  JournalFull  JournalMismatch
     │   ├── InsufficientFunds  NotOwner  ConflictingOperation
     │   ├── BudgetExceeded  UnknownBudget  NotParty
-    │   ├── NoCandidates  UnknownSeat  NotHolder  NobodyThere
+    │   ├── NoCandidates  UnknownSeat  NotHolder  NobodyThere  TransferFailed
     │   ├── LockMismatch  StaleToken
     │   ├── NoWorker  UnknownTask  BulkMismatch
     │   ├── UnknownAuction  AuctionEnded  Outbid
@@ -170,6 +170,10 @@ class StaleToken(Rejected):
 
 class NoWorker(Rejected):
     """No live agent offers the task with what it requires."""
+
+
+class TransferFailed(Rejected):
+    """Leadership did not go where it was to go. `reason` says why, as `unfit` or `unanswered`."""
 
 
 class UnknownTask(Rejected):

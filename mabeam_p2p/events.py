@@ -103,6 +103,16 @@ class Dropped(Struct, frozen=True, gc=False, array_like=True, tag=8):
     count: int
 
 
+class HandOverBegan(Struct, frozen=True, gc=False, array_like=True, tag=15):
+    """This peer leads, and has another one take over. Who leads then, `LeaderChanged` tells."""
+
+    target: PeerId
+    target_name: str
+    term: int
+    reason: str
+    """asked, leaving or preferred."""
+
+
 class AgentJoined(Struct, frozen=True, gc=False, array_like=True, tag=20):
     agent: Agent
 
@@ -355,6 +365,7 @@ Event = (
     | Ready
     | Refused
     | Dropped
+    | HandOverBegan
     | AgentJoined
     | AgentLeft
     | ProposalOpened

@@ -283,7 +283,25 @@ class Suggest(Struct, frozen=True, gc=False, array_like=True, tag=9):
 
 
 class Leave(Struct, frozen=True, gc=False, array_like=True, tag=10):
-    """Say goodbye. Answer: Done, when every live member was told."""
+    """Say goodbye; a leader hands over first, if there is somebody who can take over. Answer: Done,
+    when every live member was told."""
+
+
+class TransferLeadership(Struct, frozen=True, gc=False, array_like=True, tag=30):
+    """Have another peer lead; empty: whoever stands highest. Answer: HandedOver once it leads,
+    Refused or Failed."""
+
+    target: PeerId
+    timeout: float | None = None
+
+
+class SetFitness(Struct, frozen=True, gc=False, array_like=True, tag=31):
+    """How fit this peer is to lead from now on. Answer: Done."""
+
+    score: int
+    """0..100."""
+    unfit: str = ""
+    """Why it is not to lead at all at present, as `disk full`. It votes all the same."""
 
 
 class SendMail(Struct, frozen=True, gc=False, array_like=True, tag=12):
@@ -333,6 +351,8 @@ NodeRequest = (
     | Suggest
     | SendMail
     | TakeMail
+    | TransferLeadership
+    | SetFitness
     | ChangeVoters
 )
 """Whatever one of a node's cores answers."""
@@ -443,6 +463,13 @@ class MailSent(Struct, frozen=True, gc=False, array_like=True, tag=10):
     answers: tuple[MailAnswer, ...]
 
 
+class HandedOver(Struct, frozen=True, gc=False, array_like=True, tag=20):
+    """Who leads now."""
+
+    leader: PeerId
+    term: int
+
+
 Outcome = Committed | Refused
 """What a command can come to in the log."""
 
@@ -457,4 +484,5 @@ Answer = (
     | Members
     | Done
     | MailSent
+    | HandedOver
 )

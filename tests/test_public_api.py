@@ -58,6 +58,7 @@ ERRORS = [
     "StorageError",
     "TaskCancelled",
     "TaskDead",
+    "TransferFailed",
     "UnknownAuction",
     "UnknownBudget",
     "UnknownPeer",
@@ -146,7 +147,15 @@ HANDLES = [
 
 SETTINGS = ["Config", "Limits", "Policy", "Timing"]
 
-ENTRANCES = ["__version__", "allocate", "blocking", "connect", "join"]
+ENTRANCES = [
+    "__version__",
+    "allocate",
+    "blocking",
+    "connect",
+    "join",
+    "load_score",
+    "uptime_score",
+]
 
 
 def test_public_names_are_these() -> None:

@@ -4,7 +4,9 @@
 2. Changes are drawn from all that can be made (`--sample`, `--seed`), or all are made (`--all`).
 3. For each, a fork of this process changes one function and runs the tests that run the line, until
    one fails. A change that makes them late is noticed, too.
-4. Survivors that no test can notice are named, with the reason, in tools/mutation/equivalent.toml.
+4. Those that an earlier run has missed can be tried again (`--again`), with other tests, or once
+   there are more.
+5. Survivors that no test can notice are named, with the reason, in tools/mutation/equivalent.toml.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tools.mutation.coverage_map import CoverageMap, digest, measure
 from tools.mutation.operators import Change, changes
-from tools.mutation.report import Report, Verdict, read_reasons, write_markdown
+from tools.mutation.report import MISSED, Report, Verdict, read_reasons, write_markdown
 from tools.mutation.trial import Invalid, Watch, apply, in_child, module_name, run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +42,7 @@ PYTEST_OPTIONS = (
 )  # fmt: skip
 TESTS_SECONDS_MAX = 20.0
 """Tests of one change, by what they took when nothing was changed; the rest is left out."""
-LATE_FACTOR, LATE_SECONDS = 5.0, 15.0
+LATE_FACTOR, LATE_SECONDS = 10.0, 30.0
 """A change is late after so many times as long and so many seconds more."""
 
 
@@ -49,6 +51,8 @@ class Mutation:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.report = Report(options.seed, [], 0)
+        if options.again is not None:
+            self.report = msgspec.json.decode(options.again.read_bytes(), type=Report)
         self._options = options
         self._watch = Watch()
         self._items: dict[str, pytest.Item] = {}
@@ -63,7 +67,10 @@ class Mutation:
         print(f"\n{len(chosen)} of {self.report.possible} changes, seed {self._options.seed}")
         for number, change in enumerate(chosen, start=1):
             verdict = self._try(change)
-            self.report.verdicts.append(verdict)
+            if self._options.again is None:
+                self.report.verdicts.append(verdict)
+            else:
+                self.report.replace(verdict)
             if verdict.end in ("survived", "not run") or self._options.verbose:
                 print(f"{number:5} {verdict.line()}", flush=True)
             if number % 25 == 0:
@@ -94,6 +101,9 @@ class Mutation:
 
     def _chosen(self) -> list[Change]:
         possible = list(_possible(self._options.paths))
+        if self._options.again is not None:
+            missed = {v.key for v in self.report.verdicts if v.end in MISSED}
+            return [change for change in possible if _key(change) in missed]
         self.report.possible = len(possible)
         if self._options.all:
             return possible
@@ -141,6 +151,11 @@ def _possible(paths: Sequence[str]) -> Iterator[Change]:
             yield from changes(str(file.relative_to(ROOT)), file.read_bytes())
 
 
+def _key(change: Change) -> tuple[str, str, str]:
+    text = (ROOT / change.path).read_bytes()
+    return Verdict.of(change, text, "", "", 0.0).key
+
+
 def _import(paths: Sequence[str]) -> None:
     for path in paths:
         for file in sorted((ROOT / path).rglob("*.py")):
@@ -156,6 +171,9 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=400, help="changes to draw (default 400)")
     parser.add_argument("--all", action="store_true", help="make every change")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
+    parser.add_argument(
+        "--again", type=Path, metavar="FILE", help="those that the report of --json has missed"
+    )
     parser.add_argument(
         "--tests", nargs="+", default=list(TESTS), help="where tests are taken from"
     )

@@ -445,7 +445,7 @@ def main() -> int:
     """Exit code 1 if any rule was broken; the folders and logs are kept then."""
     options = options_of()
     folder = disk_folder("mabeam-soak-")
-    print(f"seed {options.seed}, {options.peers} peers in {folder}", flush=True)
+    print(f"seed {options.seed}, in {folder}", flush=True)
     told, violations = asyncio.run(story(options, folder))
     facts = {"seed": options.seed, **told}
     print_report(facts)

@@ -47,7 +47,7 @@ COUNT_SHARE = 0.2
 COUNTER_VALUES = 3
 LOCAL_SHARE = 0.2
 """Of the reads: those that take what their peer has."""
-NEVER_DONE = ("no_quorum", "overloaded", "closed")
+NEVER_DONE = ("no_quorum", "overloaded", "disk_full", "closed")
 
 
 class History:

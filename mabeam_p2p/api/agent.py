@@ -12,6 +12,7 @@ from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.ballots import cast, fault_of_proposal
 from mabeam_p2p.api.bidders import Bidders
 from mabeam_p2p.api.evaluators import Evaluator, Evaluators
+from mabeam_p2p.api.fitness import transferred
 from mabeam_p2p.api.grants import Grants
 from mabeam_p2p.api.mail import Mail
 from mabeam_p2p.api.market import Market
@@ -198,6 +199,17 @@ class Agent(Scope):
         """Take a peer out of the voters, as `promote_voter`. If it is there it learns the log on,
         and votes again only when it is promoted."""
         return await self._attachment.change_voters(peer, False, index, timeout)
+
+    async def transfer_leadership(
+        self, peer: str | None = None, *, timeout: float | None = None
+    ) -> Leader:
+        """Have another peer lead the log, by name or id; None: whoever is fittest. Returns who
+        leads then, at once if it does already.
+
+        Raises TransferFailed with the reason (nothing has changed, or another one leads), NoQuorum,
+        MabeamTimeout.
+        """
+        return await transferred(self._attachment, peer, timeout)
 
     async def wait_for_members(
         self, count: int, *, timeout: float | None = None

@@ -34,6 +34,7 @@ from mabeam_p2p.errors import (
     Overloaded,
     ProposalClosed,
     Rejected,
+    TransferFailed,
     UnknownAuction,
     UnknownBudget,
     UnknownPeer,
@@ -89,7 +90,7 @@ _REFUSED: dict[str, Refusal] = {
         _rejected(NoElectorate, "no_electorate"),
         "wait for more agents (`wait_for_members`), or give a policy with a lower min_voters",
     ),
-    "unknown_peer": (_rejected(UnknownPeer, "unknown_peer"), "see `mabeam members`"),
+    "no_member": (_rejected(UnknownPeer, "no_member"), "see `mabeam members`"),
     "not_caught_up": (
         _rejected(VotersUnchanged, "not_caught_up"),
         "wait until it has the log: see `mabeam status` there",
@@ -134,6 +135,43 @@ _REFUSED: dict[str, Refusal] = {
     "nobody_there": (
         _rejected(NobodyThere, "nobody_there"),
         "certainly not delivered: see `mabeam members` for who is there",
+    ),
+    "not_leader": (_rejected(TransferFailed, "not_leader"), "it has changed meanwhile: ask again"),
+    "no_successor": (
+        _rejected(TransferFailed, "no_successor"),
+        "see `mabeam members` and `mabeam status`: another voter must be alive, and fit to lead",
+    ),
+    "unknown_peer": (
+        _rejected(TransferFailed, "unknown_peer"),
+        "see `mabeam members` for those that there are",
+    ),
+    "not_a_voter": (
+        _rejected(TransferFailed, "not_a_voter"),
+        "take a voter: see `mabeam status`",
+    ),
+    "unreachable": (
+        _rejected(TransferFailed, "unreachable"),
+        "nothing has changed: see `mabeam members`, and try when it is alive",
+    ),
+    "unfit": (
+        _rejected(TransferFailed, "unfit"),
+        "take another peer, or let this one lead (`eligible`, `mabeam score`)",
+    ),
+    "handing_over": (
+        _rejected(TransferFailed, "handing_over"),
+        "another hand-over is under way: ask again when it has ended",
+    ),
+    "behind": (
+        _rejected(TransferFailed, "behind"),
+        "the same peer leads on: the other one did not catch up with its log in time",
+    ),
+    "unanswered": (
+        _rejected(TransferFailed, "unanswered"),
+        "the same peer leads on: the other one was not elected in time",
+    ),
+    "another_leads": (
+        _rejected(TransferFailed, "another_leads"),
+        "see `mabeam leader`, and ask again if it matters",
     ),
     "stale_sequence": (OutcomeUnknown, "it may have been done: look before asking again"),
     "too_large": (InvalidValue, "make it smaller"),

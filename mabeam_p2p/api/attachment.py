@@ -195,7 +195,7 @@ class Attachment:
             return PeerId(peer)
         raise UnknownPeer(
             f"no peer is called {peer!r}: see `mabeam members` for names and ids",
-            reason="unknown_peer",
+            reason="no_member",
         )
 
     async def status(self) -> Status:

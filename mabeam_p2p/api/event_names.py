@@ -40,6 +40,7 @@ from mabeam_p2p.events import (
     Dropped,
     ElectionEnded,
     ElectionOpened,
+    HandOverBegan,
     ItemTaken,
     JournalAppended,
     LeaderChanged,
@@ -87,6 +88,7 @@ EVENT_NAMES = (
     "counter.changed",
     "deal.settled",
     "frame.dropped",
+    "handover.began",
     "journal.appended",
     "leader.elected",
     "leader.lost",
@@ -177,6 +179,9 @@ def named(event: PeerEvent) -> Event:
         case Dropped(source=source, reason=reason, detail=detail, count=count):
             facts = {"source": source, "reason": reason, "detail": detail, "count": count}
             return Event("frame.dropped", facts)
+        case HandOverBegan(target=target, target_name=name, term=term, reason=reason):
+            facts = {"target": target, "name": name, "term": term, "reason": reason}
+            return Event("handover.began", facts)
         case LedgerChanged() | BudgetChanged() | DealSettled() | ReputationChanged():
             return _about_economics(event)
         case MailArrived():

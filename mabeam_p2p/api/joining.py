@@ -130,8 +130,9 @@ async def _late(
             )
         )
     leader = f"{status.leader_name} leads" if status.leader else "nobody leads"
+    disk = "its data folder is full, " if status.disk_full else ""
     return MabeamTimeout(
         f"peer {status.name} could not join cluster {status.cluster!r} within {seconds} s: "
-        f"{leader}, and {status.alive_count} members are alive; "
+        f"{disk}{leader}, and {status.alive_count} members are alive; "
         "see `mabeam status` and `mabeam members` on another peer"
     )

@@ -10,8 +10,9 @@ from mabeam_p2p import assembly
 from mabeam_p2p.api import settings
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.fitness import Score, ScoreWatch, ready, set_fitness, transferred
 from mabeam_p2p.api.joining import START_SECONDS, Joining, joined
-from mabeam_p2p.api.results import Member, PeerStatus
+from mabeam_p2p.api.results import Leader, Member, PeerStatus
 from mabeam_p2p.api.session import profile_of
 from mabeam_p2p.config import Config
 from mabeam_p2p.errors import Closed
@@ -22,9 +23,14 @@ class Peer:
     """A peer that hosts agents of this process. Enter it with `async with`, or `start` and
     `close`. One that is forgotten is closed when the interpreter ends."""
 
-    def __init__(self, config: Config | None = None) -> None:
-        """config: None gathers the settings from the environment and files. Raises ConfigError."""
+    def __init__(self, config: Config | None = None, *, score: Score | None = None) -> None:
+        """config: None gathers the settings from the environment and files. score: asked each
+        `timing.score_interval_seconds` how fit this peer is to lead, 0..100; what is no score is
+        counted, logged, and changes nothing. Raises ConfigError.
+        """
         self.config = settings.load().config if config is None else settings.complete(config)
+        self._score = score
+        self._watch: ScoreWatch | None = None
         self._attachment: Attachment | None = None
         self._agents: list[Agent] = []
         self._closing: asyncio.Task[None] | None = None
@@ -50,6 +56,10 @@ class Peer:
             await attachment.close()
             raise
         self._attachment = attachment
+        score = self._score or ready(self.config.score_by, attachment)
+        if score is not None:
+            self._watch = ScoreWatch(attachment, score)
+            self._watch.begin()
 
     async def agent(
         self,
@@ -84,8 +94,25 @@ class Peer:
         """Every peer that this one knows, itself included."""
         return self._running.view.members()
 
+    async def set_score(self, score: float, *, unfit: str = "") -> None:
+        """How fit this peer is to lead from now on, 0..100, in place of `config.score`. unfit: why
+        it is not to lead at all for the while; it votes all the same. A function that gives the
+        score goes on giving it. Raises InvalidValue."""
+        await set_fitness(self._running, score, unfit)
+
+    @property
+    def score_faults(self) -> int:
+        """How often the function that gives the score has raised, or given something else."""
+        return 0 if self._watch is None else self._watch.fault_count
+
+    async def transfer_leadership(
+        self, peer: str | None = None, *, timeout: float | None = None
+    ) -> Leader:
+        """As `Agent.transfer_leadership`."""
+        return await transferred(self._running, peer, timeout)
+
     async def close(self) -> None:
-        """Leave the cluster gracefully, agents first. Idempotent."""
+        """Leave the cluster gracefully, agents first; who leads hands over. Idempotent."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name="close peer")
         await asyncio.shield(self._closing)
@@ -103,6 +130,8 @@ class Peer:
         await self.close()
 
     async def _close(self) -> None:
+        if self._watch is not None:
+            await self._watch.close()
         if self._attachment is not None:
             live = [agent for agent in self._agents if not agent.is_closed]
             await asyncio.gather(*(agent.close() for agent in live))
@@ -127,7 +156,7 @@ def join(
     data_dir: str | None = None,
     mdns: bool | None = None,
     insecure: bool | None = None,
-    score: int | None = None,
+    score: int | Score | None = None,
     capabilities: Mapping[str, int] | None = None,
     participates_in_consensus: bool | None = None,
     eligible: bool | None = None,
@@ -140,7 +169,8 @@ def join(
     agent.close()`. What is not given comes from the environment, files and the built-in values;
     `Peer` takes a whole Config. group: the agent's, beside `all`. data_dir: None takes the user's
     state folder, ":memory:" keeps nothing. lease: as of `connect`; None leaves it to the cluster to
-    notice this peer's end. timeout: seconds to wait until a cluster exists and knows the agent.
+    notice this peer's end. score: how fit the peer is to lead, or a function as of `Peer`. timeout:
+    seconds to wait until a cluster exists and knows the agent.
 
     Raises ConfigError, AddressError, StorageError, MabeamTimeout, NameTaken, PeerRefused.
     """
@@ -153,17 +183,19 @@ def join(
         "data_dir": data_dir,
         "mdns": mdns,
         "insecure": insecure,
-        "score": score,
+        "score": None if callable(score) else score,
         "participates_in_consensus": participates_in_consensus,
         "eligible": eligible,
     }
 
-    return Joining(partial(_begin, name, given, group, capabilities, lease, timeout))
+    scorer = score if callable(score) else None
+    return Joining(partial(_begin, name, given, scorer, group, capabilities, lease, timeout))
 
 
 async def _begin(
     name: str,
     given: Mapping[str, object],
+    scorer: Score | None,
     group: str | None,
     capabilities: Mapping[str, int] | None,
     lease: float | None,
@@ -171,7 +203,7 @@ async def _begin(
 ) -> Agent:
     """A peer of its own for one agent of the same name, which takes it along at its end."""
     config = settings.load(given).config
-    peer = Peer(config)
+    peer = Peer(config, score=scorer)
     try:
         await peer.start()
         agent = await peer.agent(

@@ -308,7 +308,7 @@ class Session:
             match answer:
                 case Failed(reason="unknown" | "timeout"):
                     is_last = self._left(deadline) <= pause
-                case Failed(reason="no_quorum" | "overloaded"):
+                case Failed(reason="no_quorum" | "overloaded" | "disk_full"):
                     is_last = is_first or self._left(deadline) <= pause
                 case _:
                     is_last = True

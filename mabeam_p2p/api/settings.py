@@ -35,6 +35,9 @@ FILE_VARIABLE = "MABEAM_CONFIG"
 PROGRAM_VARIABLES = (FILE_VARIABLE, "MABEAM_ADDR", "MABEAM_TIMEOUT")
 """Variables with the prefix that steer programs and are no settings of a peer."""
 
+SCORES_BY = ("load", "uptime", "latency")
+"""What `api/fitness.py` can make a score of."""
+
 BUILT_IN = "built-in"
 ENVIRONMENT = "environment"
 HOST_NAME = "host's name"
@@ -253,6 +256,10 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
             yield key, str(error).rpartition(": ")[2]
     if not 0 <= config.score <= 100:
         yield "score", "it is a number from 0 to 100"
+    if config.score_by and config.score_by not in SCORES_BY:
+        yield "score_by", f"it is one of {', '.join(SCORES_BY)}, or empty"
+    if not 1 <= config.preference_margin <= 101:
+        yield "preference_margin", "it is a number from 1 to 101, which no score is above another"
     if not 1 <= config.expect <= config.limits.voters_max:
         yield "expect", f"it is a number from 1 to limits.voters_max ({config.limits.voters_max})"
     for key, seconds in _flat(config.timing, "timing."):
@@ -262,6 +269,12 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
         least = 0 if key in _MAY_BE_NONE else 1
         if count < least:
             yield key, f"it is a whole number, {least} or more"
+    if config.limits.snapshot_chunk_bytes * 2 > config.limits.frame_bytes_max:
+        yield (
+            "limits.snapshot_chunk_bytes",
+            "a piece travels in one frame: take at most half of "
+            f"limits.frame_bytes_max ({config.limits.frame_bytes_max})",
+        )
     timing = config.timing
     if timing.heartbeat_seconds * 2 > timing.election_timeout_seconds:
         yield (
@@ -273,8 +286,14 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
         yield "timing.suspect_seconds", "it must be less than timing.dead_seconds"
 
 
-_MAY_BE_NONE = ("limits.task_retries_max", "limits.task_losses_max", "limits.task_steals_max")
-"""Where 0 means: never."""
+_MAY_BE_NONE = (
+    "limits.task_retries_max",
+    "limits.task_losses_max",
+    "limits.task_steals_max",
+    "limits.log_trailing_entries",
+    "limits.data_bytes_max",
+)
+"""Where 0 means: never, or none."""
 
 
 def _flat(values: Timing | Limits, prefix: str) -> Iterator[tuple[str, float]]:

@@ -318,6 +318,11 @@ class Agent(Scope):
     def remove_voter(self, peer: str, *, index: int = 0, timeout: float | None = None) -> int:
         return LOOP.run(self._own.remove_voter(peer, index=index, timeout=timeout))
 
+    def transfer_leadership(
+        self, peer: str | None = None, *, timeout: float | None = None
+    ) -> Leader:
+        return LOOP.run(self._own.transfer_leadership(peer, timeout=timeout))
+
     def wait_for_members(self, count: int, *, timeout: float | None = None) -> tuple[Member, ...]:
         return LOOP.run(self._own.wait_for_members(count, timeout=timeout))
 

@@ -5,17 +5,18 @@ from types import TracebackType
 
 from mabeam_p2p.api import connecting
 from mabeam_p2p.api import peer as peers
+from mabeam_p2p.api.fitness import Score
 from mabeam_p2p.api.joining import START_SECONDS
 from mabeam_p2p.api.leases import LEASE_SECONDS
-from mabeam_p2p.api.results import Member, PeerStatus
+from mabeam_p2p.api.results import Leader, Member, PeerStatus
 from mabeam_p2p.blocking.agent import Agent
 from mabeam_p2p.blocking.loop import LOOP
 from mabeam_p2p.config import Config
 
 
 class Peer:
-    def __init__(self, config: Config | None = None) -> None:
-        self._own = peers.Peer(config)
+    def __init__(self, config: Config | None = None, *, score: Score | None = None) -> None:
+        self._own = peers.Peer(config, score=score)
         self.config = self._own.config
 
     @property
@@ -59,6 +60,18 @@ class Peer:
     def members(self) -> tuple[Member, ...]:
         return LOOP.call(self._own.members)
 
+    def set_score(self, score: float, *, unfit: str = "") -> None:
+        LOOP.run(self._own.set_score(score, unfit=unfit))
+
+    @property
+    def score_faults(self) -> int:
+        return self._own.score_faults
+
+    def transfer_leadership(
+        self, peer: str | None = None, *, timeout: float | None = None
+    ) -> Leader:
+        return LOOP.run(self._own.transfer_leadership(peer, timeout=timeout))
+
     def close(self) -> None:
         LOOP.run(self._own.close())
 
@@ -86,7 +99,7 @@ def join(
     data_dir: str | None = None,
     mdns: bool | None = None,
     insecure: bool | None = None,
-    score: int | None = None,
+    score: int | Score | None = None,
     capabilities: Mapping[str, int] | None = None,
     participates_in_consensus: bool | None = None,
     eligible: bool | None = None,

@@ -10,7 +10,7 @@ from mabeam_p2p.cli.ballots import explain, proposals, propose, vote
 from mabeam_p2p.cli.barriers import barrier
 from mabeam_p2p.cli.budgets import ledger
 from mabeam_p2p.cli.demo import demo
-from mabeam_p2p.cli.facts import down, info, leader, members, status
+from mabeam_p2p.cli.facts import down, info, leader, members, score, status, transfer
 from mabeam_p2p.cli.journal import log
 from mabeam_p2p.cli.recipes import counter, lock, queue
 from mabeam_p2p.cli.repair import repair
@@ -25,7 +25,7 @@ from mabeam_p2p.cli.voters import voters
 FAMILIES: dict[str, tuple[click.Command, ...]] = {
     "Peers": (up, down, status, info, members, voters, monitor, events, log),
     "Agree": (propose, vote, proposals, explain),
-    "Lead": (leader, elect, lead),
+    "Lead": (leader, transfer, score, elect, lead),
     "Share and meet": (get, set_, watch, barrier),
     "Hold and count": (lock, counter, queue),
     "Work and trade": (tasks, auction, ledger),

@@ -4,6 +4,7 @@ import asyncio
 
 import click
 
+from mabeam_p2p.api.fitness import set_fitness
 from mabeam_p2p.api.results import PeerStatus
 from mabeam_p2p.cli import output
 from mabeam_p2p.cli.seats import group_option, print_seat
@@ -44,6 +45,7 @@ async def status(target: Target) -> None:
             "learners": [names.get(peer, peer) for peer in seen.learners],
             "configuration": seen.configuration_index,
             "alive": _alive(seen),
+            "score": f"{seen.score}, unfit: {seen.unfit}" if seen.unfit else seen.score,
         }
     )
     if seen.peer in seen.barred:
@@ -166,12 +168,48 @@ def _print_leader(target: Target, peer: str | None, name: str, term: int) -> Non
 
 
 @click.command()
+@click.argument("peer", type=str, required=False, metavar="[PEER]")
+@verb
+async def transfer(target: Target, peer: str | None) -> None:
+    """Have PEER lead the log, by name or id.
+
+    Without it, whoever is fittest of the others. It must have a vote, be alive, and be allowed to
+    lead. What is asked meanwhile waits for it. Prints who leads then. Exits 1 if that did not come
+    to it: then the same peer leads on, or another one was elected.
+    """
+    async with target.look() as agent:
+        seen = await agent.transfer_leadership(peer, timeout=target.timeout)
+    _print_leader(target, seen.id, seen.name, seen.term)
+
+
+@click.command()
+@click.argument("points", type=click.IntRange(0, 100), required=False, metavar="[0..100]")
+@click.option("--unfit", metavar="REASON", default="", help="Do not let it lead for the while.")
+@verb
+async def score(target: Target, points: int | None, unfit: str) -> None:
+    """Say how fit this host's peer is to lead, or show it.
+
+    Leadership goes to a peer whose score is better than the leader's by preference_margin for
+    preference_dwell_seconds. Holds until the next word, or, with --score-by, measurement.
+    """
+    async with target.question() as attachment:
+        if points is not None or unfit:
+            before = (await attachment.status()).score
+            await set_fitness(attachment, before if points is None else points, unfit)
+        seen = await attachment.status()
+    if target.as_json:
+        output.json_line({"peer": seen.name, "score": seen.score, "unfit": seen.unfit or None})
+    else:
+        click.echo(f"{seen.score} unfit: {seen.unfit}" if seen.unfit else str(seen.score))
+
+
+@click.command()
 @verb
 async def down(target: Target) -> None:
     """Stop the daemon on this host.
 
-    It says goodbye to its cluster and ends. Its data stays; `mabeam up`
-    with the same name goes on from there.
+    If it leads it hands over first. It says goodbye to its cluster and ends. Its data stays;
+    `mabeam up` with the same name goes on from there.
     """
     gone = asyncio.Event()
     async with target.question(gone.set) as attachment:

@@ -31,6 +31,10 @@ OWNER_ONLY = 0o077
               " multicast DNS.")  # fmt: skip
 @click.option("--insecure", is_flag=True, help="Listen beyond this host without keys: whoever can"
               " reach the port can take part.")  # fmt: skip
+@click.option("--score", type=click.IntRange(0, 100), metavar="0..100", help="How fit this peer is"
+              " to lead.  [default: 50]")  # fmt: skip
+@click.option("--score-by", type=click.Choice(settings.SCORES_BY), help="What gives the score while"
+              " the peer runs.")  # fmt: skip
 @click.option("--config", "file", metavar="FILE", help="Read this file in place of ./mabeam.toml.")
 @click.option("--verbose", "-v", is_flag=True, help="Log every change of role, leader and member.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -43,6 +47,8 @@ def up(
     seeds: tuple[str, ...],
     no_mdns: bool,
     insecure: bool,
+    score: int | None,
+    score_by: str | None,
     file: str | None,
     verbose: bool,
     as_json: bool,
@@ -54,7 +60,7 @@ def up(
     identity and its log in its data folder.
 
     Prints a line when it listens and a line when it can serve. SIGTERM or Ctrl-C leaves the
-    cluster; a second one ends at once.
+    cluster, which a leader hands over to another one; a second one ends at once.
 
     \b
       mabeam up --name a --expect 1
@@ -69,6 +75,8 @@ def up(
         "seeds": seeds or None,
         "mdns": False if no_mdns else None,
         "insecure": True if insecure else None,
+        "score": score,
+        "score_by": score_by,
     }
     os.umask(OWNER_ONLY)
     logging.basicConfig(

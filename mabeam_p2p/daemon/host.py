@@ -16,6 +16,7 @@ from mabeam_p2p import assembly
 from mabeam_p2p.api import sockets
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.fitness import ScoreWatch, ready
 from mabeam_p2p.api.joining import joined
 from mabeam_p2p.api.session import Profile
 from mabeam_p2p.config import Config
@@ -56,6 +57,8 @@ class Host:
         backend = assembly.loop_backend(self._driver)
         backend.listen(self._on_event)
         self._attachment = Attachment(backend, limits=config.limits, timing=config.timing)
+        score = ready(config.score_by, self._attachment)
+        self._score_watch = None if score is None else ScoreWatch(self._attachment, score)
         epoch = (await self._attachment.status()).epoch
         self._server = Server(
             backend,
@@ -66,6 +69,8 @@ class Host:
             on_leave=self.stop,
         )
         await self._server.start(listener)
+        if self._score_watch is not None:
+            self._score_watch.begin()
         self._tasks = [
             asyncio.create_task(self._join(), name="own agent"),
             asyncio.create_task(self._watch(), name="watch driver"),
@@ -82,6 +87,8 @@ class Host:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._score_watch is not None:
+            await self._score_watch.close()
         await self._driver.close()
         await self._server.close()
 

@@ -38,6 +38,9 @@ class Standing(Struct, frozen=True, gc=False, array_like=True):
     tenure: int
     """Whole minutes since the peer started."""
     eligible: bool = True
+    """Whether it may lead, and is fit to at present."""
+    score: int = 50
+    """What score_bucket is made of. Not compared: it is what the leader's preference looks at."""
 
 
 class Status(Struct, frozen=True, gc=False, array_like=True):
@@ -74,6 +77,10 @@ class Status(Struct, frozen=True, gc=False, array_like=True):
     """What its data folder may hold; 0: not known, or nothing limits it."""
     disk_full: bool = False
     """Nine tenths of it are used: while this peer leads, it takes no commands."""
+    score: int = 50
+    """How fit it is to lead at present, 0..100."""
+    unfit: str = ""
+    """Why its program does not let it lead at present; empty: it does."""
     configuration_index: int = 0
     """Of the log's entry that `voters` stand in."""
     barred: tuple[PeerId, ...] = ()

@@ -7,6 +7,7 @@ from mabeam_p2p.events import (
     ClusterFormed,
     Dropped,
     Event,
+    HandOverBegan,
     LeaderChanged,
     MachineEvent,
     MemberChanged,
@@ -57,6 +58,11 @@ def log_event(peer: PeerId, event: Event) -> None:
             _log.info(
                 "voters_changed peer=%s index=%d voters=%s added=%s removed=%s",
                 peer, index, voters, added, removed,
+            )  # fmt: skip
+        case HandOverBegan(target, name, term, reason):
+            _log.info(
+                "hand_over_began peer=%s term=%d target=%s name=%s reason=%s",
+                peer, term, target, name, reason,
             )  # fmt: skip
         case Ready():
             _log.info("ready peer=%s", peer)

@@ -125,6 +125,8 @@ class Checkers:
         """Epoch and incarnation that each peer has given itself."""
         self.votes: dict[tuple[int, PeerId], PeerId] = {}
         """(term, voter) to candidate."""
+        self.liars: list[PeerId] = []
+        """Members that say what they like of their own logs."""
         self._chain: dict[tuple[int, int], int] = {}
         """(last index, term) of every proven batch to the hash of the log up to it."""
         self._digests: dict[int, int] = {}
@@ -221,6 +223,8 @@ class Checkers:
     def matched(self, leader: Ghost, follower: PeerId, match_index: int) -> None:
         """The leader counts `follower` as holding the log up to `match_index`, and did not before.
         I10."""
+        if follower in self.liars:
+            return
         ghost = self.ghosts.get(follower)
         durable = None if ghost is None else ghost.disk.log.hash_at(match_index)
         if durable is None or durable != leader.log.hash_at(match_index):

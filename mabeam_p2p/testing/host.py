@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from math import inf
 
+from mabeam_p2p.config import Config
 from mabeam_p2p.effects import Effect
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Frame, Message
@@ -12,6 +13,7 @@ from mabeam_p2p.requests import Answer, Request
 from mabeam_p2p.testing.checkers import Ghost
 from mabeam_p2p.testing.disk import Disk
 from mabeam_p2p.testing.members import Beliefs
+from mabeam_p2p.testing.weather import Weather
 
 Reply = Callable[[Answer], None]
 
@@ -111,3 +113,19 @@ class Host:
     def local(self, time: int) -> float:
         """This host's monotonic seconds at `time`."""
         return time * 1e-6 * self.clock_rate + self.clock_offset
+
+    def config(self, weather: Weather, seeds: tuple[str, ...]) -> Config:
+        """The settings of a process that starts in this weather."""
+        scores = weather.preferences.scores
+        return Config(
+            name=f"peer-{self.letter.lower()}",
+            listen=self.address,
+            seeds=seeds,
+            mdns=False,
+            expect=weather.expect,
+            timing=weather.timing,
+            limits=weather.limits,
+            score=scores[self.number] if self.number < len(scores) else 50,
+            eligible=self.number not in weather.preferences.ineligible,
+            preference_margin=weather.preferences.margin,
+        )

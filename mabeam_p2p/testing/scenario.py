@@ -10,6 +10,7 @@ separated by empty lines; a block is commands, `----`, and the trace. `#` begins
     clog A>B             hold it back; `unclog A>B` delivers it
     pause A 1.0          the process stands still
     crash A, start A     only what is on the disk stays
+    transfer A B         ask A that B leads;  `leave A`: A says goodbye
     show heartbeats      from here on; they are left out otherwise
 
 Behind `peers 3` may stand limits, as `snapshot_entries=5`.
@@ -29,6 +30,7 @@ from mabeam_p2p.messages import (
     AppendReply,
     CommitAdvance,
     Forward,
+    ForwardRefused,
     Heartbeat,
     HeartbeatReply,
     InstallSnapshot,
@@ -38,6 +40,9 @@ from mabeam_p2p.messages import (
     Relay,
     Relayed,
     SnapshotReply,
+    TimeoutNow,
+    TransferReply,
+    TransferRequest,
     VoteReply,
     VoteRequest,
 )
@@ -46,11 +51,14 @@ from mabeam_p2p.requests import (
     Committed,
     Failed,
     Found,
+    HandedOver,
     JournalQuery,
+    Leave,
     Read,
     Refused,
     Submit,
     Suggest,
+    TransferLeadership,
 )
 from mabeam_p2p.testing.codec import RememberingCodec
 from mabeam_p2p.testing.faults import Pause
@@ -148,6 +156,10 @@ class _Stage:
                 simulator.crash(self._host(letter))
             case "start", [letter]:
                 self._start(self._host(letter))
+            case "transfer", [letter, other]:
+                self._request(letter, TransferLeadership(self._host(other).peer), command)
+            case "leave", [letter]:
+                self._request(letter, Leave(), command)
             case "show", ["heartbeats"]:
                 self._heartbeats = True
             case _:
@@ -192,6 +204,17 @@ class _Stage:
 
         request = Read(JournalQuery(key), linearizable=True, timeout=TIMEOUT)
         self._simulator.ask(host, request, answered)
+
+    def _request(self, letter: str, request: TransferLeadership | Leave, what: str) -> None:
+        def answered(answer: Answer) -> None:
+            self._note(f"{what}: {self._answer(answer)}")
+
+        self._simulator.ask(self._host(letter), request, answered)
+
+    def _answer(self, answer: Answer) -> str:
+        if isinstance(answer, HandedOver):
+            return f"{self._letter(answer.leader)} leads in term {answer.term}"
+        return _answer(answer)
 
     def _ask(self, host: Host, command: AppendJournal | OpenSession, what: str) -> None:
         def answered(answer: Answer) -> None:
@@ -241,15 +264,18 @@ class _Stage:
     def _sent(self, host: Host, target: PeerId, message: Message) -> None:
         text = self._words(message)
         if text and not self._quiet:
-            letter = next((h.letter for h in self._simulator.hosts if h.peer == target), "?")
-            self._note(f"{host.letter}>{letter} {text}")
+            self._note(f"{host.letter}>{self._letter(target)} {text}")
+
+    def _letter(self, peer: PeerId) -> str:
+        return next((host.letter for host in self._simulator.hosts if host.peer == peer), "?")
 
     def _words(self, message: Message) -> str:
         match message:
             case VoteRequest():
                 kind = "pre-vote" if message.pre else "vote"
                 log = f"{message.standing.last_index}/{message.standing.last_term}"
-                return f"asks for a {kind} in {message.term}, log {log}"
+                wanted = ", as the leader wants" if message.transfer else ""
+                return f"asks for a {kind} in {message.term}, log {log}{wanted}"
             case VoteReply():
                 kind = "pre-vote" if message.pre else "vote"
                 ok = ", stands itself" if message.higher else ""
@@ -274,6 +300,14 @@ class _Stage:
             case SnapshotReply():
                 state = "installed" if message.installed else f"{message.offset} are here"
                 return f"snapshot {message.index}: {state}, term {message.term}"
+            case TimeoutNow():
+                return f"says: stand now, log {message.last_index}, term {message.term}"
+            case TransferRequest():
+                return f"asks for {self._letter(message.target)} to lead"
+            case TransferReply():
+                return f"says of the transfer: {message.reason or 'done'}"
+            case ForwardRefused():
+                return f"does not take it: {message.reason}"
             case Forward():
                 return f"forwards {message.count}"
             case Relay():

@@ -171,10 +171,10 @@ class SeatJudge:
     def _may_win(self, ended: Election) -> None:
         if not self._can_hold(ended.winner, ended.group):
             raise Violation(RULE, f"the winner is gone: {ended}")
-        # A deadline is looked at before the command of the same index.
-        last = ended.closed_index - (ended.closed_clock >= ended.deadline)
+        # Deadlines and leases are looked at before the command of the same index, which may be the
+        # new holder's own.
         for index in self._stood_down.get((ended.seat, ended.winner), ()):
-            if ended.opened_index < index <= last:
+            if ended.opened_index < index < ended.closed_index:
                 raise Violation(RULE, f"the winner had stood down at {index}: {ended}")
 
     def _changed(self, seat: Seat) -> None:

@@ -14,8 +14,8 @@ from math import ceil, inf
 from random import Random
 from typing import Any, assert_never
 
-from mabeam_p2p.config import Config
 from mabeam_p2p.effects import Connect, Effects, Notify, Persist, Resolve, Send
+from mabeam_p2p.events import Event
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.ports import Codec
@@ -66,6 +66,7 @@ class Simulator:
         self.most_held = 0
         """Bytes that waited in one peer's queues, at most."""
         self.on_send: Callable[[Host, PeerId, Message], None] | None = None
+        self.on_event: Callable[[Host, Event], None] | None = None
         self._trace = trace
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._counter = 0
@@ -143,15 +144,7 @@ class Simulator:
         wall = WALL_START + self.now * 1e-6 + self.process.uniform(-wrong, wrong)
         host.ghost = self.checkers.started(host.peer, host.disk)
         now = host.local(self.now)
-        config = Config(
-            name=f"peer-{host.letter.lower()}",
-            listen=host.address,
-            seeds=suggestions,
-            mdns=False,
-            expect=self.weather.expect,
-            timing=self.weather.timing,
-            limits=self.weather.limits,
-        )
+        config = host.config(self.weather, suggestions)
         host.node = Node(
             config,
             host.disk.recover(host.peer),
@@ -205,6 +198,7 @@ class Simulator:
             host.waiting[token] = reply
         if self._trace:
             self._say(host, f"is asked {token}: {request}")
+        host.idle_ticks = 0
         if self.now < host.paused_until:
             host.late_requests.append((token, request))
         else:
@@ -343,6 +337,8 @@ class Simulator:
             case Notify():
                 if self._trace:
                     self._say(host, f"tells {effect.event}")
+                if self.on_event is not None:
+                    self.on_event(host, effect.event)
             case _:
                 assert_never(effect)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from mabeam_p2p.protocol.node import Node
-from mabeam_p2p.requests import Suggest
+from mabeam_p2p.requests import JournalQuery, Suggest
 from mabeam_p2p.testing import wing_gong
 from mabeam_p2p.testing.agents import Workload
 from mabeam_p2p.testing.bidders import traders
@@ -20,7 +20,8 @@ from mabeam_p2p.testing.codec import RememberingCodec
 from mabeam_p2p.testing.configurations import is_core
 from mabeam_p2p.testing.faults import Fault, draw_fault
 from mabeam_p2p.testing.host import Host
-from mabeam_p2p.testing.linearizability import anomalies
+from mabeam_p2p.testing.hostile import HostileMember
+from mabeam_p2p.testing.linearizability import Read, anomalies
 from mabeam_p2p.testing.members import differences
 from mabeam_p2p.testing.outcomes import Outcomes
 from mabeam_p2p.testing.recipes import model_of
@@ -29,11 +30,14 @@ from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.tape import Planned, Tape
 from mabeam_p2p.testing.task_agents import TaskAgent
 from mabeam_p2p.testing.weather import SECOND, Weather, calm, draw
+from mabeam_p2p.testing.whims import PreferenceJudge, Whims
 from mabeam_p2p.wire.codec import CborCodec
 
 DIGESTS_EVERY = SECOND // 2
 CALM_SECONDS_MAX = 120
 STORM_SECONDS = 20.0
+LIES_EVERY = SECOND // 20
+"""The longest pause of a hostile member."""
 
 
 class Report(Struct, frozen=True):
@@ -96,12 +100,23 @@ class Trial:
         self._faults = self.simulator.stream("fault")
         self._starts = self.simulator.stream("start")
         self._hints = self.simulator.stream("discovery")
+        self.hostile: HostileMember | None = None
+        """Says what it likes, in the name of a peer that is no voter."""
+        if drawn.hostile:
+            peers = [host.peer for host in self.simulator.hosts]
+            self.hostile = HostileMember(codec, self.simulator.stream("hostile"), peers)
+        self.preference = PreferenceJudge(drawn)
+        self.preference.hear(self.simulator)
+        self._whims = Whims(self.simulator)
 
     def run(self, seconds: float) -> None:
         """Both phases; `seconds` is the length of the first. Raises Violation."""
         self.storm(int(seconds * SECOND))
-        self.settle()
-        self.conclude()
+        if self.hostile is None:
+            self.settle()
+            self.conclude()
+        else:
+            self._conclude_unsettled()
 
     # ---- phases ------------------------------------------------------------------------------
 
@@ -111,6 +126,8 @@ class Trial:
         for host in simulator.hosts:
             simulator.after(self._starts.randint(0, 2 * SECOND), self._start, host)
         self._fault_later()
+        self._lie()
+        self._whims.begin()
         simulator.after(DIGESTS_EVERY, self._compare_digests)
         simulator.run_until(simulator.now + duration)
 
@@ -123,6 +140,7 @@ class Trial:
         for host in simulator.hosts:
             self._start(host)
             self._hint(host, host.life)
+        self._whims.end()
         # A time of normal service before the agents end what they have begun.
         simulator.run_until(simulator.now + 2 * SECOND)
         self.workload.writing = False
@@ -183,6 +201,18 @@ class Trial:
         for found in wing_gong.anomalies(self.workload.calls.history, model_of):
             raise Violation("history", f"{found.verdict.value}: {found.key}, {found.detail}")
 
+    def _conclude_unsettled(self) -> None:
+        """One that lies may keep the others from progress for good, and from nothing else."""
+        self._compare_digests()
+        now, machine = self.simulator.now, self.outcomes.machine
+        for key in range(self.simulator.weather.agents.keys):
+            journals = machine.find(JournalQuery(f"key-{key}")).journals
+            items = journals[0].items if journals else ()
+            last = Read("the committed log", f"key-{key}", items, now, now, linearizable=True)
+            self.workload.history.append(last)
+        for anomaly in anomalies(self.workload.history):
+            raise Violation("history", f"{anomaly.kind} in {anomaly.key}: {anomaly.detail}")
+
     # ---- what happens ------------------------------------------------------------------------
 
     def _start(self, host: Host) -> None:
@@ -241,6 +271,26 @@ class Trial:
         ]
         leader = leaders[0] if leaders else None
         return draw_fault(self._faults, kind, faults.down, len(hosts), leader)
+
+    def _lie(self) -> None:
+        """One message of the hostile member to anybody, and soon another one."""
+        simulator, hostile = self.simulator, self.hostile
+        if hostile is None or self._calm:
+            return
+        simulator.after(self._hints.randint(1, LIES_EVERY), self._lie)
+        voters = simulator.checkers.committed.log.voters
+        others = [host for host in simulator.hosts if host.node and host.peer not in voters]
+        if not voters or not others:
+            return
+        liar = others[0]
+        target = self._hints.choice(simulator.hosts)
+        if liar.peer not in simulator.checkers.liars:
+            simulator.checkers.liars.append(liar.peer)
+        if liar.node is None or target.node is None or target is liar:
+            return
+        frame = hostile.frame(liar.node, target.node)
+        if frame is not None:
+            simulator.links.send(liar.number, target.number, target.address, frame)
 
     # ---- judgements --------------------------------------------------------------------------
 

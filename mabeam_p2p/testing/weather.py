@@ -100,6 +100,19 @@ class Faults(Struct, frozen=True):
     """Mean time for which something is down, cut or paused."""
 
 
+class Preferences(Struct, frozen=True):
+    """Who would rather lead (mabeam_p2p/testing/whims.py)."""
+
+    scores: tuple[int, ...] = ()
+    """Of each peer when it starts; further ones have the built-in score."""
+    ineligible: tuple[int, ...] = ()
+    """Peers that never lead."""
+    margin: int = 20
+    every: int = 0
+    """Mean time between two whims: another score, a peer unfit for a while, a leader that is asked
+    to hand over. 0: none."""
+
+
 class Weather(Struct, frozen=True):
     """Everything that a run draws before it begins."""
 
@@ -115,10 +128,9 @@ class Weather(Struct, frozen=True):
     codec: bool = False
     """Frames are encoded, decoded and compared on the way."""
     discovery: Discovery = Discovery()
-    stranger: bool = False
-    """A peer of another cluster is in the same network, and hints name it too."""
     hostile: bool = False
     """One member that is no voter says whatever the wire lets through (`hostile`)."""
+    preferences: Preferences = Preferences()
 
 
 # ---- drawing a run ---------------------------------------------------------------------------
@@ -181,7 +193,8 @@ def draw(random: Random) -> Weather:
     weather = replace(weather, agents=replace(weather.agents, seats=random.random() < 0.5))
     weather = _draw_membership(random, _draw_later(random, weather, unit))
     weather = replace(weather, limits=draw_compaction(random, weather.limits))
-    return _draw_voters(random, weather)
+    weather = _draw_voters(random, weather)
+    return _with_preferences(random, weather, unit)
 
 
 def _draw_voters(random: Random, weather: Weather) -> Weather:
@@ -214,7 +227,6 @@ def _draw_later(random: Random, weather: Weather, unit: int) -> Weather:
         discovery=Discovery(
             lost=random.choice((0.0, 0.0, 0.5)), forged=random.choice((0.0, 0.0, 0.5))
         ),
-        stranger=random.random() < 0.15,
         hostile=weather.expect < weather.peers and random.random() < 0.5,
     )
 
@@ -252,6 +264,29 @@ def _draw_membership(random: Random, weather: Weather) -> Weather:
         greet_at_once_max=random.choice((2, 16)),
     )
     return replace(weather, timing=timing, limits=limits)
+
+
+def _with_preferences(random: Random, weather: Weather, unit: int) -> Weather:
+    election = weather.timing.election_timeout_seconds
+    timing = replace(
+        weather.timing,
+        preference_dwell_seconds=election * random.choice((0.5, 3)),
+        preference_interval_seconds=election * random.choice((4, 12)),
+    )
+    preferences = _draw_preferences(random, weather.peers, unit)
+    return replace(weather, timing=timing, preferences=preferences)
+
+
+def _draw_preferences(random: Random, peers: int, unit: int) -> Preferences:
+    if random.random() < 0.5:
+        return Preferences()
+    ineligible = (random.randrange(peers),) if peers > 2 and random.random() < 0.3 else ()
+    return Preferences(
+        scores=tuple(random.randrange(101) for _ in range(peers)),
+        ineligible=ineligible,
+        margin=random.choice((1, 20, 50)),
+        every=unit * random.choice((1, 5)),
+    )
 
 
 def _draw_network(random: Random, unit: int) -> Network:
@@ -355,4 +390,5 @@ def calm(weather: Weather) -> Weather:
         network=Network(delay=delay, jitter=max(1, delay // 4), ordered=weather.network.ordered),
         storage=Storage(sync=sync, jitter=sync),
         faults=Faults(),
+        preferences=replace(weather.preferences, every=0),
     )

@@ -116,6 +116,9 @@ def test_unknown_argument_is_refused() -> None:
         ("expect = 0", "expect"),
         ("expect = 99", "expect"),
         ("score = 101", "score"),
+        ('score_by = "beauty"', "score_by"),
+        ("preference_margin = 0", "preference_margin"),
+        ("preference_margin = 102", "preference_margin"),
         ('cluster = "a b"', "cluster"),
         ("mdns = 3", "mdns"),
         ("[timing]\nprobe_interval_seconds = 0", "timing.probe_interval_seconds"),
@@ -124,6 +127,9 @@ def test_unknown_argument_is_refused() -> None:
         ("[timing]\nsuspect_seconds = 9.0", "timing.suspect_seconds"),
         ("[limits]\nvalue_bytes_max = 0", "limits.value_bytes_max"),
         ("[limits]\ntask_steals_max = -1", "limits.task_steals_max"),
+        ("[limits]\nsnapshot_entries = 0", "limits.snapshot_entries"),
+        ("[limits]\ndata_bytes_max = -1", "limits.data_bytes_max"),
+        ("[limits]\nsnapshot_chunk_bytes = 4000000", "limits.snapshot_chunk_bytes"),
         ("timing = 3", "timing"),
     ],
 )
@@ -137,8 +143,10 @@ def test_wrong_value_names_its_key_and_its_file(places: Path, text: str, key: st
 
 
 def test_a_limit_that_says_how_often_may_say_never(places: Path) -> None:
-    (places / "mabeam.toml").write_text("[limits]\ntask_steals_max = 0\n")
-    assert load().config.limits.task_steals_max == 0
+    never = "task_steals_max = 0\ndata_bytes_max = 0\nlog_trailing_entries = 0\n"
+    (places / "mabeam.toml").write_text(f"[limits]\n{never}")
+    limits = load().config.limits
+    assert (limits.task_steals_max, limits.data_bytes_max, limits.log_trailing_entries) == (0, 0, 0)
 
 
 def test_text_in_a_file_is_no_number_and_the_fault_says_what_to_take(places: Path) -> None:

@@ -36,6 +36,7 @@ from mabeam_p2p.testing.weather import (
     Agents,
     Faults,
     Network,
+    Preferences,
     Processes,
     Storage,
     Weather,
@@ -83,6 +84,8 @@ class Stage:
         clock_spread: float = 0.0,
         trace: Trace | None = None,
         limits: Limits | None = None,
+        preferences: Preferences | None = None,
+        timing: Timing | None = None,
     ) -> None:
         """expect: None means all. clock_spread: each peer's clock runs at a rate of 1 - spread ..
         1 + spread."""
@@ -92,6 +95,8 @@ class Stage:
             expect=peers if expect is None else expect,
             processes=Processes(clock_spread=clock_spread),
             limits=limits or FAIR.limits,
+            preferences=preferences or FAIR.preferences,
+            timing=timing or FAIR.timing,
         )
         codec = RememberingCodec(CborCodec(weather.limits))
         self.outcomes = Outcomes(codec, weather.limits)

@@ -15,6 +15,8 @@ AT_A_DAEMON = (
     "status",
     "info",
     "leader",
+    "transfer",
+    "score",
     "elect",
     "lead",
     "propose",
@@ -149,7 +151,7 @@ def test_help_shows_every_verb_once_in_its_family() -> None:
         family: re.findall(r"^  ([a-z]+)  ", verbs, re.MULTILINE)
         for family, verbs in zip(sections[::2], sections[1::2], strict=True)
     }
-    assert shown["Lead"] == ["leader", "elect", "lead"]
+    assert shown["Lead"] == ["leader", "transfer", "score", "elect", "lead"]
     assert shown["Work and trade"] == ["tasks", "auction", "ledger"]
     assert sorted(verb for verbs in shown.values() for verb in verbs) == sorted(VERBS)
 

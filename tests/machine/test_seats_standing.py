@@ -104,3 +104,14 @@ def test_who_has_declined_is_no_candidate_while_it_stays() -> None:
     log.stand(two, False)
     log.close(one)
     assert not log.seat().holder
+
+
+def test_a_seat_for_which_nobody_was_left_says_why() -> None:
+    log = SeatsLog()
+    one, two = log.attached(2)
+    log.elect(one)
+    log.stand(two, False)
+    log.stand(one, False)
+    seat = log.seat()
+    assert (seat.holder, seat.election) == ("", None)
+    assert seat.reason == "stood down"

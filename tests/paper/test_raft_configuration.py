@@ -123,7 +123,7 @@ def test_a_new_server_joins_as_a_non_voting_member_until_it_has_caught_up() -> N
     assert world[A].core.commit_index < world[A].core.log.last_index
     leadership = world[A].core.leadership
     assert leadership is not None
-    assert leadership.is_caught_up(D, world.now)
+    assert leadership.has_caught_up(D, world.now)
 
 
 def test_catching_up_goes_in_rounds_and_the_last_one_must_be_short() -> None:
@@ -138,15 +138,15 @@ def test_catching_up_goes_in_rounds_and_the_last_one_must_be_short() -> None:
     for _ in range(8):
         world.beat(A)
         world.propose(A, b"y")
-    assert not leadership.is_caught_up(B, world.now), "nothing of it is known to be there"
+    assert not leadership.has_caught_up(B, world.now), "nothing of it is known to be there"
     world.heal()
     for _ in range(3):
         world.beat(A)
-    assert leadership.is_caught_up(B, world.now)
+    assert leadership.has_caught_up(B, world.now)
     world.isolate(B)
     for _ in range(int(TIMING.election_timeout_seconds / TIMING.heartbeat_seconds) + 1):
         world.beat(A)
-    assert not leadership.is_caught_up(B, world.now), "it is not reached any more"
+    assert not leadership.has_caught_up(B, world.now), "it is not reached any more"
 
 
 def test_a_leader_that_is_removed_leads_until_that_is_committed_and_counts_others_alone() -> None:

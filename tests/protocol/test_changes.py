@@ -123,7 +123,7 @@ def test_who_is_unknown_or_behind_or_too_many_is_refused_with_the_reason() -> No
     party.flush()
     [answer] = party.answers()
     assert isinstance(answer, Refused)
-    assert answer.reason == "unknown_peer"
+    assert answer.reason == "no_member"
     world.cut(A, E)
     for _ in range(5):
         world.beat(A)

@@ -28,6 +28,7 @@ from mabeam_p2p.requests import (
     Found,
     GenerationQuery,
     JournalQuery,
+    LogQuery,
     Read,
     ReadStatus,
     StatusAnswer,
@@ -187,6 +188,17 @@ def test_a_snapshot_that_is_not_what_it_names_replaces_nothing(change: str) -> N
     assert desk.node.replication.log.base.index == 0
     assert not any(reply.installed for reply in desk.sent(SnapshotReply))  # type: ignore[union-attr]
     assert desk.node.replication.dropped_count == 1
+
+
+def test_the_log_can_be_read_from_where_it_begins() -> None:
+    desk = Desk(limits=Limits(snapshot_entries=4, log_trailing_entries=0))
+    blobs = [desk.codec.encode_commands([append(number)]) for number in range(2, 11)]
+    batches = [Batch(number, 1, 2, 10 * number, blob) for number, blob in enumerate(blobs, 2)]
+    desk.append_committed(tuple(batches))
+    desk.did(desk.node.request(1, Read(LogQuery(1, 99)), desk.now))
+    found = answers(desk)[1]
+    assert isinstance(found, Found)
+    assert [batch.index for batch in found.batches] == [9, 10]
 
 
 # ---- a disk that is getting full -----------------------------------------------------------------

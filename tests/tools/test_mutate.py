@@ -202,6 +202,15 @@ def test_a_survivor_with_a_reason_is_set_apart_wherever_it_stands() -> None:
     assert [v.diff for v in report.unexplained(reasons)] == ["-a\n+c"]
 
 
+def test_who_is_tried_again_stands_in_the_place_of_the_missed_one() -> None:
+    report = Report(1, [verdict("killed", "-a\n+c"), verdict("not run"), verdict("survived")], 10)
+    moved = Verdict("a.py", 9, "f", "constant", "-    a\n+    b", "killed", "tests/x.py::t", 1.0)
+    report.replace(moved)
+    assert [v.end for v in report.verdicts] == ["killed", "killed", "survived"]
+    report.replace(verdict("killed", "-x\n+y"))
+    assert len(report.verdicts) == 3
+
+
 def test_the_interval_is_wilsons() -> None:
     assert share(90, 100) == "90 of 100, 90.0% (95 %: 82.6% to 94.5%)"
     assert share(10, 10).endswith("(95 %: 72.2% to 100.0%)")

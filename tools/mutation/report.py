@@ -36,6 +36,11 @@ class Verdict(msgspec.Struct, frozen=True):
             end, test, round(seconds, 2),
         )  # fmt: skip
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """File, function and diff: what the change is, wherever it stands."""
+        return self.path, self.scope, plain(self.diff)
+
     def line(self) -> str:
         place = f"{self.path}:{self.first} {self.scope}"
         return f"{self.end:9} {place} ({self.operator}) {self.test}\n{self.diff}"
@@ -57,6 +62,13 @@ class Report(msgspec.Struct):
     possible: int
     """Changes that could have been drawn."""
 
+    def replace(self, verdict: Verdict) -> None:
+        """In place of an earlier one of the same change that was missed; if there is one."""
+        for place, earlier in enumerate(self.verdicts):
+            if earlier.end in MISSED and earlier.key == verdict.key:
+                self.verdicts[place] = verdict
+                return
+
     def counts(self) -> Counter[str]:
         return Counter(verdict.end for verdict in self.verdicts)
 
@@ -66,10 +78,10 @@ class Report(msgspec.Struct):
         return share(noticed, noticed + sum(counts[end] for end in MISSED))
 
     def explained(self, reasons: dict[tuple[str, str, str], str]) -> list[Verdict]:
-        return [v for v in self.verdicts if v.end in MISSED and _key(v) in reasons]
+        return [v for v in self.verdicts if v.end in MISSED and v.key in reasons]
 
     def unexplained(self, reasons: dict[tuple[str, str, str], str]) -> list[Verdict]:
-        return [v for v in self.verdicts if v.end in MISSED and _key(v) not in reasons]
+        return [v for v in self.verdicts if v.end in MISSED and v.key not in reasons]
 
     def summary(self, reasons: dict[tuple[str, str, str], str]) -> str:
         counts = self.counts()
@@ -82,10 +94,6 @@ class Report(msgspec.Struct):
             f"survivors with a reason: {len(self.explained(reasons))}, without: {missed}",
         ]
         return "\n".join(lines)
-
-
-def _key(verdict: Verdict) -> tuple[str, str, str]:
-    return verdict.path, verdict.scope, plain(verdict.diff)
 
 
 def plain(diff: str) -> str:
@@ -117,7 +125,7 @@ def write_markdown(report: Report, reasons: dict[tuple[str, str, str], str], pat
     for verdict in sorted(
         report.unexplained(reasons) + report.explained(reasons), key=lambda v: (v.path, v.first)
     ):
-        why = reasons.get(_key(verdict), "")
+        why = reasons.get(verdict.key, "")
         parts.append(f"## {verdict.path}:{verdict.first} {verdict.scope}")
         parts.append(f"{verdict.operator}, {verdict.end}{'; ' if why else ''}{why}")
         parts.append(f"```diff\n{verdict.diff}\n```")

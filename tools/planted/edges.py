@@ -15,6 +15,7 @@ PLACEMENT = "mabeam_p2p/machine/tasks/placement.py"
 SUBJECTS = "mabeam_p2p/machine/subjects.py"
 CORE = "mabeam_p2p/machine/core.py"
 SCHEDULE = "mabeam_p2p/machine/tasks/schedule.py"
+WORKERS = "mabeam_p2p/machine/tasks/workers.py"
 SESSIONS = "mabeam_p2p/machine/sessions.py"
 
 MUTANTS = (
@@ -209,5 +210,30 @@ MUTANTS = (
         "two leases of a task at one index have one token",
         (Edit(SCHEDULE, "token=max(entry.index, task.token + 1)", "token=entry.index"),),
         ("tests/machine/tasks/test_schedule.py",),
+    ),
+    Mutant(
+        "W24",
+        "what a task has required stays promised when it has ended",
+        (
+            Edit(
+                WORKERS,
+                "        _add(self.used, task.order.requires, -1)\n"
+                "        _add(self.pledged, task.order.requires, -1)\n",
+                "        _add(self.used, task.order.requires, -1)\n",
+            ),
+        ),
+        ("tests/machine/tasks/test_placement.py",),
+    ),
+    Mutant(
+        "W25",
+        "a dead task is taken up again though there is no room",
+        (
+            Edit(
+                TASKS,
+                '            return Refused("limit", lacking)\n        anew',
+                "            pass\n        anew",
+            ),
+        ),
+        ("tests/machine/tasks/test_tasks.py",),
     ),
 )

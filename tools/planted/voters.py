@@ -4,6 +4,7 @@ from tools.planted.base import Edit, Mutant
 
 CONFIGURATION = "mabeam_p2p/protocol/replication/configuration.py"
 REPLICATION = "mabeam_p2p/protocol/replication/replication.py"
+OUTSIDERS = "mabeam_p2p/protocol/replication/outsiders.py"
 LEADERSHIP = "mabeam_p2p/protocol/replication/leadership.py"
 LOG = "mabeam_p2p/protocol/log.py"
 VOTERS = "mabeam_p2p/protocol/voters.py"
@@ -157,9 +158,9 @@ MUTANTS = (
         "a leader that is heard is deposed by whoever is no voter",
         (
             Edit(
-                REPLICATION,
-                "return not self.is_leader_heard(now) and is_ahead(*_end_of(message), self.log)",
-                "return is_ahead(*_end_of(message), self.log)",
+                OUTSIDERS,
+                "return not is_leader_heard and is_ahead(*_end_of(message), log)",
+                "return is_ahead(*_end_of(message), log)",
             ),
         ),
         CORES,
@@ -169,9 +170,9 @@ MUTANTS = (
         "the newer term of a learner is never taken up",
         (
             Edit(
-                REPLICATION,
-                "return now - self._led_since >= (",
-                "return now < 0 and now - self._led_since >= (",
+                OUTSIDERS,
+                "return led_timeouts >= OUTSIDER_TIMEOUTS",
+                "return False",
             ),
         ),
         CORES,
@@ -242,7 +243,7 @@ MUTANTS = (
         (
             Edit(
                 CHANGES,
-                "elif replication.log.is_configured and not replication.is_configuring:",
+                "elif replication.log.is_configured and not leadership.is_configuring:",
                 "elif replication.log.configuration_index:",
             ),
         ),

@@ -208,7 +208,11 @@ MUTANTS = (
     Mutant(
         "R19",
         "a member can carry the term to where no other can follow",
-        (Edit(REPLICATION, "return in_reach and (may_stand", "return (may_stand"),),
+        (
+            Edit(
+                REPLICATION, "(is_heard and message.term <= self.term + TERM_LEAP_MAX)", "is_heard"
+            ),
+        ),
         ("tests/protocol/test_replication.py",),
     ),
     Mutant(

@@ -105,6 +105,10 @@ class PeerStatus(Result):
     expect: int
     alive_count: int
     counters: Mapping[str, int]
+    score: int
+    """How fit it is to lead at present, 0..100."""
+    unfit: str
+    """Why it is not to lead at present; empty: it may."""
     snapshot_index: int = 0
     """The last entry in the peer's snapshot; 0: it has none."""
     log_entries: int = 0
@@ -143,6 +147,8 @@ class PeerStatus(Result):
             record.expect,
             record.alive_count,
             dict(record.counters),
+            record.score,
+            record.unfit,
             record.snapshot_index,
             record.log_entries,
             record.disk_used_bytes,

@@ -8,7 +8,7 @@ from mabeam_p2p.commands import AnyCommand, CommandCodec
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import RemoteProtocolError
 from mabeam_p2p.events import EVENTS_LOST, AgentLeft, Dropped
-from mabeam_p2p.machine.machine import Machine, digest_of
+from mabeam_p2p.machine.machine import Machine, MachineState, digest_of
 from mabeam_p2p.machine.subjects import settled_by
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.mail import Mail
@@ -48,8 +48,8 @@ class Application:
         self._outbox = outbox
         self.wants_room = False
         """The disk is nearly full: whatever a snapshot can take the place of is to go."""
-        self._leap: tuple[int, tuple[Agent, ...]] | None = None
-        """A snapshot was taken in this turn: what was applied, and who was there, before."""
+        self._leap: tuple[Snapshot, MachineState] | None = None
+        """What is to take the place of the machine at the end of this turn."""
         self._recovered_index = replication.log.last_index
         """What came from the disk is applied without a word: it is no news."""
 
@@ -57,13 +57,13 @@ class Application:
         """Begin with what the disk holds. Checked against the hash that was stored beside it: an
         index counts for nothing without the state that goes with it."""
         if snapshot is not None:
-            assert self._become(snapshot), "the snapshot in the data folder is not what was written"
+            state = self._state_in(snapshot)
+            assert state is not None, "the snapshot in the data folder is not what was written"
+            self._become(snapshot, state)
 
     def advance(self, now: float) -> None:
         """Apply what is committed and not yet applied; of a long log, a part in each turn."""
-        if self._leap is not None:
-            self._tell_of_leap(*self._leap)
-            self._leap = None
+        self._carry_leap()
         self._make_room(now)
         machine, pending, log = self._machine, self._pending, self._replication.log
         applied_index, commit_index = machine.applied_index, self._replication.commit_index
@@ -118,28 +118,39 @@ class Application:
         self._replication.store_snapshot(Snapshot(base, digest_of(data), data), now)
 
     def take_in(self, snapshot: Snapshot) -> bool:
-        """Become the machine of a snapshot from elsewhere. False, and nothing has changed: it is
-        not whole, or no machine of this release, or not that of the index that it names."""
-        before, index = self._machine.find(AgentQuery()).agents, self._machine.applied_index
-        if not self._become(snapshot):
+        """Become the machine of a snapshot from elsewhere, at the end of the turn. False, and
+        nothing changes: it is not whole, or no machine of this release, or not that of the index
+        that it names."""
+        state = self._state_in(snapshot)
+        if state is None:
             return False
-        self._leap = self._leap or (index, before)
+        self._leap = snapshot, state
         return True
 
-    def _become(self, snapshot: Snapshot) -> bool:
-        machine = self._machine
+    def _state_in(self, snapshot: Snapshot) -> MachineState | None:
         if digest_of(snapshot.data) != snapshot.digest:
-            return False
+            return None
         try:
-            state = machine.decode(snapshot.data)
+            state = self._machine.decode(snapshot.data)
         except ValueError:
-            return False
+            return None
         if (state.applied_index, state.applied_term) != (snapshot.base.index, snapshot.base.term):
-            return False
-        machine.load(state)
-        assert machine.digest() == snapshot.digest, "a machine differs from the state it has loaded"
+            return None
+        return state
+
+    def _become(self, snapshot: Snapshot, state: MachineState) -> None:
+        self._machine.load(state)
+        is_equal = self._machine.digest() == snapshot.digest
+        assert is_equal, "a machine differs from the state that it has loaded"
         self._bytes_since_snapshot = 0
-        return True
+
+    def _carry_leap(self) -> None:
+        """What was taken in during the turn."""
+        if self._leap is not None:
+            before, index = self._machine.find(AgentQuery()).agents, self._machine.applied_index
+            self._become(*self._leap)
+            self._leap = None
+            self._tell_of_leap(index, before)
 
     def _tell_of_leap(self, index: int, before: tuple[Agent, ...]) -> None:
         """Entries behind `index` were not applied one by one: settle what waited for one of them,

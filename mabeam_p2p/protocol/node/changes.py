@@ -27,7 +27,7 @@ DONE = "done"
 
 DETAILS = {
     "voters_changed": "this was meant for another configuration than the latest",
-    "unknown_peer": "no such peer is here",
+    "no_member": "no such peer is here",
     "not_caught_up": "it does not have the log yet",
     "last_voter": "nobody would vote",
     "too_many_voters": "the limit voters_max is reached",
@@ -181,10 +181,10 @@ class VoterChanges:
         others = tuple(voter for voter in voters if voter != peer)
         if wish.votes:
             if not any(m.peer == peer and m.state <= MemberState.SUSPECT for m in self._members()):
-                return "unknown_peer"
+                return "no_member"
             if len(voters) >= self._limits.voters_max:
                 return "too_many_voters"
-            if not leadership.is_caught_up(peer, now):
+            if not leadership.has_caught_up(peer, now):
                 return "not_caught_up"
             wanted = tuple(sorted((*others, peer)))
             out = tuple(one for one in barred if one != peer)
@@ -203,9 +203,10 @@ class VoterChanges:
         replication = self._replication
         if not self._waiting:
             return
-        if replication.leadership is None or self._waits_for != replication.term:
+        leadership = replication.leadership
+        if leadership is None or self._waits_for != replication.term:
             self._waiting.clear()
-        elif replication.log.is_configured and not replication.is_configuring:
+        elif replication.log.is_configured and not leadership.is_configuring:
             for asker, number in self._waiting:
                 self._answer(asker, number, DONE, replication.log.configuration_index)
             self._waiting.clear()

@@ -10,6 +10,8 @@ from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.node.application import Application
 from mabeam_p2p.protocol.node.changes import VoterChanges
+from mabeam_p2p.protocol.node.fitness import Fitness
+from mabeam_p2p.protocol.node.handover import Handover
 from mabeam_p2p.protocol.node.report import Report
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.variables import Variables
@@ -27,11 +29,13 @@ from mabeam_p2p.requests import (
     ReadVariables,
     Refused,
     SendMail,
+    SetFitness,
     SetVariables,
     StatusAnswer,
     Submit,
     Suggest,
     TakeMail,
+    TransferLeadership,
 )
 from mabeam_p2p.requests import Variables as VariablesAnswer
 
@@ -52,6 +56,8 @@ class Desk:
         changes: VoterChanges,
         application: Application,
         report: Report,
+        handover: Handover,
+        fitness: Fitness,
         outbox: Outbox,
     ) -> None:
         self._timing = timing
@@ -64,6 +70,8 @@ class Desk:
         self._changes = changes
         self._application = application
         self._report = report
+        self._handover = handover
+        self._fitness = fitness
         self._outbox = outbox
 
     def request(self, token: int, request: NodeRequest, now: float) -> None:
@@ -93,6 +101,11 @@ class Desk:
                 self._mail.take(token, request)
             case ChangeVoters(timeout=timeout):
                 self._changes.request(token, request, self._deadline(timeout, now), now)
+            case TransferLeadership():
+                self._handover.request(token, request, now)
+            case SetFitness():
+                self._fitness.set(request)
+                outbox.resolve(token, Done())
             case Suggest():
                 for address in request.addresses:
                     self._links.suggest(address, now)
@@ -106,6 +119,7 @@ class Desk:
         self._variables.cancel(token)
         self._mail.cancel(token)
         self._changes.cancel(token)
+        self._handover.cancel(token)
 
     def _wait(self, token: int, request: Await, now: float) -> None:
         subject = subject_of(request.query)

@@ -35,6 +35,9 @@ from mabeam_p2p.messages import (
     Relayed,
     RelayRefused,
     SnapshotReply,
+    TimeoutNow,
+    TransferReply,
+    TransferRequest,
     VariableAck,
     VariablePush,
     VariableWant,
@@ -49,6 +52,7 @@ from mabeam_p2p.protocol.election import Election
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.node.changes import VoterChanges
+from mabeam_p2p.protocol.node.handover import Handover
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.relay import Relays
 from mabeam_p2p.protocol.replication import Replication, Role
@@ -71,6 +75,7 @@ class Dispatch:
         variables: Variables,
         mail: Mail,
         changes: VoterChanges,
+        handover: Handover,
         outbox: Outbox,
     ) -> None:
         self._membership = membership
@@ -82,6 +87,7 @@ class Dispatch:
         self._variables = variables
         self._mail = mail
         self._changes = changes
+        self._handover = handover
         self._outbox = outbox
         self._forward_numbers: dict[PeerId, int] = {}
         """The last Forward heard of each peer, in its present epoch."""
@@ -109,6 +115,7 @@ class Dispatch:
                 | ReadIndexReply()
                 | InstallSnapshot()
                 | SnapshotReply()
+                | TimeoutNow()
             ):
                 self._replication.receive(source, message, mine, False, now)
             case Forward():
@@ -142,6 +149,8 @@ class Dispatch:
                 self._replication.receive(source, message, mine, takes_over, now)
                 if takes_over and self._replication.role is not Role.PRE_CANDIDATE:
                     self._replication.stand(mine)
+            case TransferRequest() | TransferReply():
+                self._handover.receive(source, message, now)
             case ForwardRefused():
                 self._pending.receive_refused(source, message)
             case ChangeVoter():
@@ -172,6 +181,7 @@ class Dispatch:
         if message.number <= numbers.get(source, 0):
             return ""
         numbers[source] = message.number
-        if self._replication.propose(message.count, message.blob):
+        replication = self._replication
+        if replication.propose(message.count, message.blob):
             return ""
         return self._replication.refusal

@@ -26,6 +26,8 @@ from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.node.application import Application
 from mabeam_p2p.protocol.node.desk import Desk
 from mabeam_p2p.protocol.node.dispatch import Dispatch
+from mabeam_p2p.protocol.node.fitness import Fitness
+from mabeam_p2p.protocol.node.handover import Handover
 from mabeam_p2p.protocol.node.neighbours import Neighbours
 from mabeam_p2p.protocol.node.report import Report
 from mabeam_p2p.protocol.node.reporting import Reporting
@@ -42,10 +44,9 @@ from mabeam_p2p.records import (
     Recovered,
     Standing,
 )
-from mabeam_p2p.requests import AgentQuery, Done, Found, Leave, Query, Request
+from mabeam_p2p.requests import AgentQuery, Found, Leave, Query, Request
 
 LOG_ID = 0
-SCORE_BUCKET = 10
 TENURE_SECONDS = 60.0
 
 
@@ -112,6 +113,7 @@ class Node:
         self.variables = Variables(
             self.peer, epoch, variables, timing, limits, random, wall, now, outbox
         )
+        self._fitness = Fitness(config, self.membership)
         self.machine = Machine(limits)
         self.mail = Mail(
             self.peer,
@@ -137,6 +139,14 @@ class Node:
             refusal=lambda: self.replication.refusal,
         )
         self.pending, self.relays = self._reporting.pending, self._reporting.relays
+        self._handover = Handover(
+            timing,
+            margin=self.config.preference_margin,
+            membership=self.membership,
+            replication=self.replication,
+            outbox=outbox,
+            epoch=epoch,
+        )
         self.waits = Waits(
             find=self._find,
             is_settled=is_settled,
@@ -187,6 +197,7 @@ class Node:
             self.variables,
             self.mail,
             self._voting.changes,
+            self._handover,
             outbox,
         )
         self._report = Report(
@@ -198,6 +209,7 @@ class Node:
             self.machine,
             self.variables,
             self.mail,
+            self._fitness,
             outbox,
         )
 
@@ -212,6 +224,8 @@ class Node:
             changes=self._voting.changes,
             application=self._application,
             report=self._report,
+            handover=self._handover,
+            fitness=self._fitness,
             outbox=outbox,
         )
 
@@ -247,8 +261,7 @@ class Node:
         cancelled. Token 0 has nobody waiting."""
         self._now = now
         if isinstance(request, Leave):
-            self._leave()
-            self.outbox.resolve(token, Done())
+            self._handover.leave(token, now)
         else:
             self._desk.request(token, request, now)
         return self.outbox.take()
@@ -281,6 +294,7 @@ class Node:
         self.links.tick(self.membership.mine, now)
         self.bootstrap.tick(now)
         self.replication.tick(now)
+        self._handover.tick(mine, now)
         self._succession.tick(mine, now)
         self.variables.tick(now)
         self.pending.tick(now)
@@ -305,6 +319,8 @@ class Node:
         self.waits.flush(leader[0] if leader else None, replication.read, now)
         replication.flush(now)
         self._succession.flush(now)
+        self._handover.flush(now)
+        self._leave_if_due()
         self._application.advance(now)
         self.links.ancestors = self.machine.configuration.ancestors
         for number, index in replication.granted_reads:
@@ -332,6 +348,7 @@ class Node:
             self.bootstrap.next_deadline(),
             self.replication.next_deadline(),
             self._succession.next_deadline(self._now),
+            self._handover.next_deadline(),
             self.variables.next_deadline(),
             self._reporting.next_deadline(),
             self.waits.next_deadline(),
@@ -421,6 +438,8 @@ class Node:
 
     def _usable_leader(self, now: float) -> tuple[PeerId, int] | None:
         replication = self.replication
+        if replication.is_handing_over:
+            return None  # What is asked meanwhile waits for the successor.
         if replication.leader is None or not replication.is_leader_heard(now):
             return None
         return replication.leader, replication.term
@@ -429,18 +448,22 @@ class Node:
 
     def _standing(self, now: float) -> Standing:
         log = self.replication.log
-        return Standing(
+        return self._fitness.standing(
             log.last_term,
             log.last_index,
-            self.config.score // SCORE_BUCKET,
-            int((now - self.started_at) // TENURE_SECONDS),
-            self.config.eligible and not self._left,
+            tenure=int((now - self.started_at) // TENURE_SECONDS),
+            is_leaving=self._handover.is_leaving,
+            is_disk_full=self.replication.is_disk_full,
         )
 
-    def _leave(self) -> None:
-        self._left = True
-        self.replication.resign()
-        self.membership.leave()
+    def _leave_if_due(self) -> None:
+        if not self._handover.can_leave:
+            return
+        if not self._left:
+            self._left = True
+            self.replication.resign()
+            self.membership.leave()
+        self._handover.left()
 
 
 def _hard_state(recovered: Recovered) -> HardState | None:

@@ -9,6 +9,7 @@ from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.links import Links
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
+from mabeam_p2p.protocol.node.fitness import Fitness
 from mabeam_p2p.protocol.replication import Replication, Role
 from mabeam_p2p.protocol.variables import Variables
 from mabeam_p2p.records import MemberState, Status
@@ -27,6 +28,7 @@ class Report:
         machine: Machine,
         variables: Variables,
         mail: Mail,
+        fitness: Fitness,
         outbox: Outbox,
     ) -> None:
         self._config = config
@@ -37,6 +39,7 @@ class Report:
         self._machine = machine
         self._variables = variables
         self._mail = mail
+        self._fitness = fitness
         self._outbox = outbox
         self._leader: PeerId | None = None
         self._role = Role.NONE
@@ -101,9 +104,11 @@ class Report:
             replication.disk.used_bytes if replication.disk else 0,
             replication.disk.bytes_max if replication.disk else 0,
             replication.is_disk_full,
-            replication.log.configuration_index,
-            self._machine.configuration.barred,
-            self._machine.configuration.ancestors,
+            configuration_index=replication.log.configuration_index,
+            barred=self._machine.configuration.barred,
+            ancestors=self._machine.configuration.ancestors,
+            score=self._fitness.score,
+            unfit=self._fitness.unfit,
         )
 
     def _heard_leader(self, now: float) -> PeerId | None:

@@ -89,8 +89,8 @@ class Succession:
     def do_duties(self, now: float) -> None:
         """What a leader appends by itself."""
         leadership = self._replication.leadership
-        if leadership is None or self._duties is None:
-            return
+        if leadership is None or self._duties is None or leadership.transfer is not None:
+            return  # While it hands over it takes no commands, its own included.
         deadline, clock = self._machine.next_deadline(), leadership.clock(now)
         if not self._duties.is_due(deadline, clock, now):
             return
@@ -103,6 +103,8 @@ class Succession:
         """When there is something to do, in monotonic seconds."""
         due = self._election.next_deadline() if self._replication.may_stand else inf
         leadership = self._replication.leadership
+        if leadership is not None and leadership.transfer is not None:
+            return due
         if self._duties is not None and leadership is not None:
             deadline, clock = self._machine.next_deadline(), leadership.clock(now)
             due = min(due, self._duties.next_deadline(deadline, clock, now))

@@ -3,7 +3,8 @@
 
 Rules
 1. A vote is given once in a term, only to a log at least as up-to-date, and never while a leader
-   is heard. A pre-vote follows the same test and changes nothing.
+   is heard, unless that leader has the candidate stand. A pre-vote follows the same test and
+   changes nothing.
 2. A candidate's own vote is durable before anybody is asked.
 3. Who asks for a vote need not be a voter here, if its log is ahead of this one; who is asked need
    not know that it votes (Raft thesis §4.2.3).
@@ -74,15 +75,15 @@ class Candidacy:
         else:
             self._ask(self._term.number + 1, standing, pre=True)
 
-    def campaign(self, standing: Standing) -> None:
-        """Raft §5.2: a new term and a vote for oneself (rule 2)."""
+    def campaign(self, standing: Standing, *, transfer: bool = False) -> None:
+        """Raft §5.2: a new term and a vote for oneself (rule 2). transfer: the leader wants it."""
         self._set_term(self._term.number + 1, self._peer)
         self.phase = Phase.VOTE
         self._votes = [self._peer]
-        self._ask(self._term.number, standing, pre=False)
+        self._ask(self._term.number, standing, pre=False, transfer=transfer)
 
-    def _ask(self, term: int, standing: Standing, *, pre: bool) -> None:
-        request = VoteRequest(self._log_id, term, standing, pre, transfer=False)
+    def _ask(self, term: int, standing: Standing, *, pre: bool, transfer: bool = False) -> None:
+        request = VoteRequest(self._log_id, term, standing, pre, transfer)
         for voter in self._log.voters:
             if voter != self._peer:
                 self._outbox.send(voter, request, self._term.persist)
@@ -113,7 +114,8 @@ class Candidacy:
     def receive(
         self, source: PeerId, request: VoteRequest, *, is_leader_heard: bool, takes_over: bool
     ) -> None:
-        """takes_over: whether this peer answers OK to a pre-vote and stands itself."""
+        """is_leader_heard: not by a candidate that the leader has made stand. takes_over: whether
+        this peer answers OK to a pre-vote and stands itself."""
         standing, log = request.standing, self._log
         is_known = not log.voters or may_stand(source, log)
         if not is_known and not is_ahead(standing.last_term, standing.last_index, log):

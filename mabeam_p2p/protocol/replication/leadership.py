@@ -12,7 +12,8 @@ Rules
    no later than a successor's election timeout begins (Raft §6).
 5. A read is confirmed by a round of heartbeats that began after it was asked, and only after an
    entry of this term was committed (Raft thesis §6.4).
-6. Voters are those of the latest configuration in the log, also for what stands before it. A leader
+6. While it hands over it takes no commands (`transfer`).
+7. Voters are those of the latest configuration in the log, also for what stands before it. A leader
    that is none of them does not count itself (Raft thesis §4.2.2).
 """
 
@@ -37,6 +38,7 @@ from mabeam_p2p.protocol.replication.configuration import Objection, objection_t
 from mabeam_p2p.protocol.replication.progress import Progress
 from mabeam_p2p.protocol.replication.sending import Sending
 from mabeam_p2p.protocol.replication.snapshots import Snapshots
+from mabeam_p2p.protocol.replication.transfer import Transfer
 from mabeam_p2p.records import Batch, LogAppend
 
 
@@ -65,6 +67,10 @@ class Leadership:
         self.has_progressed = True
         """Whether a position that counts has moved since `committable` was last asked."""
         self.uncommitted_bytes = 0
+        self.transfer: Transfer | None = None
+        """The hand-over that is under way."""
+        self.transfer_failure = ""
+        """Why the last one failed; empty while none has."""
         self._peer = peer
         self._term = term
         self._log = log
@@ -134,7 +140,9 @@ class Leadership:
 
     def append(self, count: int, blob: bytes) -> bool:
         """Take commands for the next batch. False, and nothing is taken, when too much is
-        uncommitted, or waits for this peer's own disk."""
+        uncommitted, or waits for this peer's own disk, and while it hands over."""
+        if self.transfer is not None:
+            return False
         if self.held_bytes + len(blob) > self._limits.uncommitted_bytes_max:
             return False
         self._waiting.append((count, blob, ()))
@@ -283,7 +291,10 @@ class Leadership:
     def _resend_unanswered(self, peer: PeerId, progress: Progress, now: float) -> None:
         self._sending.ask_again(peer, progress, now)
         oldest = progress.inflight[0] if progress.inflight else None
-        if oldest and now - oldest.sent_at >= self._timing.append_timeout_seconds:
+        patience = self._timing.append_timeout_seconds
+        if self.transfer is not None and self.transfer.target == peer:
+            patience = self._timing.heartbeat_seconds  # Commands wait for this one.
+        if oldest and now - oldest.sent_at >= patience:
             progress.probe_from(oldest.previous_index)
 
     def transfers_from(self, now: float) -> int | None:
@@ -331,7 +342,7 @@ class Leadership:
         progress = self.progress.get(peer)
         return inf if progress is None else now - progress.contact
 
-    def is_caught_up(self, peer: PeerId, now: float) -> bool:
+    def has_caught_up(self, peer: PeerId, now: float) -> bool:
         """Whether the cluster would not wait for `peer` if it voted (Raft thesis §4.2.1)."""
         progress = self.progress.get(peer)
         timeout = self._timing.election_timeout_seconds
@@ -341,10 +352,56 @@ class Leadership:
             and progress.catch_up.is_caught_up(timeout, progress.match_index, now)
         )
 
+    # ---- handing over ------------------------------------------------------------------------
+
+    def hand_over(self, target: PeerId, now: float) -> None:
+        """Have a voter take the lead (Raft thesis §3.10). One at a time."""
+        assert self.transfer is None, "two hand-overs at a time"
+        progress = self.progress[target]
+        self.transfer = Transfer(target, self._timing, now)
+        self.transfer_failure = ""
+        self._resend_unanswered(target, progress, now)
+        self._replicate(target, progress, now)
+
+    def advance_transfer(self, now: float) -> None:
+        """Go on with it, or end it. Called when everything that was taken has been appended."""
+        transfer = self.transfer
+        if transfer is None:
+            return
+        progress = self.progress.get(transfer.target)
+        if progress is None or now >= transfer.ends_at:
+            self.transfer, self.transfer_failure = None, transfer.failure
+            return
+        transfer.advance(
+            self._log,
+            progress,
+            log_id=self._log_id,
+            term=self._term,
+            term_persist=self._term_persist,
+            round_number=self._round,
+            outbox=self._outbox,
+        )
+
+    def is_caught_up(self, peer: PeerId, now: float) -> bool:
+        """Whether the peer holds all that is committed, as it has said itself just now: within two
+        heartbeats, so that its link is as good as that."""
+        progress = self.progress.get(peer)
+        if progress is None or progress.probing:
+            return False
+        is_near = now - progress.contact <= 2 * self._timing.heartbeat_seconds
+        return is_near and progress.match_index >= self._log.commit_index
+
+    def is_in_contact(self, peer: PeerId, now: float) -> bool:
+        """Whether the peer has answered within the election timeout."""
+        progress = self.progress.get(peer)
+        timeout = self._timing.election_timeout_seconds
+        return progress is not None and now - progress.contact < timeout
+
     # ---- time --------------------------------------------------------------------------------
 
     def next_deadline(self) -> float:
-        return min(self._heartbeat_due, self._contact_ends())
+        due = min(self._heartbeat_due, self._contact_ends())
+        return due if self.transfer is None else min(due, self.transfer.ends_at)
 
     def has_quorum(self, now: float) -> bool:
         """Whether a majority, this peer included, was in contact within the election timeout."""

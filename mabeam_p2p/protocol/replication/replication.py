@@ -29,25 +29,23 @@ from mabeam_p2p.messages import (
     ReadIndexReply,
     ReplicationMessage,
     SnapshotReply,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
 )
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.log import FIRST_BASE, Log
 from mabeam_p2p.protocol.replication.candidacy import Candidacy, Phase
-from mabeam_p2p.protocol.replication.configuration import Objection, is_ahead, may_stand
+from mabeam_p2p.protocol.replication.configuration import Objection, may_stand
 from mabeam_p2p.protocol.replication.following import Following
 from mabeam_p2p.protocol.replication.leadership import Leadership
+from mabeam_p2p.protocol.replication.outsiders import hears_outsider
 from mabeam_p2p.protocol.replication.snapshots import Snapshots
 from mabeam_p2p.protocol.replication.term import NOBODY, Term
 from mabeam_p2p.records import Batch, DiskUsage, HardState, LogBase, Snapshot, Standing
 
 TERM_LEAP_MAX = 1_000_000
 """Elections that a peer can have missed. Behind the last term on the wire there is none."""
-
-OUTSIDER_TIMEOUTS = 20
-"""Election timeouts for which a leader leads before it takes up the newer term of a peer that does
-not vote."""
 
 
 class Role(StrEnum):
@@ -91,14 +89,15 @@ class Replication:
         """When the leader was last heard."""
         self.disk: DiskUsage | None = None
         """How full the disk is, as far as was told."""
+        self._contact_since = now
+        """When it was heard again after a silence."""
         self.dropped_count = 0
         """Messages that nobody who keeps the protocol sends."""
         self.granted_reads: list[tuple[int, int]] = []
-        """(number, index) of reads that a leader granted, or, with index 0, refused."""
+        """(number, index) that a leader granted, or, with index 0, refused."""
         self._learners: tuple[PeerId, ...] = ()
         self._led_since = now
-        self._term_leader: PeerId | None = None
-        """Who was followed in this term, also once it is silent."""
+        self._term_leader: PeerId | None = None  # Also once it is silent.
         self._term = Term(hard_state, self.log.last_term, log_id, outbox)
         self._following = Following(self.log, self._term, log_id=log_id, outbox=outbox)
         self.snapshots = Snapshots(
@@ -170,13 +169,7 @@ class Replication:
         return self.is_leader_heard(now)
 
     @property
-    def is_configuring(self) -> bool:
-        """Whether a configuration was taken in this turn, and is not in the log yet."""
-        return self.leadership is not None and self.leadership.is_configuring
-
-    @property
     def may_stand(self) -> bool:
-        """Whether this peer takes part in elections as a candidate."""
         return may_stand(self.peer, self.log)
 
     def next_deadline(self) -> float:
@@ -232,16 +225,20 @@ class Replication:
     @property
     def refusal(self) -> str:
         """Why `propose` has just said no."""
-        if self.leadership is None:
-            return "not_leader"
+        if self.leadership is None or self.is_handing_over:
+            return "not_leader"  # Whoever asks is to ask the successor.
         return "disk_full" if self.is_disk_full else "overloaded"
 
     def configure(self, voters: tuple[PeerId, ...], blob: bytes, expected_index: int) -> Objection:
-        """Change the voters to `voters`, sorted, from the configuration at `expected_index`; or
-        why not. `blob`: the command that says the same to the machine."""
+        """Change the voters to `voters`, sorted, or say why not; `blob`: the command for it."""
         if self.leadership is None:
             return Objection.NOT_LEADER
         return self.leadership.configure(voters, blob, expected_index)
+
+    @property
+    def is_handing_over(self) -> bool:
+        """Whether this peer leads, and has somebody else take over."""
+        return self.leadership is not None and self.leadership.transfer is not None
 
     def read(self, number: int) -> bool:
         """Ask for an index that makes a read linearizable; False if there is nobody to ask.
@@ -280,6 +277,7 @@ class Replication:
             leadership.append_waiting(now)
             leadership.commit()
             leadership.beat_if_due(now)
+            leadership.advance_transfer(now)
             leadership.confirm_reads()
             self.granted_reads.extend(leadership.confirmed_reads)
             leadership.confirmed_reads.clear()
@@ -361,7 +359,7 @@ class Replication:
                 if message.term == self.term and source == self.leader:
                     self._following.commit(message.commit_index)
             case VoteRequest():
-                heard = self.is_leader_heard(now)
+                heard = self.is_leader_heard(now) and not self._is_successor(source, message)
                 self.candidacy.receive(
                     source, message, is_leader_heard=heard, takes_over=takes_over
                 )
@@ -369,6 +367,8 @@ class Replication:
                 self.candidacy.receive_reply(source, message, standing)
                 if not message.granted and message.term > self.term:
                     self._step_down(message.term)
+            case TimeoutNow():
+                self._on_timeout_now(source, message, standing, now)
             case ReadIndex():
                 self._on_read_index(source, message)
             case ReadIndexReply():
@@ -381,29 +381,13 @@ class Replication:
         """A newcomer, who knows no voters, takes the cluster's term as it is."""
         if isinstance(message, ReadIndex | ReadIndexReply) or message.term <= self.term:
             return True
-        if not self.voters:
-            return True
-        in_reach = message.term <= self.term + TERM_LEAP_MAX
-        return in_reach and (may_stand(source, self.log) or self._hears_outsider(message, now))
+        is_heard = may_stand(source, self.log) or self._hears_outsider(message, now)
+        return not self.voters or (is_heard and message.term <= self.term + TERM_LEAP_MAX)
 
     def _hears_outsider(self, message: ReplicationMessage, now: float) -> bool:
-        """Whether a newer term is heard from a peer that is no voter here. It may be one in a
-        configuration that has not come (configuration.py, rule 6); and one that was removed may
-        have stood in vain before, and would never follow a leader of an older term: its term is
-        taken up, now and then."""
-        match message:
-            case VoteRequest():
-                return not self.is_leader_heard(now)
-            case AppendEntries():
-                return not self.is_leader_heard(now) and is_ahead(*_end_of(message), self.log)
-            case InstallSnapshot(base=base):
-                return not self.is_leader_heard(now) and is_ahead(base.term, base.index, self.log)
-            case AppendReply() | HeartbeatReply() | SnapshotReply():
-                return now - self._led_since >= (
-                    OUTSIDER_TIMEOUTS * self._timing.election_timeout_seconds
-                )
-            case _:
-                return False
+        led = (now - self._led_since) / self._timing.election_timeout_seconds
+        heard = self.is_leader_heard(now)
+        return hears_outsider(message, self.log, is_leader_heard=heard, led_timeouts=led)
 
     def _follows(
         self, source: PeerId, message: AppendEntries | Heartbeat | InstallSnapshot, now: float
@@ -417,6 +401,8 @@ class Replication:
             return False
         if term > self.term:
             self._step_down(term)
+        if now - self.heard_at > self._timing.election_timeout_seconds / 2:
+            self._contact_since = now
         self.leader = self._term_leader = source
         self.candidacy.end()
         self.heard_at = now
@@ -462,6 +448,34 @@ class Replication:
         elif self.leadership is not None and reply.term == self.term:
             self.leadership.receive_heartbeat_reply(source, reply, now)
 
+    def _on_timeout_now(
+        self, source: PeerId, message: TimeoutNow, standing: Standing, now: float
+    ) -> None:
+        """Stand at once (Raft thesis §3.10): only for the leader that this peer follows, while its
+        log ends where that leader's does. Not behind a silence: everything that comes then may be
+        old, and if it is not, it is said again."""
+        is_obeyed = (
+            message.term == self.term
+            and source == self.leader
+            and self.leadership is None
+            and self.peer in self.voters
+            and standing.eligible
+            and message.last_index == self.log.last_index
+            and now - self._contact_since >= self._timing.heartbeat_seconds / 2
+        )
+        if is_obeyed:
+            self.candidacy.campaign(standing, transfer=True)
+
+    def _is_successor(self, source: PeerId, request: VoteRequest) -> bool:
+        """Whether the leader has this candidate stand: in the next term, and without a pre-vote. A
+        leader knows itself to whom it hands over."""
+        if not request.transfer or request.pre or request.term != self.term + 1:
+            return False
+        if self.leadership is None:
+            return True
+        transfer = self.leadership.transfer
+        return transfer is not None and transfer.target == source
+
     def _on_read_index(self, source: PeerId, message: ReadIndex) -> None:
         if self.leadership is not None:
             self.leadership.ask_read(source, message.number)
@@ -484,10 +498,3 @@ class Replication:
             self.candidacy.end()
             self._following.begin_term()
         self._term.set(number, vote)
-
-
-def _end_of(message: AppendEntries) -> tuple[int, int]:
-    """Term and index of the last entry that the leader is known to hold."""
-    if message.batches:
-        return message.batches[-1].term, message.batches[-1].last_index
-    return message.previous_term, message.previous_index

@@ -163,3 +163,12 @@ def test_the_deadline_of_an_auction_is_that_of_the_machine() -> None:
     log, one, _, _ = market()
     open_lot(log, one)
     assert log.machine.next_deadline() == log.clock + 10 * SECOND
+
+
+def test_who_asks_for_open_auctions_is_told_of_no_other() -> None:
+    log, one, _, _ = market()
+    open_lot(log, one)
+    log.pass_time(10 * SECOND)
+    assert log.machine.find(AuctionQuery(AuctionId(""), open_only=True)).auctions == ()
+    assert [lot.id for lot in log.machine.find(AuctionQuery(AuctionId(""))).auctions] == [LOT]
+    assert log.machine.find(AuctionQuery(LOT, open_only=True)).auctions == ()

@@ -1,7 +1,7 @@
 import pytest
 
 from mabeam_p2p.commands import SealBid
-from mabeam_p2p.ids import AuctionId, SessionId
+from mabeam_p2p.ids import INTEGER_MAX, AuctionId, SessionId
 from mabeam_p2p.records import (
     AuctionRule,
     AuctionStatus,
@@ -361,3 +361,10 @@ def test_to_reveal_nothing_is_no_bid() -> None:
     house.seal("a", count=1)
     house.end_bidding()
     assert detail(house.reveal("a")) == "0 offers, 1 were announced"
+
+
+def test_the_greatest_deposit_there_can_be_is_refused_for_want_of_money_alone() -> None:
+    house = House()
+    house.open(FIRST_PRICE)
+    assert reason(house.seal("a", Offer(1), deposit=INTEGER_MAX)) == "insufficient_funds"
+    assert reason(house.seal("a", Offer(1), deposit=INTEGER_MAX + 1)) == "invalid"

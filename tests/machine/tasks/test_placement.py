@@ -246,3 +246,16 @@ def test_of_agents_as_fast_as_each_other_the_one_with_more_slots_ends_sooner() -
     drawn = {chosen(Strategy.PERFORMANCE_WEIGHTED, pair, lot) for lot in range(1, 16)}
     assert drawn == {1}
     assert chosen(Strategy.PERFORMANCE_WEIGHTED, pair, explored) == 0, "one lot in 16 is for any"
+
+
+def test_what_tasks_required_is_free_again_however_they_have_ended() -> None:
+    log = TaskLog()
+    one = log.worker(1, slots=2, gpu=4)
+    worker = log.machine._parts.tasks._schedule.workers[AgentId("a1@p")]
+    log.submitted("done", "failed", "cancelled", "queued", requires=[("gpu", 2)])
+    assert (worker.used, worker.pledged) == ({"gpu": 4}, {"gpu": 8})
+    log.complete(one, "done")
+    log.fail(one, "failed")
+    for task in ("cancelled", "queued"):
+        log.cancel(task)
+    assert sum(worker.used.values()) == sum(worker.pledged.values()) == 0

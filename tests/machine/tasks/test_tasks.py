@@ -197,6 +197,18 @@ def test_a_dead_task_is_queued_anew_when_asked_for() -> None:
     assert reason(log.retry("none")) == "unknown_task"
 
 
+def test_a_dead_task_for_which_there_is_no_room_stays_dead() -> None:
+    log = TaskLog(Limits(open_tasks_max=1))
+    one = log.worker(1)
+    log.submitted("t")
+    log.fail(one, "t")
+    log.submitted("u")
+    assert reason(log.retry("t")) == "limit"
+    assert log.task("t").status is TaskStatus.DEAD
+    log.complete(one, "u")
+    assert reason(log.retry("t")) == ""
+
+
 # ---- leases ----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,293 @@
+"""Every hand-over of the lead: because somebody asked for it, because this peer leaves, or because
+another one is preferred. It finds the target, and tells those who wait what has become of it.
+
+The hand-over itself is replication's (`replication/transfer.py`), the preference `preference`'s.
+
+Rules
+1. The leader alone begins one. Another peer that is asked passes the wish on to it, once: a wish
+   that is lost is answered as unknown, and nobody asks again in its name.
+2. The target is a voter that is alive, may lead, and is in contact. Else nothing begins, and the
+   reason is told.
+3. A leader that leaves hands over first, if there is somebody to take over, and says goodbye when
+   the successor is heard, or the hand-over has failed: its vote may be needed.
+"""
+
+from math import inf
+from typing import assert_never
+
+from mabeam_p2p.config import Timing
+from mabeam_p2p.events import HandOverBegan
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.messages import TransferMessage, TransferReply, TransferRequest
+from mabeam_p2p.protocol.core import Outbox, numbers_before
+from mabeam_p2p.protocol.election import order_key
+from mabeam_p2p.protocol.membership import Membership
+from mabeam_p2p.protocol.preference import Preference
+from mabeam_p2p.protocol.replication import Replication
+from mabeam_p2p.records import Standing
+from mabeam_p2p.requests import Answer, Done, Failed, HandedOver, Refused, TransferLeadership
+
+ASKED = "asked"
+LEAVING = "leaving"
+PREFERRED = "preferred"
+
+WISHES_MAX = 256
+"""Wishes of this peer's agents that are under way to a leader, or wait for a hand-over here."""
+
+Wish = tuple[PeerId, int]
+"""Who waits for the outcome: an agent here by its token, or another peer by its number."""
+
+
+class Attempt:
+    """The hand-over that this peer has begun."""
+
+    __slots__ = ("ends_at", "reason", "target", "term", "wishes")
+
+    def __init__(self, target: PeerId, term: int, reason: str, ends_at: float) -> None:
+        """ends_at: until when a successor is waited for."""
+        self.target = target
+        self.term = term
+        self.reason = reason
+        self.ends_at = ends_at
+        self.wishes: list[Wish] = []
+
+
+class Handover:
+    """One peer's hand-overs, and its agents' wishes for one."""
+
+    def __init__(
+        self,
+        timing: Timing,
+        *,
+        margin: int,
+        membership: Membership,
+        replication: Replication,
+        outbox: Outbox,
+        epoch: int,
+    ) -> None:
+        self.is_leaving = False
+        self._timing = timing
+        self._membership = membership
+        self._replication = replication
+        self._preference = Preference(margin, timing)
+        self._outbox = outbox
+        self._led_term = 0
+        """The last term that this peer was seen to lead."""
+        self._attempt: Attempt | None = None
+        self._leave_wishes: list[int] = []
+        self._number = numbers_before(epoch)
+        self._sent: dict[int, tuple[int, float]] = {}
+        """By number of the request to a leader: who waits, and until when."""
+        self._heard: dict[PeerId, int] = {}
+        """The last number heard of each peer that has asked."""
+
+    # ---- wishes ------------------------------------------------------------------------------
+
+    def request(self, token: int, request: TransferLeadership, now: float) -> None:
+        """An agent of this peer wants another leader."""
+        replication = self._replication
+        if replication.leadership is not None:
+            self._begin_for((replication.peer, token), request.target, now)
+        elif replication.leader is None or not replication.is_leader_heard(now):
+            self._outbox.resolve(token, Failed("no_quorum", "nobody leads"))
+        elif request.target == replication.leader:
+            self._outbox.resolve(token, HandedOver(replication.leader, replication.term))
+        elif len(self._sent) >= WISHES_MAX:
+            self._outbox.resolve(token, Failed("overloaded", "too many of these are under way"))
+        else:
+            self._number += 1
+            seconds = self._timing.request_timeout_seconds
+            self._sent[self._number] = token, now + (request.timeout or seconds)
+            message = TransferRequest(replication.log_id, self._number, request.target)
+            self._outbox.send(replication.leader, message)
+
+    def cancel(self, token: int) -> None:
+        """Nobody waits any more. A hand-over that has begun goes on, and so does leaving."""
+        self._leave_wishes = [wish for wish in self._leave_wishes if wish != token]
+        self._sent = {n: wish for n, wish in self._sent.items() if wish[0] != token}
+        if self._attempt is not None:
+            mine = self._replication.peer, token
+            self._attempt.wishes = [wish for wish in self._attempt.wishes if wish != mine]
+
+    def leave(self, token: int, now: float) -> None:
+        """This peer leaves as soon as `can_leave`; then `left` answers."""
+        self._leave_wishes.append(token)
+        if self.is_leaving:
+            return
+        self.is_leaving = True
+        if self._replication.leadership is not None and self._attempt is None:
+            target = self._best(now)
+            if target is not None:
+                self._begin(target, LEAVING, now)
+
+    @property
+    def can_leave(self) -> bool:
+        return self.is_leaving and self._attempt is None
+
+    def left(self) -> None:
+        for token in self._leave_wishes:
+            self._outbox.resolve(token, Done())
+        self._leave_wishes.clear()
+
+    def receive(self, source: PeerId, message: TransferMessage, now: float) -> None:
+        match message:
+            case TransferRequest():
+                self._on_request(source, message, now)
+            case TransferReply():
+                token, _ = self._sent.pop(message.number, (0, 0.0))
+                answer: Answer = HandedOver(message.leader, message.term)
+                if message.reason:
+                    answer = Refused(message.reason, message.detail)
+                if token:
+                    self._outbox.resolve(token, answer)
+            case _:
+                assert_never(message)
+
+    def _on_request(self, source: PeerId, message: TransferRequest, now: float) -> None:
+        """A wish is heard once: a late copy of it is no wish any more."""
+        last = self._heard.pop(source, 0)
+        self._heard[source] = max(last, message.number)
+        if message.number <= last:
+            return
+        if len(self._heard) > WISHES_MAX:
+            del self._heard[next(iter(self._heard))]
+        self._begin_for((source, message.number), message.target, now)
+
+    # ---- time --------------------------------------------------------------------------------
+
+    def tick(self, mine: Standing, now: float) -> None:
+        """Before a turn's end: a leader looks whether somebody is preferred."""
+        for number in [n for n, (_, deadline) in self._sent.items() if deadline <= now]:
+            token, _ = self._sent.pop(number)
+            text = "the leader has not said what has become of it; see who leads"
+            self._outbox.resolve(token, Failed("timeout", text))
+        leadership = self._replication.leadership
+        if leadership is None or self._attempt is not None or self.is_leaving:
+            return
+        target = self._preference.consider(
+            mine, self._challengers(), lambda peer: leadership.is_caught_up(peer, now), now
+        )
+        if target is not None:
+            self._begin(target, PREFERRED, now)
+
+    def flush(self, now: float) -> None:
+        """The end of a turn, when replication has ended its own."""
+        replication = self._replication
+        if replication.leadership is not None and replication.term != self._led_term:
+            self._led_term = replication.term
+            self._preference.took_office(now)
+        attempt = self._attempt
+        if attempt is None:
+            return
+        if replication.leadership is not None and replication.term == attempt.term:
+            if replication.leadership.transfer is None:
+                self._preference.failed(now)
+                self._end(replication.leadership.transfer_failure, self._name(attempt.target))
+        elif replication.leader == attempt.target:
+            self._end("", "")
+        elif replication.leader is not None:
+            self._end("another_leads", f"{self._name(replication.leader)} was elected")
+        elif now >= attempt.ends_at:
+            self._end("another_leads", "nobody has been elected yet")
+
+    def next_deadline(self) -> float:
+        due = inf if self._attempt is None else self._attempt.ends_at
+        return min([due, *(deadline for _, deadline in self._sent.values())])
+
+    # ---- beginning and end -------------------------------------------------------------------
+
+    def _begin_for(self, wish: Wish, target: PeerId, now: float) -> None:
+        """Because it is wished: begin, join what has begun, or say why not."""
+        attempt = self._attempt
+        if target == self._replication.peer and attempt is None:
+            is_leading = self._replication.leadership is not None
+            self._answer(wish, "" if is_leading else "not_leader", "")
+            return
+        if not target:
+            target = attempt.target if attempt is not None else self._best(now) or target
+        refusal = self._fault(target, now)
+        if refusal is None and attempt is not None and attempt.target != target:
+            refusal = "handing_over", f"to {self._name(attempt.target)}"
+        if refusal is not None:
+            self._answer(wish, *refusal)
+            return
+        attempt = attempt or self._begin(target, ASKED, now)
+        if len(attempt.wishes) < WISHES_MAX:
+            attempt.wishes.append(wish)
+        else:
+            self._answer(wish, "handing_over", "and too many wait for it")
+
+    def _begin(self, target: PeerId, reason: str, now: float) -> Attempt:
+        replication = self._replication
+        assert replication.leadership is not None, "only a leader hands over"
+        replication.leadership.hand_over(target, now)
+        self._preference.tried(now)
+        ends_at = now + 2 * self._timing.election_timeout_seconds
+        self._attempt = Attempt(target, replication.term, reason, ends_at)
+        event = HandOverBegan(target, self._name(target), replication.term, reason)
+        self._outbox.notify(event)
+        return self._attempt
+
+    def _end(self, reason: str, detail: str) -> None:
+        assert self._attempt is not None
+        attempt, self._attempt = self._attempt, None
+        for wish in attempt.wishes:
+            self._answer(wish, reason, detail)
+
+    def _answer(self, wish: Wish, reason: str, detail: str) -> None:
+        replication = self._replication
+        leader, term = replication.leader, replication.term
+        if reason or leader is None:
+            leader, term = PeerId(""), 0
+        peer, number = wish
+        if peer != replication.peer:
+            reply = TransferReply(replication.log_id, number, reason, detail, leader, term)
+            self._outbox.send(peer, reply)
+        else:
+            answer = Refused(reason, detail) if reason else HandedOver(leader, term)
+            self._outbox.resolve(number, answer)
+
+    # ---- targets -----------------------------------------------------------------------------
+
+    def _challengers(self) -> tuple[tuple[PeerId, Standing], ...]:
+        """The live voters but for this peer."""
+        replication = self._replication
+        return tuple(
+            (peer, standing)
+            for peer, standing in self._membership.standings()
+            if peer in replication.voters and peer != replication.peer
+        )
+
+    def _best(self, now: float) -> PeerId | None:
+        """Who would be elected if this leader were gone, of those that can take over."""
+        leadership = self._replication.leadership
+        if leadership is None:
+            return None
+        ready = [
+            (not leadership.is_caught_up(peer, now), order_key(peer, standing), peer)
+            for peer, standing in self._challengers()
+            if standing.eligible and leadership.is_in_contact(peer, now)
+        ]
+        return min(ready)[2] if ready else None
+
+    def _fault(self, target: PeerId, now: float) -> tuple[str, str] | None:
+        """Why nothing can begin (rule 2)."""
+        replication, leadership = self._replication, self._replication.leadership
+        if leadership is None:
+            return "not_leader", ""
+        if not target:
+            return "no_successor", "no other voter is alive, in contact and fit to lead"
+        name = self._name(target)
+        if self._membership.find(target) is None:
+            return "unknown_peer", name
+        if target not in replication.voters:
+            return "not_a_voter", f"{name} has no vote"
+        standing = dict(self._challengers()).get(target)
+        if standing is None or not leadership.is_in_contact(target, now):
+            return "unreachable", f"the leader hears nothing of {name}"
+        if not standing.eligible:
+            return "unfit", f"{name} may not lead, or is not fit to at present"
+        return None
+
+    def _name(self, peer: PeerId) -> str:
+        return self._membership.name_of(peer) or peer

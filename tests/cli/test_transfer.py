@@ -1,0 +1,80 @@
+"""Leadership from the command line: who leads, who is to lead, and how fit this host's peer is."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.daemons import House, house, mabeam, told, until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def place() -> Iterator[House]:
+    with house() as place:
+        yield place
+
+
+def test_leadership_goes_to_the_named_peer_and_every_daemon_says_so(place: House) -> None:
+    place.started("ant", "bee", "cow")
+    for name in ("cow", "ant", "bee"):
+        seen = told("transfer", name)
+        assert seen["name"] == name
+        assert told("leader", "--addr", name) == seen
+    words = mabeam("transfer").stdout.split()
+    assert words[0] in ("ant", "cow")
+    assert words[2] == "term"
+
+
+def test_who_cannot_lead_is_refused_with_1_and_the_reason(place: House) -> None:
+    place.started("ant", "bee")
+    told("transfer", "ant")
+    assert mabeam("score", "95", "--unfit", "disk full", "--addr", "bee").exit_code == 0
+    assert told("score", "--addr", "bee") == {"peer": "bee", "score": 95, "unfit": "disk full"}
+
+    def refused() -> bool:
+        result = mabeam("transfer", "bee", "--addr", "ant")
+        if result.exit_code == 0:  # The leader had not heard of it.
+            mabeam("transfer", "ant")
+            return False
+        assert result.exit_code == 1
+        return "bee may not lead, or is not fit to at present" in result.stderr
+
+    until(refused)
+    unknown = mabeam("transfer", "dog")
+    assert unknown.exit_code == 1
+    assert "knows no peer 'dog': take one of " in unknown.stderr
+    assert mabeam("score", "101").exit_code == 2
+
+
+def test_a_score_holds_until_the_next_word(place: House) -> None:
+    place.start("--expect", "1", "--score", "70").line()
+    assert mabeam("score").stdout == "70\n"
+    assert mabeam("score", "80").stdout == "80\n"
+    assert mabeam("score", "--unfit", "on battery").stdout == "80 unfit: on battery\n"
+    assert told("status")["unfit"] == "on battery"
+    assert mabeam("score", "80").stdout == "80\n"
+
+
+def test_a_daemon_can_measure_its_score(place: House) -> None:
+    place.start("--expect", "1", "--score-by", "uptime").line()
+    until(lambda: told("score")["score"] == 0)
+
+
+@pytest.mark.parametrize("how", ["down", "SIGTERM"])
+def test_a_leader_that_is_stopped_hands_over_first(place: House, how: str) -> None:
+    names = ("ant", "bee", "cow")
+    daemons = dict(zip(names, place.started(*names), strict=True))
+    seen = told("leader")
+    name = str(seen["name"])
+    if how == "down":
+        assert mabeam("down", "--addr", name).exit_code == 0
+    else:
+        daemons[name].signal(signal.SIGTERM)
+    assert daemons[name].wait() == 0
+    others = [other for other in names if other != name]
+    after = told("leader", "--addr", others[0])
+    assert after["name"] in others
+    # One election, which nobody had to wait for.
+    assert after["term"] == int(str(seen["term"])) + 1

@@ -1,0 +1,371 @@
+"""One whole peer that hands over, is handed over to, or passes a wish on. The others are played."""
+
+from typing import TypeVar
+
+from mabeam_p2p.commands import AppendJournal
+from mabeam_p2p.effects import Notify, Persist, Resolve, Send
+from mabeam_p2p.events import HandOverBegan
+from mabeam_p2p.ids import PeerId, SessionId
+from mabeam_p2p.messages import (
+    AppendEntries,
+    AppendReply,
+    Forward,
+    ForwardRefused,
+    Gossip,
+    Heartbeat,
+    HeartbeatReply,
+    Message,
+    Probe,
+    ProbeAck,
+    Relayed,
+    RelayRefused,
+    TimeoutNow,
+    TransferReply,
+    TransferRequest,
+    VoteReply,
+    VoteRequest,
+)
+from mabeam_p2p.protocol.core import numbers_before
+from mabeam_p2p.protocol.node.handover import WISHES_MAX
+from mabeam_p2p.protocol.replication import Role
+from mabeam_p2p.records import Standing
+from mabeam_p2p.requests import (
+    Answer,
+    Done,
+    Failed,
+    HandedOver,
+    Leave,
+    Refused,
+    Request,
+    SetFitness,
+    Submit,
+    TransferLeadership,
+)
+from tests.protocol.test_node import EPOCH, ME, A, B, Desk
+
+M = TypeVar("M", bound=Message)
+WORSE = Standing(1, 1, 0, 0, True, 5)
+BETTER = Standing(1, 1, 9, 0, True, 95)
+
+
+class Play:
+    """A desk, whose disk writes at once, and the words of A and B to it."""
+
+    def __init__(self) -> None:
+        self.desk = Desk()
+        self.node = self.desk.node
+        self.standings = {A: WORSE, B: WORSE}
+        self._acked = {A: 0, B: 0}
+        self._token = 0
+
+    # ---- this peer ---------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """What was persisted is stored, and the turn ends; until nothing more comes."""
+        for _ in range(3):
+            numbers = [e.number for e in self.desk.effects if isinstance(e, Persist)]
+            if numbers:
+                self.desk.did(self.node.stored(numbers[-1], self.desk.now))
+            self.desk.end_turn()
+
+    def hear(self, source: PeerId, *messages: Message) -> None:
+        self.desk.hear(source, *messages)
+        self.turn()
+
+    def ask(self, request: Request) -> int:
+        self._token += 1
+        self.desk.did(self.node.request(self._token, request, self.desk.now))
+        self.turn()
+        return self._token
+
+    def wait(self, seconds: float) -> None:
+        """In which A and B answer every heartbeat, and say how they are."""
+        for _ in range(round(seconds * 10)):
+            self.desk.wait(0.1)
+            self.turn()
+            if self.node.replication.leadership is not None:
+                self.echo()
+
+    def echo(self) -> None:
+        """A and B have everything that was sent, and heard the last heartbeat."""
+        core = self.node.replication
+        for peer in (A, B):
+            beats = self.sent(Heartbeat)[-1:]
+            answers: list[Message] = [HeartbeatReply(0, core.term, b.round) for b in beats]
+            probes = [p for p in self.sent(Probe, peer) if p.number > self._acked[peer]]
+            answers += [ProbeAck(p.number, self.standings[peer]) for p in probes]
+            self._acked[peer] = max((p.number for p in probes), default=self._acked[peer])
+            for append in self.sent(AppendEntries):
+                last = append.batches[-1].last_index if append.batches else append.previous_index
+                answers.append(AppendReply(0, core.term, True, last, append.previous_index))
+            self.hear(peer, *answers)
+
+    def sent(self, kind: type[M], target: PeerId | None = None) -> list[M]:
+        sends = [effect for effect in self.desk.effects if isinstance(effect, Send)]
+        return [
+            send.message
+            for send in sends
+            if isinstance(send.message, kind) and target in (None, send.target)
+        ]
+
+    def forget(self) -> None:
+        self.desk.effects.clear()
+
+    def answer(self, token: int) -> Answer | None:
+        found = [e.answer for e in self.desk.effects if isinstance(e, Resolve) and e.token == token]
+        assert len(found) <= 1, "answered twice"
+        return found[0] if found else None
+
+    def began(self) -> list[HandOverBegan]:
+        events = [e.event for e in self.desk.effects if isinstance(e, Notify)]
+        return [event for event in events if isinstance(event, HandOverBegan)]
+
+    # ---- roles -------------------------------------------------------------------------------
+
+    def lead(self) -> None:
+        """Have this peer elected in term 2."""
+        while not self.sent(VoteRequest):
+            self.desk.wait(0.1)
+            self.turn()
+        self.hear(A, VoteReply(0, 2, True, True, False))
+        self.hear(A, VoteReply(0, 2, True, False, False))
+        assert self.node.replication.role is Role.LEADER
+        for peer in (A, B):
+            self.hear(peer, Probe(1, self.standings[peer]))
+        self.echo()
+        self.forget()
+
+    def follow(self) -> None:
+        """Have A lead in term 2, for a while."""
+        for number in range(1, 5):
+            self.desk.now += 0.05
+            self.hear(A, Heartbeat(0, 2, 1, number))
+        self.forget()
+
+
+# ---- a leader --------------------------------------------------------------------------------
+
+
+def test_a_wish_is_heard_once_whenever_a_copy_of_it_comes() -> None:
+    play = Play()
+    play.lead()
+    play.hear(A, TransferRequest(0, 7, B))
+    assert [event.reason for event in play.began()] == ["asked"]
+    assert play.sent(TimeoutNow)
+    play.wait(1.0)
+    assert [(r.reason, r.number) for r in play.sent(TransferReply)] == [("unanswered", 7)]
+    play.forget()
+    play.hear(A, TransferRequest(0, 7, B), TransferRequest(0, 6, B))
+    assert play.began() == []
+    play.hear(A, TransferRequest(0, 8, B))
+    assert len(play.began()) == 1
+
+
+def test_the_outcome_is_told_when_the_successor_is_heard() -> None:
+    play = Play()
+    play.lead()
+    token = play.ask(TransferLeadership(B))
+    standing = Standing(2, play.node.replication.log.last_index, 0, 0)
+    play.hear(B, VoteRequest(0, 3, standing, False, True))
+    assert play.node.replication.role is Role.FOLLOWER
+    assert play.answer(token) is None
+    play.hear(B, Heartbeat(0, 3, 2, 1))
+    assert play.answer(token) == HandedOver(B, 3)
+
+
+def test_what_comes_meanwhile_is_refused_as_by_a_peer_that_does_not_lead() -> None:
+    """So that it goes to the successor: `overloaded` would be told to whoever has asked."""
+    play = Play()
+    play.lead()
+    play.ask(TransferLeadership(B))
+    play.hear(A, Forward(0, 1, 1, play.desk.blob), Relayed(0, 1, 1, play.desk.blob))
+    assert [message.reason for message in play.sent(ForwardRefused)] == ["not_leader"]
+    assert [message.reason for message in play.sent(RelayRefused)] == ["not_leader"]
+
+
+def test_what_this_peers_agents_ask_meanwhile_waits_for_the_successor() -> None:
+    play = Play()
+    play.lead()
+    play.ask(TransferLeadership(B))
+    token = play.ask(Submit(AppendJournal(SessionId(1), 1, "j", b"\x01")))
+    assert play.answer(token) is None
+    standing = Standing(2, play.node.replication.log.last_index, 0, 0)
+    play.hear(B, VoteRequest(0, 3, standing, False, True), Heartbeat(0, 3, 2, 1))
+    assert len(play.sent(Forward)) == 1
+    assert play.answer(token) is None
+
+
+def test_another_one_that_was_elected_is_named() -> None:
+    play = Play()
+    play.lead()
+    token = play.ask(TransferLeadership(B))
+    play.hear(A, Heartbeat(0, 4, 1, 1))
+    assert play.answer(token) == Refused("another_leads", "a was elected")
+
+
+def test_a_successor_that_never_comes_is_waited_for_in_bounds() -> None:
+    play = Play()
+    play.lead()
+    token = play.ask(TransferLeadership(B))
+    standing = Standing(2, play.node.replication.log.last_index, 0, 0)
+    play.hear(B, VoteRequest(0, 3, standing, False, True))
+    play.node.replication.candidacy.end()
+    for _ in range(20):
+        play.desk.now += 0.05
+        play.desk.did(play.node.tick(play.desk.now))
+        play.turn()
+    assert play.answer(token) == Refused("another_leads", "nobody has been elected yet")
+
+
+def test_a_wish_that_was_cancelled_is_answered_to_nobody() -> None:
+    play = Play()
+    play.lead()
+    token = play.ask(TransferLeadership(B))
+    play.desk.did(play.node.cancel(token, play.desk.now))
+    play.wait(1.0)
+    assert play.answer(token) is None
+
+
+def test_more_wishes_than_can_wait_are_refused() -> None:
+    play = Play()
+    play.lead()
+    for number in range(WISHES_MAX + 2):
+        play.desk.hear(A, TransferRequest(0, number + 1, B))
+    play.turn()
+    refused = [reply.reason for reply in play.sent(TransferReply)]
+    assert refused == ["handing_over"] * 2
+
+
+def test_a_leader_prefers_a_peer_whose_probes_say_that_it_is_better() -> None:
+    play = Play()
+    play.standings[A] = BETTER
+    play.lead()
+    seconds = 0
+    while not play.began() and seconds < 80:
+        play.forget()
+        play.wait(1.0)
+        seconds += 1
+    assert [(e.target, e.target_name, e.reason) for e in play.began()] == [(A, "a", "preferred")]
+    assert seconds >= 55, "not before it has been in office for a minute"
+
+
+def test_a_better_peer_does_not_stand_while_the_leader_is_heard() -> None:
+    """A lower one's pre-vote is no reason to take over what is not vacant."""
+    play = Play()
+    play.ask(SetFitness(100))
+    play.follow()
+    play.hear(B, VoteRequest(0, 3, WORSE, True, False))
+    assert play.sent(VoteRequest) == []
+    assert play.node.replication.role is Role.FOLLOWER
+
+
+def test_scores_travel_with_the_probes() -> None:
+    play = Play()
+    play.ask(SetFitness(83, "tired"))
+    play.desk.wait(0.6)
+    probes = play.sent(Probe)
+    assert probes[-1].standing.score == 83
+    assert probes[-1].standing.score_bucket == 8
+    assert probes[-1].standing.eligible is False
+    play.ask(SetFitness(84))
+    play.desk.wait(0.6)
+    assert play.sent(Probe)[-1].standing.eligible is True
+
+
+# ---- a follower ------------------------------------------------------------------------------
+
+
+def test_a_follower_passes_a_wish_on_and_the_leaders_answer_back() -> None:
+    play = Play()
+    play.follow()
+    token = play.ask(TransferLeadership(B))
+    (request,) = play.sent(TransferRequest)
+    assert request.target == B
+    assert numbers_before(EPOCH) < request.number < numbers_before(EPOCH + 1)
+    play.hear(A, TransferReply(0, request.number + 1, "", "", B, 3))
+    assert play.answer(token) is None, "of another wish"
+    play.hear(A, TransferReply(0, request.number, "", "", B, 3))
+    assert play.answer(token) == HandedOver(B, 3)
+    play.hear(A, TransferReply(0, request.number, "unfit", "b", PeerId(""), 0))
+    assert play.answer(token) == HandedOver(B, 3), "answered once"
+
+
+def test_a_wish_that_the_leader_does_not_answer_ends_by_its_deadline() -> None:
+    play = Play()
+    play.follow()
+    token = play.ask(TransferLeadership(B, timeout=0.5))
+    for number in range(20):
+        play.desk.now += 0.05
+        play.hear(A, Heartbeat(0, 2, 1, 10 + number))
+        play.desk.did(play.node.tick(play.desk.now))
+        play.turn()
+    answer = play.answer(token)
+    assert isinstance(answer, Failed)
+    assert answer.reason == "timeout"
+
+
+def test_who_leads_already_is_told_at_once() -> None:
+    play = Play()
+    play.follow()
+    assert play.answer(play.ask(TransferLeadership(A))) == HandedOver(A, 2)
+
+
+def test_wishes_under_way_are_bounded() -> None:
+    play = Play()
+    play.follow()
+    answers = [play.answer(play.ask(TransferLeadership(B))) for _ in range(WISHES_MAX + 1)]
+    assert answers[:-1] == [None] * WISHES_MAX
+    assert isinstance(answers[-1], Failed)
+    assert answers[-1].reason == "overloaded"
+
+
+def test_the_target_obeys_a_leader_that_it_has_followed_for_a_while() -> None:
+    play = Play()
+    play.follow()
+    play.hear(A, TimeoutNow(0, 2, 1))
+    requests = play.sent(VoteRequest)
+    assert [(r.term, r.pre, r.transfer) for r in requests] == [(3, False, True)] * 2
+
+
+# ---- leaving ---------------------------------------------------------------------------------
+
+
+def test_who_is_leaving_does_not_take_the_lead() -> None:
+    """It waits for a successor; until then it still hears, and votes."""
+    play = Play()
+    play.lead()
+    token = play.ask(Leave())
+    assert [event.reason for event in play.began()] == ["leaving"]
+    assert play.answer(token) is None
+    standing = Standing(2, play.node.replication.log.last_index, 0, 0)
+    play.hear(A, VoteRequest(0, 3, standing, False, True))
+    assert [r.granted for r in play.sent(VoteReply)] == [True]
+    play.hear(A, VoteRequest(0, 4, Standing(1, 1, 0, 0), True, False))
+    assert not any(r.higher for r in play.sent(VoteReply))
+    play.desk.now += 0.2
+    play.desk.did(play.node.tick(play.desk.now))
+    play.turn()
+    assert play.sent(VoteRequest) == []
+    assert play.answer(token) is None
+    play.hear(A, Heartbeat(0, 3, 2, 1))
+    assert play.answer(token) == Done()
+    goodbyes = [m.members for m in play.sent(Gossip) if len(m.members) == 1]
+    assert [members[0].peer for members in goodbyes] == [ME, ME]
+
+
+def test_leaving_goes_on_when_nobody_waits_for_it_any_more() -> None:
+    play = Play()
+    play.lead()
+    token = play.ask(Leave())
+    play.desk.did(play.node.cancel(token, play.desk.now))
+    play.hear(A, Heartbeat(0, 3, 2, 1))
+    assert play.answer(token) is None
+    assert len([m for m in play.sent(Gossip) if len(m.members) == 1]) >= 2, "it says goodbye"
+
+
+def test_a_follower_that_leaves_and_is_told_to_stand_does_not() -> None:
+    play = Play()
+    play.follow()
+    assert play.answer(play.ask(Leave())) == Done()
+    play.hear(A, TimeoutNow(0, 2, 1))
+    assert play.sent(VoteRequest) == []

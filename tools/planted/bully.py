@@ -1,0 +1,266 @@
+"""Bugs of handing over the lead: of Raft's transfer, of preference, and of who may stand."""
+
+from tools.planted.base import Edit, Mutant
+
+CANDIDACY = "mabeam_p2p/protocol/replication/candidacy.py"
+DISPATCH = "mabeam_p2p/protocol/node/dispatch.py"
+ELECTION = "mabeam_p2p/protocol/election.py"
+FITNESS = "mabeam_p2p/protocol/node/fitness.py"
+HANDOVER = "mabeam_p2p/protocol/node/handover.py"
+LEADERSHIP = "mabeam_p2p/protocol/replication/leadership.py"
+NODE = "mabeam_p2p/protocol/node/node.py"
+PREFERENCE = "mabeam_p2p/protocol/preference.py"
+REPLICATION = "mabeam_p2p/protocol/replication/replication.py"
+TRANSFER = "mabeam_p2p/protocol/replication/transfer.py"
+
+PAPER = ("tests/paper/test_raft_transfer.py",)
+UNIT = ("tests/protocol/test_preference.py",)
+NODE_TESTS = ("tests/protocol/test_handover.py",)
+DAYS = ("tests/bad_days/test_hand_over.py",)
+BULLY = ("tests/paper/test_bully.py",)
+SIMULATED = ("tests/simulation/test_preference.py",)
+
+
+def _mutant(name: str, what: str, path: str, old: str, new: str, tests: tuple[str, ...]) -> Mutant:
+    return Mutant(f"bully-{name}", what, (Edit(path, old, new),), tests)
+
+
+MUTANTS = (
+    # ---- the transfer ------------------------------------------------------------------------
+    _mutant(
+        "proposals-go-on",
+        "a leader that hands over takes commands",
+        LEADERSHIP,
+        "        if self.transfer is not None:\n            return False\n",
+        "",
+        PAPER,
+    ),
+    _mutant(
+        "told-too-early",
+        "the target is told to stand before it has the whole log",
+        TRANSFER,
+        "if is_told or progress.match_index != log.last_index:",
+        "if is_told:",
+        PAPER,
+    ),
+    _mutant(
+        "never-aborted",
+        "a hand-over without a successor never ends",
+        LEADERSHIP,
+        "if progress is None or now >= transfer.ends_at:",
+        "if progress is None:",
+        PAPER,
+    ),
+    _mutant(
+        "said-once",
+        "a lost TimeoutNow is not said again",
+        TRANSFER,
+        "is_told = self._told_in_round == round_number",
+        "is_told = self._told_in_round >= 0",
+        PAPER,
+    ),
+    _mutant(
+        "old-term-obeyed",
+        "TimeoutNow of another term is obeyed",
+        REPLICATION,
+        "message.term == self.term\n            and source == self.leader",
+        "source == self.leader",
+        PAPER,
+    ),
+    _mutant(
+        "anybody-obeyed",
+        "TimeoutNow of a peer that does not lead is obeyed",
+        REPLICATION,
+        "            and source == self.leader\n            and self.leadership is None",
+        "            and self.leadership is None",
+        PAPER,
+    ),
+    _mutant(
+        "late-word-obeyed",
+        "TimeoutNow of a time when the log was shorter is obeyed",
+        REPLICATION,
+        "            and message.last_index == self.log.last_index\n",
+        "",
+        PAPER,
+    ),
+    _mutant(
+        "stale-burst-obeyed",
+        "TimeoutNow behind a silence is obeyed",
+        REPLICATION,
+        "            and now - self._contact_since >= self._timing.heartbeat_seconds / 2\n",
+        "",
+        PAPER,
+    ),
+    _mutant(
+        "removed-obeys",
+        "TimeoutNow is obeyed by who has no vote",
+        REPLICATION,
+        "            and self.peer in self.voters\n            and standing.eligible",
+        "            and standing.eligible",
+        PAPER,
+    ),
+    _mutant(
+        "flag-outranks-log",
+        "the transfer flag outranks the log",
+        CANDIDACY,
+        "up_to_date = (request.standing.last_term, request.standing.last_index) >= (",
+        "up_to_date = request.transfer or (\n"
+        "            request.standing.last_term,\n"
+        "            request.standing.last_index,\n"
+        "        ) >= (",
+        PAPER,
+    ),
+    _mutant(
+        "flag-any-term",
+        "the transfer flag counts in every later term, and for pre-votes",
+        REPLICATION,
+        "if not request.transfer or request.pre or request.term != self.term + 1:",
+        "if not request.transfer:",
+        PAPER,
+    ),
+    _mutant(
+        "flag-ignored",
+        "a leader that is heard hides the candidate that it wants",
+        REPLICATION,
+        "heard = self.is_leader_heard(now) and not self._is_successor(source, message)",
+        "heard = self.is_leader_heard(now)",
+        PAPER,
+    ),
+    _mutant(
+        "leader-gives-way",
+        "a leader gives way to any candidate with the flag",
+        REPLICATION,
+        "return transfer is not None and transfer.target == source",
+        "return True",
+        PAPER,
+    ),
+    _mutant(
+        "told-overloaded",
+        "what comes while the leader hands over is told to be too much",
+        REPLICATION,
+        "if self.leadership is None or self.is_handing_over:",
+        "if self.leadership is None:",
+        NODE_TESTS,
+    ),
+    _mutant(
+        "own-commands-fail",
+        "a leader's own agents are told that it takes nothing",
+        NODE,
+        "        if replication.is_handing_over:\n"
+        "            return None  # What is asked meanwhile waits for the successor.\n",
+        "",
+        NODE_TESTS,
+    ),
+    _mutant(
+        "leaves-at-once",
+        "a leader that leaves does not wait for its successor",
+        HANDOVER,
+        "return self.is_leaving and self._attempt is None",
+        "return self.is_leaving",
+        DAYS,
+    ),
+    _mutant(
+        "copies-heard",
+        "a copy of a wish for another leader is a wish",
+        HANDOVER,
+        "        if message.number <= last:\n            return\n",
+        "",
+        NODE_TESTS,
+    ),
+    # ---- preference --------------------------------------------------------------------------
+    _mutant(
+        "no-dwell",
+        "a challenger need not dwell",
+        PREFERENCE,
+        "and now - self._since[peer] >= dwell and is_ready(peer)",
+        "and is_ready(peer)",
+        UNIT,
+    ),
+    _mutant(
+        "no-margin",
+        "any better score is preferred",
+        PREFERENCE,
+        "            if lead >= self._margin:",
+        "            if lead >= 1:",
+        UNIT,
+    ),
+    _mutant(
+        "no-hysteresis",
+        "any dip below the margin begins the dwell time anew",
+        PREFERENCE,
+        "if 2 * leads.get(peer, 0) < self._margin:",
+        "if leads.get(peer, 0) < self._margin:",
+        UNIT,
+    ),
+    _mutant(
+        "two-a-minute",
+        "a new leader need not wait",
+        PREFERENCE,
+        "self._quiet_until = now + self._timing.preference_interval_seconds\n\n    def failed",
+        "self._quiet_until = now\n\n    def failed",
+        UNIT,
+    ),
+    _mutant(
+        "failures-free",
+        "a hand-over that failed does not count",
+        PREFERENCE,
+        "self._quiet_until = now + interval * 2**self._failure_count",
+        "self._quiet_until = now",
+        UNIT,
+    ),
+    _mutant(
+        "not-ready",
+        "leadership goes to a peer that lags",
+        PREFERENCE,
+        "and now - self._since[peer] >= dwell and is_ready(peer)",
+        "and now - self._since[peer] >= dwell",
+        (*UNIT, *SIMULATED),
+    ),
+    _mutant(
+        "usurps",
+        "a higher peer stands although the leader is heard",
+        DISPATCH,
+        "            and not replication.is_leader_heard(now)\n",
+        "",
+        NODE_TESTS,
+    ),
+    _mutant(
+        "score-outranks-log",
+        "the score comes before the log",
+        ELECTION,
+        "        -standing.last_term,\n"
+        "        -standing.last_index,\n"
+        "        -standing.score_bucket,\n",
+        "        -standing.score_bucket,\n"
+        "        -standing.last_term,\n"
+        "        -standing.last_index,\n",
+        BULLY,
+    ),
+    # ---- who may lead ------------------------------------------------------------------------
+    _mutant(
+        "ineligible-stands",
+        "who may not lead stands",
+        ELECTION,
+        "        if not mine.eligible:\n"
+        "            self._due = now + self._timing.election_timeout_seconds\n"
+        "            return False\n",
+        "",
+        ("tests/protocol/test_election.py",),
+    ),
+    _mutant(
+        "unfit-leads",
+        "who is not fit is handed over to",
+        FITNESS,
+        "self._is_eligible and not self.unfit and not is_leaving",
+        "self._is_eligible and not is_leaving",
+        DAYS,
+    ),
+    _mutant(
+        "leaving-leads",
+        "who leaves takes the lead",
+        FITNESS,
+        "self._is_eligible and not self.unfit and not is_leaving",
+        "self._is_eligible and not self.unfit",
+        NODE_TESTS,
+    ),
+)
