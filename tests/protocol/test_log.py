@@ -309,6 +309,14 @@ def test_a_snapshot_that_the_log_does_not_agree_with_leaves_nothing(index: int) 
     assert log.voters == (C,)
 
 
+def test_a_configuration_in_a_conflicting_tail_goes_with_it() -> None:
+    """Catalogue 42."""
+    log = compacted(0)
+    log.append((Batch(7, 1, 4, 9, b"", (A, B, C)),))
+    log.replace(LogBase(6, 5, 9, (C,)))
+    assert log.voters == (C,)
+
+
 def test_a_snapshot_that_ends_before_what_is_committed_is_not_installed() -> None:
     with pytest.raises(AssertionError, match="older"):
         compacted(0).replace(LogBase(3, 2, 2, VOTERS))

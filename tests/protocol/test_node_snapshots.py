@@ -100,6 +100,31 @@ def test_a_peer_becomes_the_state_that_it_is_given() -> None:
     assert found.journals[0].items == (b"x", b"x")
 
 
+def test_a_state_is_taken_once_and_the_log_goes_on_behind_it() -> None:
+    desk = led()
+    install(desk, snapshot(OPEN, append(2)))
+    desk.append_committed((Batch(4, 1, 2, 30, desk.codec.encode_commands([append(3)])),))
+    desk.end_turn()
+    assert desk.node.machine.applied_index == 4
+    desk.did(desk.node.request(9, Read(JournalQuery("j")), desk.now))
+    found = answers(desk)[9]
+    assert isinstance(found, Found)
+    assert found.journals[0].items == (b"x", b"x")
+
+
+def test_an_agent_that_a_snapshot_does_not_know_any_more_has_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its letters are not waited for."""
+    desk = led()
+    desk.append_committed((Batch(2, 1, 2, 20, desk.codec.encode_commands([OPEN])),))
+    other = replace(OPEN, session=SessionId(2), agent=AgentId("b@me"))
+    departed: list[AgentId] = []
+    monkeypatch.setattr(desk.node.mail, "departed", departed.append)
+    install(desk, snapshot(other, append(2), append(3)))
+    assert departed == [OPEN.agent]
+
+
 def test_commands_that_a_snapshot_holds_are_answered_and_the_others_go_on() -> None:
     desk = led()
     asked: tuple[AnyCommand, ...] = (OPEN, append(2), append(3))
@@ -287,6 +312,16 @@ def test_what_trails_a_snapshot_goes_too_when_the_disk_gets_full() -> None:
     assert (log.base.index, log.last_index, desk.node.replication.snapshots.index) == (0, 8, 8)
     desk.stored(FULL)
     assert (log.base.index, log.last_index, desk.node.replication.snapshots.index) == (8, 8, 8)
+
+
+def test_a_snapshot_is_due_by_bytes_too_counted_from_the_last_one() -> None:
+    blob = Desk().codec.encode_commands([append(2)])
+    desk = Desk(limits=Limits(snapshot_bytes=2 * len(blob) + 1))
+    taken = []
+    for index in range(2, 12):
+        desk.append_committed((Batch(index, 1, 2, 10 * index, blob),))
+        taken.append(desk.node.replication.snapshots.index)
+    assert list(dict.fromkeys(taken)) == [1, 4, 7, 10]
 
 
 def test_peers_take_the_same_snapshots() -> None:

@@ -19,6 +19,7 @@ from tests.protocol.snapshots_world import (
     behind,
     hear,
     led,
+    piece_of,
     pieces,
     progress_of,
     snapshot_of,
@@ -79,6 +80,29 @@ def test_a_snapshot_never_goes_ahead_of_what_is_committed_nor_back() -> None:
         world.compact(A)
 
 
+def test_what_a_peer_takes_itself_it_is_not_sent_any_more() -> None:
+    world = behind()
+    log = world[B].core.log
+    other = state_at(base(11, 2), 300)
+    for target in (99, 11):
+        coming = state_at(base(target, 2), 300) if target > 11 else other
+        world[C].core.snapshots.receive(A, piece_of(coming, 2 if target > 11 else 3, 0, b"x" * 9))
+        world[C].outbox.take()
+    assert world[C].core.snapshots.partial_bytes == 9
+    world.hear(A, C, AppendEntries(0, 3, 2, 2, 11, tuple(log.between(2, 11))))
+    assert world[C].core.commit_index == 11
+    world.compact(C)
+    assert world[C].core.snapshots.partial_bytes == 0
+
+
+def test_a_snapshot_of_its_own_does_not_end_the_coming_of_a_later_one() -> None:
+    world = led()
+    world[C].core.snapshots.receive(A, piece_of(state_at(base(99, 2), 300), 2, 0, b"x" * 9))
+    world[C].outbox.take()
+    world.compact(C)
+    assert world[C].core.snapshots.partial_bytes == 9
+
+
 def test_a_peer_starts_from_its_snapshot_and_what_follows() -> None:
     world = behind()
     world.propose(A, b"later")
@@ -122,18 +146,40 @@ def test_a_transfer_asks_first_how_much_is_there_and_sends_one_piece_at_a_time()
 
 
 def test_a_transfer_goes_on_where_it_was_after_a_loss() -> None:
+    """What stays unanswered is followed by the question alone: to who is gone nothing is sent."""
     world = behind()
-    parcel = begun(world, 200)
-    world.lose(parcel)
+    world.lose(begun(world, 200))
     world.deliver()
-    offsets = []
-    for _ in range(5):
-        world.wait(world.timing.append_timeout_seconds)
-        world.tick(A)
-        offsets += [piece.offset for piece in pieces(world, C)]
-        world.deliver()
-    assert offsets[0] == 200
+    world.wait(world.timing.append_timeout_seconds)
+    world.tick(A)
+    assert [(piece.offset, piece.data) for piece in pieces(world, C)] == [(200, b"")]
+    world.deliver()
     assert world[C].taken_in == [snapshot_of(world)]
+    assert world[C].core.dropped_count == 0
+
+
+def test_a_follower_that_has_installed_counts_at_once_and_is_sent_what_follows() -> None:
+    world = behind()
+    begun(world, 300)
+    world.propose(A, b"later")
+    world.deliver_until(lambda: any(answer.installed for answer in answers(world)))
+    [parcel] = world.under_way(SnapshotReply, C)
+    world.arrive(parcel)
+    progress = progress_of(world, A, C)
+    assert (progress.match_index, progress.transfer) == (11, None)
+    [append] = [p.message for p in world.under_way(AppendEntries, target=C)]
+    assert isinstance(append, AppendEntries)
+    assert (append.previous_index, len(append.batches)) == (11, 1)
+
+
+def test_an_answer_about_another_snapshot_is_none() -> None:
+    world = behind()
+    begun(world, 100)
+    progress, snapshot = progress_of(world, A, C), snapshot_of(world)
+    for index, digest in ((7, snapshot.digest), (11, snapshot.digest + 1)):
+        world.hear(C, A, SnapshotReply(0, 2, index, digest, 0, installed=True))
+        assert progress.transfer is not None
+        assert progress.match_index < 7
 
 
 def test_a_new_leader_goes_on_with_the_same_snapshot_where_the_old_one_was() -> None:

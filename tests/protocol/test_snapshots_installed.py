@@ -47,6 +47,7 @@ def test_any_other_log_goes_as_a_whole_and_no_conflicting_entry_stays(
     assert (core.log.base, len(core.log), core.log.last_term) == (base(4, 4), 0, 4)
     assert world[A].disk.batches == []
     assert [answer.installed for answer in answers(world)] == [True]
+    assert core.dropped_count == 0
 
 
 def test_an_installed_snapshot_brings_its_configuration() -> None:
@@ -74,6 +75,7 @@ def test_an_older_snapshot_changes_nothing_and_is_answered_as_installed() -> Non
     assert after == before
     assert world[B].taken_in == []
     assert [answer.installed for answer in answers(world)] == [True]
+    assert world[B].core.dropped_count == 0
 
 
 def test_a_piece_of_an_older_snapshot_does_not_end_a_newer_transfer() -> None:
@@ -85,6 +87,15 @@ def test_a_piece_of_an_older_snapshot_does_not_end_a_newer_transfer() -> None:
         world.hear(B, A, piece)
     held = [answer.offset for answer in answers(world) if answer.index == 9]
     assert held == [200, 250]
+    assert world[A].core.dropped_count == 0
+
+
+def test_another_snapshot_of_the_same_index_begins_anew() -> None:
+    world = World(3, terms={A: 2})
+    for size in (300, 350):
+        snapshot = state_at(base(9, 2), size)
+        world.hear(B, A, piece_of(snapshot, 2, 0, snapshot.data[:100]))
+    assert [answer.offset for answer in answers(world)] == [100, 100]
 
 
 def test_a_new_leader_with_an_older_snapshot_is_heard() -> None:

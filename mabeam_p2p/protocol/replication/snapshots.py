@@ -80,6 +80,11 @@ class Snapshots:
         """Of the last entry that the snapshot of this peer includes; 0: it has none."""
         return self.latest.base.index if self.latest else 0
 
+    @property
+    def partial_bytes(self) -> int:
+        """What is here of a snapshot that is being sent."""
+        return len(self._partial.data) if self._partial else 0
+
     # ---- taken here ----------------------------------------------------------------------------
 
     def store(self, snapshot: Snapshot, held_from: int | None, trailing_entries: int) -> None:
