@@ -20,6 +20,7 @@ from mabeam_p2p.messages import (
     SnapshotReply,
     VoteReply,
 )
+from mabeam_p2p.protocol.node import application
 from mabeam_p2p.records import Batch, DiskUsage, LogBase, OnDeparture, Snapshot, SnapshotStored
 from mabeam_p2p.requests import (
     Await,
@@ -339,3 +340,38 @@ def test_peers_take_the_same_snapshots() -> None:
         digests.append((latest.base.index, latest.digest))
     assert digests[0] == digests[1]
     assert digests[0][0] == 8
+
+
+# ---- applying in pages -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 4, 100])
+def test_what_is_committed_is_applied_without_a_gap_however_small_the_pages(
+    page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catalogue 29. A batch that is larger than a page is a page of its own."""
+    monkeypatch.setattr(application, "COMMANDS_PER_TURN", page)
+    desk = Desk(limits=Limits(snapshot_entries=5, log_trailing_entries=0))
+    batches: list[Batch] = []
+    index = sequence = 2
+    for count in (1, 3, 2, 1, 4, 1):
+        commands: list[AnyCommand] = [append(n) for n in range(sequence, sequence + count)]
+        blob = desk.codec.encode_commands([OPEN] if index == 2 else commands)
+        batches.append(Batch(index, count, 2, 10 * index, blob))
+        index, sequence = index + count, sequence + count
+    applied: list[int] = []
+    desk.append_committed(tuple(batches))
+    for _ in range(10):
+        applied.append(desk.node.machine.applied_index)
+        if desk.node.machine.applied_index < desk.node.replication.commit_index:
+            assert desk.node.next_deadline() <= desk.now
+        desk.end_turn()
+    ends = [1, *(batch.last_index for batch in batches)]
+    assert applied[-1] == 13
+    assert set(applied) <= set(ends)
+    turns = len(dict.fromkeys(applied))
+    assert turns == {1: 7, 2: 6, 3: 5, 4: 5, 100: 1}[page]
+    desk.did(desk.node.request(9, Read(JournalQuery("j")), desk.now))
+    found = answers(desk)[9]
+    assert isinstance(found, Found)
+    assert len(found.journals[0].items) == 11
