@@ -1,5 +1,7 @@
 """How much is on the way to one follower: bounded in number and in bytes, and never for good."""
 
+import pytest
+
 from mabeam_p2p.config import Limits
 from mabeam_p2p.messages import (
     AppendEntries,
@@ -32,6 +34,14 @@ def test_what_is_under_way_to_a_follower_is_bounded_in_bytes() -> None:
     assert progress_of(world, A, B).inflight_bytes == 300
     world.deliver()
     assert world[B].core.log.last_index == world[A].core.log.last_index
+
+
+@pytest.mark.parametrize(("most", "sent"), [(299, 3), (300, 3), (301, 4)])
+def test_a_window_that_is_full_to_the_byte_takes_no_more(most: int, sent: int) -> None:
+    world = led(limits=Limits(inflight_bytes_max=most))
+    for _ in range(5):
+        world.propose(A, bytes(100))
+    assert len(world.under_way(AppendEntries, target=B)) == sent
 
 
 def test_bytes_under_way_are_counted_down_and_forgotten_with_what_was_under_way() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mabeam_p2p.config import Limits
 from mabeam_p2p.messages import (
     AppendEntries,
     AppendReply,
@@ -300,3 +301,67 @@ def test_a_piece_of_an_older_term_is_answered_with_the_newer_one() -> None:
     hear(world, state_at(base(7, 1)), 2)
     assert answers(world) == [SnapshotReply(0, 5, 7, state_at(base(7, 1)).digest, 0, False)]
     assert world[A].taken_in == []
+
+
+# ---- time and bounds ---------------------------------------------------------------------------
+
+
+def answer_slowly(world: World, pauses: int) -> None:
+    """Let so many answers of C come, each after most of the time that A has patience for."""
+    for _ in range(pauses):
+        world.wait(0.75 * world.timing.append_timeout_seconds)
+        for parcel in [p for p in world.flying if p.target == C]:
+            world.arrive(parcel)
+        world.wait(0.75 * world.timing.append_timeout_seconds)
+        for parcel in world.under_way(SnapshotReply, C):
+            world.arrive(parcel)
+
+
+def test_of_a_follower_that_answers_slowly_what_comes_next_is_held_back() -> None:
+    world = behind(size=1_000)
+    begun(world, 100)
+    first = snapshot_of(world)
+    answer_slowly(world, 4)
+    assert progress_of(world, A, C).transfer is not None
+    world.propose(A, b"x")
+    for parcel in [p for p in world.flying if C not in (p.source, p.target)]:
+        world.arrive(parcel)
+    for parcel in world.under_way(AppendReply, B):
+        world.arrive(parcel)
+    second = world.compact(A)
+    assert second.base.index > first.base.index
+    assert world[A].core.log.base == first.base
+
+
+def test_a_piece_that_was_just_sent_is_not_asked_about() -> None:
+    world = behind(size=1_000)
+    begun(world, 100)
+    answer_slowly(world, 3)
+    [piece] = pieces(world, C)
+    world.wait(0.5 * world.timing.append_timeout_seconds)
+    world.tick(A)
+    assert pieces(world, C) == [piece]
+
+
+def test_what_is_held_back_for_a_transfer_is_bounded() -> None:
+    limits = Limits(snapshot_chunk_bytes=100, snapshot_bytes=50)
+    world = behind(limits=limits)
+    begun(world, 100)
+    for held in (True, False):
+        world.lose(*[p for p in world.flying if C in (p.source, p.target)])
+        world.propose(A, bytes(150))
+        world.deliver()
+        progress_of(world, A, C).transfer.answered_at = world.now  # type: ignore[union-attr]
+        base_index = world[A].core.log.base.index
+        snapshot = world.compact(A)
+        expected = base_index if held else snapshot.base.index
+        assert world[A].core.log.base.index == expected
+
+
+def test_entries_that_stay_take_at_most_a_quarter_of_what_makes_a_snapshot_due() -> None:
+    world = led(limits=Limits(snapshot_bytes=400))
+    for _ in range(3):
+        world.propose(A, bytes(50))
+        world.deliver()
+    snapshot = world.compact(A, trailing=99)
+    assert (snapshot.base.index, world[A].core.log.base.index) == (5, 3)

@@ -4,6 +4,7 @@ crash leaves of it (Raft §7, figure 13)."""
 import pytest
 from msgspec.structs import replace
 
+from mabeam_p2p.config import Limits
 from mabeam_p2p.messages import (
     AppendEntries,
     AppendReply,
@@ -88,6 +89,38 @@ def test_a_piece_of_an_older_snapshot_does_not_end_a_newer_transfer() -> None:
     held = [answer.offset for answer in answers(world) if answer.index == 9]
     assert held == [200, 250]
     assert world[A].core.dropped_count == 0
+
+
+def test_what_the_new_leader_sends_is_not_ended_by_an_older_snapshot_either() -> None:
+    world = World(3, terms={A: 3})
+    newer, older = state_at(base(9, 2), 300), state_at(base(5, 2), 300)
+    for snapshot, term, offset, end in (
+        (newer, 3, 0, 100),
+        (newer, 4, 100, 200),
+        (older, 4, 0, 99),
+    ):
+        world.hear(B, A, piece_of(snapshot, term, offset, snapshot.data[offset:end]))
+    world.hear(B, A, piece_of(newer, 4, 200, newer.data[200:250]))
+    assert [answer.offset for answer in answers(world)] == [100, 200, 250]
+
+
+@pytest.mark.parametrize("index", [1, 2])
+def test_a_snapshot_of_exactly_what_is_committed_is_not_taken_in(index: int) -> None:
+    world = led()
+    assert world[B].core.commit_index == 2
+    hear(world, state_at(base(index, index)), 2, target=B)
+    assert world[B].taken_in == []
+    assert [answer.installed for answer in answers(world)] == [True]
+
+
+@pytest.mark.parametrize(("size", "is_taken"), [(29, True), (30, True), (31, False)])
+def test_a_snapshot_may_be_as_large_as_the_limit_and_no_larger(size: int, is_taken: bool) -> None:
+    world = World(3, limits=Limits(snapshot_bytes_max=30))
+    committed_elsewhere(world, *written(1, 2, 2))
+    snapshot = state_at(base(3, 2), size)
+    assert len(snapshot.data) == size
+    hear(world, snapshot, 2)
+    assert bool(world[A].taken_in) is is_taken
 
 
 def test_another_snapshot_of_the_same_index_begins_anew() -> None:
