@@ -376,7 +376,7 @@ class Membership:
     ) -> None:
         known = self._table.members.get(source)
         if known is None:
-            self._records.heard_from_stranger(source)
+            self._records.heard_from_stranger(source, message, now)
             return
         if MemberState.LEFT in (known.state, self.mine.state):
             return

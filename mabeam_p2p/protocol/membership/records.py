@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from mabeam_p2p.config import Limits
 from mabeam_p2p.ids import INTEGER_MAX, PeerId
-from mabeam_p2p.messages import Gossip, Rumour, Wanted
+from mabeam_p2p.messages import Gossip, MembershipMessage, Rumour, Wanted
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.membership.graves import age
 from mabeam_p2p.protocol.membership.health import Health
@@ -147,8 +147,14 @@ class Records:
             told = dict.fromkeys((self.mine, *newer, *self.table.window(count)))
             self._outbox.send(source, Gossip(tuple(told)[:count]))
 
-    def heard_from_stranger(self, source: PeerId) -> None:
-        """One that this peer has forgotten as dead does not know it: else it would refute."""
+    def heard_from_stranger(self, source: PeerId, message: MembershipMessage, now: float) -> None:
+        """One that this peer has forgotten as dead does not know it: else it would refute. Perhaps
+        both have forgotten each other, so an accusation is never answered by another one."""
+        if isinstance(message, Gossip):
+            for member in message.members:
+                if member.peer in (source, self.mine.peer):
+                    self.heard(source, member, None, now)
+            return
         grave = self.table.graves.last(source)
         if grave is not None and grave.state is MemberState.DEAD:
             self._outbox.send(source, Gossip((grave,)))

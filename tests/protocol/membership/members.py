@@ -57,6 +57,7 @@ class Table:
         timing: Timing = TIMING,
         seed: int = 0,
         voters: tuple[PeerId, ...] = (),
+        me: PeerId = ME,
     ) -> None:
         self.outbox = Outbox()
         self.now = 100.0
@@ -64,7 +65,7 @@ class Table:
         self.strangers: dict[PeerId, None] = {}
         """Those that are not known to be of this cluster."""
         self.core = Membership(
-            member(ME),
+            member(me),
             timing=timing,
             limits=limits or Limits(),
             random=Random(seed),
@@ -72,7 +73,7 @@ class Table:
             now=self.now,
             trusts=lambda peer: peer not in self.strangers,
         )
-        self.core.set_voters((ME, *voters) if voters else ())
+        self.core.set_voters((me, *voters) if voters else ())
         self.asked: dict[PeerId, list[int]] = {}
         """Numbers of the questions to each, of the last interval that passed."""
         for one in met:

@@ -2,6 +2,7 @@
 
 from itertools import permutations
 from random import Random
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
@@ -9,7 +10,14 @@ from msgspec.structs import replace
 from mabeam_p2p.config import Limits
 from mabeam_p2p.effects import Effect, Send
 from mabeam_p2p.ids import INTEGER_MAX, PeerId
-from mabeam_p2p.messages import Gossip, Probe, ProbeAck, Rumour, Wanted
+from mabeam_p2p.messages import (
+    Gossip,
+    MembershipMessage,
+    Probe,
+    ProbeAck,
+    Rumour,
+    Wanted,
+)
 from mabeam_p2p.protocol.membership.rumours import transmissions
 from mabeam_p2p.protocol.membership.table import is_newer
 from mabeam_p2p.records import Member, MemberState
@@ -204,6 +212,29 @@ def test_a_forgotten_member_that_speaks_is_told_of_its_death_and_comes_back() ->
         assert sent == (Send(A, Gossip((member(A, 1, DEAD),))),)
     table.core.met(member(A, raised=1), table.now)
     assert table.state(A) is ALIVE
+
+
+def test_two_that_have_forgotten_each_other_do_not_accuse_each_other_for_ever() -> None:
+    tables = [Table(member(A), me=ME), Table(member(ME), me=A)]
+    tables[0].tell(A, member(B), member(A, 1, DEAD))
+    tables[1].tell(ME, member(B), member(ME, 1, DEAD))
+    for table in tables:
+        table.pass_time(TIMING.dead_retention_seconds + 1.0, B)
+    said: list[Effect] = list(tables[0].tell(A))
+    for place in range(20):
+        table = tables[1 - place % 2]
+        source = (ME, A)[place % 2]
+        said = [
+            answer
+            for effect in said
+            if isinstance(effect, Send)
+            for answer in table.hear(source, cast(MembershipMessage, effect.message))
+        ]
+        if not said:
+            break
+    assert said == []
+    assert tables[1].core.mine == member(A, raised=1)
+    assert tables[0].core.is_here(A)
 
 
 def _met(table: Table, one: Member) -> tuple[object, ...]:
