@@ -92,6 +92,12 @@ class Membership:
             trusts=trusts,
             probing=self._probing,
         )
+        self.changes = self._records.changes
+        """Members whose record or state has changed; the owner takes and clears them."""
+        self.forgotten = self._records.forgotten
+        """Members that have left the table; the owner takes and clears them."""
+        self.hints = self._records.hints
+        """Addresses of peers that were heard of; the owner takes and clears them."""
         self._table = self._records.table
         self._standings: dict[PeerId, Standing] = {}
         self._voters: tuple[PeerId, ...] = ()
@@ -109,21 +115,6 @@ class Membership:
     def mine(self) -> Member:
         """This peer's own record."""
         return self._records.mine
-
-    @property
-    def changes(self) -> list[Member]:
-        """Members whose record or state has changed; the owner takes and clears them."""
-        return self._records.changes
-
-    @property
-    def forgotten(self) -> list[PeerId]:
-        """Members that have left the table; the owner takes and clears them."""
-        return self._records.forgotten
-
-    @property
-    def hints(self) -> list[str]:
-        """Addresses of peers that were heard of; the owner takes and clears them."""
-        return self._records.hints
 
     def view(self) -> tuple[Member, ...]:
         """Every member known, this peer included, sorted by id."""

@@ -94,9 +94,10 @@ class Neighbours:
     def carry(self, now: float) -> tuple[Member, ...]:
         """At the end of a turn: the members that have changed, of which the links know now."""
         membership, links = self.membership, self.links
-        for address in membership.hints[: self._limits.candidates_max]:
-            links.suggest(address, now)
-        membership.hints.clear()
+        if membership.hints:
+            for address in membership.hints[: self._limits.candidates_max]:
+                links.suggest(address, now)
+            membership.hints.clear()
         if not membership.changes and not membership.forgotten:
             return ()
         for peer in membership.forgotten:
