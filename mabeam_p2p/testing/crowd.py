@@ -68,6 +68,7 @@ class Crowd:
         timing: Timing | None = None,
         limits: Limits | None = None,
         size_of: Callable[[Message], int] | None = None,
+        sample_every: int = SAMPLE_EVERY,
     ) -> None:
         self.now = 0.0
         self.messages = 0
@@ -79,6 +80,7 @@ class Crowd:
         self.limits = limits or Limits(members_max=max(1_024, 2 * count))
         self.on_change: Callable[[float, Seat, Member], None] | None = None
         self._size_of = size_of
+        self._sample_every = sample_every
         self._sampled = self._sampled_bytes = 0
         self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._counter = 0
@@ -236,7 +238,7 @@ class Crowd:
         for send in sends:
             self.messages += 1
             message: MembershipMessage = send.message  # type: ignore[assignment]
-            if self._size_of is not None and self.messages % SAMPLE_EVERY == 0:
+            if self._size_of is not None and self.messages % self._sample_every == 0:
                 self._sampled += 1
                 self._sampled_bytes += self._size_of(message)
             if conditions.loss and random.random() < conditions.loss:

@@ -170,8 +170,8 @@ MUTANTS = (
             ),
             Edit(
                 MEMBERSHIP,
-                "if MemberState.LEFT in (known.state, self.mine.state):",
-                "if known.state is MemberState.LEFT:",
+                "if self.mine.state is MemberState.LEFT:\n            return\n        known",
+                "known",
             ),
         ),
         OF_COMING,

@@ -365,11 +365,11 @@ class Membership:
     def receive(
         self, source: PeerId, message: MembershipMessage, standing: Standing, now: float
     ) -> None:
-        known = self._table.members.get(source)
-        if known is None:
-            self._records.heard_from_stranger(source, message, now)
+        if self.mine.state is MemberState.LEFT:
             return
-        if MemberState.LEFT in (known.state, self.mine.state):
+        known = self._table.members.get(source)
+        if known is None or known.state is MemberState.LEFT:
+            self._records.heard_from_stranger(source, message, now)
             return
         match message:
             case Probe():

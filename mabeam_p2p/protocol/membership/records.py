@@ -103,7 +103,7 @@ class Records:
         peer, table = member.peer, self.table
         known = table.members.get(peer) or table.graves.find(member)
         if known is not None and not is_newer(member, known):
-            if age(member) == age(known) and known.state in (MemberState.SUSPECT, MemberState.DEAD):
+            if age(member) == age(known) and known.state is not MemberState.ALIVE:
                 # It is here, and has yet to say so by a greater incarnation.
                 self._outbox.send(peer, Gossip((known,)))
                 return known.state is MemberState.DEAD
@@ -148,16 +148,17 @@ class Records:
             self._outbox.send(source, Gossip(tuple(told)[:count]))
 
     def heard_from_stranger(self, source: PeerId, message: MembershipMessage, now: float) -> None:
-        """One that this peer has forgotten as dead does not know it: else it would refute. Perhaps
-        both have forgotten each other, so an accusation is never answered by another one."""
+        """One that has left or is forgotten, as far as is known here, does not know it: else it
+        would refute. Perhaps both have forgotten each other, so an accusation is never answered by
+        another one."""
         if isinstance(message, Gossip):
             for member in message.members:
                 if member.peer in (source, self.mine.peer):
                     self.heard(source, member, None, now)
             return
-        grave = self.table.graves.last(source)
-        if grave is not None and grave.state is MemberState.DEAD:
-            self._outbox.send(source, Gossip((grave,)))
+        last = self.table.members.get(source) or self.table.graves.last(source)
+        if last is not None:
+            self._outbox.send(source, Gossip((last,)))
 
     def _heard_of_me(self, source: PeerId, member: Member) -> None:
         """If it is bad, or too new to be true, refute it."""

@@ -193,6 +193,18 @@ def test_a_goodbye_is_final_for_that_life() -> None:
     assert table.state(A) is LEFT
 
 
+def test_a_goodbye_that_nobody_said_is_taken_back() -> None:
+    """A broken member has told it of another, who is told when it speaks or greets again."""
+    table = Table(member(A), member(B))
+    table.tell(B, member(A, 1, LEFT))
+    said = Send(A, Gossip((member(A, 1, LEFT),)))
+    assert table.hear(A, Probe(1, THEIRS)) == (said,)
+    table.core.met(member(A), table.now)
+    assert table.outbox.take() == (said,)
+    table.hear(A, Gossip((member(A, raised=1),)))
+    assert table.state(A) is ALIVE
+
+
 def test_a_goodbye_that_another_passes_on_is_one() -> None:
     table = Table(member(A), member(B))
     table.tell(B, member(A, 1, LEFT))
