@@ -7,7 +7,7 @@ import pytest
 
 from mabeam_p2p.config import Config
 from mabeam_p2p.requests import Leave
-from mabeam_p2p.testing import simulator
+from mabeam_p2p.testing import host as machines
 from mabeam_p2p.testing.host import Host
 from tests.bad_days.stage import MILLISECOND, Stage
 
@@ -26,7 +26,7 @@ class Namesakes:
         self.others = [host for host in ordered if host not in self.pair]
         self.gave_way: list[Host] = []
         names = {f"peer-{host.letter.lower()}": "namesake" for host in self.pair}
-        patch.setattr(simulator, "Config", partial(_renamed, names))
+        patch.setattr(machines, "Config", partial(_renamed, names))
 
     def _hear(self, line: str) -> None:
         _, letter, *words = line.split()

@@ -30,6 +30,8 @@ class Neighbours:
         outbox: Outbox,
         now: float,
     ) -> None:
+        # A stream of their own: how often they draw is nothing to elections.
+        random = Random(random.getrandbits(64))
         self._outbox = outbox
         self._limits = config.limits
         self._peer = recovered.peer
