@@ -3,7 +3,7 @@ says. Only its identity is its own: that is proved to others before anything is 
 
 What one that is no voter can do without breaking anything it ought not to is left out, and no
 more. It can tell who knows no voters yet any log at all: a newcomer has nobody else to believe.
-And it can lie about its own log: nothing hangs on it, for it does not count (`Checkers.liars`).
+And it can lie about its own log, and about who is alive: no safety hangs on it (`Checkers.liars`).
 A voter that lies can undo what was acknowledged; Raft holds among peers that follow it
 (docs/guarantees.md).
 """

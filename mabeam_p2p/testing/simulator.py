@@ -106,7 +106,8 @@ class Simulator:
         heapq.heappush(self._heap, (time, self._counter, action, arguments))
 
     def after(self, delay: int, action: Callable[..., None], *arguments: Any) -> None:
-        self.at(self.now + delay, action, *arguments)
+        self._counter += 1
+        heapq.heappush(self._heap, (self.now + delay, self._counter, action, arguments))
 
     def run_until(self, time: int) -> None:
         """Let everything happen that is due by `time`."""

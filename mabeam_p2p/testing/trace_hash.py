@@ -1,5 +1,7 @@
 """The hash of everything that happens in a run: two runs are one exactly when it is equal."""
 
+import sys
+from array import array
 from hashlib import sha256
 
 from mabeam_p2p.testing.disk import LogView
@@ -16,7 +18,7 @@ class TraceHash:
     def __init__(self) -> None:
         self.steps = 0
         """Inputs to nodes."""
-        self._numbers: list[int] = []
+        self._numbers = array("q")
         self._hash = sha256()
         self._batches = 0
         """Committed batches that are in it."""
@@ -24,7 +26,7 @@ class TraceHash:
     def step(self, now: int, host: int, kind: int, effects: int) -> None:
         """A node had an input of this kind, and wanted so many effects."""
         self.steps += 1
-        self._numbers += (now, host, kind, effects)
+        self._numbers.extend((now, host, kind, effects))
         if len(self._numbers) >= TAPE_LENGTH:
             self._fold()
 
@@ -37,5 +39,7 @@ class TraceHash:
         return self._hash.hexdigest()[:16]
 
     def _fold(self) -> None:
-        self._hash.update(repr(self._numbers).encode())
-        self._numbers.clear()
+        if sys.byteorder == "big":
+            self._numbers.byteswap()
+        self._hash.update(self._numbers.tobytes())
+        del self._numbers[:]
