@@ -132,7 +132,7 @@ _FAIRER: tuple[Callable[[Weather], Weather], ...] = (
     lambda one: replace(one, processes=replace(one.processes, turn_inputs=1)),
     lambda one: replace(one, processes=replace(one.processes, moves=False)),
     lambda one: replace(one, processes=replace(one.processes, wall_spread=1.0)),
-    lambda one: replace(one, discovery=Discovery(), hostile=False, codec=False),
+    lambda one: replace(one, discovery=Discovery(), stranger=False, hostile=False, codec=False),
 )
 """What the weather can do without, one at a time."""
 

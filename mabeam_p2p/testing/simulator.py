@@ -75,7 +75,7 @@ class Simulator:
         self.process = self.stream("process")
         self._happened = TraceHash()
         count = weather.peers
-        self.links = Links(count, weather.network, self.stream("net"), self, self._deliver)
+        self.links = Links(count, weather.network, self.stream("net"), self, self.deliver)
         spread = weather.processes.clock_spread
         # A has the lowest id, so that it coordinates and, all else equal, leads.
         ids = sorted(f"{self.process.getrandbits(64):016x}" for _ in range(count))
@@ -87,6 +87,8 @@ class Simulator:
         for host in self.hosts:
             host.disk.history = self.checkers.committed.log
         self._listening: dict[str, Host] = {}
+        self.endpoints: dict[str, Callable[[Frame], None]] = {}
+        """Who else listens, and at which address: no peers of this cluster."""
         self._by_peer = {host.peer: host for host in self.hosts}
         self.upsets = Upsets(self)
 
@@ -440,6 +442,8 @@ class Simulator:
                     frame = self._through_codec(host, frame)
                 if listener is not None:
                     self.links.send(host.number, listener.number, address, frame)
+                elif address in self.endpoints:
+                    self.after(self.weather.network.delay, self.deliver, address, frame)
 
     def _through_codec(self, host: Host, frame: Frame) -> Frame:
         data = self.codec.encode_frame(frame)
@@ -449,9 +453,12 @@ class Simulator:
             raise Violation("codec", f"{frame} comes back as {decoded}")
         return decoded
 
-    def _deliver(self, address: str, frame: Frame) -> None:
+    def deliver(self, address: str, frame: Frame) -> None:
+        """A frame arrives at whoever listens there by now."""
         host = self._listening.get(address)
         if host is None:
+            if address in self.endpoints:
+                self.endpoints[address](frame)
             return
         if self.now < host.paused_until:
             host.backlog.append(frame)

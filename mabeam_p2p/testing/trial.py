@@ -27,6 +27,8 @@ from mabeam_p2p.testing.outcomes import Outcomes
 from mabeam_p2p.testing.recipes import model_of
 from mabeam_p2p.testing.seat_agents import SeatAgent
 from mabeam_p2p.testing.simulator import Simulator
+from mabeam_p2p.testing.stranger import ADDRESS as STRANGER
+from mabeam_p2p.testing.stranger import Stranger
 from mabeam_p2p.testing.tape import Planned, Tape
 from mabeam_p2p.testing.task_agents import TaskAgent
 from mabeam_p2p.testing.weather import SECOND, Weather, calm, draw
@@ -102,6 +104,7 @@ class Trial:
         self._hints = self.simulator.stream("discovery")
         self.hostile: HostileMember | None = None
         """Says what it likes, in the name of a peer that is no voter."""
+        self.stranger = Stranger(self.simulator) if drawn.stranger else None
         if drawn.hostile:
             peers = [host.peer for host in self.simulator.hosts]
             self.hostile = HostileMember(codec, self.simulator.stream("hostile"), peers)
@@ -194,6 +197,8 @@ class Trial:
                 raise Violation("liveness", "the last reads are not answered")
             simulator.run_until(simulator.now + SECOND // 4)
         self._compare_digests()
+        if self.stranger is not None:
+            self.stranger.judge()
         for anomaly in anomalies(self.workload.history):
             raise Violation("history", f"{anomaly.kind} in {anomaly.key}: {anomaly.detail}")
         for agent in self.workload.agents:
@@ -239,6 +244,9 @@ class Trial:
             if random.random() < discovery.forged:
                 addresses += [host.address, f"10.0.9.{random.randint(1, 3)}:7000"]
                 random.shuffle(addresses)
+        if self.stranger is not None:
+            self.stranger.hear_of(*addresses)
+            addresses.append(STRANGER)
         self.simulator.ask(host, Suggest(tuple(addresses)))
 
     def _fault_later(self) -> None:

@@ -128,6 +128,8 @@ class Weather(Struct, frozen=True):
     codec: bool = False
     """Frames are encoded, decoded and compared on the way."""
     discovery: Discovery = Discovery()
+    stranger: bool = False
+    """A peer of another cluster is in the same network, and hints name it too."""
     hostile: bool = False
     """One member that is no voter says whatever the wire lets through (`hostile`)."""
     preferences: Preferences = Preferences()
@@ -227,6 +229,7 @@ def _draw_later(random: Random, weather: Weather, unit: int) -> Weather:
         discovery=Discovery(
             lost=random.choice((0.0, 0.0, 0.5)), forged=random.choice((0.0, 0.0, 0.5))
         ),
+        stranger=random.random() < 0.15,
         hostile=weather.expect < weather.peers and random.random() < 0.5,
     )
 
