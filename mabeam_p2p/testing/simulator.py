@@ -268,7 +268,7 @@ class Simulator:
         if deadline == inf:
             return
         seconds = (deadline - host.clock_offset) / host.clock_rate
-        due = max(ceil(seconds * 1_000_000), self.now + 1)
+        due = max(ceil(seconds * 1_000_000), self.now + 1) if seconds > 0 else self.now + 1
         if due < host.tick_at:
             host.tick_at = due
             self.at(due, self._tick_due, host, host.life, due)
