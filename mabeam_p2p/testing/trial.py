@@ -139,11 +139,11 @@ class Trial:
         simulator = self.simulator
         self._calm = True
         simulator.heal(calm(simulator.weather))
+        self._whims.end()
         self._serve_by_a_core()
         for host in simulator.hosts:
             self._start(host)
             self._hint(host, host.life)
-        self._whims.end()
         # A time of normal service before the agents end what they have begun.
         simulator.run_until(simulator.now + 2 * SECOND)
         self.workload.writing = False
@@ -157,10 +157,14 @@ class Trial:
             simulator.run_until(simulator.now + SECOND // 4)
 
     def _serve_by_a_core(self) -> None:
-        """Some majority of the voters, and nobody else, must be enough for progress."""
+        """Some majority of the voters, and nobody else, must be enough for progress.
+
+        All of them may lead: where the longest log is with one that may not, nobody does
+        (docs/divergence.md#bully)."""
         simulator = self.simulator
         effective = simulator.checkers.configurations()
-        everybody = list(simulator.hosts)
+        ineligible = simulator.weather.preferences.ineligible
+        everybody = [host for host in simulator.hosts if host.number not in ineligible]
         self._starts.shuffle(everybody)
         core: list[Host] = []
         while everybody and not is_core([host.peer for host in core], effective):
