@@ -123,6 +123,9 @@ def test_a_ratio_that_no_float_holds_is_exact() -> None:
     ("policy", "sound"),
     [
         *[(policy, True) for policy in POLICIES],
+        (Policy(accept_denominator=INTEGER_MAX), True),
+        (Policy(reject_denominator=INTEGER_MAX), True),
+        (Policy(min_voters=INTEGER_MAX), True),
         (Policy(accept_numerator=0), False),
         (Policy(reject_numerator=0), False),
         (Policy(accept_numerator=6), False),

@@ -355,6 +355,8 @@ def test_a_refusal_of_what_was_sent_once_is_certain() -> None:
     assert counter.reasons() == [(101, "overloaded"), (102, "overloaded")]
     counter.pending.receive_refused(A, ForwardRefused(0, 1, "overloaded"))
     assert counter.reasons() == []
+    counter.pending.tick(100.0)
+    assert counter.flush((B, 2), 100.0) == [], "what was certainly not done never will be"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ SUBJECTS = "mabeam_p2p/machine/subjects.py"
 CORE = "mabeam_p2p/machine/core.py"
 SCHEDULE = "mabeam_p2p/machine/tasks/schedule.py"
 WORKERS = "mabeam_p2p/machine/tasks/workers.py"
+PENDING = "mabeam_p2p/protocol/pending.py"
 SESSIONS = "mabeam_p2p/machine/sessions.py"
 
 MUTANTS = (
@@ -235,5 +236,17 @@ MUTANTS = (
             ),
         ),
         ("tests/machine/tasks/test_tasks.py",),
+    ),
+    Mutant(
+        "W26",
+        "a command that was refused for certain is given to the next leader",
+        (
+            Edit(
+                PENDING,
+                "Failed(message.reason, why))\n                self._drop(key)\n",
+                "Failed(message.reason, why))\n",
+            ),
+        ),
+        ("tests/protocol/test_pending.py",),
     ),
 )

@@ -323,3 +323,11 @@ def test_a_bid_that_loses_nothing_to_a_better_one_is_not_told_again() -> None:
     assert house.told() == ["b standing"]
     house.place("c", 30)
     assert house.told() == ["c standing"]
+
+
+def test_a_falling_price_may_begin_where_it_ends() -> None:
+    house = House()
+    assert reason(house.open(DUTCH, start=50, step=10, tick=SECOND, reserve=50)) == ""
+    assert reason(house.open(DUTCH, auction="no", start=49, step=10, tick=SECOND, reserve=50)) == (
+        "invalid"
+    )

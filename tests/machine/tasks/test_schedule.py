@@ -1,11 +1,12 @@
 """Queues, priorities, capacities, and what one agent takes over from another."""
 
 from mabeam_p2p.config import Limits
-from mabeam_p2p.events import TaskRevoked
+from mabeam_p2p.events import TaskRevoked, WorkerChanged
 from mabeam_p2p.ids import AgentId, SessionId
 from mabeam_p2p.machine.tasks.schedule import FIRST_LOOK, HUNG_FACTOR, OVERDUE_FLOOR
+from mabeam_p2p.machine.tasks.tasks import ERROR_BYTES_MAX
 from mabeam_p2p.machine.tasks.workers import log_of
-from mabeam_p2p.records import Strategy
+from mabeam_p2p.records import Strategy, TaskError
 from tests.machine.tasks.task_log import LEASE, TaskLog
 from tests.machine.written_log import SECOND, reason
 
@@ -349,3 +350,20 @@ def test_a_task_that_moves_twice_at_one_index_has_a_token_for_each_lease() -> No
         assert [*tokens, log.task("t").token] == sorted({*tokens, log.task("t").token})
         twice += len(tokens) == 2
     assert twice > 0, "of some keys the second home was silent, too"
+
+
+def test_an_agent_that_has_gone_is_told_to_offer_nothing() -> None:
+    log = TaskLog()
+    one = log.worker(1)
+    log.close(one)
+    [gone] = [event.worker for event in log.events if isinstance(event, WorkerChanged)]
+    assert (gone.agent, gone.names, gone.slots) == ("a1@p", (), 0)
+
+
+def test_an_error_as_large_as_allowed_is_kept() -> None:
+    log = TaskLog()
+    one = log.worker(1)
+    log.submitted("t")
+    error = TaskError("", "x" * ERROR_BYTES_MAX, "")
+    assert reason(log.fail(one, "t", error=error)) == ""
+    assert log.task("t").error == error

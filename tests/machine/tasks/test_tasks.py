@@ -461,7 +461,7 @@ def test_results_and_errors_that_are_too_large_are_refused_and_the_lease_stands(
     one = log.worker(1)
     log.submitted("t")
     assert reason(log.complete(one, "t", result=b"1234")) == "too_large"
-    assert reason(log.fail(one, "t", error=TaskError("E", "x" * 20_481, ""))) == "too_large"
+    assert reason(log.fail(one, "t", error=TaskError("E", "x" * 20_480, ""))) == "too_large"
     assert log.shown("t") == ("leased", "a1")
     assert reason(log.complete(one, "t", result=b"123")) == ""
 
