@@ -355,14 +355,18 @@ async def judge(soak: Soak, goals: Goals, seconds: float) -> list[str]:
     violations += [f"crashed: {failure}" for failure in soak.cluster.failures]
     # Without the last reads, what nobody has read yet is not lost.
     was_read = not any(violation.startswith("stuck") for violation in violations)
-    violations += [
+    return violations + broken_rules(soak.history, was_read=was_read)
+
+
+def broken_rules(history: History, *, was_read: bool) -> list[str]:
+    """What no order of the operations explains. was_read: every list was read at the end."""
+    return [
         f"{anomaly.kind}: {anomaly.key}, {anomaly.detail}"
-        for anomaly in anomalies(soak.history.operations)
+        for anomaly in anomalies(history.operations)
         if was_read or anomaly.kind != "lost ack"
-    ]
-    return violations + [
+    ] + [
         f"{broken.verdict.value}: {broken.key}, {broken.detail}"
-        for broken in wing_gong.anomalies(soak.history.calls, lambda _: CounterModel())
+        for broken in wing_gong.anomalies(history.calls, lambda _: CounterModel())
     ]
 
 

@@ -9,8 +9,11 @@ import pytest
 
 from mabeam_p2p.errors import DataFolderHeld
 from mabeam_p2p.storage.folder import hold
+from mabeam_p2p.testing.linearizability import Append, Read, Result
+from mabeam_p2p.testing.wing_gong import Call
 from tests.eventually import eventually
-from tools.soak import Goals, options_of
+from tools.soak import Goals, broken_rules, options_of
+from tools.soak_clients import History
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -157,3 +160,24 @@ def test_peers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
         parent.kill()
         parent.communicate()
     asyncio.run(eventually(lambda: not any(map(is_held, folders))))
+
+
+def test_histories_that_no_order_explains_are_broken_rules() -> None:
+    history = History()
+    history.operations = [
+        Append("c1", "list", b"1", invoked=1, returned=2, result=Result.DONE, position=1),
+        Append("c2", "list", b"2", invoked=3, returned=4, result=Result.DONE, position=2),
+        Read("c1", "list", (b"1",), invoked=5, returned=6),
+    ]
+    history.calls = [
+        Call("c1", "counter", "compare_and_set", (0, 1), 1, 2, True),
+        Call("c2", "counter", "compare_and_set", (0, 2), 3, 4, True),
+    ]
+    kinds = [rule.partition(":")[0] for rule in broken_rules(history, was_read=True)]
+    assert kinds == ["lost ack", "impossible"]
+    unread = [rule.partition(":")[0] for rule in broken_rules(history, was_read=False)]
+    assert unread == ["impossible"]
+    history.calls[1].may = True
+    history.operations[1].result = Result.OPEN  # type: ignore[union-attr]
+    history.operations[1].position = 0  # type: ignore[union-attr]
+    assert broken_rules(history, was_read=True) == []
