@@ -260,3 +260,20 @@ def test_observers_are_told_each_part_that_a_peer_plays_in_the_log_once_and_in_o
     told = [e.event for e in desk.effects if isinstance(e, Notify)]
     roles = [(event.role, event.term) for event in told if isinstance(event, RoleChanged)]
     assert roles == [("follower", 1), ("candidate", 1), ("leader", 2), ("follower", 3)]
+
+
+def test_who_is_in_no_cluster_takes_a_log_only_from_who_is_in_one() -> None:
+    codec = CborCodec(Limits())
+    node = Node(Config(name="me"), Recovered(ME, 1), "127.0.0.1:1", codec, Random(1), 1.7e9, 0.0)
+    node.start(0.0)
+    blob = codec.encode_commands([Configure(CLUSTER_SESSION, 0, CLUSTER, VOTERS)])
+    first = Batch(1, 1, 1, 10, blob, VOTERS)
+    member = Member(A, "a", "127.0.0.1:97", 1, 1, MemberState.ALIVE)
+    for cluster, last_index in ((ClusterId(""), 0), (CLUSTER, 1)):
+        for message in (
+            Hello("default", cluster, member, True),
+            AppendEntries(0, 1, 0, 0, 0, (first,)),
+        ):
+            node.receive(Frame(PROTOCOL_VERSION, A, 1, 1, 1, cluster, (message,)), 1.0)
+        node.flush(1.0)
+        assert node.replication.log.last_index == last_index

@@ -1,8 +1,9 @@
 """Who may say what: only a leader answers for reads, and no flag makes a vote more than a vote."""
 
 from mabeam_p2p.messages import ReadIndexReply, VoteReply, VoteRequest
+from mabeam_p2p.protocol.replication import Role
 from mabeam_p2p.records import Standing
-from tests.protocol.raft_world import NOBODY, A, B, C, D, World
+from tests.protocol.raft_world import NOBODY, TIMING, A, B, C, D, World
 
 
 def test_only_the_leader_answers_for_a_read() -> None:
@@ -32,3 +33,30 @@ def test_who_is_no_voter_gets_no_vote_in_the_term_that_all_are_in() -> None:
     assert world.under_way(VoteReply, A) == []
     world.hear(B, A, VoteRequest(0, 1, standing, pre=False, transfer=False))
     assert world[A].core.vote == B, "its vote was free"
+
+
+def test_a_candidate_that_leaves_is_not_elected_by_votes_that_come_later() -> None:
+    world = World(3)
+    world.stand(B)
+    for parcel in world.under_way(VoteRequest, B):
+        world.arrive(parcel)
+    for parcel in world.under_way(VoteReply, target=B):
+        world.arrive(parcel)
+    for parcel in world.under_way(VoteRequest, B):
+        world.arrive(parcel)
+    assert world[B].core.role is Role.CANDIDATE
+    world.act(B, lambda core: core.resign())
+    world.deliver()
+    assert world[B].core.role is Role.FOLLOWER
+    assert world[B].core.leadership is None
+
+
+def test_the_leader_of_an_older_term_leads_nobody_in_a_newer_one() -> None:
+    world = World(3)
+    world.elect(A)
+    world.wait(2 * TIMING.election_timeout_seconds)
+    term = world[B].core.term + 1
+    standing = world[C].standing()
+    world.hear(C, B, VoteRequest(0, term, standing, pre=False, transfer=False))
+    assert (world[B].core.term, world[B].core.vote, world[B].core.leader) == (term, C, None)
+    assert not world[B].core.is_leader_heard(world.now)

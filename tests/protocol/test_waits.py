@@ -353,3 +353,13 @@ def test_a_full_desk_answers_overloaded_and_keeps_who_waits() -> None:
         (3, "overloaded"),
     ]
     assert len(desk.waits) == 1
+
+
+def test_reads_that_were_answered_are_kept_no_longer() -> None:
+    desk = Desk()
+    for number in range(1, 6):
+        desk.waits.read(number, READ, 9.0)
+        desk.flush(0.0)
+        desk.waits.granted(desk.asked[-1], number, 0.0)
+        assert desk.apply(number) == [number]
+    assert desk.waits._granted == []

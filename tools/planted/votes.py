@@ -227,4 +227,29 @@ MUTANTS = (
         ),
         ("tests/protocol/test_node.py",),
     ),
+    Mutant(
+        "R21",
+        "a candidate that leaves is elected by votes that come later",
+        (
+            Edit(
+                REPLICATION,
+                "        self.candidacy.end()\n        if self.leadership is not None:\n"
+                "            self._stop_leading()",
+                "        if self.leadership is not None:\n            self._stop_leading()",
+            ),
+        ),
+        ("tests/protocol/test_replication_authority.py",),
+    ),
+    Mutant(
+        "R22",
+        "who is in no cluster takes a log from who is in none",
+        (
+            Edit(
+                "mabeam_p2p/protocol/node/node.py",
+                "if not frame.cluster or not self.bootstrap.adopt(frame.cluster):",
+                "if frame.cluster and not self.bootstrap.adopt(frame.cluster):",
+            ),
+        ),
+        ("tests/protocol/test_node.py",),
+    ),
 )
