@@ -198,7 +198,9 @@ def main() -> int:
     mutation = Mutation(options)
     code = pytest.main([*PYTEST_OPTIONS, *options.tests], plugins=[mutation])
     report = mutation.report
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) or not report.verdicts:
+    # Ctrl-C ends a long run with what it has seen so far.
+    ends = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.INTERRUPTED)
+    if code not in ends or not report.verdicts:
         print(f"pytest ended with {code}")
         return 2
     reasons = read_reasons()
