@@ -75,6 +75,23 @@ def test_every_kind_of_change_is_made_where_it_can_be() -> None:
     assert ("opposite call", least + "max(self.size, by)") in found
 
 
+def test_what_is_as_good_as_none_is_not_made_none() -> None:
+    text = b"""
+def f(x: int) -> object:
+    if x == 1:
+        return False
+    if x == 2:
+        return ()
+    if x == 3:
+        return []
+    if x == 4:
+        return None
+    return (x,)
+"""
+    nothing = [diff for _, operator, diff in made(text) if operator == "return nothing"]
+    assert nothing == ["-    return (x,)\n+    return None"]
+
+
 def test_texts_checks_and_what_runs_before_any_call_are_left_alone() -> None:
     for _, _, diff in made(SOURCE):
         before = diff.splitlines()[0]

@@ -227,7 +227,7 @@ class _Finder(ast.NodeVisitor):
         if node.value is None:
             self._put(node, "drop statement", "pass")
             return
-        if not (isinstance(node.value, ast.Constant) and node.value.value is None):
+        if not _is_nothing(node.value):
             self._put(node.value, "return nothing", "None")
         self.visit(node.value)
 
@@ -263,6 +263,17 @@ class _Finder(ast.NodeVisitor):
             return
         if not isinstance(test, ast.Compare) or isinstance(test.ops[0], ORDERS):
             self._put(test, "negate", f"(not ({self._source(test)}))")
+
+
+def _is_nothing(node: ast.expr) -> bool:
+    """What callers mostly take for the same as None."""
+    match node:
+        case ast.Constant(value=value):
+            return not value
+        case ast.Tuple(elts=elements) | ast.List(elts=elements):
+            return not elements
+        case _:
+            return False
 
 
 def _is_unreachable(node: ast.expr) -> bool:
