@@ -189,11 +189,19 @@ class SqliteStorage:
         )
         with closing(self._connect(recovery.uri(unfinished, "rw"))) as connection:
             connection.execute(f"PRAGMA page_size = {layout.PAGE_BYTES}")
-            connection.execute("PRAGMA journal_mode = WAL")
+            # SQLite answers with the mode that it stays in, and raises nothing.
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise sqlite3.OperationalError(f"no write-ahead log, but mode {mode!r}")
             connection.execute("PRAGMA synchronous = FULL")
             for statement in layout.SCHEMA:
                 connection.execute(statement)
             connection.execute(layout.REPLACE_RECORD, layout.record_row(identity))
+            # Closing does the same, and says nothing where it fails: then all this would stay in
+            # a log that is not renamed with its database.
+            (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                raise sqlite3.OperationalError("a new database is in use")
         unfinished.rename(self._database)
         folder.sync(self.path)
 

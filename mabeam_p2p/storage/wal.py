@@ -47,7 +47,8 @@ def find_damage(data: bytes, page_bytes: int) -> int | None:
         and header_page_bytes == page_bytes
         and _checksum(words, data[: HEADER_BYTES - 8], (0, 0)) == tuple(sums)
     )
-    # The header is synced before any frame: with a frame behind it, a crash cannot have torn it.
+    # The header is synced before any frame, and in one sector: with a frame behind it, of its own
+    # log or of the one before, a crash cannot have torn it.
     if not is_header_right:
         return 0
     bad = _first_bad_frame(data, frame_bytes, words, (salt, other_salt), (sums[0], sums[1]))

@@ -190,6 +190,22 @@ def test_a_log_of_an_older_generation_behind_the_end_is_no_damage(tmp_path: Path
     assert len(left.recover().batches) == 21
 
 
+@pytest.mark.slow
+def test_no_cut_at_any_byte_of_the_last_three_writes_is_taken_for_damage(tmp_path: Path) -> None:
+    """What SQLite then takes depends on the whole frames alone: `test_sqlite` looks at each."""
+    live = Folder(tmp_path / "live")
+    storage = sqlite.SqliteStorage(str(live.path))
+    storage.recover()
+    for index in range(1, 5):
+        storage.write(append(index))
+    whole = live.wal.read_bytes()
+    storage.close()
+    ends = transaction_ends(whole)
+    assert len(ends) == 5
+    for cut in range(ends[-4], len(whole) + 1):
+        assert wal.find_damage(whole[:cut], layout.PAGE_BYTES) is None, f"cut at byte {cut}"
+
+
 def test_frames_written_out_of_order_within_the_last_write_are_no_damage(killed: Folder) -> None:
     whole = killed.wal.read_bytes()
     *_, begin, end = transaction_ends(whole)
