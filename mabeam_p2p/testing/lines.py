@@ -22,12 +22,14 @@ from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.records import Claim
 from mabeam_p2p.requests import Committed, LockQuery, Outcome, QueueQuery
 from mabeam_p2p.testing.checkers import Violation
+from mabeam_p2p.testing.line_hints import LineHints
 
 
 class LineJudge:
     """Hears every applied batch: commands with outcomes first, then the events."""
 
     def __init__(self) -> None:
+        self.hints = LineHints()
         self.last_token = 0
         self.held: dict[str, dict[int, Claim]] = {}
         """Of each lock, by ticket."""
@@ -44,6 +46,7 @@ class LineJudge:
         self._is_touched = False
 
     def took_effect(self, command: Command, outcome: Outcome) -> None:
+        self.hints.took_effect(command, outcome)
         self._is_touched = self._is_touched or isinstance(command, AnyRecipeCommand)
         if isinstance(command, PutItem) and isinstance(outcome, Committed):
             # Once: a copy of the command is answered as the first one was.
@@ -53,6 +56,7 @@ class LineJudge:
                 ready[outcome.index] = None
 
     def happened(self, event: MachineEvent) -> None:
+        self.hints.happened(event)
         lines = LockGranted | LockEnded | ItemTaken | TakeEnded | AgentLeft
         self._is_touched = self._is_touched or isinstance(event, lines)
         match event:
@@ -80,6 +84,7 @@ class LineJudge:
 
     def batch_ended(self) -> None:
         """All events of a batch were heard."""
+        self.hints.batch_ended()
         if self._owed:
             raise Violation("owners", f"they have left and still hold: {self._owed}")
 

@@ -43,6 +43,10 @@ class CounterModel:
                 raise AssertionError(call)
         return after if call.result in (None, after) else None
 
+    def reads(self, call: Call) -> bool:
+        is_refused = call.action == "compare_and_set" and call.result is False
+        return call.action == "get" or is_refused
+
 
 Holders = tuple[tuple[str, int], ...]
 """Claims with their permits, sorted."""
@@ -75,6 +79,9 @@ class LockModel:
                 return state if action == "renew" else (last, rest)
             case _:
                 raise AssertionError(call)
+
+    def reads(self, call: Call) -> bool:
+        return call.action in ("refused", "renew")
 
     def _acquired(
         self, last: int, holders: Holders, holder: tuple[str, int], token: object
@@ -124,6 +131,9 @@ class QueueModel:
                 return position, last, rest
             case _:
                 raise AssertionError(call)
+
+    def reads(self, call: Call) -> bool:
+        return call.action == "empty"
 
 
 def _taken(state: tuple[int, int, Items], claim: str, result: object) -> State | None:

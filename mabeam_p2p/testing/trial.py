@@ -207,7 +207,8 @@ class Trial:
             raise Violation("history", f"{anomaly.kind} in {anomaly.key}: {anomaly.detail}")
         for agent in self.workload.agents:
             agent.recipes.run_ended()
-        for found in wing_gong.anomalies(self.workload.calls.history, model_of):
+        calls = self.outcomes.lines.hints.give(self.workload.calls.history)
+        for found in wing_gong.anomalies(calls, model_of):
             raise Violation("history", f"{found.verdict.value}: {found.key}, {found.detail}")
 
     def _conclude_unsettled(self) -> None:

@@ -8,8 +8,11 @@ linearizable exactly when each of its objects is (Herlihy and Wing 1990, §3.3).
 Two kinds of calls are told apart. One that must have had its effect between its invocation and its
 return, and one that may have had it, then or never: its caller never heard.
 
-Many of the latter make a search long. So the usual orders are looked at first: those in which calls
-stand as their hints say, and an uncertain one had its effect where something needs it.
+A call that only reads is taken as soon as it can be: an order in which it stands later stays right
+when it is moved to the front, for no other call is before it in time and no state is changed.
+
+Many uncertain calls make a search long. So the usual orders are looked at first: those in which
+calls stand as their hints say, and an uncertain one had its effect where something needs it.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -50,6 +53,10 @@ class Model(Protocol):
 
     def step(self, state: State, call: Call) -> State | None:
         """The state behind `call`; None: not possible with its result."""
+        ...
+
+    def reads(self, call: Call) -> bool:
+        """Whether it changes no state in which it is possible."""
         ...
 
 
@@ -100,15 +107,16 @@ class _Done(Struct, frozen=True):
 
 
 class _Search:
-    """is_lazy: look where an order is to be expected. Calls with hints stand in their order, and
-    those that may have had no effect are tried only where the next one does not fit."""
+    """is_lazy: look where an order is to be expected. Calls with hints stand in their order, the
+    uncertain ones among them too; of those without, only where the next one does not fit."""
 
     def __init__(self, model: Model, calls: list[Call], *, is_lazy: bool = False) -> None:
         self._model = model
         self._is_lazy = is_lazy
         in_order = sorted(calls, key=lambda call: (call.invoked, call.returned))
-        self._must = [call for call in in_order if not call.may]
-        self._may = [call for call in in_order if call.may]
+        # Where the log says that an uncertain call had its effect, that is to be expected too.
+        self._must = [call for call in in_order if _is_expected(call, is_lazy)]
+        self._may = [call for call in in_order if not _is_expected(call, is_lazy)]
         self._farthest: tuple[int, State, list[Call]] = (-1, None, [])
 
     def run(self, steps_max: int) -> Verdict:
@@ -140,6 +148,12 @@ class _Search:
         count = done.must.bit_count()
         if count > self._farthest[0]:
             self._farthest = count, state, [self._must[number] for number in first]
+        for number in first:
+            call = self._must[number]
+            if self._model.reads(call) and self._model.step(state, call) is not None:
+                latest = max(done.latest, call.invoked)
+                yield _Done(done.must | 1 << number, done.may, latest), state
+                return
         fits = False
         next_hint = self._must[first[0]].hint if first else inf
         if self._is_lazy:
@@ -205,3 +219,7 @@ class _Search:
             for call in calls[:6]
         )
         return f"after {count} of {len(self._must)} calls, in state {state!r}, none fits of: {said}"
+
+
+def _is_expected(call: Call, is_lazy: bool) -> bool:
+    return not call.may or (is_lazy and call.hint < inf)
