@@ -11,6 +11,7 @@ separated by empty lines; a block is commands, `----`, and the trace. `#` begins
     pause A 1.0          the process stands still
     crash A, start A     only what is on the disk stays
     transfer A B         ask A that B leads;  `leave A`: A says goodbye
+    disks 0.1            from here on, every fsync takes so many seconds
     show heartbeats      from here on; they are left out otherwise
 
 Behind `peers 3` may stand limits, as `snapshot_entries=5`.
@@ -21,6 +22,8 @@ why each line moved.
 
 import sys
 from pathlib import Path
+
+from msgspec import structs
 
 from mabeam_p2p.commands import AppendJournal, OpenSession
 from mabeam_p2p.config import Limits, Timing
@@ -160,6 +163,9 @@ class _Stage:
                 self._request(letter, TransferLeadership(self._host(other).peer), command)
             case "leave", [letter]:
                 self._request(letter, Leave(), command)
+            case "disks", [seconds]:
+                storage = Storage(sync=int(float(seconds) * SECOND), jitter=0)
+                simulator.weather = structs.replace(simulator.weather, storage=storage)
             case "show", ["heartbeats"]:
                 self._heartbeats = True
             case _:
