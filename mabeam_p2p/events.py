@@ -110,7 +110,7 @@ class HandOverBegan(Struct, frozen=True, gc=False, array_like=True, tag=15):
     target_name: str
     term: int
     reason: str
-    """asked, leaving or preferred."""
+    """asked, leaving, preferred or caretaker."""
 
 
 class AgentJoined(Struct, frozen=True, gc=False, array_like=True, tag=20):

@@ -11,6 +11,9 @@ Rules
 3. A peer that stands above a candidate answers OK and stands at once, if it has not stood in this
    vacancy yet: preference delays an election at most once.
 4. Whoever was answered OK, or did not win, waits a random time of one to two election timeouts.
+5. Who may not lead stands all the same when it alone can be elected: when it has refused candidates
+   that may lead, again and again, because their logs lack what its own holds. It hands over as soon
+   as one of them holds it (`node/handover.py`).
 """
 
 from math import inf
@@ -19,6 +22,9 @@ from random import Random
 from mabeam_p2p.config import Timing
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.records import Standing
+
+CARETAKER_REFUSALS = 2
+"""Refused candidates in one vacancy: the first one may be followed by another that can win."""
 
 
 def order_key(peer: PeerId, standing: Standing) -> tuple[int, int, int, int, str]:
@@ -41,6 +47,8 @@ class Election:
         self._random = random
         self._stood = False
         self._vacant = False
+        self._refused_count = 0
+        """Candidates of this vacancy that may lead and lack what this peer's log holds."""
         self._due = now + timing.election_timeout_seconds + self._jitter()
 
     def next_deadline(self) -> float:
@@ -48,6 +56,7 @@ class Election:
 
     def leader_heard(self, now: float) -> None:
         """The leader of the current term was heard."""
+        self._refused_count = 0
         self._vacant = False
         self._stood = False
         self._due = now + self._timing.election_timeout_seconds
@@ -55,6 +64,10 @@ class Election:
     def vote_given(self, now: float) -> None:
         """Somebody else may win: give it time."""
         self._due = max(self._due, now + self._timing.election_timeout_seconds + self._jitter())
+
+    def outran(self) -> None:
+        """A candidate that may lead was refused, for its log lacks what this peer's holds."""
+        self._refused_count += 1
 
     def leading(self) -> None:
         """This peer leads: it does not stand."""
@@ -83,7 +96,7 @@ class Election:
         """Whether to stand now. `others`: the live voters but for this peer and the lost leader."""
         if now < self._due:
             return False
-        if not mine.eligible:
+        if not mine.eligible and self._refused_count < CARETAKER_REFUSALS:
             self._due = now + self._timing.election_timeout_seconds
             return False
         if not self._vacant:
@@ -94,6 +107,7 @@ class Election:
                 self._due = now + rank * self._timing.candidacy_step_seconds
                 return False
         self._stood = True
+        self._refused_count = 0
         self._due = now + self._timing.election_timeout_seconds + self._jitter()
         return True
 

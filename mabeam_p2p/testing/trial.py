@@ -157,14 +157,10 @@ class Trial:
             simulator.run_until(simulator.now + SECOND // 4)
 
     def _serve_by_a_core(self) -> None:
-        """Some majority of the voters, and nobody else, must be enough for progress.
-
-        All of them may lead: where the longest log is with one that may not, nobody does
-        (docs/divergence.md#bully)."""
+        """Some majority of the voters, and nobody else, must be enough for progress."""
         simulator = self.simulator
         effective = simulator.checkers.configurations()
-        ineligible = simulator.weather.preferences.ineligible
-        everybody = [host for host in simulator.hosts if host.number not in ineligible]
+        everybody = list(simulator.hosts)
         self._starts.shuffle(everybody)
         core: list[Host] = []
         while everybody and not is_core([host.peer for host in core], effective):
@@ -328,6 +324,8 @@ class Trial:
         for node, host in zip(nodes, self.simulator.hosts, strict=True):
             if node.replication.leader != leader:
                 return f"{host.letter} follows {node.replication.leader}"
+            if node.peer == leader and (unlawful := self.preference.lacks(host)):
+                return unlawful
         if not self.workload.is_idle():
             waiting = [a.host.letter for a in self.workload.agents if a.pending]
             return f"agents wait at {waiting}"

@@ -1,12 +1,11 @@
 """Peers that would rather lead, leaders that are asked to hand over, and the judge of both.
 
 preference   two hand-overs to a preferred peer, over all leaders, are an interval apart
-eligible     who may not lead never does
+eligible     who may not lead does so only where its log was wanted, and hands over when it can
 """
 
 from mabeam_p2p.events import Event, HandOverBegan
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.messages import Heartbeat, Message
 from mabeam_p2p.protocol.node.handover import PREFERRED
 from mabeam_p2p.requests import Answer, SetFitness, TransferLeadership
 from mabeam_p2p.testing.checkers import Violation
@@ -15,7 +14,6 @@ from mabeam_p2p.testing.simulator import Simulator
 from mabeam_p2p.testing.weather import SECOND, Weather
 
 PREFERENCE = "preference"
-ELIGIBLE = "eligible"
 
 
 class PreferenceJudge:
@@ -34,8 +32,6 @@ class PreferenceJudge:
 
     def hear(self, simulator: Simulator) -> None:
         simulator.on_event = lambda _, event: self.told(event, simulator.now)
-        if self._ineligible:
-            simulator.on_send = lambda host, _, message: self.sent(host, message)
 
     def told(self, event: Event, now: int) -> None:
         """now: microseconds."""
@@ -48,9 +44,11 @@ class PreferenceJudge:
             raise Violation(PREFERENCE, f"{now - self.preferred[-1]} us after the last: {event}")
         self.preferred.append(now)
 
-    def sent(self, host: Host, message: Message) -> None:
-        if isinstance(message, Heartbeat) and host.number in self._ineligible:
-            raise Violation(ELIGIBLE, f"{host.peer} leads in term {message.term}")
+    def lacks(self, leader: Host) -> str:
+        """What is wrong with this leader of a settled cluster; empty when nothing is."""
+        if leader.number in self._ineligible:
+            return f"{leader.letter} leads, and may not"
+        return ""
 
 
 class Whims:

@@ -72,6 +72,26 @@ def test_who_is_not_eligible_never_stands_and_looks_again() -> None:
     assert election.is_due(SAME, (), 1.0), "eligible by then"
 
 
+def test_who_may_not_lead_stands_where_its_log_is_wanted_again_and_again() -> None:
+    """Else a majority of voters could be there, one of which may lead, and elect nobody: the votes
+    of those that hold more are refused to it."""
+    election = vacant(A)
+    election.outran()
+    assert not election.is_due(IDLE, (), 0.5), "the next candidate may be another"
+    election.outran()
+    assert not election.is_due(IDLE, (), 0.75)
+    assert election.is_due(IDLE, ((B, SAME),), 1.0)
+    assert not election.is_due(IDLE, (), 3.0), "and once, if it does not win"
+
+
+def test_refusals_of_an_earlier_vacancy_count_for_nothing() -> None:
+    election = vacant(A)
+    election.outran()
+    election.leader_heard(1.0)
+    election.outran()
+    assert not election.is_due(IDLE, (), 2.0)
+
+
 def test_who_did_not_win_stands_again_after_a_random_time() -> None:
     dues = []
     for seed in range(30):

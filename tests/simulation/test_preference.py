@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from mabeam_p2p.config import Timing
+from mabeam_p2p.events import Event, HandOverBegan
 from mabeam_p2p.ids import AgentId, PeerId, SessionId
 from mabeam_p2p.messages import Message, TimeoutNow, VoteReply, VoteRequest
 from mabeam_p2p.requests import Done, Leave, Refused, SetFitness, TransferLeadership
@@ -373,7 +374,39 @@ def test_a_leader_that_is_not_fit_any_more_hands_over_to_one_that_is() -> None:
 
 
 @pytest.mark.slow
-def test_a_peer_that_is_not_eligible_votes_and_never_leads() -> None:
+def test_a_log_that_only_a_peer_that_may_not_lead_holds_is_handed_on_by_it() -> None:
+    """One of two voters that are left may lead, and the other one holds more: it is elected for the
+    sake of its log, and hands over when the first one has it."""
+    stage = Stage("caretaker", 3, preferences=Preferences(ineligible=(2,)))
+    leader = stage.formed()
+    stage.run(1.0)
+    newcomers = Newcomers(stage, leader)
+    lagging = next(h for h in stage.hosts if h is not leader and h.number != 2)
+    keeper = stage.hosts[2]
+    reasons: list[str] = []
+
+    def on_event(host: Host, event: Event) -> None:
+        if isinstance(event, HandOverBegan):
+            reasons.append(f"{event.reason} {host.letter}")
+
+    stage.simulator.on_event = on_event
+    stage.simulator.links.cut(((leader.number, lagging.number),))
+    for _ in range(10):
+        newcomers.join()
+        stage.run(0.02)
+    held = stage.status(keeper).last_index
+    assert stage.status(lagging).last_index < held
+    stage.kill(leader)
+    stage.simulator.links.mend(((leader.number, lagging.number),))
+    assert stage.until(lambda: led_by(stage) is lagging) < 10 * TIMEOUT
+    assert stage.status(lagging).last_index > held
+    assert reasons == [f"caretaker {keeper.letter}"]
+    stage.run(5.0)
+    assert led_by(stage) is lagging
+
+
+@pytest.mark.slow
+def test_a_peer_that_is_not_eligible_votes_and_does_not_lead() -> None:
     stage = Stage("idle", 3, preferences=Preferences(scores=(100, 0, 0), ineligible=(0,)))
     judge = judged(stage)
     leader = stage.formed()

@@ -241,11 +241,27 @@ MUTANTS = (
         "ineligible-stands",
         "who may not lead stands",
         ELECTION,
-        "        if not mine.eligible:\n"
+        "        if not mine.eligible and self._refused_count < CARETAKER_REFUSALS:\n"
         "            self._due = now + self._timing.election_timeout_seconds\n"
         "            return False\n",
         "",
         ("tests/protocol/test_election.py",),
+    ),
+    _mutant(
+        "no-caretaker",
+        "a log that only a peer that may not lead holds blocks every election",
+        CANDIDACY,
+        "            self.outran = True",
+        "            pass",
+        SIMULATED,
+    ),
+    _mutant(
+        "caretaker-stays",
+        "who may not lead and was elected for its log stays",
+        HANDOVER,
+        "self._is_caretaker = not mine.eligible",
+        "self._is_caretaker = False",
+        SIMULATED,
     ),
     _mutant(
         "unfit-leads",

@@ -8,7 +8,9 @@ Rules
    that is lost is answered as unknown, and nobody asks again in its name.
 2. The target is a voter that is alive, may lead, and is in contact. Else nothing begins, and the
    reason is told.
-3. A leader that leaves hands over first, if there is somebody to take over, and says goodbye when
+3. Who may not lead and was elected for the sake of its log (`election`) hands over to one that may
+   as soon as that one is caught up; it serves until then.
+4. A leader that leaves hands over first, if there is somebody to take over, and says goodbye when
    the successor is heard, or the hand-over has failed: its vote may be needed.
 """
 
@@ -30,6 +32,7 @@ from mabeam_p2p.requests import Answer, Done, Failed, HandedOver, Refused, Trans
 ASKED = "asked"
 LEAVING = "leaving"
 PREFERRED = "preferred"
+CARETAKER = "caretaker"
 
 WISHES_MAX = 256
 """Wishes of this peer's agents that are under way to a leader, or wait for a hand-over here."""
@@ -73,6 +76,12 @@ class Handover:
         self._outbox = outbox
         self._led_term = 0
         """The last term that this peer was seen to lead."""
+        self._judged_term = 0
+        """The last one in which it was asked whether it may."""
+        self._is_caretaker = False
+        """Whether this peer was elected although it may not lead."""
+        self._rests_until = -inf
+        """A caretaker that has tried in vain serves for a while before it tries again."""
         self._attempt: Attempt | None = None
         self._leave_wishes: list[int] = []
         self._number = numbers_before(epoch)
@@ -164,11 +173,27 @@ class Handover:
         leadership = self._replication.leadership
         if leadership is None or self._attempt is not None or self.is_leaving:
             return
+        if self._replication.term != self._judged_term:
+            self._judged_term = self._replication.term
+            self._is_caretaker = not mine.eligible
+            self._rests_until = -inf
+        if self._is_caretaker and not mine.eligible:
+            self._hand_back(now)
+            return
         target = self._preference.consider(
             mine, self._challengers(), lambda peer: leadership.is_caught_up(peer, now), now
         )
         if target is not None:
             self._begin(target, PREFERRED, now)
+
+    def _hand_back(self, now: float) -> None:
+        """As a caretaker, to whoever may lead and can at once."""
+        leadership, target = self._replication.leadership, self._best(now)
+        if leadership is None or target is None or now < self._rests_until:
+            return
+        if leadership.is_caught_up(target, now):
+            self._rests_until = now + 4 * self._timing.election_timeout_seconds
+            self._begin(target, CARETAKER, now)
 
     def flush(self, now: float) -> None:
         """The end of a turn, when replication has ended its own."""

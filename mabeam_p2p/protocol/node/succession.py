@@ -72,6 +72,9 @@ class Succession:
         if candidacy.answered_ok:
             candidacy.answered_ok = False
             election.was_answered_ok(now)
+        if candidacy.outran:
+            candidacy.outran = False
+            election.outran()
         if candidacy.vote_given:
             candidacy.vote_given = False
             election.vote_given(now)

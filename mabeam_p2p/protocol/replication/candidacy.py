@@ -48,6 +48,8 @@ class Candidacy:
         """A higher peer has answered our election with OK; the owner takes note and clears it."""
         self.vote_given = False
         """A vote was given to another; the owner takes note and clears it."""
+        self.outran = False
+        """A candidate that may lead lacks what this log holds; the owner takes note and clears it."""
         self._votes: list[PeerId] = []
         self._peer = peer
         self._log = log
@@ -129,6 +131,8 @@ class Candidacy:
             self._log.last_term,
             self._log.last_index,
         )
+        if not up_to_date and request.standing.eligible:
+            self.outran = True
         number = self._term.number
         if request.pre:
             granted = up_to_date and request.term > number and not takes_over
