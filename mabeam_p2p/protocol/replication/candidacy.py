@@ -49,7 +49,7 @@ class Candidacy:
         self.vote_given = False
         """A vote was given to another; the owner takes note and clears it."""
         self.outran = False
-        """A candidate that may lead lacks what this log holds; the owner takes note and clears it."""
+        """A candidate that may lead lacks what we hold; the owner takes note and clears it."""
         self._votes: list[PeerId] = []
         self._peer = peer
         self._log = log
