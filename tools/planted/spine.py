@@ -240,7 +240,13 @@ MUTANTS = (
     Mutant(
         "M14a",
         "the leader answers reads without asking whether it still leads",
-        (Edit(LEADERSHIP, "confirmed = held_by_majority(rounds)", "confirmed = self._round"),),
+        (
+            Edit(
+                LEADERSHIP,
+                "self.reads.confirm(held_by_majority(rounds), commit_index)",
+                "self.reads.confirm(self._round, commit_index)",
+            ),
+        ),
         ("tests/scenarios",),
     ),
     Mutant(
@@ -249,8 +255,8 @@ MUTANTS = (
         (
             Edit(
                 LEADERSHIP,
-                "if not self._reads or commit_index < self.first_index:",
-                "if not self._reads:",
+                "if not self.reads.are_waiting or commit_index < self.first_index:",
+                "if not self.reads.are_waiting:",
             ),
         ),
     ),

@@ -169,8 +169,8 @@ MUTANTS = (
         (
             Edit(
                 LEADERSHIP,
-                "self._reads.append((self._round + 1, asker, number))",
-                "self._reads.append((self._round, asker, number))",
+                "self.reads.begin_round(self._round)",
+                "self.reads.begin_round(self._round - 1)",
             ),
         ),
         READS,
@@ -190,7 +190,7 @@ MUTANTS = (
     Mutant(
         "R17",
         "reads of a deposed leader wait for ever",
-        (Edit(REPLICATION, "        self.leadership.refuse_reads()\n", ""),),
+        (Edit(REPLICATION, "        self.leadership.reads.refuse()\n", ""),),
         READS,
     ),
     Mutant(

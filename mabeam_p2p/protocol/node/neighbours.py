@@ -26,12 +26,12 @@ class Neighbours:
         recovered: Recovered,
         address: str,
         *,
-        random: Random,
+        seed: int,
         outbox: Outbox,
         now: float,
     ) -> None:
-        # A stream of their own: how often they draw is nothing to elections.
-        random = Random(random.getrandbits(64))
+        """seed: of a stream of their own: how often they draw is nothing to elections."""
+        random = Random(seed)
         self._outbox = outbox
         self._limits = config.limits
         self._peer = recovered.peer

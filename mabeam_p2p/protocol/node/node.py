@@ -83,7 +83,7 @@ class Node:
         config, random, outbox = self.config, self._random, self.outbox
         timing, limits, epoch = config.timing, config.limits, recovered.epoch
         self._neighbours = Neighbours(
-            config, recovered, address, random=random, outbox=outbox, now=now
+            config, recovered, address, seed=self._random.getrandbits(64), outbox=outbox, now=now
         )
         self.links, self.membership = self._neighbours.links, self._neighbours.membership
         self.bootstrap = Bootstrap(
@@ -200,6 +200,9 @@ class Node:
             self._handover,
             outbox,
         )
+        self._open_desk()
+
+    def _open_desk(self) -> None:
         self._report = Report(
             self.config,
             self.links,
@@ -210,11 +213,10 @@ class Node:
             self.variables,
             self.mail,
             self._fitness,
-            outbox,
+            self.outbox,
         )
-
         self._desk = Desk(
-            timing,
+            self.config.timing,
             links=self.links,
             membership=self.membership,
             pending=self.pending,
@@ -226,7 +228,7 @@ class Node:
             report=self._report,
             handover=self._handover,
             fitness=self._fitness,
-            outbox=outbox,
+            outbox=self.outbox,
         )
 
     # ---- verbs -------------------------------------------------------------------------------

@@ -28,7 +28,6 @@ from mabeam_p2p.messages import (
     CommitAdvance,
     Heartbeat,
     HeartbeatReply,
-    ReadIndexReply,
     SnapshotReply,
 )
 from mabeam_p2p.protocol.core import Outbox
@@ -36,6 +35,7 @@ from mabeam_p2p.protocol.log import Log
 from mabeam_p2p.protocol.quorum import held_by_majority, held_by_majority_since
 from mabeam_p2p.protocol.replication.configuration import Objection, objection_to
 from mabeam_p2p.protocol.replication.progress import Progress
+from mabeam_p2p.protocol.replication.reads import Reads
 from mabeam_p2p.protocol.replication.sending import Sending
 from mabeam_p2p.protocol.replication.snapshots import Snapshots
 from mabeam_p2p.protocol.replication.transfer import Transfer
@@ -100,10 +100,7 @@ class Leadership:
         self._heartbeat_due = now
         self._round = 0
         self._round_times: dict[int, float] = {}
-        self._asked_reads: list[tuple[PeerId, int]] = []
-        self._reads: deque[tuple[int, PeerId, int]] = deque()
-        self.confirmed_reads: list[tuple[int, int]] = []
-        """(number, index) of this peer's own reads that are confirmed; the owner takes them."""
+        self.reads = Reads(peer, log_id=log_id, term_persist=term_persist, outbox=outbox)
         for voter in log.voters:
             self._follow(voter, now)
 
@@ -417,13 +414,11 @@ class Leadership:
 
     def beat_if_due(self, now: float) -> None:
         """A round of heartbeats, if it is time or a read waits for one."""
-        for asker, number in self._asked_reads:
-            self._reads.append((self._round + 1, asker, number))
-        if now < self._heartbeat_due and not self._asked_reads:
+        if now < self._heartbeat_due and not self.reads.want_round:
             return
-        self._asked_reads.clear()
         self._heartbeat_due = now + self._timing.heartbeat_seconds
         self._round += 1
+        self.reads.begin_round(self._round)
         self._round_times[self._round] = now
         self._forget_rounds(now)
         message = Heartbeat(self._log_id, self._term, self._log.commit_index, self._round)
@@ -439,36 +434,13 @@ class Leadership:
             del self._round_times[oldest]
             oldest += 1
 
-    # ---- reads -------------------------------------------------------------------------------
-
-    def ask_read(self, asker: PeerId, number: int) -> None:
-        """A linearizable read by `asker`, under its own number; confirmed in a later turn."""
-        self._asked_reads.append((asker, number))
-
     def confirm_reads(self) -> None:
+        """Rule 5."""
         commit_index = self._log.commit_index
-        if not self._reads or commit_index < self.first_index:
+        if not self.reads.are_waiting or commit_index < self.first_index:
             return
         rounds = [
             self._round if voter == self._peer else self.progress[voter].round
             for voter in self._log.voters
         ]
-        confirmed = held_by_majority(rounds)
-        while self._reads and self._reads[0][0] <= confirmed:
-            _, asker, number = self._reads.popleft()
-            if asker == self._peer:
-                self.confirmed_reads.append((number, commit_index))
-            else:
-                answer = ReadIndexReply(self._log_id, number, commit_index)
-                self._outbox.send(asker, answer, self._term_persist)
-
-    def refuse_reads(self) -> None:
-        """Leadership ends: every read that waits is answered with index 0."""
-        waiting = [*self._asked_reads, *((asker, number) for _, asker, number in self._reads)]
-        for asker, number in waiting:
-            if asker == self._peer:
-                self.confirmed_reads.append((number, 0))
-            else:
-                self._outbox.send(asker, ReadIndexReply(self._log_id, number, 0))
-        self._asked_reads.clear()
-        self._reads.clear()
+        self.reads.confirm(held_by_majority(rounds), commit_index)

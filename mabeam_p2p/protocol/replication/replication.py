@@ -245,7 +245,7 @@ class Replication:
 
         The answer comes in `granted_reads`, or never."""
         if self.leadership is not None:
-            self.leadership.ask_read(self.peer, number)
+            self.leadership.reads.ask(self.peer, number)
             return True
         if self.leader is None:
             return False
@@ -279,8 +279,8 @@ class Replication:
             leadership.beat_if_due(now)
             leadership.advance_transfer(now)
             leadership.confirm_reads()
-            self.granted_reads.extend(leadership.confirmed_reads)
-            leadership.confirmed_reads.clear()
+            self.granted_reads.extend(leadership.reads.confirmed)
+            leadership.reads.confirmed.clear()
             if self.peer not in self.voters and self.log.is_configured:
                 self._stop_leading()
         else:
@@ -322,8 +322,8 @@ class Replication:
 
     def _stop_leading(self) -> None:
         assert self.leadership is not None
-        self.leadership.refuse_reads()
-        self.granted_reads.extend(self.leadership.confirmed_reads)
+        self.leadership.reads.refuse()
+        self.granted_reads.extend(self.leadership.reads.confirmed)
         self.leadership = None
         self.leader = None
 
@@ -478,7 +478,7 @@ class Replication:
 
     def _on_read_index(self, source: PeerId, message: ReadIndex) -> None:
         if self.leadership is not None:
-            self.leadership.ask_read(source, message.number)
+            self.leadership.reads.ask(source, message.number)
         else:
             self._outbox.send(source, ReadIndexReply(self.log_id, message.number, 0))
 
