@@ -168,6 +168,29 @@ def test_a_restarted_peer_goes_on_with_the_configuration_of_its_log() -> None:
         assert world[peer].core.voters == (A, B, C, D)
 
 
+def test_a_compacted_log_and_its_snapshot_keep_the_configuration_and_its_index() -> None:
+    world = World(3, learners=(D, E))
+    led(world, A)
+    world.crash(E)
+    world.configure(A, A, B, C, D)
+    world.deliver()
+    for _ in range(4):
+        world.propose(A, b"x")
+        world.beat(A)
+    index = world[A].core.log.configuration_index
+    world.compact(A)
+    assert world[A].core.log.base.index > index
+    for peer in (A, E):
+        world.restart(peer)
+    world.elect(A)
+    for _ in range(12):
+        world.beat(A)
+    for peer in (A, B, E):
+        log = world[peer].core.log
+        assert (log.voters, log.configuration_index) == ((A, B, C, D), index)
+    assert world.configure(A, A, B, C, index=index) is Objection.NONE
+
+
 def test_a_majority_is_one_of_the_latest_configuration_for_all_that_is_uncommitted() -> None:
     world = World(3, learners=(D,))
     led(world, A)

@@ -14,6 +14,7 @@ from mabeam_p2p.records import (
     BootstrapState,
     HardState,
     LogAppend,
+    LogBase,
     Recovered,
     Standing,
 )
@@ -72,6 +73,16 @@ def test_a_folder_without_a_log_of_a_cluster_has_nothing_to_go_on_with() -> None
         replace(before, batches=(replace(FIRST, voters=()),)),
     ):
         assert assess(spoiled) is None
+
+
+def test_a_log_that_begins_behind_a_snapshot_goes_on_from_there() -> None:
+    compacted = replace(survivor(), batches=(), base=LogBase(4, 2, 90, (A, B, C), 1))
+    found = assess(compacted)
+    assert found is not None
+    assert (found.last_index, found.configuration_index, found.voters) == (4, 1, (A, B, C))
+    _, append, _ = repair(found, CODEC.encode_commands)
+    assert isinstance(append, LogAppend)
+    assert (append.keep_index, append.batches[0].index, append.batches[0].clock) == (4, 5, 90)
 
 
 def test_the_new_id_depends_on_all_that_the_logs_of_two_repairs_can_differ_in() -> None:

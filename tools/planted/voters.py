@@ -118,6 +118,12 @@ MUTANTS = (
         CORES,
     ),
     Mutant(
+        "M17-base",
+        "a compacted log takes its base for the place of its configuration",
+        (Edit(LOG, "at = base.configuration_index or base.index", "at = base.index"),),
+        CORES,
+    ),
+    Mutant(
         "M17-needed",
         "who is no voter by its own log does not stand, needed or not",
         (
