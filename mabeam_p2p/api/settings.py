@@ -262,6 +262,9 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
         yield "preference_margin", "it is a number from 1 to 101, which no score is above another"
     if not 1 <= config.expect <= config.limits.voters_max:
         yield "expect", f"it is a number from 1 to limits.voters_max ({config.limits.voters_max})"
+    if not 1 <= config.max_voters <= config.limits.voters_max:
+        most = config.limits.voters_max
+        yield "max_voters", f"it is a number from 1 to limits.voters_max ({most})"
     for key, seconds in _flat(config.timing, "timing."):
         if not (math.isfinite(seconds) and seconds > 0):
             yield key, "it is a number of seconds greater than 0"

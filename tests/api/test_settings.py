@@ -115,6 +115,8 @@ def test_unknown_argument_is_refused() -> None:
         ('expect = "many"', "expect"),
         ("expect = 0", "expect"),
         ("expect = 99", "expect"),
+        ("max_voters = 0", "max_voters"),
+        ("max_voters = 8", "max_voters"),
         ("score = 101", "score"),
         ('score_by = "beauty"', "score_by"),
         ("preference_margin = 0", "preference_margin"),
