@@ -267,6 +267,7 @@ class Simulator:
         deadline = node.next_deadline()
         if deadline == inf:
             return
+        deadline = max(deadline, host.clock_offset)  # What is due since ever is due now.
         seconds = (deadline - host.clock_offset) / host.clock_rate
         due = max(ceil(seconds * 1_000_000), self.now + 1) if seconds > 0 else self.now + 1
         if due < host.tick_at:
