@@ -141,7 +141,7 @@ def test_writes_go_on_within_a_fraction_of_an_election_timeout() -> None:
 @pytest.mark.parametrize("what", ["dead", "no voter", "unfit", "unknown", "not eligible"])
 def test_who_cannot_take_over_is_named_and_nothing_changes(what: str) -> None:
     preferences = Preferences(ineligible=(2,)) if what == "not eligible" else None
-    stage = Stage(f"refused {what}", peers=5, expect=4, preferences=preferences)
+    stage = Stage(f"refused {what}", peers=6, expect=5, preferences=preferences)
     stage.formed()
     stage.run(2.0)
     leader = stage.leader()
