@@ -15,9 +15,13 @@ LEADS_UNHEARD = 4
 def check_figures(checkers: Checkers, host: Host, node: Node) -> None:
     """After an input: commit and applied index, how far a leader counts each follower, and what the
     members are thought to be."""
-    if not checkers.liars:
-        # What members tell of each other is believed.
-        check_members(checkers.said, host.beliefs, node.membership, node.config.limits)
+    check_members(
+        checkers.said,
+        host.beliefs,
+        node.membership,
+        node.config.limits,
+        somebody_lies=bool(checkers.liars),
+    )
     replication = node.replication
     leadership = replication.leadership
     checkers.stepped(

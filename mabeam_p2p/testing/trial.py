@@ -334,7 +334,8 @@ class Trial:
         if any(end != (last, last) for end in ends):
             return f"commit and applied indices {ends} of {last}"
         unlike = differences(node.membership for node in nodes)
-        if unlike:
+        # A life that a member never had cannot be taken back (docs/guarantees.md).
+        if unlike and self.hostile is None:
             return unlike
         variables = [node.variables.read("") for node in nodes]
         if any(other != variables[0] for other in variables[1:]):
