@@ -98,8 +98,12 @@ def in_child(work: Callable[[], str], seconds: float) -> tuple[int, str]:
             os._exit(code)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
-        # The pipe ends with the child, and not before.
-        ready, _, _ = select.select([pipe], [], [], seconds)
+        try:
+            # The pipe ends with the child, and not before.
+            ready, _, _ = select.select([pipe], [], [], seconds)
+        except KeyboardInterrupt:
+            os.kill(child, signal.SIGKILL)
+            raise
         if not ready:
             os.kill(child, signal.SIGKILL)
         words = pipe.read().decode(errors="replace")
