@@ -62,6 +62,9 @@ from mabeam_p2p.records import Auction as AuctionRecord
 from mabeam_p2p.records import Member as MemberRecord
 from mabeam_p2p.records import Proposal as ProposalRecord
 
+GONE_MEMBERS_MAX = 256
+"""Members that are dead or have left and are still shown."""
+
 Entry = TypeVar("Entry")
 Listener = Callable[[Event], None]
 
@@ -230,7 +233,7 @@ class View:
                 if known is not None and known.opened_index == election.opened_index:
                     del self.open_elections[election.seat]
             case MemberChanged(member=member):
-                self._members[member.peer] = member
+                self._on_member(member)
             case LeaderChanged(leader=leader, leader_name=name, term=term):
                 self.leader = None if leader is None else Leader(str(leader), name, term)
             case QuorumChanged(quorum=quorum):
@@ -266,6 +269,15 @@ class View:
             case _:
                 # The others carry nothing that is mirrored.
                 pass
+
+    def _on_member(self, member: MemberRecord) -> None:
+        """Of those that are gone the last ones are kept."""
+        self._members.pop(member.peer, None)
+        self._members[member.peer] = member
+        if len(self._members) > GONE_MEMBERS_MAX:
+            gone = [p for p, m in self._members.items() if m.state >= MemberState.DEAD]
+            for peer in gone[: max(0, len(gone) - GONE_MEMBERS_MAX)]:
+                del self._members[peer]
 
     def _on_agent_left(self, agent: Agent) -> None:
         present = self._agents.get(agent.id)

@@ -11,6 +11,7 @@ from mabeam_p2p.api import attachment as attachment_module
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.results import Change, Proposal, Vote
 from mabeam_p2p.api.session import Profile
+from mabeam_p2p.api.view import GONE_MEMBERS_MAX
 from mabeam_p2p.commands import CastVote, ConfirmParameter
 from mabeam_p2p.errors import InvalidValue, MabeamTimeout
 from mabeam_p2p.events import (
@@ -204,6 +205,21 @@ async def test_members_are_counted_while_they_are_alive() -> None:
     peer.tell(member("b", MemberState.DEAD))
     with pytest.raises(MabeamTimeout, match="1 of 2 members are alive"):
         await agent.wait_for_members(2, timeout=0.01)
+
+
+@in_loop
+async def test_of_members_that_are_gone_the_last_ones_are_shown() -> None:
+    peer = FakePeer()
+    agent = agent_at(peer)
+    for number in range(1_000):
+        gone = Member(PeerId(f"{number:016x}"), f"n{number}", "127.0.0.1:1", 1, 1, MemberState.DEAD)
+        peer.tell(MemberChanged(gone))
+    peer.tell(member("b"))
+    shown = [found.name for found in agent.info().members]
+    assert "b" in shown
+    assert "n999" in shown
+    assert "n0" not in shown
+    assert len(shown) <= GONE_MEMBERS_MAX + 2
 
 
 @in_loop
