@@ -256,6 +256,26 @@ MUTANTS = (
         OF_RECORDS,
     ),
     Mutant(
+        "M20-membership-storm",
+        "two that have forgotten each other accuse each other for ever",
+        (Edit(RECORDS, "if isinstance(message, Gossip):", "if False:"),),
+        OF_RECORDS,
+    ),
+    Mutant(
+        "M20-membership-slander",
+        "a goodbye that nobody said is believed for good",
+        (
+            Edit(
+                MEMBERSHIP,
+                "if known is None or known.state is MemberState.LEFT:",
+                "if known is not None and known.state is MemberState.LEFT:\n"
+                "            return\n"
+                "        if known is None:",
+            ),
+        ),
+        OF_COMING,
+    ),
+    Mutant(
         "M20-membership-idle",
         "no idle link is closed",
         (Edit(LINKS, "                self._idle[peer] = None\n", "                pass\n"),),
