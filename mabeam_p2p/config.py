@@ -67,6 +67,11 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     """Digests of variables are compared with one random member in this time."""
     push_timeout_seconds: float = 0.3
     """A variable update that was not acknowledged is sent again after this, doubling."""
+    tombstone_seconds: float = 600.0
+    """A deleted variable is remembered for this long at least. Nothing that is right depends on
+    it: until then, who writes the name again is known to have seen its deletion."""
+    retire_seconds: float = 86_400.0
+    """Writers that have been gone for this long no longer stand in the clocks of variables."""
     request_timeout_seconds: float = 30.0
     """The deadline of a request that names none."""
     proposal_timeout_seconds: float = 30.0
@@ -195,6 +200,11 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     queues_max: int = 4_096
     queue_items_max: int = 4_096
     """Items of one queue, taken ones included."""
+    spread_from_peers: int = 32
+    """Live members from which on a write of variables travels down a tree, and acknowledgements up
+    (docs/variables.md)."""
+    spread_fanout: int = 8
+    """Members to which one peer passes such a write on."""
     variables_max: int = 100_000
     siblings_max: int = 64
     digest_entries_max: int = 4_096

@@ -14,7 +14,7 @@ from mabeam_p2p.messages.log import (
 )
 from mabeam_p2p.messages.mail import MailMessage
 from mabeam_p2p.messages.membership import Hello, MembershipMessage, Refuse
-from mabeam_p2p.messages.variables import VariableMessage
+from mabeam_p2p.messages.variables import FormerVariableMessage, VariableMessage
 
 LogMessage = (
     ReplicationMessage
@@ -27,7 +27,13 @@ LogMessage = (
     | ChangeMessage
 )
 Heard = (
-    MembershipMessage | BootstrapMessage | LogMessage | VariableMessage | AckMessage | MailMessage
+    MembershipMessage
+    | BootstrapMessage
+    | LogMessage
+    | VariableMessage
+    | FormerVariableMessage
+    | AckMessage
+    | MailMessage
 )
 """What is heard only from a peer that has been met."""
 

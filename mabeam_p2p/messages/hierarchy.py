@@ -35,7 +35,8 @@ class RelayRefused(Struct, frozen=True, gc=False, array_like=True, tag=62):
 
 
 class AckRelay(Struct, frozen=True, gc=False, array_like=True, tag=63):
-    """A VariableAck for `target` by way of the section's coordinator."""
+    """Was a VariableAck by way of a coordinator. Kept for its tag; nobody sends it, and it has no
+    effect."""
 
     target: PeerId
     number: int
@@ -43,7 +44,7 @@ class AckRelay(Struct, frozen=True, gc=False, array_like=True, tag=63):
 
 
 class RelayedAck(Struct, frozen=True, gc=False, array_like=True):
-    """The VariableAck of one member of a section."""
+    """Was a part of AcksRelayed."""
 
     source: PeerId
     number: int
@@ -51,7 +52,8 @@ class RelayedAck(Struct, frozen=True, gc=False, array_like=True):
 
 
 class AcksRelayed(Struct, frozen=True, gc=False, array_like=True, tag=64):
-    """What members of a section acknowledge to the receiver."""
+    """Was what a coordinator had gathered. Kept for its tag; nobody sends it, and it has no
+    effect."""
 
     acks: tuple[RelayedAck, ...]
 

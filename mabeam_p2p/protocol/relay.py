@@ -1,4 +1,4 @@
-"""Hierarchy: commands and acknowledgements of a section, gathered by its coordinator.
+"""Hierarchy: commands of a section, gathered by its coordinator.
 
 In a large cluster every peer's report to the leader is a message there, and, worse, a batch of its
 own in the log, which goes to every other peer. So the peers divide into sections of about the root
@@ -9,7 +9,7 @@ Rules
    a coordinator passes on for whoever asks, so that it matters to nobody.
 2. A report is passed on once. If anything goes wrong its sender sends it again, to the leader
    itself (`pending`), and sessions see to it that it takes effect once: the loss of a coordinator
-   costs time, and no report. Acknowledgements of what was pushed again go directly, too.
+   costs time, and no report.
 3. A report is heard once, and a refusal is passed on to whom it concerns: what is certain stays so.
 4. The first report is passed on at once; what follows within the window travels together.
 """
@@ -20,12 +20,9 @@ from math import inf, isqrt
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import (
-    AckRelay,
-    AcksRelayed,
     ForwardRefused,
     Relay,
     Relayed,
-    RelayedAck,
     RelayRefused,
 )
 from mabeam_p2p.protocol.core import Outbox, numbers_before
@@ -33,10 +30,6 @@ from mabeam_p2p.records import Member, MemberState
 
 REMEMBERED = 256
 """Messages to leaders whose refusal can still be passed on."""
-
-ACKS_MAX = 4_096
-ACK_OUTCOMES_MAX = 65_536
-"""Acknowledgements that wait, and what they hold together: they always fit into one message."""
 
 
 def sections(members: Sequence[Member], leader: PeerId) -> tuple[tuple[Member, ...], ...]:
@@ -105,10 +98,6 @@ class Relays:
         self._waiting: list[Waiting] = []
         self.waiting_bytes = 0
         """Of commands that wait to be passed on."""
-        self._acks: dict[PeerId, list[RelayedAck]] = {}
-        """By the peer that they are for."""
-        self._ack_count = 0
-        self._outcome_count = 0
         self._not_before = -inf
         self._number = numbers_before(epoch)
         self._sent: dict[int, tuple[PeerId, tuple[Origin, ...]]] = {}
@@ -149,17 +138,6 @@ class Relays:
         """A report of this peer."""
         self._gather(Waiting(self._peer, number, count, blob))
 
-    def receive_ack(self, source: PeerId, message: AckRelay) -> None:
-        """An acknowledgement for the writer of variables. One that finds no room is lost: the
-        writer asks again."""
-        size = len(message.outcomes)
-        if self._ack_count >= ACKS_MAX or self._outcome_count + size > ACK_OUTCOMES_MAX:
-            return
-        self._ack_count += 1
-        self._outcome_count += size
-        ack = RelayedAck(source, message.number, message.outcomes)
-        self._acks.setdefault(message.target, []).append(ack)
-
     def receive_refused(self, source: PeerId, message: RelayRefused) -> None:
         """The leader did not take what was passed on: each sender is told."""
         leader, origins = self._sent.get(message.number, ("", ()))
@@ -178,18 +156,14 @@ class Relays:
         if leader is None:
             for report in self._take():
                 self._refuse(report.origin, "not_leader")
-        if now < self._not_before or not (self._waiting or self._acks):
+        if now < self._not_before or not self._waiting:
             return
         self._not_before = now + self._timing.relay_window_seconds
         if leader is not None:
             self._pass_on(leader)
-        for target, acks in self._acks.items():
-            self._outbox.send(target, AcksRelayed(tuple(acks)))
-        self._acks.clear()
-        self._ack_count = self._outcome_count = 0
 
     def next_deadline(self) -> float:
-        return self._not_before if self._waiting or self._acks else inf
+        return self._not_before if self._waiting else inf
 
     def _gather(self, report: Waiting) -> None:
         size = len(report.blob)

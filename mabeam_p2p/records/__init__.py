@@ -81,6 +81,8 @@ from mabeam_p2p.records.stored import (
     Snapshot,
     SnapshotStored,
     Variable,
+    VariableForgotten,
+    VariableMarks,
 )
 from mabeam_p2p.records.tasks import (
     Strategy,
@@ -160,5 +162,7 @@ __all__ = [
     "TaskStatus",
     "TaskWorker",
     "Variable",
+    "VariableForgotten",
+    "VariableMarks",
     "Vote",
 ]

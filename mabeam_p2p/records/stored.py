@@ -136,7 +136,32 @@ class SnapshotStored(Struct, frozen=True, gc=False, array_like=True, tag=6):
     """Whether the batches behind `base` stay. If not, no batch does (Raft figure 13, step 7)."""
 
 
-Record = HardState | LogAppend | BootstrapState | KnownAddresses | Variable | SnapshotStored
+class VariableMarks(Struct, frozen=True, gc=False, array_like=True, tag=10):
+    """What this peer knows of all variables together: version vectors over writers, as contexts are
+    (docs/variables.md)."""
+
+    known: tuple[tuple[PeerId, int], ...]
+    """Every write of each actor up to this one was seen: it stands here or was superseded."""
+    base: tuple[tuple[PeerId, int], ...]
+    """Contexts may lack their entries up to here. `known` dominates it."""
+
+
+class VariableForgotten(Struct, frozen=True, gc=False, array_like=True, tag=11):
+    """The variable is not held any more: it was deleted, and `known` covers all its writes."""
+
+    name: str
+
+
+Record = (
+    HardState
+    | LogAppend
+    | BootstrapState
+    | KnownAddresses
+    | Variable
+    | VariableMarks
+    | VariableForgotten
+    | SnapshotStored
+)
 
 
 class DiskUsage(Struct, frozen=True, gc=False):
@@ -167,3 +192,4 @@ class Recovered(Struct, frozen=True):
     addresses: tuple[str, ...] = ()
     snapshot: Snapshot | None = None
     base: LogBase = LogBase()
+    marks: VariableMarks | None = None

@@ -19,6 +19,7 @@ from mabeam_p2p.records import (
     Snapshot,
     SnapshotStored,
     Variable,
+    VariableMarks,
 )
 
 FORMAT = 2
@@ -49,6 +50,7 @@ DELETE_LOG = "DELETE FROM batches"
 REPLACE_SNAPSHOT = "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)"
 SELECT_SNAPSHOT = "SELECT * FROM snapshots WHERE log = 0"
 REPLACE_RECORD = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"
+DELETE_RECORD = "DELETE FROM records WHERE name = ?"
 SELECT_LAST_INDEX = "SELECT first_index + count - 1 FROM batches ORDER BY first_index DESC LIMIT 1"
 SELECT_RECORDS = "SELECT * FROM records ORDER BY name"
 SELECT_PAGES = "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count"
@@ -70,7 +72,7 @@ class Identity(Struct, frozen=True, array_like=True, tag=0):
     """Unix seconds, for people."""
 
 
-Stored = Identity | HardState | BootstrapState | KnownAddresses | Variable
+Stored = Identity | HardState | BootstrapState | KnownAddresses | Variable | VariableMarks
 """What a row of the table `records` holds."""
 
 
@@ -108,9 +110,16 @@ def name_of(record: Stored) -> str:
         case KnownAddresses():
             return "addresses"
         case Variable():
-            return f"variable {record.name}"
+            return variable_row_name(record.name)
+        case VariableMarks():
+            return "marks"
         case _:
             assert_never(record)
+
+
+def variable_row_name(name: str) -> str:
+    """The row of this variable."""
+    return f"variable {name}"
 
 
 def record_row(record: Stored) -> RecordRow:

@@ -19,6 +19,8 @@ from mabeam_p2p.records import (
     Snapshot,
     SnapshotStored,
     Variable,
+    VariableForgotten,
+    VariableMarks,
 )
 
 
@@ -37,6 +39,7 @@ class MemoryStorage:
         self._bootstrap: BootstrapState | None = None
         self._variables: dict[str, Variable] = {}
         self._addresses: tuple[str, ...] = ()
+        self._marks: VariableMarks | None = None
 
     def recover(self) -> Recovered:
         self._epoch += 1
@@ -51,6 +54,7 @@ class MemoryStorage:
             self._addresses,
             self._snapshot,
             self._base,
+            self._marks,
         )
 
     def write(self, records: Sequence[Record]) -> None:
@@ -70,6 +74,10 @@ class MemoryStorage:
                     self._addresses = record.addresses
                 case Variable():
                     self._variables[record.name] = record
+                case VariableForgotten():
+                    self._variables.pop(record.name, None)
+                case VariableMarks():
+                    self._marks = record
                 case _:
                     assert_never(record)
 

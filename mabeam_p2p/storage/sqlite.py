@@ -35,6 +35,8 @@ from mabeam_p2p.records import (
     Recovered,
     SnapshotStored,
     Variable,
+    VariableForgotten,
+    VariableMarks,
 )
 from mabeam_p2p.storage import folder, layout, recovery
 from mabeam_p2p.storage.layout import Identity
@@ -133,6 +135,9 @@ class SqliteStorage:
                 elif isinstance(record, SnapshotStored):
                     base_index = record.base.index
                     last_index = _store_snapshot(self._connection, record, last_index)
+                elif isinstance(record, VariableForgotten):
+                    row_name = layout.variable_row_name(record.name)
+                    self._connection.execute(layout.DELETE_RECORD, (row_name,))
                 else:
                     self._connection.execute(layout.REPLACE_RECORD, layout.record_row(record))
             self._connection.execute("COMMIT")
@@ -287,6 +292,7 @@ def _recovered(identity: Identity, contents: recovery.Contents) -> Recovered:
     addresses: tuple[str, ...] = ()
     hard_states: list[HardState] = []
     variables: list[Variable] = []
+    marks: VariableMarks | None = None
     for record in contents.stored:
         match record:
             case HardState():
@@ -297,6 +303,8 @@ def _recovered(identity: Identity, contents: recovery.Contents) -> Recovered:
                 addresses = record.addresses
             case Variable():
                 variables.append(record)
+            case VariableMarks():
+                marks = record
             case Identity():
                 pass
     return Recovered(
@@ -309,4 +317,5 @@ def _recovered(identity: Identity, contents: recovery.Contents) -> Recovered:
         addresses=addresses,
         snapshot=contents.snapshot,
         base=contents.base,
+        marks=marks,
     )

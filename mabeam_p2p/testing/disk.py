@@ -21,6 +21,8 @@ from mabeam_p2p.records import (
     Snapshot,
     SnapshotStored,
     Variable,
+    VariableForgotten,
+    VariableMarks,
 )
 
 _NO_STATE = HardState(0, 0, PeerId(""))
@@ -119,6 +121,7 @@ class Disk:
         "hard_state",
         "history",
         "log",
+        "marks",
         "pending",
         "snapshot",
         "variables",
@@ -136,6 +139,7 @@ class Disk:
         self.bootstrap: BootstrapState | None = None
         self.variables: dict[str, Variable] = {}
         self.addresses: tuple[str, ...] = ()
+        self.marks: VariableMarks | None = None
         self._replaced: dict[int, list[int]] = {}
         """Hashes of logs that were durable here and gave way to others, by their last index."""
         self.pending: deque[Record] = deque()
@@ -174,6 +178,7 @@ class Disk:
             addresses=self.addresses,
             snapshot=self.snapshot,
             base=self.base,
+            marks=self.marks,
         )
 
     def _apply(self, record: Record) -> None:
@@ -192,6 +197,10 @@ class Disk:
                 self.hard_state = record
             case Variable():
                 self.variables[record.name] = record
+            case VariableForgotten():
+                self.variables.pop(record.name, None)
+            case VariableMarks():
+                self.marks = record
             case BootstrapState():
                 self.bootstrap = record
             case KnownAddresses():

@@ -54,6 +54,9 @@ BUNDLE_COUNT_MAX = 256
 SEAL_LENGTH_MAX = 64
 """Bytes of a seal, or of its salt."""
 
+TREE_CHILDREN = 16
+"""Of one node of the hash tree over variables."""
+
 VOTER_COUNT_MAX = 256
 """Voters that one message or command can name; `Limits.voters_max` says how many are wanted."""
 
@@ -123,6 +126,8 @@ signed = between(-INTEGER_MAX, INTEGER_MAX)
 hash64 = between(0, 2**64 - 1)
 dot_counter = between(0, 2**63 - 1)
 """(epoch << 32) + n."""
+tree_node = between(1, 2**17 - 1)
+"""Of the hash tree over variables."""
 
 
 # ---- the table -------------------------------------------------------------------------------
@@ -220,6 +225,7 @@ def _records(limits: Limits) -> Table:
 
 def _messages(limits: Limits) -> Table:
     buckets = each(hash64, limits.digest_entries_max)
+    hashes = each(hash64, TREE_CHILDREN, least=TREE_CHILDREN)
     outcomes = each(between(0, 3), TUPLE_COUNT_MAX)
     return {
         (messages.Frame, "messages"): shorter(limits.frame_messages_max),
@@ -247,6 +253,27 @@ def _messages(limits: Limits) -> Table:
         (messages.DigestEntries, "buckets"): buckets,
         (messages.DigestEntries, "entries"): pairs(is_key, hash64, limits.digest_entries_max),
         (messages.VariableWant, "names"): each(is_key, limits.digest_entries_max),
+        (messages.VariablePush, "base"): hash64,
+        (messages.VariableWant, "base"): hash64,
+        (messages.VariableSpread, "base"): hash64,
+        (messages.PeerAcks, "outcomes"): outcomes,
+        (messages.PeerAcks, "peers"): each(is_peer_id, limits.members_max, least=1),
+        (messages.SpreadAcks, "acks"): shorter(limits.members_max),
+        (messages.TreeAsk, "nodes"): pairs(tree_node, hash64, limits.digest_entries_max),
+        (messages.TreeAsk, "known"): hash64,
+        (messages.TreeAsk, "base"): hash64,
+        (messages.TreeAsk, "clock"): dot_counter,
+        (messages.TreeAnswer, "answered"): between(0, limits.digest_entries_max),
+        (messages.TreeAnswer, "nodes"): pairs(tree_node, hashes, limits.digest_entries_max),
+        (messages.TreeAnswer, "listed"): each(tree_node, limits.digest_entries_max),
+        (messages.TreeAnswer, "entries"): pairs(is_key, hash64, limits.digest_entries_max),
+        (messages.TreeAnswer, "known"): _context(limits),
+        (messages.TreeAnswer, "base_hash"): hash64,
+        (messages.TreeAnswer, "base"): _context(limits),
+        (messages.TreeAnswer, "clock"): dot_counter,
+        (messages.TreeDone, "known"): _context(limits),
+        (messages.TreeDone, "base"): _context(limits),
+        (messages.TreeDone, "clock"): dot_counter,
         (messages.Letter, "number"): positive,
         (messages.Letter, "targets"): each(is_agent_id, limits.agents_per_peer_max, least=1),
         (messages.Letter, "group"): is_name,

@@ -31,7 +31,6 @@ from mabeam_p2p.ids import (
 from mabeam_p2p.messages import (
     AppendEntries,
     AppendReply,
-    Digest,
     Forward,
     Frame,
     Heard,
@@ -41,15 +40,18 @@ from mabeam_p2p.messages import (
     Letter,
     Message,
     Offer,
+    PeerAcks,
     Relay,
     Relayed,
+    TreeAnswer,
+    TreeAsk,
     VoteReply,
     VoteRequest,
 )
 from mabeam_p2p.protocol.bootstrap import FIRST_TERM
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.protocol.replication import Role
-from mabeam_p2p.protocol.variables.table import BUCKETS
+from mabeam_p2p.protocol.variables.tree import FANOUT, NODE_MAX, ROOT
 from mabeam_p2p.records import (
     RESOLVERS,
     Batch,
@@ -98,6 +100,7 @@ _VALUES: dict[object, tuple[object, ...]] = {
     str: ("v", "w", "overloaded", "all"),
 }
 _VALUES_OF_FIELD: dict[str, tuple[object, ...]] = {
+    "answered": (0, 1, 2),
     "address": ("127.0.0.1:1", "127.0.0.1:65535", "[::1]:5"),
     "clock": _PLACES,
     "outcomes": (0, 1, 2, 3),
@@ -183,9 +186,16 @@ class HostileMember:
                 voters = tuple(sorted({*made.voters, ME}))
                 first = replace(made.first, index=1, term=FIRST_TERM, voters=voters)
                 return replace(made, voters=voters, first=first)
-            case Digest():
-                buckets = tuple(self._random.randrange(2) for _ in range(BUCKETS))
-                return replace(made, buckets=buckets)
+            case TreeAsk():
+                # From the root on, so that there is something to answer.
+                nodes = ((ROOT, 1), *((max(1, node % NODE_MAX), one) for node, one in made.nodes))
+                return replace(made, nodes=nodes)
+            case TreeAnswer():
+                hashes = tuple(self._random.randrange(2) for _ in range(FANOUT))
+                listed = tuple(max(1, node % NODE_MAX) for node in made.listed)
+                return replace(made, nodes=((ROOT, hashes),), listed=listed)
+            case PeerAcks():
+                return replace(made, peers=made.peers or (A,))
             case Variable():
                 return _dominating(made)
             case _:

@@ -11,7 +11,6 @@ from mabeam_p2p.effects import Effects, Notify, Resolve, Send
 from mabeam_p2p.events import RoleChanged
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, ClusterId, PeerId, SessionId
 from mabeam_p2p.messages import (
-    AcksRelayed,
     AppendEntries,
     Forward,
     ForwardRefused,
@@ -19,12 +18,14 @@ from mabeam_p2p.messages import (
     Heartbeat,
     Hello,
     Message,
+    PeerAcks,
     ReadIndex,
     Relay,
     Relayed,
-    RelayedAck,
     RelayRefused,
+    SpreadAcks,
     VariablePush,
+    VariableSpread,
     VoteReply,
     VoteRequest,
 )
@@ -181,13 +182,13 @@ def test_a_coordinator_that_knows_no_leader_sends_a_report_back() -> None:
 
 
 def test_acknowledgements_that_were_passed_on_count_for_members_that_are_here() -> None:
-    desk = Desk()
+    desk = Desk(limits=Limits(spread_from_peers=2))
     change = VariableChange("epsilon", "lww", b"\x01")
     desk.did(desk.node.request(9, SetVariables((change,), WAIT_ALL, 9.0), desk.now))
-    [push, _] = desk.sent(VariablePush)
-    assert isinstance(push, VariablePush)
-    acks = tuple(RelayedAck(peer, push.number, (0,)) for peer in (B, PeerId("f" * 16), A))
-    desk.hear(A, AcksRelayed(acks))
+    [push, _] = desk.sent(VariableSpread)
+    assert isinstance(push, VariableSpread)
+    acks = (PeerAcks((0,), (B, PeerId("f" * 16), A)),)
+    desk.hear(A, SpreadAcks(push.number, push.writer, acks))
     [answer] = [e.answer for e in desk.effects if isinstance(e, Resolve) and e.token == 9]
     assert isinstance(answer, Acknowledged)
     assert answer.applied == ("a", "b")

@@ -2,7 +2,6 @@
 
 import tracemalloc
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,13 +9,10 @@ from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.effects import Send
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import (
-    AckRelay,
-    AcksRelayed,
     ForwardRefused,
     Message,
     Relay,
     Relayed,
-    RelayedAck,
     RelayRefused,
 )
 from mabeam_p2p.protocol import relay as relay_module
@@ -212,36 +208,6 @@ def test_what_was_passed_on_is_kept_no_longer() -> None:
     assert held < 500_000
     post.relays.receive_refused(LEADER, RelayRefused(0, 50, "overloaded"))
     assert post.said() == [(A, ForwardRefused(0, 50, "overloaded"))]
-
-
-# ---- acknowledgements ------------------------------------------------------------------------
-
-
-def test_acknowledgements_travel_together_to_each_writer() -> None:
-    post = Post()
-    post.relays.receive_ack(A, AckRelay(LEADER, 4, (0,)))
-    post.relays.receive_ack(B, AckRelay(LEADER, 4, (2, 1)))
-    post.relays.receive_ack(B, AckRelay(A, 9, (0,)))
-    assert post.flush(1.0, leader=None) == [
-        (LEADER, AcksRelayed((RelayedAck(A, 4, (0,)), RelayedAck(B, 4, (2, 1))))),
-        (A, AcksRelayed((RelayedAck(B, 9, (0,)),))),
-    ]
-    assert post.flush(9.0) == []
-
-
-@pytest.mark.parametrize("bound", ["ACKS_MAX", "ACK_OUTCOMES_MAX"])
-def test_acknowledgements_beyond_the_bound_are_left_to_the_writers_patience(
-    bound: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(relay_module, bound, 2)
-    post = Post()
-    for number in range(4):
-        post.relays.receive_ack(A, AckRelay(B, number, (0,)))
-    [(_, told)] = post.flush(1.0)
-    assert isinstance(told, AcksRelayed)
-    assert [ack.number for ack in told.acks] == [0, 1]
-    post.relays.receive_ack(A, AckRelay(B, 5, (0,)))
-    assert len(post.flush(9.0)) == 1, "there is room again"
 
 
 # ---- to whom a peer reports ------------------------------------------------------------------

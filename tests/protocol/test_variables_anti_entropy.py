@@ -1,10 +1,20 @@
 """Peers compare what they hold, and give each other what is missing, part by part."""
 
+from functools import cache
+
 from mabeam_p2p.config import Limits
-from mabeam_p2p.messages import Digest, DigestEntries, VariablePush, VariableWant
-from mabeam_p2p.protocol.variables import dotted
-from mabeam_p2p.protocol.variables.table import BUCKETS
-from tests.protocol.variables_network import Network, X, change, compare, pushes, settled
+from mabeam_p2p.messages import TreeAnswer, TreeAsk, TreeDone, VariablePush, VariableWant
+from mabeam_p2p.protocol.variables import tree
+from tests.protocol.variables_network import (
+    Network,
+    Site,
+    X,
+    change,
+    compare,
+    limit,
+    pushes,
+    settled,
+)
 
 
 def test_equal_tables_cost_one_question_and_one_answer() -> None:
@@ -15,7 +25,10 @@ def test_equal_tables_cost_one_question_and_one_answer() -> None:
     network.sent.clear()
     compare(network, first, second)
     kinds = [type(message) for _, _, message in network.sent]
-    assert kinds == [Digest, DigestEntries]
+    assert kinds == [TreeAsk, TreeAnswer, TreeDone], "the second learns what the first has written"
+    network.sent.clear()
+    compare(network, first, second)
+    assert [type(message) for _, _, message in network.sent] == [TreeAsk, TreeAnswer]
 
 
 def test_one_comparison_evens_out_both_sides() -> None:
@@ -46,19 +59,19 @@ def test_a_large_transfer_goes_part_by_part() -> None:
     for _, _, message in network.sent:
         if isinstance(message, VariablePush):
             assert sum(len(v.siblings[0].value or b"") for v in message.variables) <= 70_000
-        if isinstance(message, DigestEntries):
+        if isinstance(message, TreeAnswer):
             assert len(message.entries) <= 10
 
 
-def test_a_bucket_that_no_message_can_hold_is_evened_out_by_samples() -> None:
+def test_a_leaf_that_no_message_can_hold_is_evened_out_by_samples() -> None:
     network = settled(2, Limits(digest_entries_max=2))
     first, second = network.sites
-    for number, name in enumerate(same_bucket(12)):
+    for number, name in enumerate(same_leaf(6)):
         network.write(first if number % 2 else second, change(name, b"1"))
     network.lose_all()
     network.run(60.0)
     assert network.is_even()
-    assert len(first.core.read("")) == 12
+    assert len(first.core.read("")) == 6
 
 
 def test_a_newcomer_is_ready_once_it_was_given_everything() -> None:
@@ -69,13 +82,14 @@ def test_a_newcomer_is_ready_once_it_was_given_everything() -> None:
         network.write(first, change(f"v{number}", b"1"))
     network.deliver_all()
     third.disk.clear()
+    third.marks = None
     network.crash(third)
     assert not third.core.ready
-    digests = []
+    asks = []
     while not third.core.ready:
         network.run(0.002)
-        digests += [m for s, _, m in network.sent if isinstance(m, Digest) and s == third.peer]
-    assert digests[0].newcomer
+        asks += [m for s, _, m in network.sent if isinstance(m, TreeAsk) and s == third.peer]
+    assert asks[0].newcomer
     assert len(third.core.read("")) == 50
 
 
@@ -105,24 +119,30 @@ def test_a_variable_that_is_refused_holds_up_no_other() -> None:
     first, second = network.sites
     network.write(first, change("a", b"1"), change("m", b"1"), change("z", b"1"))
     network.lose_all()
-    second.core._limits = Limits(variables_max=2)
+    limit(second, Limits(variables_max=2))
     compare(network, second, first)
     assert len(second.core.read("")) == 2
     assert second.drops[-1].detail == "no room for another variable"
 
 
-def same_bucket(count: int) -> list[str]:
-    """Names that digests put into bucket 0."""
-    names = [name for name in map(str, range(100 * BUCKETS)) if not dotted.bucket(name, BUCKETS)]
-    return names[:count]
+@cache
+def same_leaf(count: int) -> list[str]:
+    """Names that the tree puts into its first leaf."""
+    names: list[str] = []
+    number = 0
+    while len(names) < count:
+        number += 1
+        if tree.leaf_of(str(number)) == tree.FIRST_LEAF:
+            names.append(str(number))
+    return names
 
 
-def test_a_bucket_that_is_never_evened_out_stops_no_other() -> None:
+def test_a_leaf_that_is_never_evened_out_stops_no_other() -> None:
     limits = Limits(digest_entries_max=4)
     network = settled(2, limits)
     first, second = network.sites
-    second.core._limits = Limits(value_bytes_max=1, digest_entries_max=4)
-    for name in same_bucket(4):
+    limit(second, Limits(value_bytes_max=1, digest_entries_max=4))
+    for name in same_leaf(4):
         network.write(first, change(name, b"too large"))
     network.write(first, X)
     network.lose_all()
@@ -131,12 +151,12 @@ def test_a_bucket_that_is_never_evened_out_stops_no_other() -> None:
     assert [variable.name for variable in second.core.read("")] == ["x"]
 
 
-def test_names_that_are_refused_stop_no_other_of_a_bucket_that_is_sampled() -> None:
+def test_names_that_are_refused_stop_no_other_of_a_leaf_that_is_sampled() -> None:
     limits = Limits(digest_entries_max=2)
     network = settled(2, limits)
     first, second = network.sites
-    second.core._limits = Limits(value_bytes_max=1, digest_entries_max=2)
-    names = same_bucket(6)
+    limit(second, Limits(value_bytes_max=1, digest_entries_max=2))
+    names = same_leaf(6)
     for position, name in enumerate(names):
         network.write(first, change(name, b"too large" if position < 3 else b"1"))
     network.lose_all()
@@ -163,14 +183,22 @@ def test_a_name_that_the_other_side_does_not_hold_is_asked_for_once() -> None:
     first.core.tick(network.now)
     first.settle()
     network.lose_all()
-    first.hear(second.peer, DigestEntries((), (("ghost", 1),), last=True))
+    first.hear(second.peer, answer(first, ("ghost", 1)))
     first.hear(second.peer, VariablePush(0, ()))
     wants = [message for _, _, message in network.sent if isinstance(message, VariableWant)]
     assert wants == [VariableWant(("ghost",))]
     assert first.core.ready
 
 
-def test_a_doubled_answer_to_a_digest_is_acted_upon_once() -> None:
+def answer(asker: Site, *entries: tuple[str, int]) -> TreeAnswer:
+    """To the root's TreeAsk that the asker has under way: these are all that there is."""
+    exchange = asker.core._anti_entropy._exchange
+    assert exchange is not None
+    number = exchange.number
+    return TreeAnswer(number, 1, (), (tree.ROOT,), entries, True, True, (), 0, (), 1)
+
+
+def test_a_doubled_answer_is_acted_upon_once() -> None:
     network = settled(2)
     first, second = network.sites
     network.write(first, X)
@@ -191,9 +219,9 @@ def test_an_exchange_is_left_alone_while_it_moves_and_begun_anew_when_it_stands_
     first.core.tick(network.now)
     first.settle()
     network.now += 0.9
-    first.hear(second.peer, DigestEntries((), (("slow", 1),), last=False))
+    first.hear(second.peer, answer(first, ("slow", 1)))
     network.sent.clear()
-    for pause, sent in ((0.9, []), (0.9, [Digest])):
+    for pause, sent in ((0.9, []), (0.9, [TreeAsk])):
         network.now += pause
         first.core.tick(network.now)
         first.settle()

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from mabeam_p2p.config import Limits
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.protocol.variables import dotted
+from mabeam_p2p.protocol.variables import dotted, tree
 from mabeam_p2p.protocol.vector_clock import Vector, covers, dominates
 from mabeam_p2p.records import RESOLVERS, Sibling, Variable
 
@@ -129,7 +129,6 @@ def test_a_fingerprint_tells_apart_whatever_differs() -> None:
     others = [
         replace(base, name="y"),
         replace(base, resolver="max"),
-        replace(base, context=((A, 3),)),
         replace(base, siblings=base.siblings[:1]),
         replace(base, siblings=(Sibling(A, 1, 8, b"ab"), base.siblings[1])),
         replace(base, siblings=(Sibling(A, 1, 7, None), base.siblings[1])),
@@ -140,11 +139,21 @@ def test_a_fingerprint_tells_apart_whatever_differs() -> None:
     assert all(0 < fingerprint < 2**48 for fingerprint in prints)
 
 
+def test_the_past_of_what_stands_does_not_change_a_fingerprint() -> None:
+    base = Variable("x", "lww", ((A, 2),), (Sibling(A, 2, 7, b"c"),))
+    assert dotted.fingerprint(replace(base, context=((A, 2), (B, 7)))) == dotted.fingerprint(base)
+
+
+def test_what_is_deleted_has_the_fingerprint_of_what_is_not_there() -> None:
+    deleted = Variable("x", "lww", ((A, 2),), (Sibling(A, 2, 7, None),))
+    assert dotted.fingerprint(deleted) == dotted.fingerprint(replace(deleted, siblings=())) == 0
+
+
 def test_a_fingerprint_is_the_same_in_every_process() -> None:
     """What differs here would make peers of two releases compare for ever."""
     variable = Variable("x", "lww", ((A, 2),), (Sibling(A, 2, 7, b"c"), Sibling(B, 1, 7, None)))
-    assert dotted.fingerprint(variable) == 202435010633485
-    assert [dotted.bucket(name, 64) for name in ("a", "b", "model/lr")] == [21, 17, 47]
+    assert dotted.fingerprint(variable) == 30426450652135
+    assert [tree.leaf_of(name) for name in ("a", "b", "model/lr")] == [73243, 96859, 128032]
 
 
 GOOD = Variable("x", "lww", ((A, 2), (B, 3)), (Sibling(A, 2, 7, b"v"), Sibling(B, 3, 7, None)))
@@ -159,7 +168,7 @@ GOOD_SIBLING = GOOD.siblings[0]
         (replace(GOOD, name="a\n"), "name"),
         (replace(GOOD, name="\ud800"), "name"),
         (replace(GOOD, resolver="newest"), "resolver"),
-        (replace(GOOD, context=()), "context"),
+        (replace(GOOD, context=()), "sibling dot"),
         (replace(GOOD, context=((B, 3), (A, 2))), "context"),
         (replace(GOOD, context=((A, 2), (A, 3))), "context"),
         (replace(GOOD, context=((A, 2**62), (B, 3))), "context"),

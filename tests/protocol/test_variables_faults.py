@@ -180,6 +180,7 @@ def test_v9_one_lost_push_is_made_good_by_gossip_and_a_newcomer_is_given_everyth
     network.write(first, X, timeout=0.0)
     network.lose_all()
     third.disk.clear()
+    third.marks = None
     network.crash(third)
     network.run(10.0)
     assert shown(second) == shown(third) == b"1"
@@ -277,7 +278,6 @@ def test_the_ghosts_would_notice_a_lost_value() -> None:
     network.write(first, X)
     network.write(second, change("x", b"2"))
     stolen = replace(held(first), context=((first.peer, 2**40), (second.peer, 2**40)))
-    first.core._counter = 2**41
-    first.core._table._put(stolen)
+    first.core._table._put(stolen, network.now)
     with pytest.raises(AssertionError):
         network.check()

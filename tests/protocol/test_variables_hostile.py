@@ -6,14 +6,19 @@ from msgspec.structs import replace
 from mabeam_p2p.config import Limits
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import (
-    Digest,
-    DigestEntries,
+    PeerAcks,
+    SpreadAcks,
+    TreeAnswer,
+    TreeAsk,
+    TreeDone,
     VariableAck,
+    VariableMessage,
     VariablePush,
+    VariableSpread,
     VariableWant,
 )
-from mabeam_p2p.protocol.variables.table import BUCKETS
-from mabeam_p2p.protocol.variables.variables import VariableMessage
+from mabeam_p2p.protocol.variables import tree
+from mabeam_p2p.records import Sibling
 from mabeam_p2p.requests import (
     WAIT_ALL,
     SetVariables,
@@ -22,28 +27,45 @@ from mabeam_p2p.requests import (
 from tests.protocol.variables_network import (
     X,
     foreign,
+    limit,
     peer_id,
     pushes,
     settled,
 )
 
-HASHES = tuple(range(BUCKETS))
+ONE, TWO = peer_id(1), peer_id(2)
+HASHES = tuple(range(tree.FANOUT))
+NEVER_MADE = ((ONE, 2**61),)
+ANSWER = TreeAnswer(1, 1, (), (), (), True, True, (), 0, (), 1)
+FAR_AHEAD = Sibling(peer_id(99), 1, 2**61, b"v")
 HOSTILE: list[VariableMessage] = [
     VariablePush(-1, ()),
     VariablePush(2**64, ()),
     VariablePush(1, tuple(foreign(f"v{n}") for n in range(21))),
     VariablePush(1, (replace(foreign(), name=""),)),
-    VariablePush(0, (replace(foreign(), context=((peer_id(1), 2**61),), siblings=()),)),
+    VariablePush(0, (replace(foreign(), context=NEVER_MADE, siblings=()),)),
+    VariablePush(0, (replace(foreign(), context=((TWO, 5 << 32),), siblings=()),)),
+    VariablePush(1, (replace(foreign("y"), siblings=(FAR_AHEAD,)),)),
+    VariableSpread(-1, TWO, ONE, TWO, (), 0),
+    VariableSpread(1, peer_id(9), ONE, TWO, (foreign("y"),), 0),
+    VariableSpread(1, TWO, ONE, TWO, (replace(foreign(), name=""),), 0),
+    SpreadAcks(1, ONE, (PeerAcks((4,), (TWO,)),)),
+    SpreadAcks(1, ONE, (PeerAcks((0, 0), (TWO,)),)),
     VariableAck(1, (4,)),
     VariableAck(1, (-1,)),
     VariableAck(1, (0, 0)),
-    Digest((), newcomer=False),
-    Digest((*HASHES, 1), newcomer=True),
-    DigestEntries((64,), (), last=True),
-    DigestEntries((-1,), (), last=True),
-    DigestEntries((0,) * 65, (), last=True),
-    DigestEntries((0,), (("", 1),), last=True),
-    DigestEntries((0,), tuple((f"v{n}", 1) for n in range(21)), last=True),
+    TreeAsk(1, ((2, 0),), 0, 0, 1, newcomer=False),
+    TreeAsk(1, ((0, 0),), 0, 0, 1, newcomer=False),
+    TreeAsk(1, ((tree.NODE_MAX + 1, 0),), 0, 0, 1, newcomer=False),
+    TreeAsk(1, ((1, 0),) * 21, 0, 0, 1, newcomer=False),
+    replace(ANSWER, nodes=((1, HASHES[1:]),)),
+    replace(ANSWER, entries=(("", 1),)),
+    replace(ANSWER, entries=tuple((f"v{n}", 1) for n in range(21))),
+    replace(ANSWER, known=NEVER_MADE),
+    replace(ANSWER, known=((TWO, 2), (ONE, 1))),
+    replace(ANSWER, base=((TWO, 5 << 32),)),
+    TreeDone(1, NEVER_MADE, (), 1),
+    TreeDone(1, (), ((TWO, 0),), 1),
     VariableWant(tuple(f"v{n}" for n in range(21))),
 ]
 
@@ -57,7 +79,7 @@ def test_what_breaks_the_protocol_is_told_and_changes_nothing(message: VariableM
     held = first.core.read("")
     first.core._anti_entropy.begin(second.peer, network.now)
     # The number that the write's push has, so that acknowledgements of it are judged.
-    if isinstance(message, VariableAck):
+    if isinstance(message, VariableAck | SpreadAcks):
         message = replace(message, number=pushes(network)[0].number)
     first.hear(second.peer, message)
     assert [drop.source for drop in first.drops] == [second.peer]
@@ -69,12 +91,18 @@ def test_what_breaks_the_protocol_is_told_and_changes_nothing(message: VariableM
     "message",
     [
         VariableAck(77, (0,)),
-        DigestEntries((), (), last=True),
-        DigestEntries((0,), (("gone", 2**70),), last=False),
+        ANSWER,
+        replace(ANSWER, entries=(("gone", 2**70),), whole=False),
+        SpreadAcks(77, ONE, (PeerAcks((0,), (TWO,)),)),
+        SpreadAcks(77, peer_id(9), (PeerAcks((0,), (TWO,)),)),
+        VariableSpread(3, ONE, ONE, TWO, (), 0),
+        VariableSpread(3, TWO, TWO, ONE, (), 0),
+        VariablePush(3, (foreign("y"),), 12_345),
+        TreeDone(3, ((TWO, 1),), (), 1),
         VariableWant(("never heard of", "\ud800")),
         VariablePush(0, ()),
         VariablePush(3, ()),
-        Digest((-1,) * BUCKETS, newcomer=False),
+        TreeAsk(1, ((1, -1), (17, 2**70)), 5, 6, 1, newcomer=False),
     ],
     ids=repr,
 )
@@ -114,7 +142,7 @@ def test_an_acknowledgement_counts_only_from_whom_it_is_awaited() -> None:
 def test_a_receiver_that_refuses_is_missing_and_not_asked_again() -> None:
     network = settled(2)
     first, second = network.sites
-    second.core._limits = Limits(variables_max=0)
+    limit(second, Limits(variables_max=0))
     token = network.write(first, X, wait=WAIT_ALL)
     network.deliver_all()
     answer = first.acknowledged(token)
@@ -122,7 +150,7 @@ def test_a_receiver_that_refuses_is_missing_and_not_asked_again() -> None:
     network.sent.clear()
     first.core.tick(network.now + 0.5)
     assert pushes(network) == []
-    second.core._limits = Limits()
+    limit(second, Limits())
 
 
 def test_more_concurrent_values_than_allowed_are_cut_to_the_latest_and_told() -> None:

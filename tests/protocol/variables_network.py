@@ -9,12 +9,18 @@ from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.effects import Effect, Notify, Persist, Resolve, Send
 from mabeam_p2p.events import Dropped, VariableChanged
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.messages import AckRelay, Message, VariableAck, VariablePush
+from mabeam_p2p.messages import Message, VariableAck, VariableMessage, VariablePush
 from mabeam_p2p.protocol.core import Outbox
-from mabeam_p2p.protocol.variables import Variables
-from mabeam_p2p.protocol.variables.variables import VariableMessage
-from mabeam_p2p.protocol.vector_clock import Vector, counter_of, covers, dominates
-from mabeam_p2p.records import Member, MemberState, Sibling, Variable
+from mabeam_p2p.protocol.variables import Variables, dotted
+from mabeam_p2p.protocol.vector_clock import Vector, counter_of, covers, join
+from mabeam_p2p.records import (
+    Member,
+    MemberState,
+    Sibling,
+    Variable,
+    VariableForgotten,
+    VariableMarks,
+)
 from mabeam_p2p.requests import Acknowledged, Answer, SetVariables, VariableChange
 
 WALL = 1_700_000_000.0
@@ -49,6 +55,7 @@ class Site:
         self.network = network
         self.epoch = 0
         self.disk: dict[str, Variable] = {}
+        self.marks: VariableMarks | None = None
         self.state = MemberState.ALIVE
         self.answers: dict[int, Answer] = {}
         self.changes: list[VariableChanged] = []
@@ -74,6 +81,7 @@ class Site:
             WALL + now,
             now,
             self.outbox,
+            self.marks,
         )
         self.settle()
 
@@ -98,8 +106,15 @@ class Site:
 
     def sync_disk(self) -> None:
         for persist in self.unsynced:
-            assert isinstance(persist.record, Variable)
-            self.disk[persist.record.name] = persist.record
+            match persist.record:
+                case Variable() as variable:
+                    self.disk[variable.name] = variable
+                case VariableForgotten(name):
+                    del self.disk[name]
+                case VariableMarks() as marks:
+                    self.marks = marks
+                case _:
+                    raise AssertionError(f"variables never write {persist}")
             self.durable = persist.number
         self.unsynced = []
         held, self.held = self.held, []
@@ -129,6 +144,10 @@ class Site:
         found = self.core.read(name)
         return found[0] if found else None
 
+    def content(self) -> dict[str, tuple[Sibling, ...]]:
+        """What has a value, whether or not what was deleted is still remembered."""
+        return {v.name: v.siblings for v in self.core.read("") if not dotted.is_deleted(v)}
+
     def values(self, name: str) -> list[bytes | None]:
         found = self.held_here(name)
         return [] if found is None else [sibling.value for sibling in found.siblings]
@@ -156,8 +175,6 @@ class Network:
         self.limits = limits or Limits()
         self.queue: list[tuple[Site, int, Site, int, VariableMessage, float]] = []
         self.sent: list[tuple[PeerId, PeerId, VariableMessage]] = []
-        self.relayed: list[tuple[PeerId, PeerId]] = []
-        """Who has acknowledged by way of which coordinator."""
         self.cut: dict[tuple[PeerId, PeerId], None] = {}
         self.writes: dict[tuple[str, PeerId, int], Write] = {}
         self.promised: list[tuple[str, PeerId, int]] = []
@@ -210,11 +227,12 @@ class Network:
     def _remember(
         self, site: Site, wanted: VariableChange, before: Variable | None, after: Variable
     ) -> None:
-        known = before.context if before is not None else ()
-        seen = known
-        if wanted.context is not None:
-            seen = tuple((a, min(n, counter_of(known, a))) for a, n in wanted.context)
         dot = self._last_dot(site, wanted.name)
+        context = before.context if before is not None else ()
+        known = join(context, site.core._marks.known_vector())
+        seen = tuple((a, dot[2] - 1 if a == site.peer else n) for a, n in known)
+        if wanted.context is not None:
+            seen = tuple((a, min(n, counter_of(seen, a))) for a, n in wanted.context)
         sibling = next(s for s in after.siblings if (s.actor, s.counter) == dot[1:])
         assert dot not in self.writes, "a dot was used twice"
         self.writes[dot] = Write(wanted.name, seen, wanted.value, sibling.clock)
@@ -228,25 +246,20 @@ class Network:
                 del self.writes[dot]
         site.start()
         self.tell(site, self.members())
+        # Nobody hears a new process before it has met it.
+        for other in self.sites:
+            if site.peer in other.core._live:
+                self.tell(other, self.members())
 
     # ---- the network -------------------------------------------------------------------------
 
     def send(self, source: Site, target: PeerId, message: Message) -> None:
-        if isinstance(message, AckRelay):
-            self._relay(source, target, message)
-            return
         assert isinstance(message, VariableMessage)
         site = next(site for site in self.sites if site.peer == target)
         assert site is not source, "a peer sends to itself"
         self.sent.append((source.peer, target, message))
         due = self.now + LATENCY
         self.queue.append((source, source.epoch, site, site.epoch, message, due))
-
-    def _relay(self, source: Site, coordinator: PeerId, message: AckRelay) -> None:
-        """Coordinators pass on at once, one by one."""
-        self.relayed.append((source.peer, coordinator))
-        if (source.peer, coordinator) not in self.cut:
-            self.send(source, message.target, VariableAck(message.number, message.outcomes))
 
     def deliver(self, position: int = 0, *, keep: bool = False) -> None:
         """Let a message arrive; `keep` lets it come again later."""
@@ -303,42 +316,48 @@ class Network:
 
     def is_even(self) -> bool:
         """Whether all hold the same."""
-        first = self.sites[0].core.read("")
-        return all(site.core.read("") == first for site in self.sites)
+        first = self.sites[0].content()
+        return all(site.content() == first for site in self.sites)
 
     def check(self) -> None:
-        """Nobody holds what was never written; equal clocks imply equal values."""
-        by_context: dict[tuple[str, Vector], Variable] = {}
+        """Each peer holds exactly the writes that it knows and that no other one of them had seen;
+        so equal clocks imply equal values, and nothing is lost without a successor."""
+        by_name: dict[str, list[tuple[tuple[PeerId, int], Write]]] = {}
+        for dot, write in self.writes.items():
+            by_name.setdefault(dot[0], []).append((dot[1:], write))
         for site in self.sites:
-            for variable in site.core.read(""):
-                same = by_context.setdefault((variable.name, variable.context), variable)
-                assert same.siblings == variable.siblings, "equal clocks, other values"
-                self._check_variable(variable)
-                durable = site.disk.get(variable.name)
-                assert durable is None or dominates(variable.context, durable.context)
+            for name, writes in by_name.items():
+                self._check_variable(site, name, writes)
 
-    def _check_variable(self, variable: Variable) -> None:
-        """The siblings are exactly the writes of the context that no other one of it had seen."""
-        known = {
-            dot: write
-            for dot, write in self.writes.items()
-            if dot[0] == variable.name and covers(variable.context, dot[1], dot[2])
-        }
-        standing = {
-            dot[1:]: write
-            for dot, write in known.items()
-            if not any(covers(later.seen, dot[1], dot[2]) for later in known.values())
-        }
-        held = {(s.actor, s.counter): (s.clock, s.value) for s in variable.siblings}
-        assert held == {dot: (write.clock, write.value) for dot, write in standing.items()}
+    def _check_variable(
+        self, site: Site, name: str, writes: list[tuple[tuple[PeerId, int], Write]]
+    ) -> None:
+        variable = site.held_here(name)
+        context = () if variable is None else variable.context
+        seen = join(context, site.core._marks.known_vector())
+        known = {dot: write for dot, write in writes if covers(seen, *dot)}
+        siblings = () if variable is None else variable.siblings
+        held = {(s.actor, s.counter): s for s in siblings}
+        where = site.name, name
+        for dot, sibling in held.items():
+            write = self.writes[name, *dot]
+            assert (write.clock, write.value) == (sibling.clock, sibling.value), where
+        for dot, write in known.items():
+            if write.value is None:
+                continue  # A tombstone may be forgotten, and may come from who has not.
+            if any(covers(later.seen, *dot) for later in known.values()):
+                assert dot not in held, (where, "a value stands beside its successor")
+            elif dot not in held:
+                # Whoever told this peer has seen the successor.
+                assert any(covers(later.seen, *dot) for _, later in writes), (where, "a value lost")
 
     def check_promises(self) -> None:
         """Every write that was told to be done is known everywhere."""
         for name, actor, counter in self.promised:
             for site in self.sites:
                 held = site.held_here(name)
-                assert held is not None
-                assert covers(held.context, actor, counter)
+                seen = join(held.context if held else (), site.core._marks.known_vector())
+                assert covers(seen, actor, counter)
 
 
 # ---- what tests ask of it ----------------------------------------------------------------------
@@ -360,6 +379,11 @@ def pushes(network: Network) -> list[VariablePush]:
 
 def acks(network: Network) -> list[VariableAck]:
     return [message for _, _, message in network.sent if isinstance(message, VariableAck)]
+
+
+def limit(site: Site, limits: Limits) -> None:
+    """From here on the site takes less, or more, than the others."""
+    site.core._limits = site.core._intake._limits = limits
 
 
 def compare(network: Network, asker: Site, other: Site) -> None:

@@ -35,11 +35,16 @@ from mabeam_p2p.messages import (
     Relayed,
     RelayRefused,
     SnapshotReply,
+    SpreadAcks,
     TimeoutNow,
     TransferReply,
     TransferRequest,
+    TreeAnswer,
+    TreeAsk,
+    TreeDone,
     VariableAck,
     VariablePush,
+    VariableSpread,
     VariableWant,
     VoterAnswer,
     VoteReply,
@@ -131,16 +136,20 @@ class Dispatch:
                 self._relays.receive(source, message)
             case RelayRefused():
                 self._relays.receive_refused(source, message)
-            case AckRelay():
-                self._relays.receive_ack(source, message)
-            case AcksRelayed():
-                for ack in message.acks:
-                    if self._membership.is_here(ack.source):
-                        one = VariableAck(ack.number, ack.outcomes)
-                        self._variables.receive(ack.source, one, now)
+            case AckRelay() | AcksRelayed() | Digest() | DigestEntries():
+                pass  # Nobody sends them any more.
             case Probe() | ProbeAck() | Gossip() | ProbeRequest() | ProbeReport():
                 self._membership.receive(source, message, mine, now)
-            case VariablePush() | VariableAck() | Digest() | DigestEntries() | VariableWant():
+            case (
+                VariablePush()
+                | VariableAck()
+                | VariableWant()
+                | VariableSpread()
+                | SpreadAcks()
+                | TreeAsk()
+                | TreeAnswer()
+                | TreeDone()
+            ):
                 self._variables.receive(source, message, now)
             case Letter() | LetterReceipt() | LetterAnswer():
                 self._mail.receive(source, message, now)

@@ -111,7 +111,16 @@ class Node:
         )
         variables = recovered.variables
         self.variables = Variables(
-            self.peer, epoch, variables, timing, limits, random, wall, now, outbox
+            self.peer,
+            epoch,
+            variables,
+            timing,
+            limits,
+            random,
+            wall,
+            now,
+            outbox,
+            recovered.marks,
         )
         self._fitness = Fitness(config, self.membership)
         self.machine = Machine(limits)
@@ -317,7 +326,7 @@ class Node:
             replication.lead(self._noop(), now)
         leader = self._usable_leader(now)
         self._voting.flush(leader[0] if leader else None, now)
-        self.variables.coordinator = self._reporting.flush(leader, now)
+        self._reporting.flush(leader, now)
         self.waits.flush(leader[0] if leader else None, replication.read, now)
         replication.flush(now)
         self._succession.flush(now)

@@ -50,13 +50,12 @@ class Reporting:
             epoch=epoch,
         )
 
-    def flush(self, leader: Leader | None, now: float) -> PeerId | None:
-        """Send what is due; return the coordinator of this peer's section."""
+    def flush(self, leader: Leader | None, now: float) -> None:
+        """Send what is due, by way of the coordinator of this peer's section if there is one."""
         leading = leader[0] if leader else None
         coordinator = self.relays.route(leading) if leading else None
         self.pending.flush(leader, now, coordinator)
         self.relays.flush(leading, now)
-        return coordinator
 
     def next_deadline(self) -> float:
         return min(self.pending.next_deadline(), self.relays.next_deadline())

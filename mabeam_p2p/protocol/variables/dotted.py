@@ -7,11 +7,16 @@ that were ever seen, and the siblings among them that no other write has seen.
 1. A write supersedes exactly the siblings that its writer had seen.
 2. A write that is in a context but not among its siblings was superseded.
 3. `sync` is a join: commutative, associative, idempotent, and it only grows.
+4. What a peer knows beside its records (`marks`) stands for entries that a context lacks. Before
+   two states are joined each is `filled` with what its holder knows of the other's writers.
+5. The siblings alone decide a fingerprint: all that a context says beside them is the past of
+   these siblings, which is the same wherever they stand.
 
 Values stay encoded: what concurrent values mean together is decided where they are read
 (`protocol.resolvers`).
 """
 
+from collections.abc import Mapping
 from hashlib import blake2b
 
 from mabeam_p2p.config import Limits
@@ -130,15 +135,48 @@ def size(variable: Variable) -> int:
     )
 
 
-def bucket(name: str, count: int) -> int:
-    """In which of `count` buckets digests put the name; the same on every peer."""
-    return int.from_bytes(blake2b(name.encode(), digest_size=4).digest()) % count
+def blank(variable: Variable) -> Variable:
+    """What a peer that holds nothing under this name holds."""
+    return Variable(variable.name, variable.resolver, (), ())
+
+
+def filled(variable: Variable, others: Vector, known: Mapping[PeerId, int]) -> Variable:
+    """The variable with what its holder knows of the actors of `others` in its context."""
+    more = tuple((actor, known[actor]) for actor, _ in others if actor in known)
+    context = join(variable.context, more)
+    if context == variable.context:
+        return variable
+    return Variable(variable.name, variable.resolver, context, variable.siblings)
+
+
+def stripped(variable: Variable, base: Mapping[PeerId, int]) -> Variable:
+    """The variable without the entries that `base` stands for; those of actors that have a sibling
+    stay, so that a context always covers its siblings."""
+    if not base:
+        return variable
+    standing = {sibling.actor: None for sibling in variable.siblings}
+    context = tuple(
+        (actor, counter)
+        for actor, counter in variable.context
+        if actor in standing or counter > base.get(actor, 0)
+    )
+    if context == variable.context:
+        return variable
+    return Variable(variable.name, variable.resolver, context, variable.siblings)
+
+
+def is_deleted(variable: Variable) -> bool:
+    """Whether no value stands: tombstones at most."""
+    return all(sibling.value is None for sibling in variable.siblings)
 
 
 def fingerprint(variable: Variable) -> int:
-    """A hash of everything in the record, the same on every peer; never 0."""
+    """A hash of the siblings, the same on every peer; 0 of what is deleted, as of what is not
+    there."""
+    if is_deleted(variable):
+        return 0
     state = blake2b(digest_size=FINGERPRINT_BYTES)
-    state.update(repr((variable.name, variable.resolver, variable.context)).encode())
+    state.update(repr((variable.name, variable.resolver)).encode())
     for sibling in variable.siblings:
         length = None if sibling.value is None else len(sibling.value)
         state.update(repr((sibling.actor, sibling.counter, sibling.clock, length)).encode())
@@ -152,7 +190,7 @@ def defect(variable: Variable, limits: Limits) -> str:
         return "name"
     if variable.resolver not in RESOLVERS:
         return "resolver"
-    if not variable.context or not is_vector(variable.context, limits.members_max):
+    if not is_vector(variable.context, limits.members_max):
         return "context"
     if len(variable.siblings) > limits.siblings_max:
         return "sibling count"

@@ -128,6 +128,10 @@ class Pushes:
     def get(self, number: int) -> Push | None:
         return self._open.get(number)
 
+    def is_open(self, name: str) -> bool:
+        """Whether a push of this variable is under way."""
+        return name in self._latest
+
     def open(self, push: Push, now: float) -> None:
         """`push` is being sent for the first time; it goes to every live member."""
         push.pause = self._pause

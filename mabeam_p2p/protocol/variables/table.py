@@ -1,36 +1,53 @@
-"""The variables that one peer holds, and the digests by which two peers compare theirs.
+"""The variables that one peer holds, and the hash tree by which two peers compare theirs.
 
-Names are spread over buckets by their hash. A bucket's digest is the exclusive or of the
-fingerprints in it, so that a write changes it in constant time (as in a Merkle tree of one level;
-Demers et al. 1987 compare checksums in this way).
+A variable without a value is held as a tombstone until everything in it is known (`marks`), and
+for a while longer; it stands in no tree, so that it is the same to hold it or not.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable
 
+from mabeam_p2p.ids import PeerId
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.variables import dotted
-from mabeam_p2p.protocol.vector_clock import Vector, dominates
-from mabeam_p2p.records import Variable
+from mabeam_p2p.protocol.variables.marks import Marks
+from mabeam_p2p.protocol.variables.tree import HashTree
+from mabeam_p2p.protocol.vector_clock import Vector, covers
+from mabeam_p2p.records import Variable, VariableForgotten
 
-BUCKETS = 64
-"""Buckets of a digest: a digest stays under 600 bytes, and one write in a large table lets peers
-compare a sixty-fourth of it."""
+RECENT_MAX = 4_096
+"""Changes that are remembered by name."""
 
 
 class Table:
-    """Holds records and emits the Persist of each that is kept."""
+    """Holds records and emits the Persist of each that is kept or forgotten.
 
-    __slots__ = ("_buckets", "_digests", "_outbox", "_variables", "persisted")
+    tree: of all that have a value. tombstones: since when each other one is held. actors: in how
+    many contexts each writer stands.
+    """
 
-    def __init__(self, recovered: Iterable[Variable], outbox: Outbox) -> None:
+    __slots__ = (
+        "_marks", "_outbox", "_recent", "_variables", "actors", "change_count", "persisted",
+        "tombstones", "tree",
+    )  # fmt: skip
+
+    def __init__(
+        self, recovered: Iterable[Variable], marks: Marks, outbox: Outbox, now: float
+    ) -> None:
         self._outbox = outbox
+        self._marks = marks
         self._variables: dict[str, Variable] = {}
-        self._buckets: list[dict[str, int]] = [{} for _ in range(BUCKETS)]
-        self._digests = [0] * BUCKETS
+        self.tree = HashTree()
+        self.tombstones: dict[str, float] = {}
+        self.actors: dict[PeerId, int] = {}
+        self.change_count = 0
+        self._recent: deque[str] = deque(maxlen=RECENT_MAX)
+        """Names of the last changes, newest last."""
         self.persisted = 0
-        """Number of the last Persist of a variable: what is held is durable with it."""
+        """Number of the last Persist that anything here rests on: what is held is durable with
+        it."""
         for variable in recovered:
-            self._put(variable)
+            self._put(variable, now)
 
     def __len__(self) -> int:
         return len(self._variables)
@@ -42,41 +59,76 @@ class Table:
         """Every variable, by name."""
         return tuple(self._variables[name] for name in sorted(self._variables))
 
-    def keep(self, variable: Variable) -> None:
+    def keep(self, variable: Variable, now: float) -> None:
         """Hold this state, durably, in place of one that it dominates."""
-        self._put(variable)
-        self.persisted = self._outbox.persist(variable)
+        self._put(variable, now)
+        self.change_count += 1
+        self._recent.append(variable.name)
+        self._outbox.persist(variable)
+        self.settle()
 
-    def _put(self, variable: Variable) -> None:
+    def settle(self) -> None:
+        """What is emitted from here on rests on all that was persisted so far."""
+        self.persisted = self._outbox.persisted
+
+    def has_taken(self, change_count: int, known: Vector) -> bool:
+        """Whether a value that `known` covers may have come in since there were so many
+        changes."""
+        since = self.change_count - change_count
+        if since > len(self._recent):
+            return True
+        names = dict.fromkeys(list(self._recent)[-since:] if since else ())
+        return any(
+            sibling.value is not None and covers(known, sibling.actor, sibling.counter)
+            for name in names
+            if (variable := self._variables.get(name)) is not None
+            for sibling in variable.siblings
+        )
+
+    def forget(self, name: str) -> None:
+        """The variable is deleted, and all of it is known."""
+        variable = self._variables.pop(name)
+        assert dotted.is_deleted(variable), f"{name!r} has a value"
+        assert self._marks.covers(variable), f"{name!r} could come back"
+        del self.tombstones[name]
+        self._count_actors(variable, -1)
+        self._outbox.persist(VariableForgotten(name))
+        self.settle()
+
+    def _put(self, variable: Variable, now: float) -> None:
         name = variable.name
-        known: Vector = ()
         if (held := self._variables.get(name)) is not None:
-            known = held.context
-        assert dominates(variable.context, known), f"the context of {name!r} went back"
-        number = dotted.bucket(name, BUCKETS)
-        fingerprint = dotted.fingerprint(variable)
-        self._digests[number] ^= self._buckets[number].get(name, 0) ^ fingerprint
-        self._buckets[number][name] = fingerprint
+            later = dict(variable.context)
+            for actor, counter in held.context:
+                grown = max(later.get(actor, 0), self._marks.base.get(actor, 0))
+                assert counter <= grown, f"the context of {name!r} went back"
+            self._count_actors(held, -1)
+        self._count_actors(variable, 1)
         self._variables[name] = variable
+        self.tree.put(name, dotted.fingerprint(variable))
+        if not dotted.is_deleted(variable):
+            self.tombstones.pop(name, None)
+        elif name not in self.tombstones:
+            self.tombstones[name] = now
 
-    def digests(self) -> tuple[int, ...]:
-        return tuple(self._digests)
-
-    def bucket(self, number: int) -> Mapping[str, int]:
-        """The fingerprint of each name in this bucket."""
-        return self._buckets[number]
-
-    def fingerprint(self, name: str) -> int:
-        """0 if the name is not held."""
-        return self._buckets[dotted.bucket(name, BUCKETS)].get(name, 0)
+    def _count_actors(self, variable: Variable, added: int) -> None:
+        for actor, _ in variable.context:
+            count = self.actors.get(actor, 0) + added
+            if count:
+                self.actors[actor] = count
+            else:
+                del self.actors[actor]
 
     def check(self) -> None:
-        """Assert that digests say what is held. Costs a pass over the table."""
-        for number, names in enumerate(self._buckets):
-            digest = 0
-            for name, fingerprint in names.items():
-                assert dotted.bucket(name, BUCKETS) == number
-                assert dotted.fingerprint(self._variables[name]) == fingerprint
-                digest ^= fingerprint
-            assert digest == self._digests[number], f"the digest of bucket {number} is wrong"
-        assert sum(len(names) for names in self._buckets) == len(self._variables)
+        """Assert that all the accounts say what is held. Costs a pass over the table."""
+        fingerprints: dict[str, int] = {}
+        actors: dict[PeerId, int] = {}
+        for name, variable in self._variables.items():
+            assert (name in self.tombstones) == dotted.is_deleted(variable)
+            if name not in self.tombstones:
+                fingerprints[name] = dotted.fingerprint(variable)
+            for actor, _ in variable.context:
+                actors[actor] = actors.get(actor, 0) + 1
+        assert len(fingerprints) + len(self.tombstones) == len(self._variables)
+        assert actors == self.actors, "writers are counted wrongly"
+        self.tree.check(fingerprints)

@@ -8,53 +8,53 @@ Rules
    it begins at the peer's epoch << 32. Nobody else may write under this peer's name.
 2. A state only ever grows (`dotted.sync`): late, doubled and reordered pushes do no harm.
 3. Whatever is pushed, acknowledged, told to listeners or answered is durable here first.
-4. Every numbered push is acknowledged: also one that brings nothing new, or that is refused.
+4. Every numbered push is acknowledged: also one that brings nothing new, or that is refused. Only
+   what cannot be judged yet is not: it comes again.
 5. The variables of one write travel in one message and are told of in one event. A receiver takes
    each as far as its limits admit it.
-6. A deleted variable stays as a tombstone, and counts towards `variables_max`.
+6. A deleted variable stays as a tombstone until nobody can bring it back (`marks`), and counts
+   towards `variables_max` until then.
+7. A write goes to each member directly, or down a tree (`spread`) where there are many. What goes
+   again goes directly, with whole contexts, which anybody can read.
 """
 
+from collections.abc import Iterable, Mapping
 from itertools import count
 from math import inf
 from random import Random
 from typing import assert_never
 
 from mabeam_p2p.config import Limits, Timing
-from mabeam_p2p.events import Dropped, VariableChanged
+from mabeam_p2p.events import VariableChanged
 from mabeam_p2p.ids import INTEGER_MAX, PeerId, is_key
 from mabeam_p2p.messages import (
-    AckRelay,
-    Digest,
-    DigestEntries,
+    SpreadAcks,
+    TreeAnswer,
+    TreeAsk,
+    TreeDone,
     VariableAck,
+    VariableMessage,
     VariablePush,
+    VariableSpread,
     VariableWant,
 )
 from mabeam_p2p.protocol.core import Outbox, numbers_before
 from mabeam_p2p.protocol.hybrid_clock import HybridClock
-from mabeam_p2p.protocol.variables import dotted
+from mabeam_p2p.protocol.variables import dotted, tree
 from mabeam_p2p.protocol.variables.anti_entropy import AntiEntropy
+from mabeam_p2p.protocol.variables.intake import EPOCH_BITS, Drops, Intake, Taken
+from mabeam_p2p.protocol.variables.marks import NOTHING_LEFT_OUT, Marks
 from mabeam_p2p.protocol.variables.pushes import Outcome, Push, Pushes
-from mabeam_p2p.protocol.variables.table import BUCKETS, Table
-from mabeam_p2p.protocol.vector_clock import counter_of, is_vector
-from mabeam_p2p.records import RESOLVERS, Member, MemberState, Sibling, Variable
-from mabeam_p2p.requests import (
-    WAIT_MAJORITY,
-    Failed,
-    Refused,
-    SetVariables,
-    VariableChange,
-)
-
-VariableMessage = VariablePush | VariableAck | Digest | DigestEntries | VariableWant
-
-EPOCH_BITS = 32
-"""Writes of one process life: more than a million a second for an hour."""
+from mabeam_p2p.protocol.variables.spread import Spread
+from mabeam_p2p.protocol.variables.staging import Staging
+from mabeam_p2p.protocol.variables.table import Table
+from mabeam_p2p.protocol.variables.upkeep import Upkeep
+from mabeam_p2p.protocol.vector_clock import counter_of
+from mabeam_p2p.records import Member, MemberState, Variable, VariableMarks
+from mabeam_p2p.requests import Failed, Refused, SetVariables
 
 GOSSIP_SPREAD = 0.25
 """Part of the gossip interval by which peers fall out of step with each other."""
-
-DROP_REPORT_SECONDS = 1.0
 
 
 class Variables:
@@ -71,32 +71,51 @@ class Variables:
         wall: float,
         now: float,
         outbox: Outbox,
+        marks: VariableMarks | None = None,
     ) -> None:
         self._peer = peer
         self._timing = timing
         self._limits = limits
         self._random = random
         self._outbox = outbox
-        self._table = Table(variables, outbox)
+        counter = epoch << EPOCH_BITS
         self._clock = HybridClock(wall, now)
-        self._counter = epoch << EPOCH_BITS
-        self._counter_max = self._counter + (1 << EPOCH_BITS) - 1
+        self._marks = Marks(peer, counter, marks, limits, outbox)
+        self._table = Table(variables, self._marks, outbox, now)
         for variable in variables:
             own = counter_of(variable.context, peer)
-            assert own <= self._counter, f"{variable.name!r} was written here in a later epoch"
+            assert own <= counter, f"{variable.name!r} was written here in a later epoch"
+            if own:
+                self._marks.wrote(counter)
             for sibling in variable.siblings:
                 self._clock.observe(sibling.clock, now)
         self._live: dict[PeerId, str] = {}
         """Name of each other member that is alive or suspect, sorted by peer."""
+        self._returned: dict[PeerId, None] = {}
+        """Members that have come, or come back, and were not compared with since."""
         self._numbers = count(numbers_before(epoch) + 1)
         self._pushes = Pushes(timing.push_timeout_seconds)
         self._tokens: dict[int, int] = {}
         """Number of the push that a waiting request is for."""
-        self._anti_entropy = AntiEntropy(self._table, outbox, timing, limits, random, self._numbers)
+        self._drops = Drops(outbox)
+        self._intake = Intake(peer, self._table, self._marks, self._clock, limits, self._drops)
+        self._intake.counter = counter
+        self._staging = Staging(peer, counter, self._table, self._marks, self._clock, limits)
+        self._spread = Spread(peer, timing, limits, random, outbox)
+        self._upkeep = Upkeep(peer, self._table, self._marks, self._pushes, timing)
+        self._anti_entropy = AntiEntropy(
+            self._table,
+            self._marks,
+            self._intake,
+            self._clock,
+            outbox=outbox,
+            timing=timing,
+            limits=limits,
+            random=random,
+            numbers=self._numbers,
+            changed=self._tell,
+        )
         self._next_gossip = inf
-        self._drops: dict[tuple[PeerId, str], tuple[float, int]] = {}
-        self.coordinator: PeerId | None = None
-        """Who passes this peer's acknowledgements on."""
 
     @property
     def ready(self) -> bool:
@@ -118,15 +137,16 @@ class Variables:
         if request.wait and len(self._pushes) >= self._limits.pushes_pending_max:
             self._outbox.resolve(token, Failed("overloaded", "too many writes under way"))
             return
-        staged = self._stage(request, timeout, now)
-        if isinstance(staged, Refused):
-            self._outbox.resolve(token, staged)
+        variables = self._staging.stage(request, timeout, now)
+        if isinstance(variables, Refused):
+            self._outbox.resolve(token, variables)
             return
-        variables = tuple(staged.values())
-        self._counter += len(request.changes)
+        self._staging.counter += len(request.changes)
+        self._intake.counter = self._staging.counter
+        self._marks.wrote(self._staging.counter)
         for variable in variables:
-            self._table.keep(variable)
-        self._outbox.notify(VariableChanged(variables, self._peer), self._table.persisted)
+            self._table.keep(variable, now)
+        self._tell(list(variables), self._peer)
         self._push(token, request.wait, variables, now + timeout, now)
 
     def _push(
@@ -140,59 +160,25 @@ class Variables:
             self._pushes.open(push, now)
             if token:
                 self._tokens[token] = push.number
-        message = VariablePush(push.number if is_kept else 0, variables)
-        for peer in self._live:
-            self._outbox.send(peer, message, self._table.persisted)
+        self._send(push.number if is_kept else 0, variables, self._live, self._marks.base_hash)
         self._maybe_answer(push)
 
-    def _stage(
-        self, request: SetVariables, timeout: float, now: float
-    ) -> dict[str, Variable] | Refused:
-        """The variables as the request makes them, or why it is refused. Changes nothing."""
-        if not request.changes or request.wait < WAIT_MAJORITY or not 0 <= timeout < inf:
-            return Refused("invalid", "no changes, an unknown wait, or a timeout below 0")
-        if self._counter + len(request.changes) > self._counter_max:
-            return Refused("limit", "no more writes before this peer restarts")
-        staged: dict[str, Variable] = {}
-        for counter, change in enumerate(request.changes, self._counter + 1):
-            current = staged.get(change.name) or self._table.get(change.name)
-            objection = self._objection(change, current)
-            if objection is not None:
-                return objection
-            sibling = Sibling(self._peer, counter, self._clock.tick(now), change.value)
-            variable = dotted.written(
-                current, change.name, change.resolver, change.context, sibling
-            )
-            if len(variable.siblings) > self._limits.siblings_max:
-                return Refused("limit", f"{change.name!r} has too many concurrent values")
-            if len(variable.context) > self._limits.members_max:
-                return Refused("limit", f"{change.name!r} was written by too many peers")
-            staged[change.name] = variable
-        if len(self._table) + sum(self._is_new(name) for name in staged) > (
-            self._limits.variables_max
-        ):
-            return Refused("limit", f"more than {self._limits.variables_max} variables")
-        if sum(map(dotted.size, staged.values())) > self._limits.push_bytes_max or (
-            len(staged) > self._limits.digest_entries_max
-        ):
-            return Refused("too_large", "together more than one message to others may hold")
-        return staged
+    def _send(
+        self, number: int, variables: tuple[Variable, ...], targets: Iterable[PeerId], base: int
+    ) -> None:
+        """Down the tree if they are many: then to everybody."""
+        targets = tuple(targets)
+        if len(targets) >= self._limits.spread_from_peers - 1:
+            self._spread.send(number, variables, base, self._table.persisted)
+            return
+        message = VariablePush(number, variables, base)
+        for peer in targets:
+            self._outbox.send(peer, message, self._table.persisted)
 
-    def _is_new(self, name: str) -> bool:
-        return self._table.get(name) is None
-
-    def _objection(self, change: VariableChange, current: Variable | None) -> Refused | None:
-        if not is_key(change.name):
-            return Refused("invalid", "the name is not usable")
-        if change.resolver not in RESOLVERS:
-            return Refused("invalid", f"resolver {change.resolver!r} is none of {RESOLVERS}")
-        if current is not None and current.resolver != change.resolver:
-            return Refused("resolver_mismatch", f"{change.name!r} has {current.resolver!r}")
-        if len(change.value or b"") > self._limits.value_bytes_max:
-            return Refused("too_large", f"{change.name!r} exceeds the limit of one value")
-        if change.context is not None and not is_vector(change.context, self._limits.members_max):
-            return Refused("invalid", "the context is not a version vector")
-        return None
+    def _tell(self, variables: list[Variable], source: PeerId) -> None:
+        if variables:
+            event = VariableChanged(tuple(variables), source)
+            self._outbox.notify(event, self._table.persisted)
 
     def read(self, name: str) -> tuple[Variable, ...]:
         """The variable of this name, if it is held; with an empty name all, by name."""
@@ -222,160 +208,180 @@ class Variables:
         match message:
             case VariablePush():
                 self._on_push(source, message, now)
+            case VariableSpread():
+                self._on_spread(source, message, now)
             case VariableAck():
                 self._on_ack(source, message, now)
-            case Digest():
-                self._on_digest(source, message, now)
-            case DigestEntries():
-                self._on_digest_entries(source, message, now)
+            case SpreadAcks():
+                self._on_spread_acks(source, message, now)
+            case TreeAsk():
+                self._on_ask(source, message, now)
+            case TreeAnswer():
+                self._on_answer(source, message, now)
+            case TreeDone():
+                self._on_done(source, message, now)
             case VariableWant():
                 self._on_want(source, message, now)
             case _ as never:
                 assert_never(never)
 
     def _on_push(self, source: PeerId, push: VariablePush, now: float) -> None:
+        taken = self._take(source, source, push, now)
+        if taken is None:
+            return
+        if not push.number:
+            has_grown = self._anti_entropy.receive_wanted(source, taken, now)
+            self._base_has_grown(has_grown)
+            return
+        outcomes = _outcomes(push.variables, taken)
+        if outcomes is not None:
+            ack = VariableAck(push.number, outcomes)
+            self._outbox.send(source, ack, self._table.persisted)
+
+    def _on_spread(self, source: PeerId, spread: VariableSpread, now: float) -> None:
+        if spread.writer == self._peer:
+            return  # Views differ: it is sent back to its writer.
+        if spread.writer not in self._live:
+            self._drops.drop(source, "variable_spread", "the writer is not here", now)
+            return
+        self._spread.receive(source, spread, now)
+        taken = self._take(source, spread.writer, spread, now)
+        if spread.number:
+            outcomes = None if taken is None else _outcomes(spread.variables, taken)
+            write = spread.writer, spread.number
+            self._spread.acknowledge(write, outcomes, self._table.persisted)
+
+    def _take(
+        self, source: PeerId, writer: PeerId, push: VariablePush | VariableSpread, now: float
+    ) -> dict[str, Taken] | None:
+        """What became of each variable; None: nothing was looked at. writer: who holds this."""
         if not 0 <= push.number <= INTEGER_MAX:
-            self._drop(source, "variable_push", "number", now)
-            return
+            self._drops.drop(source, "variable_push", "number", now)
+            return None
         if len(push.variables) > self._limits.digest_entries_max:
-            self._drop(source, "variable_push", "count", now)
-            return
-        outcomes: list[Outcome] = []
-        changed: dict[str, Variable] = {}
-        unlike: list[str] = []
-        moved = False
+            self._drops.drop(source, "variable_push", "count", now)
+            return None
+        fill: Mapping[PeerId, int] = {}
+        if push.base != NOTHING_LEFT_OUT:
+            if push.base != self._marks.base_hash:
+                # Its contexts leave out what is not left out here, or the other way round.
+                if not self._anti_entropy.is_busy(now):
+                    self._anti_entropy.begin(writer, now)
+                return None
+            fill = self._marks.base
+        taken: dict[str, Taken] = {}
         for pushed in push.variables:
-            before = self._table.get(pushed.name)
-            outcome = self._merge(source, pushed, now)
-            after = self._table.get(pushed.name)
-            outcomes.append(outcome)
-            moved = moved or after is not before
-            if after is None or outcome == Outcome.REFUSED:
-                continue
-            if before is None or after.siblings != before.siblings:
-                changed[after.name] = after
-            if after != pushed:
-                unlike.append(after.name)
-        if changed:
-            event = VariableChanged(tuple(changed.values()), source)
-            self._outbox.notify(event, self._table.persisted)
-        if push.number:
-            self._acknowledge(source, push.number, tuple(map(int, outcomes)), moved)
-        else:
-            names = [variable.name for variable in push.variables]
-            self._anti_entropy.receive_wanted(source, names, unlike, moved, now)
-
-    def _acknowledge(
-        self, target: PeerId, number: int, outcomes: tuple[int, ...], moved: bool
-    ) -> None:
-        """By way of the coordinator, if there is one; directly what brought nothing new, for it was
-        sent again, perhaps because that way is blocked."""
-        way = self.coordinator if moved else None
-        durable = self._table.persisted
-        if way in (None, self._peer, target):
-            self._outbox.send(target, VariableAck(number, outcomes), durable)
-        else:
-            self._outbox.send(way, AckRelay(target, number, outcomes), durable)
-
-    def _merge(self, source: PeerId, pushed: Variable, now: float) -> Outcome:
-        """Take what another peer holds into what this one holds."""
-        defect = dotted.defect(pushed, self._limits)
-        if not defect and counter_of(pushed.context, self._peer) > self._counter:
-            defect = "a write of this peer that it never made"
-        held = self._table.get(pushed.name) if not defect else None
-        if not defect and held is None and len(self._table) >= self._limits.variables_max:
-            defect = "no room for another variable"
-        if defect:
-            self._drop(source, "variable", defect, now)
-            return Outcome.REFUSED
-        merged = pushed
-        if held is not None:
-            merged = dotted.sync(held, pushed)
-            if len(merged.context) > self._limits.members_max:
-                self._drop(source, "variable", "written by too many peers", now)
-                return Outcome.REFUSED
-            bounded = dotted.bounded(merged, self._limits)
-            if bounded is not merged:
-                self._drop(source, "siblings", f"of {pushed.name!r}: the oldest given up", now)
-            merged = bounded
-        if merged != held:
-            for sibling in pushed.siblings:
-                self._clock.observe(sibling.clock, now)
-            self._table.keep(merged)
-        if merged.siblings == pushed.siblings:
-            return Outcome.APPLIED
-        if any(sibling in merged.siblings for sibling in pushed.siblings):
-            return Outcome.MERGED
-        return Outcome.SUPERSEDED
+            taken[pushed.name] = self._intake.take(source, pushed, fill, now)
+        changed = [
+            held
+            for name, one in taken.items()
+            if one.is_visible and (held := self._table.get(name)) is not None
+        ]
+        self._tell(changed, writer)
+        return taken
 
     def _on_ack(self, source: PeerId, ack: VariableAck, now: float) -> None:
         if not all(0 <= outcome <= Outcome.REFUSED for outcome in ack.outcomes):
-            self._drop(source, "variable_ack", "outcome", now)
+            self._drops.drop(source, "variable_ack", "outcome", now)
             return
-        moved = any(o in (Outcome.APPLIED, Outcome.MERGED) for o in ack.outcomes)
-        if self._anti_entropy.receive_ack(source, ack.number, moved, now):
+        has_grown = self._anti_entropy.receive_ack(source, ack.number, ack.outcomes, now)
+        if has_grown is not None:
+            self._base_has_grown(has_grown)
             return
-        push = self._pushes.get(ack.number)
-        if push is None or source not in push.missing:
+        self._count_ack(source, source, ack.number, ack.outcomes, now)
+
+    def _on_spread_acks(self, source: PeerId, message: SpreadAcks, now: float) -> None:
+        if not all(0 <= o <= Outcome.REFUSED for ack in message.acks for o in ack.outcomes):
+            self._drops.drop(source, "variable_ack", "outcome", now)
+        elif message.writer == self._peer:
+            for ack in message.acks:
+                for peer in ack.peers:
+                    self._count_ack(source, peer, message.number, ack.outcomes, now)
+        elif message.writer in self._live:
+            self._spread.receive_acks(source, message)
+
+    def _count_ack(
+        self, source: PeerId, peer: PeerId, number: int, outcomes: tuple[int, ...], now: float
+    ) -> None:
+        """`peer` acknowledges, as `source` says."""
+        push = self._pushes.get(number)
+        if push is None or peer not in push.missing:
             return  # Late, or doubled.
-        if len(ack.outcomes) != len(push.names):
-            self._drop(source, "variable_ack", "count", now)
+        if len(outcomes) != len(push.names):
+            self._drops.drop(source, "variable_ack", "count", now)
             return
-        push.acknowledge(source, ack.outcomes)
+        push.acknowledge(peer, outcomes)
         self._maybe_answer(push)
 
-    def _on_digest(self, source: PeerId, digest: Digest, now: float) -> None:
-        if len(digest.buckets) != BUCKETS:
-            self._drop(source, "digest", "bucket count", now)
-            return
-        self._anti_entropy.receive_digest(source, digest)
-
-    def _on_digest_entries(self, source: PeerId, message: DigestEntries, now: float) -> None:
-        if len(message.entries) > self._limits.digest_entries_max:
-            self._drop(source, "digest_entries", "count", now)
-        elif len(message.buckets) > BUCKETS or any(
-            not 0 <= number < BUCKETS for number in message.buckets
+    def _on_ask(self, source: PeerId, ask: TreeAsk, now: float) -> None:
+        if len(ask.nodes) > self._limits.digest_entries_max or not all(
+            tree.is_node(node) for node, _ in ask.nodes
         ):
-            self._drop(source, "digest_entries", "bucket", now)
-        elif not all(is_key(name) for name, _ in message.entries):
-            self._drop(source, "digest_entries", "name", now)
-        else:
-            self._anti_entropy.receive_entries(source, message, now)
+            self._drops.drop(source, "tree_ask", "nodes", now)
+            return
+        self._clock.heard(source, ask.clock, now)
+        self._anti_entropy.receive_ask(source, ask, now)
+
+    def _on_answer(self, source: PeerId, answer: TreeAnswer, now: float) -> None:
+        defect = self._intake.vector_defect(answer.known) or self._intake.vector_defect(answer.base)
+        if len(answer.entries) > self._limits.digest_entries_max:
+            defect = "count"
+        elif not all(is_key(name) for name, _ in answer.entries):
+            defect = "name"
+        elif not all(len(hashes) == tree.FANOUT for _, hashes in answer.nodes):
+            defect = "children"
+        if defect:
+            self._drops.drop(source, "tree_answer", defect, now)
+            return
+        self._clock.heard(source, answer.clock, now)
+        self._base_has_grown(self._anti_entropy.receive_answer(source, answer, now))
+
+    def _on_done(self, source: PeerId, done: TreeDone, now: float) -> None:
+        defect = self._intake.vector_defect(done.known) or self._intake.vector_defect(done.base)
+        if defect:
+            self._drops.drop(source, "tree_done", defect, now)
+            return
+        self._clock.heard(source, done.clock, now)
+        self._base_has_grown(self._anti_entropy.receive_done(source, done))
 
     def _on_want(self, source: PeerId, want: VariableWant, now: float) -> None:
         if len(want.names) > self._limits.digest_entries_max:
-            self._drop(source, "variable_want", "count", now)
+            self._drops.drop(source, "variable_want", "count", now)
             return
         self._anti_entropy.receive_want(source, want)
 
-    def _drop(self, source: PeerId, reason: str, detail: str, now: float) -> None:
-        """Count what broke the protocol; tell of it at most once a second for each reason."""
-        reported_at, dropped_count = self._drops.get((source, reason), (-inf, 0))
-        if now - reported_at < DROP_REPORT_SECONDS:
-            self._drops[source, reason] = reported_at, dropped_count + 1
-            return
-        self._outbox.notify(Dropped(source, reason, detail, dropped_count + 1))
-        self._drops[source, reason] = now, 0
+    def _base_has_grown(self, has_grown: bool) -> None:
+        if has_grown:
+            self._upkeep.strip_all()
 
     # ---- notices and time --------------------------------------------------------------------
 
     def members(self, members: tuple[Member, ...], now: float) -> None:
         """The members are now these; who is missing here, dead or left has gone."""
-        had_nobody = not self._live
-        self._live = {
-            member.peer: member.name
+        before = self._live
+        here = [
+            member
             for member in sorted(members, key=lambda member: member.peer)
             if member.state in (MemberState.ALIVE, MemberState.SUSPECT)
             and member.peer != self._peer
-        }
+        ]
+        self._live = {member.peer: member.name for member in here}
+        self._intake.epochs = {member.peer: member.epoch for member in here}
+        come = [peer for peer in self._live if peer not in before]
+        self._returned = {p: None for p in (*self._returned, *come) if p in self._live}
         for push in self._pushes:
             for peer in [peer for peer in push.missing if peer not in self._live]:
                 push.leave(peer)
             self._maybe_answer(push)
-        self._drops = {key: drop for key, drop in self._drops.items() if key[0] in self._live}
+        self._spread.members(tuple(self._live))
+        self._anti_entropy.keep_only(self._live)
+        self._drops.keep_only(self._live)
+        for voice in self._clock.voices():
+            if voice not in self._live:
+                self._clock.forget(voice)
         if not self._live:
             self._next_gossip = inf
-        elif had_nobody:
+        elif not before:
             self._next_gossip = now
 
     def tick(self, now: float) -> None:
@@ -384,13 +390,22 @@ class Variables:
                 self._maybe_answer(push, is_over=True)
                 continue
             held = [self._table.get(name) for name in push.names]
-            message = VariablePush(push.number, tuple(v for v in held if v is not None))
-            for peer in push.missing:
-                self._outbox.send(peer, message, self._table.persisted)
+            whole = tuple(self._marks.whole(v) for v in held if v is not None)
+            self._send(push.number, whole, push.missing, NOTHING_LEFT_OUT)
+        self._spread.tick(now)
         if now >= self._next_gossip:
+            self._upkeep.tick(self._live, now)
             if not self._anti_entropy.is_busy(now):
-                self._anti_entropy.begin(self._random.choice(list(self._live)), now)
+                self._anti_entropy.begin(self._partner(), now)
             self._next_gossip = now + self._gossip_pause()
+
+    def _partner(self) -> PeerId:
+        """Whoever has come back first, else a random one."""
+        if not self._returned or len(self._live) >= self._limits.spread_from_peers:
+            return self._random.choice(list(self._live))
+        peer = next(iter(self._returned))
+        del self._returned[peer]
+        return peer
 
     def _gossip_pause(self) -> float:
         """A newcomer is in more of a hurry."""
@@ -400,17 +415,19 @@ class Variables:
         return pause * (1 + GOSSIP_SPREAD * (2 * self._random.random() - 1))
 
     def next_deadline(self) -> float:
-        return min(self._pushes.next_deadline(), self._next_gossip)
+        return min(self._pushes.next_deadline(), self._spread.next_deadline(), self._next_gossip)
 
     # ---- own invariants ----------------------------------------------------------------------
 
     def check(self) -> None:
         """Assert what must hold between any two inputs. Costs a pass over everything held."""
         self._table.check()
+        self._marks.check()
+        self._spread.check()
         assert len(self._table) <= self._limits.variables_max
         for variable in self._table.all():
             assert not dotted.defect(variable, self._limits), variable
-            assert counter_of(variable.context, self._peer) <= self._counter
+            assert counter_of(variable.context, self._peer) <= self._staging.counter
         assert len(self._pushes) <= self._limits.pushes_pending_max
         self._pushes.check()
         numbers = {push.number: push for push in self._pushes}
@@ -420,3 +437,16 @@ class Variables:
             assert push.missing, "a push that everybody has answered stays open"
             assert all(peer in self._live for peer in push.missing)
             assert not push.token or self._tokens[push.token] == push.number
+
+
+def _outcomes(
+    variables: tuple[Variable, ...], taken: Mapping[str, Taken]
+) -> tuple[int, ...] | None:
+    """One for each variable; None if some cannot be judged yet."""
+    outcomes: list[int] = []
+    for variable in variables:
+        outcome = taken[variable.name].outcome
+        if outcome is None:
+            return None
+        outcomes.append(int(outcome))
+    return tuple(outcomes)
