@@ -68,10 +68,11 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     push_timeout_seconds: float = 0.3
     """A variable update that was not acknowledged is sent again after this, doubling."""
     tombstone_seconds: float = 600.0
-    """A deleted variable is remembered for this long at least. Nothing that is right depends on
-    it: until then, who writes the name again is known to have seen its deletion."""
+    """A deleted variable is remembered for this long at least, and so is a writer that has gone.
+    Nothing that is right depends on it."""
     retire_seconds: float = 86_400.0
-    """Writers that have been gone for this long no longer stand in the clocks of variables."""
+    """A writer that has been gone for this long is not waited for any more: what it wrote last,
+    and has told nobody, is given up (docs/variables.md)."""
     request_timeout_seconds: float = 30.0
     """The deadline of a request that names none."""
     proposal_timeout_seconds: float = 30.0

@@ -26,6 +26,7 @@ from mabeam_p2p.requests import (
     JournalQuery,
     ProposalQuery,
     Query,
+    ReadVariables,
     Refused,
     SendMail,
     SetVariables,
@@ -394,7 +395,7 @@ class SimulatedAgent:
 
     def ask(
         self,
-        request: ReadRequest | Await | SetVariables | SendMail | TakeMail,
+        request: ReadRequest | Await | SetVariables | ReadVariables | SendMail | TakeMail,
         answered: Callable[[Answer], None],
     ) -> None:
         self.pending += 1

@@ -2,7 +2,8 @@
 
 They judge what left a peer, against what is durable at that moment, and never ask a core what it
 believes, but for the few figures of `stepped`. Ghost state lives outside the peers and survives
-their crashes. I9, I12 and I13 judge outcomes and stand in `outcomes`; I14 at the end of a run.
+their crashes. I9, I12 and I13 judge outcomes and stand in `outcomes`; I14 stands in
+`causality`.
 
     I1  election safety        one leader a term, voted for by a majority
     I2  vote once              one vote for each (term, peer)
@@ -37,21 +38,10 @@ from mabeam_p2p.messages import (
     VoteRequest,
 )
 from mabeam_p2p.records import Batch, HardState, LogAppend, Record, SnapshotStored
+from mabeam_p2p.testing.causality import Causality
 from mabeam_p2p.testing.configurations import ConfigurationFault, in_effect, judge
 from mabeam_p2p.testing.disk import Disk, LogView
-
-
-class Violation(Exception):
-    """An invariant does not hold. `rule`: its name, as in I6 or liveness."""
-
-    def __init__(self, rule: str, detail: str) -> None:
-        super().__init__(f"{rule}: {detail}")
-        self.rule = rule
-        self.detail = detail
-
-    def __reduce__(self) -> tuple[type["Violation"], tuple[str, str]]:
-        """For the way from one process to another."""
-        return Violation, (self.rule, self.detail)
+from mabeam_p2p.testing.violation import Violation as Violation
 
 
 class Ghost:
@@ -120,6 +110,7 @@ class Checkers:
     def __init__(self, listeners: Iterable[CommitListener] = ()) -> None:
         self.ghosts: dict[PeerId, Ghost] = {}
         self.committed = Committed()
+        self.causality = Causality()
         self.leaders: dict[int, PeerId] = {}
         self.said: dict[PeerId, tuple[int, int]] = {}
         """Epoch and incarnation that each peer has given itself."""
@@ -157,6 +148,7 @@ class Checkers:
         ghost.vote = disk.hard_state.vote
         ghost.snapshot_index = disk.snapshot.base.index if disk.snapshot else 0
         self.ghosts[peer] = ghost
+        self.causality.started(peer, disk.variables, disk.marks)
         if self._founding is not None and self._founding[0].peer == peer:
             self._found_if_durable()
             self._founding = None
@@ -177,9 +169,12 @@ class Checkers:
                 raise Violation("I4", f"{ghost.peer} voted for {ghost.vote} already: {record}")
             ghost.term = record.term
             ghost.vote = record.vote
+        else:
+            self.causality.persisted(ghost.peer, record)
 
     def synced(self, ghost: Ghost) -> None:
         """Some of what was persisted is on the disk now."""
+        self.causality.synced(ghost.peer, ghost.disk.variables, ghost.disk.marks)
         if self._founding is not None:
             self._found_if_durable()
         unproven = ghost.unproven

@@ -31,6 +31,7 @@ from mabeam_p2p.testing.stranger import ADDRESS as STRANGER
 from mabeam_p2p.testing.stranger import Stranger
 from mabeam_p2p.testing.tape import Planned, Tape
 from mabeam_p2p.testing.task_agents import TaskAgent
+from mabeam_p2p.testing.variable_agents import VariableAgent, values_of
 from mabeam_p2p.testing.weather import SECOND, Weather, calm, draw
 from mabeam_p2p.testing.whims import PreferenceJudge, Whims
 from mabeam_p2p.wire.codec import CborCodec
@@ -99,6 +100,8 @@ class Trial:
             self.workload.others.extend(sitters)
         if drawn.agents.traders:
             self.workload.others.extend(traders(self.workload))
+        writers = [VariableAgent(self.workload, host) for host in self.simulator.hosts]
+        self.workload.others.extend(writers)
         self._faults = self.simulator.stream("fault")
         self._starts = self.simulator.stream("start")
         self._hints = self.simulator.stream("discovery")
@@ -199,6 +202,7 @@ class Trial:
         self._compare_digests()
         if self.stranger is not None:
             self.stranger.judge()
+        simulator.checkers.causality.settled()
         for anomaly in anomalies(self.workload.history):
             raise Violation("history", f"{anomaly.kind} in {anomaly.key}: {anomaly.detail}")
         for agent in self.workload.agents:
@@ -337,7 +341,7 @@ class Trial:
         # A life that a member never had cannot be taken back (docs/guarantees.md).
         if unlike and self.hostile is None:
             return unlike
-        variables = [node.variables.read("") for node in nodes]
+        variables = [values_of(node) for node in nodes]
         if any(other != variables[0] for other in variables[1:]):
             return f"variables differ: {variables}"
         return ""

@@ -196,7 +196,8 @@ def draw(random: Random) -> Weather:
     weather = _draw_membership(random, _draw_later(random, weather, unit))
     weather = replace(weather, limits=draw_compaction(random, weather.limits))
     weather = _draw_voters(random, weather)
-    return _with_preferences(random, weather, unit)
+    weather = _with_preferences(random, weather, unit)
+    return _draw_variables(random, weather)
 
 
 def _draw_voters(random: Random, weather: Weather) -> Weather:
@@ -289,6 +290,19 @@ def _draw_preferences(random: Random, peers: int, unit: int) -> Preferences:
         ineligible=ineligible,
         margin=random.choice((1, 20, 50)),
         every=unit * random.choice((1, 5)),
+    )
+
+
+def _draw_variables(random: Random, weather: Weather) -> Weather:
+    election = weather.timing.election_timeout_seconds
+    horizon = election * random.choice((0.0, 3.0, 20.0, 2_000.0))
+    limits = replace(
+        weather.limits,
+        spread_from_peers=random.choice((2, 3, 32)),
+        spread_fanout=random.choice((1, 2, 8)),
+    )
+    return replace(
+        weather, timing=replace(weather.timing, tombstone_seconds=horizon), limits=limits
     )
 
 

@@ -184,3 +184,18 @@ def test_with_too_many_under_way_a_waiting_write_fails_and_others_are_left_to_go
     network.lose_all()
     network.run(5.0)
     assert second.values("z") == [b"3"]
+
+
+def test_a_batch_is_under_way_though_a_newer_push_of_one_of_its_names_has_ended() -> None:
+    network = settled(2)
+    first, second = network.sites
+    network.write(first, change("a", b"1"), change("b", b"1"), change("c", b"1"))
+    network.lose_all()
+    network.write(first, change("a", b"2"))
+    network.deliver_all()
+    network.write(first, change("b", b"2"))
+    network.lose_all()
+    network.tick(0.4)
+    network.deliver_all()
+    assert second.values("a") == second.values("b") == [b"2"]
+    assert second.values("c") == [b"1"]

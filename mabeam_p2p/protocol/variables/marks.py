@@ -13,8 +13,8 @@ Rules
 2. A name that is not held, and a write that is known, make a write that was superseded. So a
    deleted variable need not be remembered once `known` covers it, whoever comes back after
    whatever time. Nothing is judged by a clock.
-3. `base` grows over actors that have gone for good (`retire`), and by the base of another peer in
-   a comparison. What lacks entries is read only by who has the same base; to everybody else a
+3. `base` grows over actors that have gone (`upkeep`), and by the base of another peer in a
+   comparison. What lacks entries is read only by who has the same base; to everybody else a
    peer gives whole contexts.
 4. What is known is durable before anything rests on it.
 """
@@ -88,10 +88,11 @@ class Marks:
         return has_grown
 
     def retire(self, last: dict[PeerId, int]) -> bool:
-        """Actors that have gone for good, with the last write of each that was seen. Whether
-        `base` has grown.
+        """Actors that have gone, with the last write of each that is to be left out of contexts.
+        Whether `base` has grown.
 
-        An earlier write of theirs that nobody has seen counts as superseded from here on.
+        What is beyond `known` is taken for known: an earlier write that nobody has seen counts as
+        superseded from here on.
         """
         for actor, counter in last.items():
             if self._has_room(actor):

@@ -115,6 +115,8 @@ class Pushes:
         self._open: dict[int, Push] = {}
         self._latest: dict[str, int] = {}
         """Number of the newest open push of each name."""
+        self._counts: dict[str, int] = {}
+        """In how many open pushes each name is."""
         self._due = float("inf")
         """No open push is due earlier."""
 
@@ -130,7 +132,7 @@ class Pushes:
 
     def is_open(self, name: str) -> bool:
         """Whether a push of this variable is under way."""
-        return name in self._latest
+        return name in self._counts
 
     def open(self, push: Push, now: float) -> None:
         """`push` is being sent for the first time; it goes to every live member."""
@@ -140,6 +142,8 @@ class Pushes:
         earlier = {self._latest.get(name, 0): None for name in push.names}
         self._open[push.number] = push
         self._latest.update((name, push.number) for name in push.names)
+        for name in push.names:
+            self._counts[name] = self._counts.get(name, 0) + 1
         for number in earlier:
             other = self._open.get(number)
             if other is not None and not other.token and self._is_covered(other, push.number):
@@ -147,13 +151,16 @@ class Pushes:
 
     def _is_covered(self, push: Push, number: int) -> bool:
         """Whether the newer push `number` carries all that `push` does."""
-        return all(self._latest[name] == number for name in push.names)
+        return all(self._latest.get(name) == number for name in push.names)
 
     def close(self, push: Push) -> None:
         del self._open[push.number]
         for name in push.names:
             if self._latest.get(name) == push.number:
                 del self._latest[name]
+            self._counts[name] -= 1
+            if not self._counts[name]:
+                del self._counts[name]
 
     def next_deadline(self) -> float:
         return self._due
@@ -177,3 +184,5 @@ class Pushes:
         """Assert that nothing is remembered of pushes that are closed."""
         for name, number in self._latest.items():
             assert name in self._open[number].names
+        names = [name for push in self._open.values() for name in push.names]
+        assert self._counts == {name: names.count(name) for name in names}

@@ -5,8 +5,10 @@ have passed here, and no push of it is under way. Which peer forgets when makes 
 what anybody holds; the time only keeps the order of a deletion and a new value for a while, for
 peers that have missed both.
 
-A writer that has been gone for `retire_seconds` stands in no context any more, but where its own
-value does. The live member with the lowest id begins, and the others learn it from each other.
+A writer that has been gone for as long no longer stands in contexts, but where its own value does
+and for writes that are not known here. After `retire_seconds` those are taken for known: had it
+made others before them, which have reached nobody, they are given up should it ever come back. The
+live member with the lowest id begins, and the others learn it from each other.
 """
 
 from collections.abc import Iterator, Mapping
@@ -65,20 +67,30 @@ class Upkeep:
     def _retire(self, live: Mapping[PeerId, object], now: float) -> None:
         gone = [a for a in self._table.actors if a not in live and a != self._peer]
         self._gone = {actor: self._gone.get(actor, now) for actor in gone}
-        due = [a for a, since in self._gone.items() if now - since >= self._timing.retire_seconds]
-        is_first = all(self._peer < peer for peer in live)
-        if not due or not is_first:
+        if not self._gone or any(peer < self._peer for peer in live):
             return
-        last = dict.fromkeys(due, 0)
-        for variable in self._table.all():
-            for actor, counter in variable.context:
-                if counter > last.get(actor, counter):
-                    last[actor] = counter
-        for actor in due:
-            self._gone[actor] = inf
-        if self._marks.retire(last):
+        known, base, timing = self._marks.known, self._marks.base, self._timing
+        last = {
+            actor: known[actor]
+            for actor, since in self._gone.items()
+            if now - since >= timing.tombstone_seconds and base.get(actor, 0) < known.get(actor, 0)
+        }
+        given_up = [a for a, since in self._gone.items() if now - since >= timing.retire_seconds]
+        if given_up:
+            last |= self._last_of(given_up)
+            self._gone |= dict.fromkeys(given_up, inf)
+        if last and self._marks.retire(last):
             self._table.settle()
             self.strip_all()
+
+    def _last_of(self, actors: list[PeerId]) -> dict[PeerId, int]:
+        """The last write of each that stands in any context."""
+        last = {actor: self._marks.known.get(actor, 0) for actor in actors}
+        for variable in self._table.all():
+            for actor, counter in variable.context:
+                if actor in last:
+                    last[actor] = max(counter, last[actor])
+        return last
 
     def _strip(self, now: float) -> None:
         if self._to_strip is None:

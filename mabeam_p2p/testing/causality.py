@@ -1,0 +1,213 @@
+"""The rule I14 of variables, judged by what peers write to their disks.
+
+    clocks only grow        a context, and what a peer knows, never goes back
+    nothing is invented     whatever a peer holds was written once, by its actor, with that value
+                            and stamp: so equal clocks mean equal values
+    nothing is lost         a value goes only where some write exists that had seen it; what a peer
+                            claims to know it holds, or such a write exists
+    nothing is forgotten    but what was deleted, and is known
+    all become equal        in the end every peer holds exactly the values that no write has seen
+
+The ghost of a write lives as long as it can reach anybody: one that a crash has taken back before
+it was durable never was. Ghosts stand outside the peers and survive their crashes.
+"""
+
+from collections.abc import Mapping
+
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.protocol.vector_clock import Vector
+from mabeam_p2p.records import Record, Sibling, Variable, VariableForgotten, VariableMarks
+from mabeam_p2p.testing.violation import Violation
+
+Dot = tuple[PeerId, int]
+
+
+class Write:
+    """One write of one variable."""
+
+    __slots__ = ("killers", "name", "seen", "sibling")
+
+    def __init__(self, name: str, sibling: Sibling, seen: tuple[Dot, ...]) -> None:
+        self.name = name
+        self.sibling = sibling
+        self.seen = seen
+        """The siblings that it superseded where it was made."""
+        self.killers = 0
+        """Writes that have superseded it where they were made."""
+
+
+class View:
+    """What one peer has written down, durable or not."""
+
+    __slots__ = ("base", "held", "known", "unsynced")
+
+    def __init__(self, held: dict[str, Variable], marks: VariableMarks | None) -> None:
+        self.held = held
+        self.known: dict[PeerId, int] = dict(marks.known) if marks else {}
+        self.base: dict[PeerId, int] = dict(marks.base) if marks else {}
+        self.unsynced: dict[Dot, None] = {}
+        """Its own writes of which it is not known that they are durable."""
+
+
+class Causality:
+    """Hears of every record in the order in which it is written. Raises Violation."""
+
+    def __init__(self) -> None:
+        self.siblings_max = 64
+        self._views: dict[PeerId, View] = {}
+        self._writes: dict[Dot, Write] = {}
+        self._standing: dict[PeerId, dict[Dot, Write]] = {}
+        """By actor: values that nobody has superseded."""
+
+    # ---- inputs ------------------------------------------------------------------------------
+
+    def started(
+        self, peer: PeerId, held: Mapping[str, Variable], marks: VariableMarks | None
+    ) -> None:
+        """A process begins with what its disk holds."""
+        before = self._views.get(peer)
+        view = self._views[peer] = View(dict(held), marks)
+        for dot in before.unsynced if before is not None else ():
+            if not self._is_durable(dot, held, marks):
+                self._take_back(dot)
+        self._check_known(peer, view)
+
+    def persisted(self, peer: PeerId, record: Record) -> None:
+        match record:
+            case Variable():
+                self._variable(peer, self._views[peer], record)
+            case VariableForgotten(name):
+                self._forgotten(peer, self._views[peer], name)
+            case VariableMarks():
+                self._marks(peer, self._views[peer], record)
+            case _:
+                pass
+
+    def synced(
+        self, peer: PeerId, held: Mapping[str, Variable], marks: VariableMarks | None
+    ) -> None:
+        """The peer's disk holds this now."""
+        view = self._views[peer]
+        if view.unsynced:
+            view.unsynced = {
+                dot: None for dot in view.unsynced if not self._is_durable(dot, held, marks)
+            }
+
+    def settled(self) -> None:
+        """Everybody has had the time to hear of everything."""
+        standing = [
+            (dot, write) for writes in self._standing.values() for dot, write in writes.items()
+        ]
+        for peer, view in self._views.items():
+            for dot, write in standing:
+                variable = view.held.get(write.name)
+                if variable is None or write.sibling not in variable.siblings:
+                    raise Violation("I14", f"{peer} has lost {dot} of {write.name!r}")
+            dots = {
+                (s.actor, s.counter): name
+                for name, variable in view.held.items()
+                for s in variable.siblings
+                if s.value is not None
+            }
+            for dot, name in dots.items():
+                if dot not in self._standing.get(dot[0], {}):
+                    raise Violation("I14", f"{peer} shows {dot} of {name!r}, which is superseded")
+
+    # ---- rules -------------------------------------------------------------------------------
+
+    def _variable(self, peer: PeerId, view: View, record: Variable) -> None:
+        held = view.held.get(record.name)
+        before = held.siblings if held is not None else ()
+        context = dict(record.context)
+        for actor, counter in held.context if held is not None else ():
+            if max(context.get(actor, 0), view.base.get(actor, 0)) < counter:
+                raise Violation("I14", f"{peer}: the clock of {record.name!r} goes back: {record}")
+        gone = [s for s in before if s not in record.siblings]
+        for sibling in record.siblings:
+            if sibling in before:
+                continue
+            dot = sibling.actor, sibling.counter
+            write = self._writes.get(dot)
+            if write is None:
+                self._written(peer, view, record.name, sibling, gone)
+            elif write.name != record.name or write.sibling != sibling:
+                raise Violation("I14", f"{peer} has {sibling}, written as {write.sibling}")
+        for sibling in gone:
+            write = self._writes.get((sibling.actor, sibling.counter))
+            if write is None or sibling.value is None or write.killers:
+                continue
+            if len(record.siblings) < self.siblings_max:
+                raise Violation("I14", f"{peer} loses {sibling} of {record.name!r}: {record}")
+        view.held[record.name] = record
+
+    def _written(
+        self, peer: PeerId, view: View, name: str, sibling: Sibling, gone: list[Sibling]
+    ) -> None:
+        dot = sibling.actor, sibling.counter
+        if sibling.actor != peer:
+            raise Violation("I14", f"{peer} holds {dot} of {name!r}, which nobody has written")
+        write = Write(name, sibling, tuple((s.actor, s.counter) for s in gone))
+        self._writes[dot] = write
+        view.unsynced[dot] = None
+        for seen in write.seen:
+            victim = self._writes.get(seen)
+            if victim is not None:
+                victim.killers += 1
+                self._standing.get(seen[0], {}).pop(seen, None)
+        if sibling.value is not None:
+            self._standing.setdefault(peer, {})[dot] = write
+
+    def _forgotten(self, peer: PeerId, view: View, name: str) -> None:
+        variable = view.held.pop(name, None)
+        if variable is None or any(s.value is not None for s in variable.siblings):
+            raise Violation("I14", f"{peer} forgets {name!r}, which stands: {variable}")
+        for actor, counter in variable.context:
+            if actor != peer and counter > view.known.get(actor, 0):
+                raise Violation("I14", f"{peer} forgets {name!r} and could be told of it anew")
+
+    def _marks(self, peer: PeerId, view: View, record: VariableMarks) -> None:
+        known, base = dict(record.known), dict(record.base)
+        for before, now in ((view.known, known), (view.base, base)):
+            if any(counter > now.get(actor, 0) for actor, counter in before.items()):
+                raise Violation("I14", f"{peer} knows less than before: {record}")
+        if any(counter > known.get(actor, 0) for actor, counter in base.items()):
+            raise Violation("I14", f"{peer} leaves out what it does not know: {record}")
+        view.known, view.base = known, base
+        self._check_known(peer, view)
+
+    def _check_known(self, peer: PeerId, view: View) -> None:
+        """Whatever stands of what it knows, it holds."""
+        for actor, counter in view.known.items():
+            for dot, write in self._standing.get(actor, {}).items():
+                if dot[1] > counter:
+                    continue
+                held = view.held.get(write.name)
+                if held is None or write.sibling not in held.siblings:
+                    raise Violation("I14", f"{peer} knows {dot} of {write.name!r} and lacks it")
+
+    # ---- ghosts ------------------------------------------------------------------------------
+
+    def _is_durable(
+        self, dot: Dot, held: Mapping[str, Variable], marks: VariableMarks | None
+    ) -> bool:
+        write = self._writes.get(dot)
+        if write is None:
+            return True
+        variable = held.get(write.name)
+        left_out = marks.base if marks is not None else ()
+        return variable is not None and (_covers(variable.context, dot) or _covers(left_out, dot))
+
+    def _take_back(self, dot: Dot) -> None:
+        """This write never was."""
+        write = self._writes.pop(dot)
+        self._standing.get(dot[0], {}).pop(dot, None)
+        for seen in write.seen:
+            victim = self._writes.get(seen)
+            if victim is not None:
+                victim.killers -= 1
+                if not victim.killers and victim.sibling.value is not None:
+                    self._standing.setdefault(seen[0], {})[seen] = victim
+
+
+def _covers(context: Vector, dot: Dot) -> bool:
+    return any(actor == dot[0] and counter >= dot[1] for actor, counter in context)
