@@ -5,6 +5,7 @@
                             and stamp: so equal clocks mean equal values
     nothing is lost         a value goes only where some write exists that had seen it; what a peer
                             claims to know it holds, or such a write exists
+    nothing comes back      no value is taken in by who knows a write that had seen it
     nothing is forgotten    but what was deleted, and is known
     all become equal        in the end every peer holds exactly the values that no write has seen
 
@@ -32,7 +33,7 @@ class Write:
         self.sibling = sibling
         self.seen = seen
         """The siblings that it superseded where it was made."""
-        self.killers = 0
+        self.killers: dict[Dot, None] = {}
         """Writes that have superseded it where they were made."""
 
 
@@ -132,6 +133,10 @@ class Causality:
                 self._written(peer, view, record.name, sibling, gone)
             elif write.name != record.name or write.sibling != sibling:
                 raise Violation("I14", f"{peer} has {sibling}, written as {write.sibling}")
+            elif sibling.value is not None:
+                for killer in write.killers:
+                    if _covers(record.context, killer) or killer[1] <= view.known.get(killer[0], 0):
+                        raise Violation("I14", f"{peer} takes {sibling} beside {killer}: {record}")
         for sibling in gone:
             write = self._writes.get((sibling.actor, sibling.counter))
             if write is None or sibling.value is None or write.killers:
@@ -152,7 +157,7 @@ class Causality:
         for seen in write.seen:
             victim = self._writes.get(seen)
             if victim is not None:
-                victim.killers += 1
+                victim.killers[dot] = None
                 self._standing.get(seen[0], {}).pop(seen, None)
         if sibling.value is not None:
             self._standing.setdefault(peer, {})[dot] = write
@@ -204,7 +209,7 @@ class Causality:
         for seen in write.seen:
             victim = self._writes.get(seen)
             if victim is not None:
-                victim.killers -= 1
+                victim.killers.pop(dot, None)
                 if not victim.killers and victim.sibling.value is not None:
                     self._standing.setdefault(seen[0], {})[seen] = victim
 

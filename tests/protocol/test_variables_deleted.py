@@ -14,7 +14,14 @@ from mabeam_p2p.protocol.variables.marks import NOTHING_LEFT_OUT
 from mabeam_p2p.records import MemberState
 from mabeam_p2p.wire.codec import CborCodec
 from tests.protocol.test_variables_convergence import Chaos
-from tests.protocol.variables_network import Network, Site, X, change, peer_id
+from tests.protocol.variables_network import (
+    Network,
+    Site,
+    X,
+    change,
+    compare,
+    peer_id,
+)
 from tests.wire.samples import frame_of
 
 HORIZON = 5.0
@@ -113,6 +120,26 @@ def test_a_deletion_meanwhile_holds_against_what_its_writer_had_seen_alone() -> 
     assert network.is_even()
     assert all(b"1" not in site.values("x") + site.values("y") for site in network.sites)
     assert all(b"2" in site.values("y") for site in network.sites)
+
+
+def test_who_learns_of_a_deletion_learns_what_it_had_seen() -> None:
+    """Else the deleted value, coming late from a third peer, would be taken for a new one."""
+    network = cluster(3)
+    first, second, third = network.sites
+    network.write(second, X)
+    push = next(m for s, t, m in network.sent if t == first.peer and "'x'" in repr(m))
+    network.lose_all()
+    first.hear(second.peer, push)
+    network.lose_all()
+    network.write(first, change("x", None))
+    network.lose_all()
+    compare(network, third, first)
+    assert first.peer in third.core._marks.known
+    network.write(second, change("y", b"1"))
+    network.lose_all()
+    third.hear(second.peer, push)
+    assert third.values("x") in ([], [None])
+    network.check()
 
 
 def test_replayed_gossip_brings_back_nothing_that_was_forgotten() -> None:

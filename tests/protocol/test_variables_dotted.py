@@ -144,9 +144,10 @@ def test_the_past_of_what_stands_does_not_change_a_fingerprint() -> None:
     assert dotted.fingerprint(replace(base, context=((A, 2), (B, 7)))) == dotted.fingerprint(base)
 
 
-def test_what_is_deleted_has_the_fingerprint_of_what_is_not_there() -> None:
+def test_of_what_is_deleted_the_context_is_compared() -> None:
     deleted = Variable("x", "lww", ((A, 2),), (Sibling(A, 2, 7, None),))
-    assert dotted.fingerprint(deleted) == dotted.fingerprint(replace(deleted, siblings=())) == 0
+    more = replace(deleted, context=((A, 2), (B, 7)))
+    assert dotted.fingerprint(deleted) != dotted.fingerprint(more)
 
 
 def test_a_fingerprint_is_the_same_in_every_process() -> None:

@@ -56,6 +56,8 @@ class Site:
         self.epoch = 0
         self.disk: dict[str, Variable] = {}
         self.marks: VariableMarks | None = None
+        self.forgotten: dict[tuple[PeerId, str, int], None] = {}
+        """(actor, name, counter) of writes whose variable was forgotten here."""
         self.state = MemberState.ALIVE
         self.answers: dict[int, Answer] = {}
         self.changes: list[VariableChanged] = []
@@ -110,7 +112,8 @@ class Site:
                 case Variable() as variable:
                     self.disk[variable.name] = variable
                 case VariableForgotten(name):
-                    del self.disk[name]
+                    for actor, counter in self.disk.pop(name).context:
+                        self.forgotten |= dict.fromkeys(self.network.dots(name, actor, counter))
                 case VariableMarks() as marks:
                     self.marks = marks
                 case _:
@@ -237,11 +240,22 @@ class Network:
         assert dot not in self.writes, "a dot was used twice"
         self.writes[dot] = Write(wanted.name, seen, wanted.value, sibling.clock)
 
+    def dots(self, name: str, actor: PeerId, last: int) -> list[tuple[PeerId, str, int]]:
+        """The writes of `actor` up to this one."""
+        return [
+            (actor, name, dot[2])
+            for dot in self.writes
+            if dot[0] == name and dot[1] == actor and dot[2] <= last
+        ]
+
     def crash(self, site: Site) -> None:
         """Lose what was not durable, and start again."""
         for dot in [dot for dot in self.writes if dot[1] == site.peer]:
             durable = site.disk.get(dot[0])
-            if durable is None or not covers(durable.context, dot[1], dot[2]):
+            # Own writes are durable in order, and all known if one was forgotten.
+            is_known = site.marks is not None and counter_of(site.marks.known, site.peer) > 0
+            is_forgotten = is_known and (site.peer, dot[0], dot[2]) in site.forgotten
+            if not (durable and covers(durable.context, dot[1], dot[2])) and not is_forgotten:
                 assert dot not in self.promised, "a write that was acknowledged is lost"
                 del self.writes[dot]
         site.start()

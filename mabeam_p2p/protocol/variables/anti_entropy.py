@@ -235,7 +235,11 @@ class AntiEntropy:
         number, change_count = self._askers.pop(source, (0, 0))
         if number != done.number or self._table.has_taken(change_count, done.known):
             return False
-        has_grown = self._marks.learn(done.known, done.base)
+        return self._learn(done.known, done.base)
+
+    def _learn(self, known: Vector, base: Vector) -> bool:
+        has_grown = self._marks.learn(known, base)
+        self._table.more_is_known()
         self._table.settle()
         return has_grown
 
@@ -299,7 +303,7 @@ class AntiEntropy:
                     continue
                 if taken.is_visible:
                     changed.append(taken.result)
-                if not dotted.is_deleted(taken.result):
+                if taken.is_unlike:
                     exchange.giving[name] = None
         if changed:
             self._changed(changed, exchange.peer)
@@ -388,8 +392,7 @@ class AntiEntropy:
             return False
         has_grown = False
         if not self._table.has_taken(exchange.change_count, known):
-            has_grown = self._marks.learn(known, base)
-            self._table.settle()
+            has_grown = self._learn(known, base)
         done = TreeDone(exchange.number, exchange.known, exchange.base, self._clock.time(now))
         self._outbox.send(exchange.peer, done, self._table.persisted)
         return has_grown

@@ -9,8 +9,8 @@ that were ever seen, and the siblings among them that no other write has seen.
 3. `sync` is a join: commutative, associative, idempotent, and it only grows.
 4. What a peer knows beside its records (`marks`) stands for entries that a context lacks. Before
    two states are joined each is `filled` with what its holder knows of the other's writers.
-5. The siblings alone decide a fingerprint: all that a context says beside them is the past of
-   these siblings, which is the same wherever they stand.
+5. The siblings alone decide a fingerprint, if there is a value among them: all that a context says
+   beside them is the past of these siblings, which is the same wherever they stand.
 
 Values stay encoded: what concurrent values mean together is decided where they are read
 (`protocol.resolvers`).
@@ -171,12 +171,11 @@ def is_deleted(variable: Variable) -> bool:
 
 
 def fingerprint(variable: Variable) -> int:
-    """A hash of the siblings, the same on every peer; 0 of what is deleted, as of what is not
-    there."""
-    if is_deleted(variable):
-        return 0
+    """A hash of the siblings, the same on every peer; never 0. Of what is deleted also of the
+    context: there is nothing else to it."""
     state = blake2b(digest_size=FINGERPRINT_BYTES)
-    state.update(repr((variable.name, variable.resolver)).encode())
+    context = variable.context if is_deleted(variable) else ()
+    state.update(repr((variable.name, variable.resolver, context)).encode())
     for sibling in variable.siblings:
         length = None if sibling.value is None else len(sibling.value)
         state.update(repr((sibling.actor, sibling.counter, sibling.clock, length)).encode())

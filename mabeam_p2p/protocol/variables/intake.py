@@ -119,7 +119,9 @@ class Intake:
             return self._refuse(source, pushed, "variable", "written by too many peers", now)
         if held is None and dotted.is_deleted(merged) and self._marks.covers(merged):
             result = self._with_proof(merged, mine)
-            return Taken(Outcome.SUPERSEDED, False, False, result, _differ(merged, pushed))
+            return Taken(
+                Outcome.SUPERSEDED, False, False, result, is_unlike=not dotted.is_deleted(pushed)
+            )
         if held is None and len(self._table) >= self._limits.variables_max:
             return self._refuse(source, pushed, "variable", "no room for another variable", now)
         kept = dotted.bounded(merged, self._limits)
@@ -140,10 +142,10 @@ class Intake:
         )
 
     def lacking(self, name: str, fill: Mapping[PeerId, int], now: float) -> Taken | None:
-        """Another peer holds nothing under a name that has a value here; `fill` is what it knows.
-        None: it has no value here, either."""
+        """Another peer holds nothing under a name that is held here; `fill` is what it knows. It is
+        unlike if that says less than what stands here then. None: it is not held."""
         held = self._table.get(name)
-        if held is None or dotted.is_deleted(held):
+        if held is None:
             return None
         other = dotted.filled(dotted.blank(held), held.context, fill)
         joined = dotted.sync(held, other)
@@ -151,11 +153,15 @@ class Intake:
         if not dotted.is_deleted(joined):
             # Rule 4: what deletes concurrently with what stands goes on doing so.
             siblings = tuple(s for s in held.siblings if s in siblings or s.value is None)
-        if siblings == held.siblings:
-            return Taken(Outcome.APPLIED, False, False, held)
-        kept = Variable(held.name, held.resolver, held.context, siblings)
-        self._table.keep(kept, now)
-        return Taken(Outcome.SUPERSEDED, True, True, kept)
+        kept = held
+        if not dotted.is_deleted(held) and siblings != held.siblings:
+            kept = Variable(held.name, held.resolver, held.context, siblings)
+            self._table.keep(kept, now)
+        is_news = not dotted.is_deleted(kept) or any(
+            counter > fill.get(actor, 0) for actor, counter in kept.context
+        )
+        is_changed = kept is not held
+        return Taken(Outcome.APPLIED, is_changed, is_changed, kept, is_unlike=is_news)
 
     def vector_defect(self, vector: Vector) -> str:
         """What is wrong with what another peer claims to know; empty if nothing is."""
@@ -215,5 +221,5 @@ def _outcome(kept: Variable, pushed: Variable) -> Outcome:
 def _differ(kept: Variable, pushed: Variable) -> bool:
     """Whether a comparison would find a difference between the two."""
     if dotted.is_deleted(kept) and dotted.is_deleted(pushed):
-        return False
+        return kept.context != pushed.context
     return kept.siblings != pushed.siblings or kept.resolver != pushed.resolver

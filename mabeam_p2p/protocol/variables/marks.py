@@ -9,7 +9,8 @@ base    Contexts may lack their entries up to here. `known` dominates it.
 Rules
 1. `known` grows by this peer's own writes, and by what another one knew when a comparison with it
    began, once that comparison has ended with both holding the same (`anti_entropy`). It holds by
-   induction: whatever the other had seen then has been seen here now.
+   induction: whatever the other had seen then has been seen here now. And with a write all that
+   its writer had seen of the variable is known, or stands in the context of what is held.
 2. A name that is not held, and a write that is known, make a write that was superseded. So a
    deleted variable need not be remembered once `known` covers it, whoever comes back after
    whatever time. Nothing is judged by a clock.
@@ -46,6 +47,8 @@ class Marks:
         self._outbox = outbox
         self.known: dict[PeerId, int] = dict(recovered.known) if recovered else {}
         self.base: dict[PeerId, int] = dict(recovered.base) if recovered else {}
+        self._is_own_stored = peer in self.known
+        """A later process takes all of this peer's writes for known if it finds one."""
         if peer in self.known:
             # All that an earlier process has written and not lost stands in what it left.
             self.known[peer] = counter
@@ -60,6 +63,11 @@ class Marks:
     def wrote(self, counter: int) -> None:
         """This peer's own writes up to `counter`."""
         self.known[self._peer] = counter
+
+    def store_own(self) -> None:
+        """Before anything is forgotten that this peer has written."""
+        if self._peer in self.known and not self._is_own_stored:
+            self._persist()
 
     def covers(self, variable: Variable) -> bool:
         """Whether every write of the variable is known."""
@@ -120,6 +128,7 @@ class Marks:
         return has_grown
 
     def _persist(self) -> None:
+        self._is_own_stored = self._peer in self.known
         self._outbox.persist(VariableMarks(self.known_vector(), self.base_vector()))
 
     def check(self) -> None:

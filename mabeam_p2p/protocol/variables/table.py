@@ -1,7 +1,9 @@
 """The variables that one peer holds, and the hash tree by which two peers compare theirs.
 
 A variable without a value is held as a tombstone until everything in it is known (`marks`), and
-for a while longer; it stands in no tree, so that it is the same to hold it or not.
+for a while longer. Once all is known it stands in no tree, so that it is the same to hold it or
+not; before, it is compared as all others are, so that who learns of a deletion also learns what it
+had seen.
 """
 
 from collections import deque
@@ -22,13 +24,14 @@ RECENT_MAX = 4_096
 class Table:
     """Holds records and emits the Persist of each that is kept or forgotten.
 
-    tree: of all that have a value. tombstones: since when each other one is held. actors: in how
+    tree: of all that have a value, or not everything of which is known. tombstones: since when each
+    of those without a value is held; `unknown` those of them that are in the tree. actors: in how
     many contexts each writer stands.
     """
 
     __slots__ = (
         "_marks", "_outbox", "_recent", "_variables", "actors", "change_count", "persisted",
-        "tombstones", "tree",
+        "tombstones", "tree", "unknown",
     )  # fmt: skip
 
     def __init__(
@@ -39,6 +42,7 @@ class Table:
         self._variables: dict[str, Variable] = {}
         self.tree = HashTree()
         self.tombstones: dict[str, float] = {}
+        self.unknown: dict[str, None] = {}
         self.actors: dict[PeerId, int] = {}
         self.change_count = 0
         self._recent: deque[str] = deque(maxlen=RECENT_MAX)
@@ -91,7 +95,11 @@ class Table:
         assert dotted.is_deleted(variable), f"{name!r} has a value"
         assert self._marks.covers(variable), f"{name!r} could come back"
         del self.tombstones[name]
+        if name in self.unknown:
+            del self.unknown[name]
+            self.tree.put(name, 0)
         self._count_actors(variable, -1)
+        self._marks.store_own()
         self._outbox.persist(VariableForgotten(name))
         self.settle()
 
@@ -105,11 +113,23 @@ class Table:
             self._count_actors(held, -1)
         self._count_actors(variable, 1)
         self._variables[name] = variable
-        self.tree.put(name, dotted.fingerprint(variable))
+        self.unknown.pop(name, None)
         if not dotted.is_deleted(variable):
             self.tombstones.pop(name, None)
-        elif name not in self.tombstones:
-            self.tombstones[name] = now
+        else:
+            self.tombstones.setdefault(name, now)
+            if self._marks.covers(variable):
+                self.tree.put(name, 0)
+                return
+            self.unknown[name] = None
+        self.tree.put(name, dotted.fingerprint(variable))
+
+    def more_is_known(self) -> None:
+        """Take out of the tree what is deleted and now known."""
+        for name in list(self.unknown):
+            if self._marks.covers(self._variables[name]):
+                del self.unknown[name]
+                self.tree.put(name, 0)
 
     def _count_actors(self, variable: Variable, added: int) -> None:
         for actor, _ in variable.context:
@@ -125,10 +145,11 @@ class Table:
         actors: dict[PeerId, int] = {}
         for name, variable in self._variables.items():
             assert (name in self.tombstones) == dotted.is_deleted(variable)
-            if name not in self.tombstones:
+            if name not in self.tombstones or name in self.unknown:
                 fingerprints[name] = dotted.fingerprint(variable)
+            else:
+                assert self._marks.covers(variable), f"{name!r} is not compared"
             for actor, _ in variable.context:
                 actors[actor] = actors.get(actor, 0) + 1
-        assert len(fingerprints) + len(self.tombstones) == len(self._variables)
         assert actors == self.actors, "writers are counted wrongly"
         self.tree.check(fingerprints)

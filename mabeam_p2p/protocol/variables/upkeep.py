@@ -80,6 +80,7 @@ class Upkeep:
             last |= self._last_of(given_up)
             self._gone |= dict.fromkeys(given_up, inf)
         if last and self._marks.retire(last):
+            self._table.more_is_known()
             self._table.settle()
             self.strip_all()
 
