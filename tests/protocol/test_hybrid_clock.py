@@ -3,8 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mabeam_p2p.ids import PeerId
 from mabeam_p2p.protocol.hybrid_clock import LEAD_MAX, HybridClock
 
+A, B = PeerId("a" * 16), PeerId("b" * 16)
 WALL = 1_700_000_000.0
 WALL_MICROSECONDS = 1_700_000_000_000_000
 
@@ -58,3 +60,33 @@ def test_stamps_grow_whatever_is_observed(
         stamp = clock.tick(now)
         assert last < stamp < 2**62
         last = stamp
+
+
+def test_a_stamp_beyond_the_bound_is_not_admitted_until_the_time_has_come() -> None:
+    clock = HybridClock(WALL, now=0.0)
+    far = WALL_MICROSECONDS + LEAD_MAX + 5_000_000
+    assert clock.admits(WALL_MICROSECONDS + LEAD_MAX, now=0.0)
+    assert not clock.admits(far, now=0.0)
+    assert clock.admits(far, now=6.0)
+
+
+def test_one_peer_alone_moves_no_bound() -> None:
+    clock = HybridClock(WALL, now=0.0)
+    far = WALL_MICROSECONDS + 10 * LEAD_MAX
+    clock.heard(A, far, now=0.0)
+    assert not clock.admits(far, now=0.0)
+    clock.heard(B, WALL_MICROSECONDS, now=0.0)
+    assert not clock.admits(far, now=0.0)
+
+
+def test_who_has_lost_its_clock_takes_the_writes_of_all_others() -> None:
+    clock = HybridClock(0.0, now=0.0)
+    assert not clock.admits(WALL_MICROSECONDS, now=0.0)
+    for peer in (A, B):
+        clock.heard(peer, WALL_MICROSECONDS, now=0.0)
+    assert clock.admits(WALL_MICROSECONDS, now=0.0)
+    clock.observe(WALL_MICROSECONDS, now=0.0)
+    assert clock.tick(0.0) == WALL_MICROSECONDS + 1
+    clock.forget(A)
+    clock.forget(B)
+    assert not clock.admits(2 * WALL_MICROSECONDS, now=0.0)
