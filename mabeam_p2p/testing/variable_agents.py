@@ -6,7 +6,6 @@ draws stay what they are.
 
 from mabeam_p2p.ids import AgentId, SessionId
 from mabeam_p2p.protocol.node import Node
-from mabeam_p2p.protocol.variables import dotted
 from mabeam_p2p.records import Sibling
 from mabeam_p2p.requests import (
     WAIT_ALL,
@@ -23,6 +22,7 @@ from mabeam_p2p.requests import (
 from mabeam_p2p.testing.agents import RESOLVERS, SimulatedAgent, Workload
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.host import Host
+from mabeam_p2p.testing.variable_cores import values_held
 
 NAMES = 6
 THINK = 100_000
@@ -33,8 +33,7 @@ PENDING_MAX = 4
 def values_of(node: Node) -> dict[str, tuple[Sibling, ...]]:
     """What has a value there: the same on all peers in the end, whoever still remembers what was
     deleted."""
-    held = node.variables.read("")
-    return {one.name: one.siblings for one in held if not dotted.is_deleted(one)}
+    return values_held(node.variables)
 
 
 class VariableAgent(SimulatedAgent):

@@ -399,6 +399,13 @@ class Variables:
                 self._anti_entropy.begin(self._partner(), now)
             self._next_gossip = now + self._gossip_pause()
 
+    def compare_with(self, peer: PeerId, now: float) -> None:
+        """Begin to compare with this live member at once."""
+        self._anti_entropy.begin(peer, now)
+
+    def is_comparing(self, now: float) -> bool:
+        return self._anti_entropy.is_busy(now)
+
     def _partner(self) -> PeerId:
         """Whoever has come back first, else a random one."""
         if not self._returned or len(self._live) >= self._limits.spread_from_peers:
