@@ -127,7 +127,7 @@ def find(names: int, differences: int) -> Found:
         cores.write(first, *(VariableChange(f"model/{n}", "lww", b"1") for n in some))
         cores.run(0.1)
     for _ in range(3):
-        second.core.compare_with(first.peer, cores.now)
+        cores.compare(second, first)
         cores.run(5.0)
     assert cores.is_even()
     cores.part([[first], [second]])
@@ -138,7 +138,7 @@ def find(names: int, differences: int) -> Found:
     cores.heal()
     is_counting[0] = True
     began = cores.now
-    second.core.compare_with(first.peer, cores.now)
+    cores.compare(second, first)
     cores.run(0.0001)
     while second.core.is_comparing(cores.now):
         cores.run(0.0001)

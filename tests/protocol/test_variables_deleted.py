@@ -175,6 +175,25 @@ def test_a_restarted_peer_still_knows_what_it_has_forgotten() -> None:
     assert third.values("x") == []
 
 
+def test_a_peer_that_has_forgotten_all_that_it_wrote_still_knows_it_after_a_restart() -> None:
+    network = cluster(2)
+    first, second = network.sites
+    for site in network.sites:
+        site.core._next_gossip = float("inf")
+    network.write(first, X)
+    late = next(m for _, t, m in network.sent if t == second.peer and "'x'" in repr(m))
+    network.deliver_all()
+    network.write(first, change("x", None))
+    network.deliver_all()
+    network.now += HORIZON + 1.0
+    first.core._upkeep.tick({second.peer: "peer-2"}, network.now)
+    first.settle()
+    assert first.held_here("x") is None
+    network.crash(first)
+    first.hear(second.peer, late)
+    assert first.values("x") == [], "its own write, which it has deleted since"
+
+
 def test_names_that_come_and_go_leave_nothing_behind() -> None:
     network = cluster(2)
     first, second = network.sites
