@@ -48,14 +48,14 @@ class VariableWant(Struct, frozen=True, gc=False, array_like=True, tag=44):
 
 class VariableSpread(Struct, frozen=True, gc=False, array_like=True, tag=45):
     """A write that travels down a tree: the receiver takes it in, and passes it on to the members
-    from `first` to `last`."""
+    from `first` to `last`, in the order of their ids."""
 
     number: int
     """Of the writer's push; 0: wants no acknowledgement."""
     writer: PeerId
     first: PeerId
     last: PeerId
-    """The receiver's part of the members, in the order of their ids; it is one of them itself."""
+    """Both are the receiver itself if nobody is below it."""
     variables: tuple[Variable, ...]
     base: int
     """As in VariablePush."""

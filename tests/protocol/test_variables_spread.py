@@ -57,12 +57,18 @@ def test_the_height_is_that_of_the_tree(count: int, fanout: int) -> None:
     assert height(count, fanout) == deepest(list(range(count)))
 
 
-def test_each_member_is_sent_a_write_once_and_nobody_sends_more_than_the_fanout() -> None:
-    network = network_of()
-    network.write(network.sites[0], X)
+@pytest.mark.parametrize("count", [4, 20, 60])
+@pytest.mark.parametrize("place", [0, 2])
+def test_each_member_is_sent_a_write_once_and_nobody_sends_more_than_the_fanout(
+    count: int, place: int
+) -> None:
+    network = network_of(count)
+    writer = network.sites[place]
+    token = network.write(writer, X, wait=WAIT_ALL)
     network.deliver_all()
+    assert writer.acknowledged(token).reached, "nothing was lost, and nothing was sent again"
     targets = Counter(target for _, target in spreads(network))
-    assert targets == Counter(site.peer for site in network.sites[1:])
+    assert targets == Counter(site.peer for site in network.sites if site is not writer)
     assert max(Counter(source for source, _ in spreads(network)).values()) <= 3
     assert network.is_even()
 
@@ -132,7 +138,7 @@ def test_who_stays_away_is_missing_at_the_deadline_and_who_leaves_has_left() -> 
 
 
 def test_what_goes_again_goes_straight_to_the_few_that_are_missing() -> None:
-    network = network_of(limits=Limits(spread_from_peers=15, spread_fanout=3))
+    network = network_of()
     first, lost = network.sites[0], network.sites[4]
     network.part([lost], [site for site in network.sites if site is not lost])
     network.write(first, X)
@@ -166,11 +172,11 @@ def test_an_acknowledgement_counts_a_member_once_whoever_brings_it() -> None:
 def test_a_peer_in_the_middle_passes_each_acknowledgement_on_once() -> None:
     network = network_of(8)
     writer, middle, below, other = network.sites[:4]
-    message = VariableSpread(9, writer.peer, middle.peer, other.peer, (), 0)
+    message = VariableSpread(9, writer.peer, below.peer, other.peer, (), 0)
     middle.hear(writer.peer, message)
     heads = [t for s, t, m in network.sent if isinstance(m, VariableSpread) and s == middle.peer]
     assert sorted(heads) == [below.peer, other.peer]
-    one = SpreadAcks(9, writer.peer, (PeerAcks((), (below.peer, below.peer, peer_id(77))),))
+    one = SpreadAcks(9, writer.peer, (PeerAcks((), (below.peer, below.peer)),))
     middle.hear(below.peer, one)
     middle.hear(below.peer, one)
     middle.hear(other.peer, SpreadAcks(9, writer.peer, (PeerAcks((), (other.peer,)),)))
@@ -180,10 +186,36 @@ def test_a_peer_in_the_middle_passes_each_acknowledgement_on_once() -> None:
     assert acks.peers == (middle.peer, below.peer, other.peer)
 
 
+def test_acknowledgements_of_others_are_passed_on_to_the_writer_as_they_are() -> None:
+    network = network_of(8)
+    writer, middle, below, last = network.sites[:4]
+    middle.hear(writer.peer, VariableSpread(9, writer.peer, below.peer, last.peer, (), 0))
+    network.sent.clear()
+    stranger = network.sites[6].peer
+    acks = (PeerAcks((), (below.peer, stranger)),)
+    middle.hear(below.peer, SpreadAcks(9, writer.peer, acks))
+    assert [(t, m) for _, t, m in network.sent] == [
+        (writer.peer, SpreadAcks(9, writer.peer, (PeerAcks((), (stranger,)),)))
+    ]
+
+
+def test_what_has_come_by_the_time_a_write_is_sent_again_goes_up_first() -> None:
+    network = network_of(8)
+    writer, middle, below, last = network.sites[:4]
+    message = VariableSpread(9, writer.peer, below.peer, last.peer, (), 0)
+    middle.hear(writer.peer, message)
+    middle.hear(below.peer, SpreadAcks(9, writer.peer, (PeerAcks((), (below.peer,)),)))
+    network.sent.clear()
+    middle.hear(writer.peer, message)
+    [(target, up)] = [(t, m) for _, t, m in network.sent if isinstance(m, SpreadAcks)]
+    assert target == writer.peer
+    assert up.acks == (PeerAcks((), (middle.peer, below.peer)),)
+
+
 def test_acknowledgements_that_come_too_late_go_straight_to_the_writer() -> None:
     network = network_of(8)
     writer, middle, below, last = network.sites[:4]
-    middle.hear(writer.peer, VariableSpread(9, writer.peer, middle.peer, last.peer, (), 0))
+    middle.hear(writer.peer, VariableSpread(9, writer.peer, below.peer, last.peer, (), 0))
     network.lose_all()
     network.tick(1.0)
     network.sent.clear()
@@ -229,7 +261,7 @@ def test_what_a_peer_gathers_is_bounded() -> None:
     network = network_of(8, Limits(spread_from_peers=3, spread_fanout=3, pushes_pending_max=2))
     writer, middle, below, last = network.sites[:4]
     for number in range(1, 6):
-        message = VariableSpread(number, writer.peer, middle.peer, last.peer, (), 0)
+        message = VariableSpread(number, writer.peer, below.peer, last.peer, (), 0)
         middle.hear(writer.peer, message)
     assert len(middle.core._spread._gatherings) == 2
     own = [m for _, t, m in network.sent if isinstance(m, SpreadAcks) and t == writer.peer]

@@ -1,19 +1,22 @@
 """A write on its way to many members: down a tree, and their acknowledgements back up it.
 
 The writer cuts the members, in the order of their ids, into `spread_fanout` parts and sends the
-write to one of each part, drawn at random, which does the same with the rest of its part. So each
-member is sent the write once, and nobody sends more than `spread_fanout` messages (the tree half
-of Plumtree, Leitão et al. 2007, without its lazy links: anti-entropy is there already). A message
-names the ends of its part alone, and every peer cuts it as it sees the members itself.
+write to the first or the last of each part, drawn by lot, which does the same with the rest of its
+part. So each member is sent the write once, and nobody sends more than `spread_fanout` messages.
+(It is the tree half of Plumtree, Leitão et al. 2007, without its lazy links: anti-entropy is there
+already.) A message names the ends of the rest alone, and every peer cuts it as it sees the members
+itself.
 
 Rules
-1. A part only gets smaller on the way down: there are no cycles, whatever views differ.
+1. A part only gets smaller on the way down, and holds nobody above: there are no cycles, whatever
+   views differ.
 2. Who has nobody below acknowledges at once. Others wait for those below them, no longer than their
    height in the tree allows, and send what they have in one message; what comes later goes straight
    to the writer.
-3. A member is counted once: by whom it is below, and by the writer.
-4. The writer keeps the account. Whoever is missing in it is sent the write again (`pushes`), and so
-   the loss of a peer in the middle costs time, and no acknowledgement.
+3. A member is counted once: by whom it is below, and by the writer. Acknowledgements of others, who
+   were sent the write on another way, are passed on to the writer as they are.
+4. The writer keeps the account. Whoever is missing in it is sent the write again, directly
+   (`pushes`), and so the loss of a peer in the middle costs time, and no acknowledgement.
 """
 
 from collections.abc import Sequence
@@ -52,7 +55,16 @@ def height(count: int, fanout: int) -> int:
 class Gathering:
     """Acknowledgements of one write that wait for more from below."""
 
-    __slots__ = ("acks", "after", "below", "deadline", "is_own_missing", "parent", "waiting")
+    __slots__ = (
+        "acks",
+        "after",
+        "below",
+        "counted",
+        "deadline",
+        "is_own_missing",
+        "parent",
+        "waiting",
+    )
 
     def __init__(self, parent: PeerId, deadline: float) -> None:
         self.parent = parent
@@ -61,6 +73,8 @@ class Gathering:
         """Members that were sent the write from here and have not answered."""
         self.below: dict[PeerId, None] = {}
         """Members of this part that have not acknowledged."""
+        self.counted: dict[PeerId, None] = {}
+        """Those that have, and whose acknowledgement waits here."""
         self.acks: dict[tuple[int, ...], list[PeerId]] = {}
         self.after = 0
         """Number of the Persist that this peer's own acknowledgement rests on."""
@@ -98,7 +112,10 @@ class Spread:
         if not message.number:
             return
         write = message.writer, message.number
-        earlier = self._gatherings.pop(write, None)
+        earlier = self._gatherings.get(write)
+        if earlier is not None:
+            # It was sent again: what has come by now is not to wait for it.
+            self._send_up(write, earlier)
         if len(self._gatherings) >= self._limits.pushes_pending_max:
             return  # Everybody below, and this peer, acknowledges to the writer.
         fanout = self._limits.spread_fanout
@@ -109,9 +126,6 @@ class Spread:
         gathering.below.update(dict.fromkeys(below))
         self._gatherings[write] = gathering
         self._due = min(self._due, gathering.deadline)
-        if earlier is not None:
-            for outcomes, peers in earlier.acks.items():
-                self._count(gathering, outcomes, [p for p in peers if p != self._peer])
 
     def acknowledge(self, write: Write, outcomes: tuple[int, ...] | None, after: int) -> None:
         """What this peer itself has to say of a write that it was just sent; None: nothing yet."""
@@ -136,7 +150,10 @@ class Spread:
             self._outbox.send(message.writer, message)
             return
         for ack in message.acks:
-            self._count(gathering, ack.outcomes, ack.peers)
+            others = self._count(gathering, ack.outcomes, ack.peers)
+            if others:
+                acks = (PeerAcks(ack.outcomes, others),)
+                self._outbox.send(message.writer, SpreadAcks(write[1], write[0], acks))
         gathering.waiting.pop(source, None)
         self._maybe_send(write, gathering)
 
@@ -164,24 +181,31 @@ class Spread:
 
     def _count(
         self, gathering: Gathering, outcomes: tuple[int, ...], peers: Sequence[PeerId]
-    ) -> None:
+    ) -> tuple[PeerId, ...]:
+        """Returns those that are neither waited for nor counted here already."""
+        others: list[PeerId] = []
         for peer in peers:
             if peer in gathering.below:
                 del gathering.below[peer]
+                gathering.counted[peer] = None
                 gathering.acks.setdefault(outcomes, []).append(peer)
+            elif peer not in gathering.counted:
+                others.append(peer)
+        return tuple(others)
 
     def _pass_on(
         self, members: Sequence[PeerId], message: VariableSpread, after: int
     ) -> list[PeerId]:
         heads = []
         for part in parts(members, self._limits.spread_fanout):
-            head = part[self._random.randrange(len(part))]
+            is_first = self._random.random() < 0.5
+            head, rest = (part[0], part[1:]) if is_first else (part[-1], part[:-1])
             heads.append(head)
             passed = VariableSpread(
                 message.number,
                 message.writer,
-                part[0],
-                part[-1],
+                rest[0] if rest else head,
+                rest[-1] if rest else head,
                 message.variables,
                 message.base,
             )

@@ -160,18 +160,14 @@ class Variables:
             self._pushes.open(push, now)
             if token:
                 self._tokens[token] = push.number
-        self._send(push.number if is_kept else 0, variables, self._live, self._marks.base_hash)
+        number, base = push.number if is_kept else 0, self._marks.base_hash
+        if len(self._live) + 1 >= self._limits.spread_from_peers:
+            self._spread.send(number, variables, base, self._table.persisted)
+        else:
+            self._send(VariablePush(number, variables, base), self._live)
         self._maybe_answer(push)
 
-    def _send(
-        self, number: int, variables: tuple[Variable, ...], targets: Iterable[PeerId], base: int
-    ) -> None:
-        """Down the tree if they are many: then to everybody."""
-        targets = tuple(targets)
-        if len(targets) >= self._limits.spread_from_peers - 1:
-            self._spread.send(number, variables, base, self._table.persisted)
-            return
-        message = VariablePush(number, variables, base)
+    def _send(self, message: VariablePush, targets: Iterable[PeerId]) -> None:
         for peer in targets:
             self._outbox.send(peer, message, self._table.persisted)
 
@@ -391,7 +387,7 @@ class Variables:
                 continue
             held = [self._table.get(name) for name in push.names]
             whole = tuple(self._marks.whole(v) for v in held if v is not None)
-            self._send(push.number, whole, push.missing, NOTHING_LEFT_OUT)
+            self._send(VariablePush(push.number, whole, NOTHING_LEFT_OUT), push.missing)
         self._spread.tick(now)
         if now >= self._next_gossip:
             self._upkeep.tick(self._live, now)
