@@ -55,6 +55,8 @@ class Causality:
 
     def __init__(self) -> None:
         self.siblings_max = 64
+        self.is_judging = True
+        """Where a member lies, anything can be written under anybody's name: nothing is judged."""
         self._views: dict[PeerId, View] = {}
         self._writes: dict[Dot, Write] = {}
         self._standing: dict[PeerId, dict[Dot, Write]] = {}
@@ -68,12 +70,16 @@ class Causality:
         """A process begins with what its disk holds."""
         before = self._views.get(peer)
         view = self._views[peer] = View(dict(held), marks)
+        if not self.is_judging:
+            return
         for dot in before.unsynced if before is not None else ():
             if not self._is_durable(dot, held, marks):
                 self._take_back(dot)
         self._check_known(peer, view)
 
     def persisted(self, peer: PeerId, record: Record) -> None:
+        if not self.is_judging:
+            return
         match record:
             case Variable():
                 self._variable(peer, self._views[peer], record)
@@ -96,6 +102,8 @@ class Causality:
 
     def settled(self) -> None:
         """Everybody has had the time to hear of everything."""
+        if not self.is_judging:
+            return
         standing = [
             (dot, write) for writes in self._standing.values() for dot, write in writes.items()
         ]

@@ -37,7 +37,7 @@ def test_an_older_observation_changes_nothing() -> None:
     assert clock.tick(10.0) == last + 1
 
 
-def test_a_stamp_far_ahead_pulls_the_clock_by_an_hour_at_most() -> None:
+def test_a_stamp_far_ahead_pulls_the_clock_by_a_day_at_most() -> None:
     clock = HybridClock(WALL, now=0.0)
     clock.observe(2**62 - 1, now=0.0)
     clock.observe(2**62 - 1, now=0.0)
