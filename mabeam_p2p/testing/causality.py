@@ -5,7 +5,7 @@
                             and stamp: so equal clocks mean equal values
     nothing is lost         a value goes only where some write exists that had seen it; what a peer
                             claims to know it holds, or such a write exists
-    nothing comes back      no value is taken in by who knows a write that had seen it
+    nothing comes back      no value stands where a write is known that had seen it
     nothing is forgotten    but what was deleted, and is known
     all become equal        in the end every peer holds exactly the values that no write has seen
 
@@ -13,7 +13,7 @@ The ghost of a write lives as long as it can reach anybody: one that a crash has
 it was durable never was. Ghosts stand outside the peers and survive their crashes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.protocol.vector_clock import Vector
@@ -100,14 +100,15 @@ class Causality:
                 dot: None for dot in view.unsynced if not self._is_durable(dot, held, marks)
             }
 
-    def settled(self) -> None:
-        """Everybody has had the time to hear of everything."""
+    def settled(self, peers: Iterable[PeerId]) -> None:
+        """These have had the time to hear of everything."""
         if not self.is_judging:
             return
         standing = [
             (dot, write) for writes in self._standing.values() for dot, write in writes.items()
         ]
-        for peer, view in self._views.items():
+        for peer in peers:
+            view = self._views[peer]
             for dot, write in standing:
                 variable = view.held.get(write.name)
                 if variable is None or write.sibling not in variable.siblings:
@@ -141,10 +142,7 @@ class Causality:
                 self._written(peer, view, record.name, sibling, gone)
             elif write.name != record.name or write.sibling != sibling:
                 raise Violation("I14", f"{peer} has {sibling}, written as {write.sibling}")
-            elif sibling.value is not None:
-                for killer in write.killers:
-                    if _covers(record.context, killer) or killer[1] <= view.known.get(killer[0], 0):
-                        raise Violation("I14", f"{peer} takes {sibling} beside {killer}: {record}")
+        self._check_siblings(peer, view, record)
         for sibling in gone:
             write = self._writes.get((sibling.actor, sibling.counter))
             if write is None or sibling.value is None or write.killers:
@@ -152,6 +150,15 @@ class Causality:
             if len(record.siblings) < self.siblings_max:
                 raise Violation("I14", f"{peer} loses {sibling} of {record.name!r}: {record}")
         view.held[record.name] = record
+
+    def _check_siblings(self, peer: PeerId, view: View, record: Variable) -> None:
+        for sibling in record.siblings:
+            write = self._writes.get((sibling.actor, sibling.counter))
+            if write is None or sibling.value is None:
+                continue
+            for killer in write.killers:
+                if _covers(record.context, killer) or killer[1] <= view.known.get(killer[0], 0):
+                    raise Violation("I14", f"{peer} has {sibling} beside {killer}: {record}")
 
     def _written(
         self, peer: PeerId, view: View, name: str, sibling: Sibling, gone: list[Sibling]

@@ -202,7 +202,7 @@ class Trial:
         self._compare_digests()
         if self.stranger is not None:
             self.stranger.judge()
-        simulator.checkers.causality.settled()
+        simulator.checkers.causality.settled(host.peer for host in simulator.hosts)
         for anomaly in anomalies(self.workload.history):
             raise Violation("history", f"{anomaly.kind} in {anomaly.key}: {anomaly.detail}")
         for agent in self.workload.agents:

@@ -51,10 +51,10 @@ def test_ten_thousand_writes_on_both_sides_of_a_partition_are_even_ten_seconds_a
     cores.tell_members()
     cores.run(HEALED_SECONDS_MAX)
     assert cores.is_even()
-    cores.causality.settled()
+    cores.causality.settled(peer.peer for peer in cores.peers)
     held = values_held(cores.peers[0].core)
     concurrent = sum(len(siblings) > 1 for siblings in held.values())
     assert concurrent > NAMES / 4, "both sides' values stand side by side"
     cores.run(60.0)
-    cores.causality.settled()
+    cores.causality.settled(peer.peer for peer in cores.peers)
     assert all(not peer.core._table.tombstones for peer in cores.peers)

@@ -1,0 +1,112 @@
+"""I14 can fail: each of its rules is broken by hand once."""
+
+from collections.abc import Callable
+
+import pytest
+
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.records import Record, Sibling, Variable, VariableForgotten, VariableMarks
+from mabeam_p2p.testing.causality import Causality
+from mabeam_p2p.testing.checkers import Violation
+
+A, B = PeerId("a" * 16), PeerId("b" * 16)
+
+
+def sibling(actor: PeerId, counter: int, value: bytes | None = b"v") -> Sibling:
+    return Sibling(actor, counter, counter, value)
+
+
+def variable(*siblings: Sibling, seen: tuple[tuple[PeerId, int], ...] = ()) -> Variable:
+    context = dict(seen)
+    for one in siblings:
+        context[one.actor] = max(context.get(one.actor, 0), one.counter)
+    return Variable("x", "lww", tuple(sorted(context.items())), siblings)
+
+
+FIRST = variable(sibling(A, 1))
+OVER = variable(sibling(B, 1), seen=((A, 1),))
+"""B's write over A's."""
+
+
+def judge(*records: tuple[PeerId, Record]) -> Causality:
+    causality = Causality()
+    for peer in (A, B):
+        causality.started(peer, {}, None)
+    for peer, record in records:
+        causality.persisted(peer, record)
+    return causality
+
+
+def test_what_peers_do_rightly_is_no_violation() -> None:
+    gone = variable(sibling(B, 2, None), seen=((A, 1),))
+    causality = judge(
+        (A, FIRST),
+        (B, FIRST),
+        (B, OVER),
+        (A, OVER),
+        (B, gone),
+        (A, gone),
+        (B, VariableMarks(((A, 1), (B, 2)), ())),
+        (B, VariableForgotten("x")),
+    )
+    causality.settled((A, B))
+
+
+BROKEN: list[tuple[str, tuple[tuple[PeerId, Record], ...]]] = [
+    ("goes back", ((A, FIRST), (B, FIRST), (B, OVER), (B, variable(sibling(B, 1))))),
+    ("nobody has written", ((A, FIRST), (B, variable(sibling(A, 2))))),
+    ("written as", ((A, FIRST), (B, variable(sibling(A, 1, b"other"))))),
+    ("loses", ((A, FIRST), (B, FIRST), (B, variable(seen=((A, 1),))))),
+    ("beside", ((A, FIRST), (B, FIRST), (B, OVER), (A, variable(*FIRST.siblings, *OVER.siblings)))),
+    ("which stands", ((A, FIRST), (A, VariableForgotten("x")))),
+    (
+        "anew",
+        (
+            (A, variable(sibling(A, 1, None))),
+            (B, variable(sibling(A, 1, None))),
+            (B, VariableForgotten("x")),
+        ),
+    ),
+    ("lacks it", ((A, FIRST), (B, VariableMarks(((A, 1),), ())))),
+    ("less than before", ((A, VariableMarks(((B, 2),), ())), (A, VariableMarks(((B, 1),), ())))),
+    ("does not know", ((A, VariableMarks((), ((B, 1),))),)),
+]
+
+
+@pytest.mark.parametrize(("what", "records"), BROKEN, ids=[what for what, _ in BROKEN])
+def test_each_rule_can_be_broken(what: str, records: tuple[tuple[PeerId, Record], ...]) -> None:
+    with pytest.raises(Violation, match=what) as caught:
+        judge(*records)
+    assert caught.value.rule == "I14"
+
+
+@pytest.mark.parametrize(
+    ("what", "last"),
+    [
+        ("has lost", lambda causality: None),
+        ("superseded", lambda causality: causality.persisted(A, OVER)),
+    ],
+)
+def test_in_the_end_everybody_holds_what_stands(
+    what: str, last: Callable[[Causality], None]
+) -> None:
+    causality = judge((A, FIRST), (B, FIRST))
+    if what == "has lost":
+        causality.persisted(B, OVER)
+    else:
+        causality.persisted(B, OVER)
+        last(causality)
+        causality._views[B].held["x"] = variable(*FIRST.siblings, *OVER.siblings)
+    with pytest.raises(Violation, match=what):
+        causality.settled((A, B))
+
+
+def test_a_write_that_a_crash_took_back_never_was() -> None:
+    causality = judge((A, FIRST))
+    causality.synced(A, {"x": FIRST}, None)
+    causality.persisted(A, variable(sibling(A, 2)))
+    causality.started(A, {"x": FIRST}, None)
+    causality.persisted(B, FIRST)
+    causality.settled((A, B))
+    with pytest.raises(Violation, match="nobody has written"):
+        causality.persisted(B, variable(sibling(A, 2)))
