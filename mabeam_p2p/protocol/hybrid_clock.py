@@ -14,8 +14,8 @@ must not take everybody else's writes for writes from the future.
 from mabeam_p2p.ids import PeerId
 
 LEAD_MAX = 86_400_000_000
-"""Microseconds that stamps of others may lie ahead of the time: one day. Hosts that take their local
-time for UTC are up to fourteen hours wrong."""
+"""Microseconds that stamps of others may lie ahead of the time: one day. Hosts that take their
+local time for UTC are up to fourteen hours wrong."""
 
 VOICES_MAX = 1_024
 """Peers whose time is remembered."""
