@@ -158,6 +158,7 @@ def by_field(limits: Limits) -> Table:
         _auctions()
         | _records(limits)
         | _messages(limits)
+        | _variable_messages(limits)
         | _commands(limits)
         | _recipe_commands()
         | _requests(limits)
@@ -224,9 +225,6 @@ def _records(limits: Limits) -> Table:
 
 
 def _messages(limits: Limits) -> Table:
-    buckets = each(hash64, limits.digest_entries_max)
-    hashes = each(hash64, TREE_CHILDREN, least=TREE_CHILDREN)
-    outcomes = each(between(0, 3), TUPLE_COUNT_MAX)
     return {
         (messages.Frame, "messages"): shorter(limits.frame_messages_max),
         (messages.Hello, "cluster"): is_name,
@@ -242,11 +240,32 @@ def _messages(limits: Limits) -> Table:
         (messages.SnapshotReply, "digest"): hash64,
         (messages.TransferRequest, "target"): or_empty(is_peer_id),
         (messages.TransferReply, "leader"): or_empty(is_peer_id),
-        (messages.VariableAck, "outcomes"): outcomes,
         (messages.Relay, "count"): _command_count(limits),
         (messages.Relay, "blob"): shorter(limits.batch_bytes_max),
         (messages.Relayed, "count"): _command_count(limits),
         (messages.Relayed, "blob"): shorter(limits.batch_bytes_max),
+        (messages.Letter, "number"): positive,
+        (messages.Letter, "targets"): each(is_agent_id, limits.agents_per_peer_max, least=1),
+        (messages.Letter, "group"): is_name,
+        (messages.Letter, "topic"): is_key,
+        (messages.Letter, "value"): shorter(limits.value_bytes_max),
+        (messages.Letter, "timeout"): positive,
+        (messages.LetterReceipt, "delivered"): each(is_agent_id, limits.agents_per_peer_max),
+        (messages.LetterReceipt, "full"): each(is_agent_id, limits.agents_per_peer_max),
+        (messages.ChunkRange, "stage"): between(0, 1),
+        (messages.BulkChunk, "stage"): between(0, 1),
+        (messages.BulkChunk, "checksum"): between(0, 2**32 - 1),
+        (messages.BulkWant, "wanted"): shorter(limits.bulk_ranges_max),
+        (messages.BulkHeader, "token"): lambda value: len(value) == messages.BULK_TOKEN_BYTES,
+    }
+
+
+def _variable_messages(limits: Limits) -> Table:
+    buckets = each(hash64, limits.digest_entries_max)
+    hashes = each(hash64, TREE_CHILDREN, least=TREE_CHILDREN)
+    outcomes = each(between(0, 3), TUPLE_COUNT_MAX)
+    return {
+        (messages.VariableAck, "outcomes"): outcomes,
         (messages.AckRelay, "outcomes"): outcomes,
         (messages.RelayedAck, "outcomes"): outcomes,
         (messages.Digest, "buckets"): buckets,
@@ -274,19 +293,6 @@ def _messages(limits: Limits) -> Table:
         (messages.TreeDone, "known"): _context(limits),
         (messages.TreeDone, "base"): _context(limits),
         (messages.TreeDone, "clock"): dot_counter,
-        (messages.Letter, "number"): positive,
-        (messages.Letter, "targets"): each(is_agent_id, limits.agents_per_peer_max, least=1),
-        (messages.Letter, "group"): is_name,
-        (messages.Letter, "topic"): is_key,
-        (messages.Letter, "value"): shorter(limits.value_bytes_max),
-        (messages.Letter, "timeout"): positive,
-        (messages.LetterReceipt, "delivered"): each(is_agent_id, limits.agents_per_peer_max),
-        (messages.LetterReceipt, "full"): each(is_agent_id, limits.agents_per_peer_max),
-        (messages.ChunkRange, "stage"): between(0, 1),
-        (messages.BulkChunk, "stage"): between(0, 1),
-        (messages.BulkChunk, "checksum"): between(0, 2**32 - 1),
-        (messages.BulkWant, "wanted"): shorter(limits.bulk_ranges_max),
-        (messages.BulkHeader, "token"): lambda value: len(value) == messages.BULK_TOKEN_BYTES,
     }
 
 
