@@ -23,6 +23,8 @@ from mabeam_p2p.records import (
     Snapshot,
     SnapshotStored,
     Variable,
+    VariableForgotten,
+    VariableMarks,
 )
 from mabeam_p2p.storage.memory import MemoryStorage
 from mabeam_p2p.storage.sqlite import SqliteStorage
@@ -124,6 +126,19 @@ def test_the_last_record_of_a_kind_or_name_is_the_one_that_counts(open_storage: 
     assert recovered.hard_states == (HardState(0, 3, TWO),)
     assert recovered.variables == (variable("a", 2), variable("b", 1))
     assert recovered.addresses == ()
+
+
+def test_a_variable_that_is_forgotten_does_not_come_back_and_marks_replace_each_other(
+    open_storage: Open,
+) -> None:
+    marks = VariableMarks(((ONE, 2**60), (TWO, 7)), ((TWO, 5),))
+    recovered = recovered_after(
+        open_storage,
+        [variable("a", 1), variable("marks", 1), VariableMarks(((ONE, 1),), ())],
+        [marks, VariableForgotten("a"), VariableForgotten("never held")],
+    )
+    assert recovered.variables == (variable("marks", 1),)
+    assert recovered.marks == marks
 
 
 def test_an_append_drops_every_batch_behind_what_it_keeps(open_storage: Open) -> None:
