@@ -104,9 +104,9 @@ class Causality:
         """These have had the time to hear of everything."""
         if not self.is_judging:
             return
-        standing = [
-            (dot, write) for writes in self._standing.values() for dot, write in writes.items()
-        ]
+        peers = tuple(peers)
+        # What a stranger has written need not have reached anybody.
+        standing = [item for peer in peers for item in self._standing.get(peer, {}).items()]
         for peer in peers:
             view = self._views[peer]
             for dot, write in standing:
