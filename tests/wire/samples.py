@@ -211,13 +211,9 @@ MESSAGES: tuple[Message, ...] = (
     SnapshotReply(0, 4, 4, 2**64 - 1, 2, installed=False),
     Forward(0, 5, 2, bytes.fromhex("8302000083020000")),
     ForwardRefused(0, 5, "overloaded"),
-<<<<<<< HEAD
     ChangeVoter(0, 7, TWO, True, 12),
     VoterAnswer(0, 7, "not_caught_up", 12),
-    VariablePush(8, (VARIABLE,)),
-=======
     VariablePush(8, (VARIABLE,), 77),
->>>>>>> 10575f4 (variables: hash tree, marks, spread down a tree)
     VariableAck(8, (0, 1, 2)),
     Digest((0, 2**64 - 1), newcomer=True),
     DigestEntries((1,), (("model/epsilon", 2**63),), last=True),
