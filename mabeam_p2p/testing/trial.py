@@ -109,6 +109,8 @@ class Trial:
         """Says what it likes, in the name of a peer that is no voter."""
         self.stranger = Stranger(self.simulator) if drawn.stranger else None
         if drawn.hostile:
+            # It can write under anybody's name.
+            self.simulator.checkers.causality.is_judging = False
             peers = [host.peer for host in self.simulator.hosts]
             self.hostile = HostileMember(codec, self.simulator.stream("hostile"), peers)
         self.preference = PreferenceJudge(drawn)

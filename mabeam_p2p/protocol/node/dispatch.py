@@ -23,6 +23,7 @@ from mabeam_p2p.messages import (
     Letter,
     LetterAnswer,
     LetterReceipt,
+    LogMessage,
     Offer,
     Probe,
     ProbeAck,
@@ -108,6 +109,33 @@ class Dispatch:
 
     def hear(self, source: PeerId, message: Heard, mine: Standing, now: float) -> None:
         """`mine`: where this peer stands in the bully order."""
+        if isinstance(message, LogMessage):
+            self._hear_of_log(source, message, mine, now)
+            return
+        match message:
+            case Probe() | ProbeAck() | Gossip() | ProbeRequest() | ProbeReport():
+                self._membership.receive(source, message, mine, now)
+            case Offer() | Promise() | Withdraw() | Form():
+                self._bootstrap.receive(source, message, now)
+            case (
+                VariablePush()
+                | VariableAck()
+                | VariableWant()
+                | VariableSpread()
+                | SpreadAcks()
+                | TreeAsk()
+                | TreeAnswer()
+                | TreeDone()
+            ):
+                self._variables.receive(source, message, now)
+            case Letter() | LetterReceipt() | LetterAnswer():
+                self._mail.receive(source, message, now)
+            case AckRelay() | AcksRelayed() | Digest() | DigestEntries():
+                pass  # Nobody sends them any more.
+            case _:
+                assert_never(message)
+
+    def _hear_of_log(self, source: PeerId, message: LogMessage, mine: Standing, now: float) -> None:
         match message:
             case (
                 AppendEntries()
@@ -123,11 +151,18 @@ class Dispatch:
                 | TimeoutNow()
             ):
                 self._replication.receive(source, message, mine, False, now)
+            case VoteRequest():
+                takes_over = self._takes_over(source, message, mine, now)
+                self._replication.receive(source, message, mine, takes_over, now)
+                if takes_over and self._replication.role is not Role.PRE_CANDIDATE:
+                    self._replication.stand(mine)
             case Forward():
                 reason = self._append(source, message, self._forward_numbers)
                 if reason:
                     refusal = ForwardRefused(message.log, message.number, reason)
                     self._outbox.send(source, refusal)
+            case ForwardRefused():
+                self._pending.receive_refused(source, message)
             case Relayed():
                 reason = self._append(source, message, self._relayed_numbers)
                 if reason:
@@ -136,38 +171,12 @@ class Dispatch:
                 self._relays.receive(source, message)
             case RelayRefused():
                 self._relays.receive_refused(source, message)
-            case AckRelay() | AcksRelayed() | Digest() | DigestEntries():
-                pass  # Nobody sends them any more.
-            case Probe() | ProbeAck() | Gossip() | ProbeRequest() | ProbeReport():
-                self._membership.receive(source, message, mine, now)
-            case (
-                VariablePush()
-                | VariableAck()
-                | VariableWant()
-                | VariableSpread()
-                | SpreadAcks()
-                | TreeAsk()
-                | TreeAnswer()
-                | TreeDone()
-            ):
-                self._variables.receive(source, message, now)
-            case Letter() | LetterReceipt() | LetterAnswer():
-                self._mail.receive(source, message, now)
-            case VoteRequest():
-                takes_over = self._takes_over(source, message, mine, now)
-                self._replication.receive(source, message, mine, takes_over, now)
-                if takes_over and self._replication.role is not Role.PRE_CANDIDATE:
-                    self._replication.stand(mine)
             case TransferRequest() | TransferReply():
                 self._handover.receive(source, message, now)
-            case ForwardRefused():
-                self._pending.receive_refused(source, message)
             case ChangeVoter():
                 self._changes.receive(source, message, now)
             case VoterAnswer():
                 self._changes.receive_answer(source, message)
-            case Offer() | Promise() | Withdraw() | Form():
-                self._bootstrap.receive(source, message, now)
             case _:
                 assert_never(message)
 
@@ -190,7 +199,6 @@ class Dispatch:
         if message.number <= numbers.get(source, 0):
             return ""
         numbers[source] = message.number
-        replication = self._replication
-        if replication.propose(message.count, message.blob):
+        if self._replication.propose(message.count, message.blob):
             return ""
         return self._replication.refusal
