@@ -18,6 +18,7 @@ from mabeam_p2p.testing.small_scope import (
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_nothing_that_three_voters_can_do_within_small_bounds_breaks_a_rule() -> None:
     states = 0
     for scope in NARROW:
@@ -40,7 +41,7 @@ def test_the_search_tells_the_steps_to_a_broken_rule(monkeypatch: pytest.MonkeyP
     def is_quorum(granted: list[PeerId], voters: tuple[PeerId, ...]) -> bool:
         return len(granted) >= 1
 
-    monkeypatch.setattr("mabeam_p2p.protocol.replication.replication.is_quorum", is_quorum)
+    monkeypatch.setattr("mabeam_p2p.protocol.replication.candidacy.is_quorum", is_quorum)
     with pytest.raises(Contradiction, match="I1: leads term 2") as caught:
         SmallScope(Scope(SAME, lost=(AppendEntries,))).search()
     assert caught.value.story[0] == "A stands"

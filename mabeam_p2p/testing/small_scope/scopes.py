@@ -56,6 +56,8 @@ NARROW = (
     Scope(SAME, stands=3, lost=(AppendEntries,)),
     Scope(SAME, copies=1, lost=(AppendEntries,)),
     Scope(SAME, crashes=1, lost=(AppendEntries,)),
+    # Of three, one other's vote is enough: to count it twice gains nothing. Of five it does.
+    Scope(((1,),) * 5, terms=1, stands=1, copies=1, lost=(AppendEntries,)),
     # Leaders of two terms that write, and hear nothing of it.
     Scope(SAME, lost=(AppendReply, CommitAdvance)),
     # One term from its election to what it commits.
