@@ -26,8 +26,8 @@ def decide(_: int, kind: str) -> Fault | None:
 
 
 class Storage(SqliteStorage):
-    def __init__(self, path: str) -> None:
-        super().__init__(path, connect)
+    def __init__(self, path: str, *, bytes_max: int = 0) -> None:
+        super().__init__(path, connect, bytes_max=bytes_max)
 
     def recover(self) -> Recovered:
         global is_read
