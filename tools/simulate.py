@@ -51,7 +51,18 @@ def run_one(seed: int, seconds: float, trace: bool) -> int:
         print(f"  {report.violation}")
         print(f"  replay: {replay_command(seed, seconds)} --trace")
         print(f"  shorten: {replay_command(seed, seconds)} --shrink")
+        if path := write_timeline(report):
+            print(f"  timeline: {path}")
     return 0 if report.violation is None else 1
+
+
+def write_timeline(report: Report) -> str:
+    """Where the history that no order explains is drawn; empty if there is none such."""
+    if not report.timeline:
+        return ""
+    path = Path(f"timeline-{report.seed}.txt")
+    path.write_text(report.timeline + "\n", encoding="utf-8")
+    return str(path)
 
 
 def run_tape(path: Path, trace: bool) -> int:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.requests import JournalQuery, Suggest
-from mabeam_p2p.testing import wing_gong
+from mabeam_p2p.testing import timeline, wing_gong
 from mabeam_p2p.testing.agents import Workload
 from mabeam_p2p.testing.bidders import traders
 from mabeam_p2p.testing.checkers import Violation
@@ -67,6 +67,8 @@ class Report(Struct, frozen=True):
     """How often a process ended with its power."""
     losing_cuts: int = 0
     """How often something was not on its disk yet, and was lost."""
+    timeline: str = ""
+    """Of a key whose calls no order explains, drawn; of anything else there is none."""
 
 
 class Trial:
@@ -81,6 +83,7 @@ class Trial:
     ) -> None:
         """plan: the faults of the run, by time; None: they are drawn, and put down in `planned`."""
         self.crashes = 0
+        self.timeline = ""
         self.planned: list[Planned] = []
         """Every fault that came, so far."""
         self._calm = False
@@ -211,6 +214,7 @@ class Trial:
             agent.recipes.run_ended()
         calls = self.outcomes.lines.hints.give(self.workload.calls.history)
         for found in wing_gong.anomalies(calls, model_of):
+            self.timeline = timeline.draw(call for call in calls if call.key == found.key)
             raise Violation("history", f"{found.verdict.value}: {found.key}, {found.detail}")
 
     def _conclude_unsettled(self) -> None:
@@ -397,6 +401,7 @@ def judge(trial: Trial, storm: int) -> Report:
         faults=len(trial.planned),
         cuts=simulator.cuts,
         losing_cuts=simulator.losing_cuts,
+        timeline=trial.timeline,
     )
 
 
