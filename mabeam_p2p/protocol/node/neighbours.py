@@ -26,12 +26,10 @@ class Neighbours:
         recovered: Recovered,
         address: str,
         *,
-        seed: int,
+        random: Random,
         outbox: Outbox,
         now: float,
     ) -> None:
-        """seed: of a stream of their own: how often they draw is nothing to elections."""
-        random = Random(seed)
         self._outbox = outbox
         self._limits = config.limits
         self._peer = recovered.peer

@@ -71,6 +71,7 @@ class Node:
         self.outbox = Outbox()
         self._codec = codec
         self._random = random
+        self._seed = random.getrandbits(64)
         self._now = now
         self._wall = wall - now
         self._ticked = False
@@ -79,11 +80,20 @@ class Node:
         self._join_cores(codec, recovered.epoch)
         self._application.restore(recovered.snapshot)
 
+    def _stream(self, name: str) -> Random:
+        """A core's own: how often one draws is nothing to the others."""
+        return Random(f"{self._seed} {name}")
+
     def _make_cores(self, recovered: Recovered, address: str, wall: float, now: float) -> None:
-        config, random, outbox = self.config, self._random, self.outbox
+        config, outbox = self.config, self.outbox
         timing, limits, epoch = config.timing, config.limits, recovered.epoch
         self._neighbours = Neighbours(
-            config, recovered, address, seed=self._random.getrandbits(64), outbox=outbox, now=now
+            config,
+            recovered,
+            address,
+            random=self._stream("members"),
+            outbox=outbox,
+            now=now,
         )
         self.links, self.membership = self._neighbours.links, self._neighbours.membership
         self.bootstrap = Bootstrap(
@@ -91,12 +101,12 @@ class Node:
             config.expect,
             recovered.bootstrap,
             timing=timing,
-            random=random,
+            random=self._stream("bootstrap"),
             outbox=outbox,
             now=now,
         )
         self.links.cluster_id = self.bootstrap.cluster_id
-        self.election = Election(self.peer, timing, random, now)
+        self.election = Election(self.peer, timing, self._stream("election"), now)
         self.replication = Replication(
             self.peer,
             hard_state=_hard_state(recovered),
@@ -116,7 +126,7 @@ class Node:
             variables,
             timing,
             limits,
-            random,
+            self._stream("variables"),
             wall,
             now,
             outbox,
