@@ -71,7 +71,7 @@ class Node:
         self.outbox = Outbox()
         self._codec = codec
         self._random = random
-        self._seed = random.getrandbits(64)
+        self._seed = self._random.getrandbits(64)
         self._now = now
         self._wall = wall - now
         self._ticked = False
