@@ -53,6 +53,7 @@ class Ghost:
         "commit_index",
         "disk",
         "led_term",
+        "leads",
         "log",
         "peer",
         "snapshot_index",
@@ -78,6 +79,8 @@ class Ghost:
         """Those of the present turn: judged at its end, when its commitments are known."""
         self.led_term = 0
         """The last term in which this process has spoken as the leader."""
+        self.leads = False
+        """Whether it led behind its last step."""
         self.unproven: list[tuple[int, int, int]] = []
         """(last index, term, hash) of batches that neither left the peer nor reached its disk: a
         crash may take them and their term back."""
@@ -195,6 +198,8 @@ class Checkers:
 
     def stepped(self, ghost: Ghost, is_leader: bool, commit_index: int, applied_index: int) -> None:
         """After an input: the figures that the core shows. I4, I6 and I8."""
+        # A turn that commits can end with a resignation: it led when it committed.
+        led, ghost.leads = ghost.leads or is_leader, is_leader
         if self._founding is not None:
             return
         if ghost.snapshots:
@@ -204,7 +209,7 @@ class Checkers:
                 raise Violation("I4", f"{ghost.peer} commit {ghost.commit_index}->{commit_index}")
             ghost.commit_index = commit_index
             if commit_index > self.committed.index:
-                if not is_leader:
+                if not led:
                     raise Violation("I6", f"{ghost.peer} commits {commit_index}, led by nobody")
                 self._commit(ghost, ghost.term, commit_index, "its commit index")
         if applied_index != ghost.applied_index:
