@@ -9,7 +9,8 @@ Two kinds of calls are told apart. One that must have had its effect between its
 return, and one that may have had it, then or never: its caller never heard.
 
 A call that only reads is taken as soon as it can be: an order in which it stands later stays right
-when it is moved to the front, for no other call is before it in time and no state is changed.
+when it is moved to the front, for no other call is before it in time and no state is changed. It
+waits where an uncertain call, which may have had its effect first, had returned before it began.
 
 Many uncertain calls make a search long. So the usual orders are looked at first: those in which
 calls stand as their hints say, and an uncertain one had its effect where something needs it.
@@ -150,8 +151,12 @@ class _Search:
             self._farthest = count, state, [self._must[number] for number in first]
         for number in first:
             call = self._must[number]
-            if self._model.reads(call) and self._model.step(state, call) is not None:
-                latest = max(done.latest, call.invoked)
+            latest = max(done.latest, call.invoked)
+            if (
+                self._model.reads(call)
+                and self._model.step(state, call) is not None
+                and not self._closes_out(done, latest)
+            ):
                 yield _Done(done.must | 1 << number, done.may, latest), state
                 return
         fits = False
@@ -185,6 +190,13 @@ class _Search:
             if after is not None and after != state:
                 latest = max(done.latest, call.invoked)
                 yield _Done(done.must, done.may | 1 << number, latest), after
+
+    def _closes_out(self, done: _Done, latest: int) -> bool:
+        """Whether an uncertain call that can still be taken comes too late behind `latest`."""
+        return latest > done.latest and any(
+            done.latest <= call.returned < latest and not done.may >> number & 1
+            for number, call in enumerate(self._may)
+        )
 
     def _fits(self, state: State, calls: list[int]) -> bool:
         """Whether the first of these, or one of equal hint, is possible now."""

@@ -196,6 +196,14 @@ CALL = st.tuples(
 )
 
 
+def test_a_read_does_not_shut_out_an_uncertain_call_that_ended_before_it() -> None:
+    """The read fits the first state as well as the last one: only the last explains the rest."""
+    lost = call("add", -1, at=(0, 10), may=True)
+    heard = call("add", 1, at=(20, 30), result=0)
+    seen = call("get", at=(25, 40), result=0)
+    assert verdict(CounterModel(), lost, heard, seen) is OK
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(CALL, max_size=5))
 def test_the_search_agrees_with_the_definition(
