@@ -10,7 +10,7 @@ from random import Random
 from types import NoneType, UnionType
 from typing import Union, cast, get_args, get_origin
 
-from msgspec import Struct
+from msgspec import Struct, msgpack
 from msgspec.structs import fields, replace
 
 from mabeam_p2p.commands import AnyCommand, AppendJournal, Configure
@@ -28,6 +28,7 @@ from mabeam_p2p.ids import (
     SessionId,
     TaskId,
 )
+from mabeam_p2p.machine.machine import digest_of
 from mabeam_p2p.messages import (
     AppendEntries,
     AppendReply,
@@ -37,6 +38,7 @@ from mabeam_p2p.messages import (
     Heartbeat,
     HeartbeatReply,
     Hello,
+    InstallSnapshot,
     Letter,
     Message,
     Offer,
@@ -120,10 +122,14 @@ class HostileMember:
         self._random = random
         self._boldness = random.choice((0.0, 0.02, 0.5))
         """How often it claims a term that is not the node's."""
+        self._round: list[type[Struct]] = []
+        """Kinds still to be said before any is said again, so that none is left to luck."""
 
     def message(self) -> Heard:
+        if not self._round:
+            self._round = self._random.sample(KINDS, len(KINDS))
         # KINDS are the members of Heard, which the type checker cannot see.
-        return cast(Heard, self._struct(self._random.choice(KINDS)))
+        return cast(Heard, self._struct(self._round.pop()))
 
     def _draw(self, kind: object, name: str) -> object:
         """Any value of the type `kind` for a field called `name`."""
@@ -144,6 +150,8 @@ class HostileMember:
             return self._term()
         if "index" in name:
             return self._index()
+        if kind is bool:  # Some fields share their names with numbers of other messages.
+            return choose(_VALUES[bool])
         return choose(_VALUES_OF_FIELD.get(name) or _VALUES[kind])
 
     def _term(self) -> int:
@@ -178,6 +186,8 @@ class HostileMember:
                 return replace(made, count=count, blob=self._blob(count))
             case AppendEntries():
                 return self._contiguous(made)
+            case InstallSnapshot():
+                return self._whole_snapshot(made) if self._random.random() < 0.7 else made
             case Letter():
                 targets = made.targets or (AgentId("a@x"),)
                 number, timeout = max(1, made.number), max(1, made.timeout)
@@ -209,6 +219,28 @@ class HostileMember:
                 return self._codec.encode_commands(cast(list[AnyCommand], commands))
             except InvalidValue:
                 continue
+
+    def _whole_snapshot(self, made: InstallSnapshot) -> InstallSnapshot:
+        """All of one in a single piece, with the hash that it has: of the node's own state at
+        another index, perhaps not as a machine would write it, or with a part left out."""
+        random, machine = self._random, self._node.machine
+        index = max(1, made.base.index)
+        base = replace(
+            made.base,
+            index=index,
+            term=min(made.base.term, made.term),
+            voters=tuple(sorted({*made.base.voters, A})),
+            configuration_index=min(made.base.configuration_index, index),
+        )
+        parts = msgpack.decode(machine.encode())
+        parts[:2] = base.index, base.term
+        data = msgpack.encode(parts)
+        if random.random() < 0.5:
+            assert data[0] == 0x90 + len(parts), "a short array"
+            data = b"\xdc" + len(parts).to_bytes(2) + data[1:]
+        elif random.random() < 0.3:
+            data = data[:-1]
+        return replace(made, base=base, digest=digest_of(data), size=len(data), offset=0, data=data)
 
     def _contiguous(self, made: AppendEntries) -> AppendEntries:
         """Batches that follow each other, and mostly follow what stands in the node's log."""

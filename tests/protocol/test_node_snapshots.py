@@ -1,7 +1,10 @@
 """One whole peer that is given a snapshot, and one that starts from one: who is answered, what is
 told, and what is refused."""
 
+from collections.abc import Callable
+
 import pytest
+from msgspec import msgpack
 from msgspec.structs import replace
 
 from mabeam_p2p.commands import AnyCommand, AppendJournal, Arrive, Configure, OpenSession
@@ -375,3 +378,33 @@ def test_what_is_committed_is_applied_without_a_gap_however_small_the_pages(
     found = answers(desk)[9]
     assert isinstance(found, Found)
     assert len(found.journals[0].items) == 11
+
+
+def written_at_length(data: bytes) -> bytes:
+    """The same state with its outermost array's head in three bytes where one does."""
+    assert data[0] & 0xF0 == 0x90, "a short array"
+    return b"\xdc" + (data[0] & 0x0F).to_bytes(2) + data[1:]
+
+
+def with_an_agent_twice(data: bytes) -> bytes:
+    state = Machine(Limits()).decode(data)
+    sessions = state.parts.sessions
+    twice = replace(sessions, live=sessions.live * 2)
+    return msgpack.encode(replace(state, parts=replace(state.parts, sessions=twice)))
+
+
+@pytest.mark.parametrize("change", [written_at_length, with_an_agent_twice])
+def test_a_state_that_no_machine_has_written_replaces_nothing(
+    change: Callable[[bytes], bytes],
+) -> None:
+    """Whole, with the right hash and of the right index: a peer that took it would end at once, and
+    again at every start."""
+    desk, taken = led(), snapshot(OPEN, append(2))
+    before, data = desk.node.machine.applied_index, change(taken.data)
+    install(desk, Snapshot(taken.base, digest_of(data), data))
+    assert desk.node.machine.applied_index == before
+    assert desk.node.replication.log.base.index == 0
+    stored = [one for one in desk.effects if isinstance(one, Persist)]
+    assert not any(isinstance(one.record, SnapshotStored) for one in stored)
+    install(desk, taken)
+    assert desk.node.machine.digest() == taken.digest

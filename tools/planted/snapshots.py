@@ -68,6 +68,12 @@ MUTANTS = (
         (WHOLE,),
     ),
     Mutant(
+        "M20-membership-state-believed",
+        "a state is taken from a leader although no machine would write it so",
+        (Edit(APPLICATION, "not self._is_sound(state, snapshot.data)", "False"),),
+        (WHOLE,),
+    ),
+    Mutant(
         "M18f",
         "a piece is appended wherever it says that it belongs",
         (Edit(SNAPSHOTS, "if piece.offset == len(partial.data):", "if True:"),),

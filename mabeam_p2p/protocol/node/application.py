@@ -120,9 +120,9 @@ class Application:
     def take_in(self, snapshot: Snapshot) -> bool:
         """Become the machine of a snapshot from elsewhere, at the end of the turn. False, and
         nothing changes: it is not whole, or no machine of this release, or not that of the index
-        that it names."""
+        that it names, or not as any machine would have written it."""
         state = self._state_in(snapshot)
-        if state is None:
+        if state is None or not self._is_sound(state, snapshot.data):
             return False
         self._leap = snapshot, state
         return True
@@ -137,6 +137,16 @@ class Application:
         if (state.applied_index, state.applied_term) != (snapshot.base.index, snapshot.base.term):
             return None
         return state
+
+    def _is_sound(self, state: MachineState, data: bytes) -> bool:
+        """Whether a machine takes it, and gives it back: what is stored here is loaded at every
+        start, so that nobody else's fault may come to stand in this peer's folder."""
+        trial = Machine(self._limits)
+        try:
+            trial.load(state)
+            return trial.encode() == data
+        except (AssertionError, LookupError, TypeError, ValueError):
+            return False
 
     def _become(self, snapshot: Snapshot, state: MachineState) -> None:
         self._machine.load(state)
