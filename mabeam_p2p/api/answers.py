@@ -161,6 +161,10 @@ _REFUSED: dict[str, Refusal] = {
         _rejected(TransferFailed, "handing_over"),
         "another hand-over is under way: ask again when it has ended",
     ),
+    "too_often": (
+        _rejected(TransferFailed, "too_often"),
+        "the same peer leads on: ask again in some seconds",
+    ),
     "behind": (
         _rejected(TransferFailed, "behind"),
         "the same peer leads on: the other one did not catch up with its log in time",

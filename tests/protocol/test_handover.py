@@ -3,6 +3,7 @@
 from typing import TypeVar
 
 from mabeam_p2p.commands import AppendJournal
+from mabeam_p2p.config import Timing
 from mabeam_p2p.effects import Notify, Persist, Resolve, Send
 from mabeam_p2p.events import HandOverBegan
 from mabeam_p2p.ids import PeerId, SessionId
@@ -26,7 +27,8 @@ from mabeam_p2p.messages import (
     VoteRequest,
 )
 from mabeam_p2p.protocol.core import numbers_before
-from mabeam_p2p.protocol.node.handover import WISHES_MAX
+from mabeam_p2p.protocol.node.allowance import Allowance
+from mabeam_p2p.protocol.node.handover import ASKED_BURST, ASKED_EVERY, WISHES_MAX
 from mabeam_p2p.protocol.replication import Role
 from mabeam_p2p.records import Standing
 from mabeam_p2p.requests import (
@@ -234,6 +236,41 @@ def test_more_wishes_than_can_wait_are_refused() -> None:
     play.turn()
     refused = [reply.reason for reply in play.sent(TransferReply)]
     assert refused == ["handing_over"] * 2
+
+
+def test_nobody_has_the_lead_handed_over_as_often_as_it_likes() -> None:
+    """Each peer for itself: one that asks without end does not keep the others from asking."""
+    play = Play()
+    play.lead()
+    for number in range(1, ASKED_BURST + 3):
+        play.hear(B, TransferRequest(0, number, A))
+        play.wait(0.4)
+    assert len(play.began()) == ASKED_BURST
+    reasons = [reply.reason for reply in play.sent(TransferReply, B)]
+    assert reasons == ["unanswered"] * ASKED_BURST + ["too_often"] * 2
+    play.forget()
+    play.hear(A, TransferRequest(0, 1, B))
+    play.wait(0.4)
+    assert play.answer(play.ask(TransferLeadership(B))) is None
+    play.wait(0.4)
+    assert len(play.began()) == 2
+    play.forget()
+    play.wait(ASKED_EVERY * Timing().election_timeout_seconds)
+    for number in range(100, 103):
+        play.hear(B, TransferRequest(0, number, A))
+        play.wait(0.4)
+    assert 1 <= len(play.began()) <= 2
+
+
+def test_an_allowance_is_of_each_peer_fills_with_time_and_is_bounded() -> None:
+    allowance = Allowance(2, 1.0, peers_max=2)
+    assert [allowance.take(A, 5.0) for _ in range(3)] == [True, True, False]
+    assert [allowance.take(B, 5.0) for _ in range(3)] == [True, True, False]
+    assert [allowance.take(A, 6.0) for _ in range(2)] == [True, False]
+    assert [allowance.take(A, 100.0) for _ in range(3)] == [True, True, False]
+    assert allowance.take(ME, 100.0)
+    assert len(allowance) == 2
+    assert not allowance.take(A, 100.0), "who has asked of late is remembered"
 
 
 def test_a_leader_prefers_a_peer_whose_probes_say_that_it_is_better() -> None:

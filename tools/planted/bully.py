@@ -170,6 +170,22 @@ MUTANTS = (
         "",
         NODE_TESTS,
     ),
+    _mutant(
+        "asked-without-end",
+        "a peer has the lead handed over as often as it asks",
+        HANDOVER,
+        "not self._allowance.take(wish[0], now)",
+        "False",
+        NODE_TESTS,
+    ),
+    _mutant(
+        "one-allowance",
+        "who asks for hand-overs without end keeps all others from asking",
+        HANDOVER,
+        "self._allowance.take(wish[0], now)",
+        "self._allowance.take(self._replication.peer, now)",
+        NODE_TESTS,
+    ),
     # ---- preference --------------------------------------------------------------------------
     _mutant(
         "no-dwell",

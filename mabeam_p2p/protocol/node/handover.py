@@ -12,6 +12,8 @@ Rules
    as soon as that one is caught up; it serves until then.
 4. A leader that leaves hands over first, if there is somebody to take over, and says goodbye when
    the successor is heard, or the hand-over has failed: its vote may be needed.
+5. No peer has the lead handed over as often as it likes: a leader begins `ASKED_BURST` at the word
+   of any one, and then one in `ASKED_EVERY` election timeouts.
 """
 
 from math import inf
@@ -24,6 +26,7 @@ from mabeam_p2p.messages import TransferMessage, TransferReply, TransferRequest
 from mabeam_p2p.protocol.core import Outbox, numbers_before
 from mabeam_p2p.protocol.election import order_key
 from mabeam_p2p.protocol.membership import Membership
+from mabeam_p2p.protocol.node.allowance import Allowance
 from mabeam_p2p.protocol.preference import Preference
 from mabeam_p2p.protocol.replication import Replication
 from mabeam_p2p.records import Standing
@@ -36,6 +39,11 @@ CARETAKER = "caretaker"
 
 WISHES_MAX = 256
 """Wishes of this peer's agents that are under way to a leader, or wait for a hand-over here."""
+
+ASKED_BURST = 5
+"""Hand-overs that the agents of one peer may ask of a leader at once."""
+ASKED_EVERY = 10
+"""Election timeouts for one more: each hand-over costs writes a part of one."""
 
 Wish = tuple[PeerId, int]
 """Who waits for the outcome: an agent here by its token, or another peer by its number."""
@@ -89,6 +97,8 @@ class Handover:
         """By number of the request to a leader: who waits, and until when."""
         self._heard: dict[PeerId, int] = {}
         """The last number heard of each peer that has asked."""
+        every = ASKED_EVERY * timing.election_timeout_seconds
+        self._allowance = Allowance(ASKED_BURST, every, WISHES_MAX)
 
     # ---- wishes ------------------------------------------------------------------------------
 
@@ -233,6 +243,8 @@ class Handover:
         refusal = self._fault(target, now)
         if refusal is None and attempt is not None and attempt.target != target:
             refusal = "handing_over", f"to {self._name(attempt.target)}"
+        if refusal is None and attempt is None and not self._allowance.take(wish[0], now):
+            refusal = "too_often", f"{self._name(wish[0])} has asked for many just now"
         if refusal is not None:
             self._answer(wish, *refusal)
             return
