@@ -34,6 +34,7 @@ class Host:
         "full_for",
         "ghost",
         "heard",
+        "identities",
         "held",
         "idle_ticks",
         "inputs",
@@ -61,6 +62,8 @@ class Host:
         self.number = number
         self.letter = chr(ord("A") + number % 26) + (str(number // 26) if number >= 26 else "")
         self.peer = peer
+        self.identities = 1
+        """Peers that it has been: one more with each folder that was lost."""
         self.address = address
         self.clock_rate = clock_rate
         self.clock_offset = 0.0

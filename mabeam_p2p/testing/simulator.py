@@ -185,6 +185,7 @@ class Simulator:
         assert host.node is None, "a folder in use"
         # The old one's ghost keeps its disk as it was: what it acknowledged was true.
         host.peer = PeerId(f"{self.process.getrandbits(64):016x}")
+        host.identities += 1
         host.disk = Disk()
         host.disk.history = self.checkers.committed.log
         self._by_peer[host.peer] = host
