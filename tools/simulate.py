@@ -40,7 +40,7 @@ def line(report: Report) -> str:
         f"seed {report.seed}: {verdict}, {report.peers} peers, {report.seconds:.0f} s, "
         f"{report.steps} steps, {report.leaders} terms led, {report.committed} committed, "
         f"{report.acknowledged} acknowledged, {report.faults} faults, {report.cuts} power cuts, "
-        f"trace {report.trace_hash}"
+        f"trace {report.trace_hash}" + (", ended as a liar got a vote" if report.liar_votes else "")
     )
 
 

@@ -41,6 +41,7 @@ from mabeam_p2p.records import Batch, HardState, LogAppend, Record, SnapshotStor
 from mabeam_p2p.testing.causality import Causality
 from mabeam_p2p.testing.configurations import ConfigurationFault, in_effect, judge
 from mabeam_p2p.testing.disk import Disk, LogView
+from mabeam_p2p.testing.violation import LiarVotes
 from mabeam_p2p.testing.violation import Violation as Violation
 
 
@@ -120,7 +121,8 @@ class Checkers:
         self.votes: dict[tuple[int, PeerId], PeerId] = {}
         """(term, voter) to candidate."""
         self.liars: list[PeerId] = []
-        """Members that say what they like of their own logs."""
+        """Members that say what they like of their own logs. No voters: LiarVotes rises when one
+        becomes one."""
         self._chain: dict[tuple[int, int], int] = {}
         """(last index, term) of every proven batch to the hash of the log up to it."""
         self._digests: dict[int, int] = {}
@@ -339,7 +341,8 @@ class Checkers:
 
     def _snapshot_reply(self, ghost: Ghost, target: PeerId, message: SnapshotReply) -> None:
         self._term_claim(ghost, target, message)
-        if message.installed:
+        if message.installed and target not in self.liars:
+            # A liar may ask for an index at which no log ends, and is told that it is behind.
             known = self.committed.log.hash_at(message.index)
             if known is None or ghost.disk.log.hash_at(message.index) != known:
                 raise Violation("I3", f"{ghost.peer} has no such state on disk: {message}")
@@ -408,6 +411,8 @@ class Checkers:
                 batch.term < log.batches[-1].term or batch.clock < log.batches[-1].clock
             ):
                 raise Violation("I4", f"{ghost.peer}: term or clock go back: {batch}")
+            if any(voter in self.liars for voter in batch.voters):
+                raise LiarVotes(f"{ghost.peer} lets a liar vote: {batch}")
             if batch.voters and log.configurations:
                 self._reconfigured(ghost, batch, log.configurations[-1])
             ghost.unproven.append((batch.last_index, batch.term, log.append(batch)))

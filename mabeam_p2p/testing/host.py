@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from math import inf
 
+from msgspec.structs import replace
+
 from mabeam_p2p.config import Config
 from mabeam_p2p.effects import Effect
 from mabeam_p2p.ids import PeerId
@@ -34,8 +36,8 @@ class Host:
         "full_for",
         "ghost",
         "heard",
-        "identities",
         "held",
+        "identities",
         "idle_ticks",
         "inputs",
         "is_damaged",
@@ -120,7 +122,7 @@ class Host:
     def config(self, weather: Weather, seeds: tuple[str, ...]) -> Config:
         """The settings of a process that starts in this weather."""
         scores = weather.preferences.scores
-        return Config(
+        config = Config(
             name=f"peer-{self.letter.lower()}",
             listen=self.address,
             seeds=seeds,
@@ -132,3 +134,5 @@ class Host:
             eligible=self.number not in weather.preferences.ineligible,
             preference_margin=weather.preferences.margin,
         )
+        # Who lies is no voter, and nobody is to want one more.
+        return replace(config, max_voters=weather.expect) if weather.hostile else config

@@ -5,7 +5,7 @@ What one that is no voter can do without breaking anything it ought not to is le
 more. It can tell who knows no voters yet any log at all: a newcomer has nobody else to believe.
 And it can lie about its own log, and about who is alive: no safety hangs on it (`Checkers.liars`).
 A voter that lies can undo what was acknowledged; Raft holds among peers that follow it
-(docs/guarantees.md).
+(docs/guarantees.md). So it does not ask to become one, and where others make it one the run ends.
 """
 
 from enum import Enum
@@ -20,6 +20,7 @@ from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
 from mabeam_p2p.ids import INTEGER_MAX, ClusterId, PeerId
 from mabeam_p2p.messages import (
     AppendEntries,
+    ChangeVoter,
     CommitAdvance,
     Form,
     Frame,
@@ -30,7 +31,8 @@ from mabeam_p2p.messages import (
 from mabeam_p2p.ports import Codec
 from mabeam_p2p.protocol.node import Node
 
-KINDS: tuple[type[Struct], ...] = get_args(Heard)
+KINDS: tuple[type[Struct], ...] = tuple(kind for kind in get_args(Heard) if kind is not ChangeVoter)
+"""All but the command to make itself a voter, or to take others out: it would be obeyed."""
 CLAIMS = (AppendEntries, CommitAdvance, Form, Heartbeat, Offer)
 """What a newcomer believes."""
 

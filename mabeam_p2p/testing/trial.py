@@ -32,6 +32,7 @@ from mabeam_p2p.testing.stranger import Stranger
 from mabeam_p2p.testing.tape import Planned, Tape
 from mabeam_p2p.testing.task_agents import TaskAgent
 from mabeam_p2p.testing.variable_agents import VariableAgent, values_of
+from mabeam_p2p.testing.violation import LiarVotes
 from mabeam_p2p.testing.weather import SECOND, Weather, calm, draw
 from mabeam_p2p.testing.whims import PreferenceJudge, Whims
 from mabeam_p2p.wire.codec import CborCodec
@@ -69,6 +70,8 @@ class Report(Struct, frozen=True):
     """How often something was not on its disk yet, and was lost."""
     timeline: str = ""
     """Of a key whose calls no order explains, drawn; of anything else there is none."""
+    liar_votes: bool = False
+    """A member that lies was made a voter: the run has ended there, and was judged up to there."""
 
 
 class Trial:
@@ -110,6 +113,10 @@ class Trial:
         self._hints = self.simulator.stream("discovery")
         self.hostile: HostileMember | None = None
         """Says what it likes, in the name of a peer that is no voter."""
+        self.liar: Host | None = None
+        """In whose name: the same one in all of a run."""
+        self.liar_votes = False
+        """Whether others have made it a voter, which has ended the run."""
         self.stranger = Stranger(self.simulator) if drawn.stranger else None
         if drawn.hostile:
             # It can write under anybody's name.
@@ -122,7 +129,10 @@ class Trial:
 
     def run(self, seconds: float) -> None:
         """Both phases; `seconds` is the length of the first. Raises Violation."""
-        self.storm(int(seconds * SECOND))
+        try:
+            self.storm(int(seconds * SECOND))
+        except LiarVotes:
+            self.liar_votes = True
         if self.hostile is None:
             self.settle()
             self.conclude()
@@ -297,11 +307,9 @@ class Trial:
         if hostile is None or self._calm:
             return
         simulator.after(self._hints.randint(1, LIES_EVERY), self._lie)
-        voters = simulator.checkers.committed.log.voters
-        others = [host for host in simulator.hosts if host.node and host.peer not in voters]
-        if not voters or not others:
+        liar = self._find_liar()
+        if liar is None:
             return
-        liar = others[0]
         target = self._hints.choice(simulator.hosts)
         if liar.peer not in simulator.checkers.liars:
             simulator.checkers.liars.append(liar.peer)
@@ -310,6 +318,16 @@ class Trial:
         frame = hostile.frame(liar.node, target.node)
         if frame is not None:
             simulator.links.send(liar.number, target.number, target.address, frame)
+
+    def _find_liar(self) -> Host | None:
+        """Who lies: one that runs, and has a vote in no configuration that may be in effect. It
+        stays the liar, as whatever peer it begins anew; None while that has a vote."""
+        effective = self.simulator.checkers.configurations()
+        voters = {voter: None for configuration in effective for voter in configuration}
+        if self.liar is None and voters:
+            others = (h for h in self.simulator.hosts if h.node and h.peer not in voters)
+            self.liar = next(others, None)
+        return None if self.liar is None or self.liar.peer in voters else self.liar
 
     # ---- judgements --------------------------------------------------------------------------
 
@@ -402,6 +420,7 @@ def judge(trial: Trial, storm: int) -> Report:
         cuts=simulator.cuts,
         losing_cuts=simulator.losing_cuts,
         timeline=trial.timeline,
+        liar_votes=trial.liar_votes,
     )
 
 

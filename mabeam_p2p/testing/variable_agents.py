@@ -101,9 +101,10 @@ class VariableAgent(SimulatedAgent):
         self.ask(SetVariables(changes, wait, self.wait()), lambda answer: self._told(answer, wait))
 
     def _identities(self, name: str) -> int:
-        """Peers that have had this name: who lost its folder begins anew as another one."""
+        """Peers that have had this name: who lost its folder begins anew as another one. Of any
+        other name only a liar has told."""
         hosts = self._simulator.hosts
-        return sum(h.identities for h in hosts if name == f"peer-{h.letter.lower()}")
+        return sum(h.identities for h in hosts if name == f"peer-{h.letter.lower()}") or 1
 
     def _told(self, answer: Answer, wait: int) -> None:
         """Each member has one fate, and what was reached was reached."""

@@ -12,3 +12,8 @@ class Violation(Exception):
     def __reduce__(self) -> tuple[type["Violation"], tuple[str, str]]:
         """For the way from one process to another."""
         return Violation, (self.rule, self.detail)
+
+
+class LiarVotes(Exception):
+    """A member that lies is made a voter. What it has said of its log is counted from here on, and
+    Raft promises nothing among voters that lie: the run ends."""
