@@ -85,13 +85,14 @@ def bulk_thread(host: str, limits: Limits, *, insecure: bool) -> BulkThread:
 
 def repair(data_dir: str, *, write: bool) -> tuple[repairing.Assessment | None, float]:
     """What the folder of a stopped peer knows, or None without a log, and when it was last written,
-    in seconds since 1970. With `write` its log goes on with this peer alone. Raises StorageError.
+    in seconds since 1970. With `write` its log goes on with this peer alone, unless it does so
+    already. Raises StorageError.
     """
     written_at = last_written(data_dir)
     storage = SqliteStorage(data_dir)
     found = repairing.assess(storage.recover())
     try:
-        if found is not None and write:
+        if found is not None and found.is_needed and write:
             storage.write(repairing.repair(found, CborCodec(Limits()).encode_commands))
     finally:
         storage.close()

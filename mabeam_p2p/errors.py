@@ -79,7 +79,7 @@ class UnknownPeer(Rejected):
 
 class VotersUnchanged(Rejected):
     """The voters stay as they are. `reason`: voters_changed (they were changed meanwhile),
-    not_caught_up, no_majority, last_voter or too_many_voters."""
+    not_caught_up, no_majority, last_voter, too_many_voters, or not_needed (of a repair)."""
 
 
 class UnknownProposal(Rejected):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mabeam_p2p import assembly
 from mabeam_p2p.api.results import Result
-from mabeam_p2p.errors import StorageError
+from mabeam_p2p.errors import StorageError, VotersUnchanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,16 @@ class Repair(Result):
     """Who voted, this peer mostly included. The others are fenced."""
     done: bool
     """Whether it was carried out, or only looked at."""
+    needed: bool
+    """Whether the log waits for others. False: this peer votes alone, and leads by itself."""
 
 
 def repair(data_dir: str, *, write: bool = False) -> Repair:
     """Look at the folder of a stopped peer; with `write`, make its log go on with this peer alone.
 
     Raises DataFolderHeld if the peer runs, LogCorrupt, and StorageError, also if there is no log of
-    a cluster in it. The folder is then as it was.
+    a cluster in it; VotersUnchanged, with `write`, if the peer votes alone already. The folder is
+    then as it was.
     """
     found, written_at = assembly.repair(data_dir, write=write)
     if found is None:
@@ -47,6 +50,12 @@ def repair(data_dir: str, *, write: bool = False) -> Repair:
             f"{data_dir} holds no log of a cluster: nothing can go on from it. Start the peer as a "
             "new one, or repair the folder of another",
             path=data_dir,
+        )
+    if write and not found.is_needed:
+        raise VotersUnchanged(
+            f"peer {found.peer} in {data_dir} votes alone already, and leads by itself: another "
+            "repair would fence all that have joined it since. Start it",
+            reason="not_needed",
         )
     return Repair(
         path=data_dir,
@@ -61,4 +70,5 @@ def repair(data_dir: str, *, write: bool = False) -> Repair:
         configuration_index=found.configuration_index,
         voters=tuple(map(str, found.voters)),
         done=write,
+        needed=found.is_needed,
     )

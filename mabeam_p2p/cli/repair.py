@@ -20,7 +20,9 @@ def repair(data_dir: str, yes: bool, as_json: bool) -> None:
     For a cluster that has lost its majority for ever. Prints what may be lost, and changes nothing
     unless that is confirmed. The cluster gets a new id; peers of the old one are refused for good
     and have to start with empty folders. Of several survivors take the one whose log ends last: the
-    greater last term, then the greater last index.
+    greater last term, then the greater last index. DATA_DIR is what `mabeam up` was given, or a
+    folder by cluster and name under the user's state folder, ~/.local/state/mabeam. Exits 1 if it
+    is in use, or nothing was changed.
     """
     with output.endings():
         seen = repair_folder(data_dir)
@@ -29,7 +31,8 @@ def repair(data_dir: str, yes: bool, as_json: bool) -> None:
         if not yes and not _is_confirmed(seen):
             if as_json:
                 output.json_line(seen.to_dict())
-            output.note("nothing was changed; --yes does it")
+            if seen.needed:
+                output.note("nothing was changed; --yes does it")
             raise output.Exit(output.REFUSED)
         done = repair_folder(data_dir, write=True)
         if as_json:
@@ -55,6 +58,9 @@ def _tell(seen: Repair) -> None:
             "last written": _age(seen.written_at, now),
         }
     )
+    if not seen.needed:
+        output.note("Nothing to repair: this peer votes alone, and leads by itself. Start it.")
+        return
     others = [voter for voter in seen.voters if voter != seen.peer]
     output.note(
         f"Lost: whatever the voters acknowledged behind index {seen.last_index}. The folder does "
@@ -71,7 +77,7 @@ def _age(moment: float, now: float) -> str:
 
 
 def _is_confirmed(seen: Repair) -> bool:
-    if not sys.stdin.isatty():
+    if not seen.needed or not sys.stdin.isatty():
         return False
     typed: str = click.prompt(
         "Type the peer's id to go on", default="", show_default=False, err=True

@@ -9,6 +9,8 @@ Rules
    says which one it goes on from. Peers of the old id are strangers from then on: they neither
    vote, nor are they voted for, and no batch of one log ever comes into the other.
 3. All of it is one write: the repair is there, or it is not.
+4. Who votes alone already is not repaired. It would change nothing but the id, and fence all that
+   have joined since.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,6 +41,11 @@ class Assessment(Struct, frozen=True):
     voters: tuple[PeerId, ...]
     new_cluster_id: ClusterId
     """The id under which the log would go on."""
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the log waits for others. False: this peer votes alone, and leads by itself."""
+        return self.voters != (self.peer,)
 
 
 def assess(recovered: Recovered) -> Assessment | None:
