@@ -97,7 +97,7 @@ _REFUSED: dict[str, Refusal] = {
     ),
     "voters_changed": (
         _rejected(VotersUnchanged, "voters_changed"),
-        "look at the voters with `mabeam voters`, and decide again",
+        "look at the voters with `mabeam voters list`, and decide again",
     ),
     "last_voter": (
         _rejected(VotersUnchanged, "last_voter"),

@@ -25,7 +25,8 @@ async def status(target: Target) -> None:
     """
     async with target.look() as agent:
         seen = await agent.status()
-        names = {member.id: member.name for member in agent.members()}
+        known = {member.id: member for member in agent.members()}
+    names = {peer: member.name for peer, member in known.items()}
     if target.as_json:
         output.json_line(seen.to_dict())
         return
@@ -48,6 +49,9 @@ async def status(target: Target) -> None:
             "score": f"{seen.score}, unfit: {seen.unfit}" if seen.unfit else seen.score,
         }
     )
+    if seen.voters and not seen.quorum:
+        here = [peer for peer in seen.voters if peer in known and known[peer].state == "alive"]
+        output.note(_missing(len(here), seen))
     if seen.peer in seen.barred:
         output.note(f"this peer was removed from the voters: `mabeam voters promote {seen.name}`")
 
@@ -56,7 +60,7 @@ def _disk(seen: PeerStatus) -> str:
     if not seen.disk_bytes_max:
         return "without a limit"
     share = 100 * seen.disk_used_bytes // seen.disk_bytes_max
-    text = f"{share} % of {seen.disk_bytes_max / 1e6:,.0f} MB"
+    text = f"{share} % of {output.size(seen.disk_bytes_max)}"
     if seen.disk_full:
         text += ": full, and takes no commands where it leads; free some space, or raise the limit"
     return text
@@ -64,8 +68,20 @@ def _disk(seen: PeerStatus) -> str:
 
 def _alive(seen: PeerStatus) -> str:
     if seen.voters:
-        return f"{seen.alive_count} peers"
+        return "1 peer" if seen.alive_count == 1 else f"{seen.alive_count} peers"
     return f"{seen.alive_count} of the {seen.expect} peers that a new cluster waits for"
+
+
+def _missing(here_count: int, seen: PeerStatus) -> str:
+    """What stands between a peer and a quorum."""
+    need = len(seen.voters) // 2 + 1
+    if here_count >= need:
+        return "no leader is heard: one is elected within seconds if the voters reach each other"
+    return (
+        f"{need} of the {len(seen.voters)} voters must be there to agree on anything, and "
+        f"{here_count} {'is' if here_count == 1 else 'are'} seen: start the others again; if they "
+        "are lost for ever, see `mabeam repair --help`"
+    )
 
 
 @click.command()

@@ -182,6 +182,14 @@ def cell(value: object) -> str:
             return plain(value)
 
 
+def size(count: int) -> str:
+    """Bytes as a person reads them."""
+    for unit, width in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= width:
+            return f"{count / width:,.1f} {unit}"
+    return f"{count} bytes"
+
+
 def plain(value: object) -> str:
     """An agreed or shared value: text as it is, anything else as JSON (bytes in base64)."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -32,20 +32,40 @@ def voters() -> None:
 @voters.command("list")
 @verb
 async def list_voters(target: Target) -> None:
-    """Show who votes, who learns, and the index of the configuration."""
+    """Show who votes, who learns, and the index of the configuration.
+
+    STATE is as of `mabeam members`. A voter that is no member there is forgotten: it died long ago,
+    or before this host's peer came. It counts for the majority until it is removed.
+    """
     async with target.look() as agent:
         seen = await agent.status()
-        names = {member.id: member.name for member in agent.members()}
+        known = {member.id: member for member in agent.members()}
     parts = dict.fromkeys(seen.learners, "learner") | dict.fromkeys(seen.barred, "removed")
     parts |= dict.fromkeys(seen.voters, "voter")
+    rows = [(known.get(peer), part, peer) for peer, part in sorted(parts.items())]
     if target.as_json:
-        listed = [{"id": p, "name": names.get(p), "part": part} for p, part in parts.items()]
+        listed = [
+            {
+                "id": peer,
+                "name": m.name if m else None,
+                "part": part,
+                "state": m.state if m else None,
+            }
+            for m, part, peer in rows
+        ]
         output.json_line({"index": seen.configuration_index, "peers": listed})
         return
     output.table(
-        ("NAME", "PART", "ID"), [(names.get(p, ""), part, p) for p, part in sorted(parts.items())]
+        ("NAME", "PART", "STATE", "ID"),
+        [(m.name if m else "", part, m.state if m else "forgotten", p) for m, part, p in rows],
     )
     output.note(f"configuration {seen.configuration_index}")
+    for peer in seen.voters:
+        if peer not in known:
+            output.note(
+                f"{peer} votes and is no member here: it is replaced by itself when it has "
+                f"been away for long, and removed at once by `mabeam voters remove {peer}`"
+            )
 
 
 @voters.command()
@@ -75,10 +95,15 @@ async def remove(target: Target, peer: str, index: int | None) -> None:
 
 async def _change(target: Target, peer: str, votes: bool, index: int | None) -> None:
     async with target.look() as agent:
+        before = (await agent.status()).configuration_index
         change = agent.promote_voter if votes else agent.remove_voter
         with output.patience("waiting for the leader to change the voters"):
             at = await change(peer, index=index or 0, timeout=target.timeout)
     if target.as_json:
-        output.json_line({"peer": peer, "votes": votes, "index": at})
+        changed = at != before
+        output.json_line({"peer": peer, "votes": votes, "index": at, "changed": changed})
+    elif at == before:
+        has = "votes already" if votes else "has no vote"
+        output.note(f"{peer} {has}: nothing was changed (configuration {at})")
     else:
         output.note(f"{peer} {'votes' if votes else 'votes no more'} (configuration {at})")

@@ -82,6 +82,21 @@ def test_cell_shows_a_value_as_a_person_reads_it(value: object, text: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (400_000, "400.0 kB"),
+        (67_108_864, "67.1 MB"),
+        (79_153_041_408, "79.2 GB"),
+        (1_200_000_000_000, "1,200.0 GB"),
+    ],
+)
+def test_size_is_in_the_unit_that_a_person_would_take(count: int, text: str) -> None:
+    assert output.size(count) == text
+
+
+@pytest.mark.parametrize(
     ("text", "value"),
     [
         ("0.003", 0.003),
