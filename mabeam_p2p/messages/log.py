@@ -161,7 +161,7 @@ class ChangeVoter(Struct, frozen=True, gc=False, array_like=True, tag=34):
     peer: PeerId
     votes: bool
     index: int
-    """Of the configuration that the change is made on; 0: of whichever is the latest."""
+    """Of the configuration that the change is made on; 0: the asker knows none, and any will do."""
 
 
 class VoterAnswer(Struct, frozen=True, gc=False, array_like=True, tag=35):

@@ -117,6 +117,37 @@ def test_a_wish_made_on_another_configuration_is_refused() -> None:
     assert (answer.reason, party.wanted) == ("voters_changed", [])
 
 
+def test_a_late_copy_of_a_wish_does_not_undo_what_was_changed_since() -> None:
+    world, party = leading()
+    asker = Party(world, B)
+    asker.ask(D, True)
+    asker.flush()
+    [copy] = asker.sent()
+    assert isinstance(copy, ChangeVoter)
+    world.act(A, lambda core: party.changes.receive(B, copy, world.now))
+    world.deliver()
+    assert world.configure(A, A, B, C) is Objection.NONE
+    world.deliver()
+    world.act(A, lambda core: party.changes.receive(B, copy, world.now))
+    assert world[A].core.voters == (A, B, C)
+
+
+def test_a_wish_that_names_no_configuration_is_asked_anew_on_the_latest() -> None:
+    world, party = leading()
+    asker = Party(world, B)
+    asker.ask(D, True)
+    asker.flush()
+    [wish] = asker.sent()
+    assert isinstance(wish, ChangeVoter)
+    index = world[A].core.log.configuration_index
+    assert wish.index == index
+    asker.changes.receive_answer(A, VoterAnswer(0, wish.number, "voters_changed", index + 5))
+    asker.flush()
+    assert asker.sent() == [ChangeVoter(0, wish.number, D, True, index + 5)]
+    asker.flush()
+    assert (asker.sent(), asker.answers()) == ([], []), "it waits for the leader again"
+
+
 def test_who_is_unknown_or_behind_or_too_many_is_refused_with_the_reason() -> None:
     world, party = leading(A, B, C, D, E)
     party.ask(PeerId("9" * 16), True)

@@ -262,6 +262,18 @@ MUTANTS = (
         BY_COMMAND,
     ),
     Mutant(
+        "M17-late-copy",
+        "a wish holds on whatever configuration there is when it comes",
+        (
+            Edit(
+                CHANGES,
+                "self._replication.log_id, number, request.peer, request.votes, asked.index",
+                "self._replication.log_id, number, request.peer, request.votes, request.index",
+            ),
+        ),
+        BY_COMMAND,
+    ),
+    Mutant(
         "M17-forged",
         "the machine takes a configuration that a leader did not make",
         (

@@ -9,6 +9,8 @@ Rules
    fulfilled there.
 3. A change that would leave voters without a majority that answers is refused.
 4. Who is taken out by command stays out until a command promotes it.
+5. A wish that names no configuration is asked on one all the same, so that a late copy of it cannot
+   undo what was changed since. Where that has moved on, the asker asks anew on the latest.
 """
 
 from collections.abc import Callable
@@ -24,9 +26,10 @@ from mabeam_p2p.records import Member, MemberState
 from mabeam_p2p.requests import ChangeVoters, Committed, Failed, Refused
 
 DONE = "done"
+VOTERS_CHANGED = "voters_changed"
 
 DETAILS = {
-    "voters_changed": "this was meant for another configuration than the latest",
+    VOTERS_CHANGED: "this was meant for another configuration than the latest",
     "no_member": "no such peer is here",
     "not_caught_up": "it does not have the log yet",
     "last_voter": "nobody would vote",
@@ -38,12 +41,14 @@ DETAILS = {
 class Asked:
     """A wish of this peer's agents."""
 
-    __slots__ = ("deadline", "is_sent", "request", "token")
+    __slots__ = ("deadline", "index", "is_sent", "request", "token")
 
     def __init__(self, token: int, request: ChangeVoters, deadline: float) -> None:
         self.token = token
         self.request = request
         self.deadline = deadline
+        self.index = request.index
+        """Of the configuration that it is asked on; 0: not asked yet, or there is none here."""
         self.is_sent = False
 
 
@@ -118,8 +123,10 @@ class VoterChanges:
             self._resend_due = now + self._timing.forward_timeout_seconds
             for number, asked in list(self._asked.items()):
                 request, asked.is_sent = asked.request, True
+                if not request.index and (not asked.index or leader == self._peer):
+                    asked.index = self._replication.log.configuration_index
                 wish = ChangeVoter(
-                    self._replication.log_id, number, request.peer, request.votes, request.index
+                    self._replication.log_id, number, request.peer, request.votes, asked.index
                 )
                 if leader == self._peer:
                     self.receive(self._peer, wish, now)
@@ -140,9 +147,14 @@ class VoterChanges:
             self._answered(answer)
 
     def _answered(self, answer: VoterAnswer) -> None:
-        asked = self._asked.pop(answer.number, None)
+        asked = self._asked.get(answer.number)
         if asked is None:
             return
+        if answer.reason == VOTERS_CHANGED and not asked.request.index:
+            asked.index = answer.index
+            self._resend_due = -inf
+            return
+        del self._asked[answer.number]
         outcome: Committed | Refused = Committed(answer.index, self._replication.term)
         if answer.reason != DONE:
             outcome = Refused(answer.reason, DETAILS.get(answer.reason, "the leader refuses it"))
@@ -177,7 +189,7 @@ class VoterChanges:
         assert leadership is not None, "asked of a leader"
         voters, peer = replication.voters, wish.peer
         if wish.index and wish.index != replication.log.configuration_index:
-            return "voters_changed"
+            return VOTERS_CHANGED
         others = tuple(voter for voter in voters if voter != peer)
         if wish.votes:
             if not any(m.peer == peer and m.state <= MemberState.SUSPECT for m in self._members()):
