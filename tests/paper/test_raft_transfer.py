@@ -12,7 +12,7 @@ from mabeam_p2p.messages import (
     VoteReply,
     VoteRequest,
 )
-from mabeam_p2p.protocol.replication import Role
+from mabeam_p2p.protocol.replication import Objection, Role
 from mabeam_p2p.protocol.replication.transfer import BEHIND, UNANSWERED
 from mabeam_p2p.records import Standing
 from tests.protocol.raft_world import NOBODY, A, B, C, D, World, terms_of, written
@@ -52,6 +52,17 @@ def test_a_leader_that_hands_over_takes_no_commands() -> None:
     last_index = world[A].core.log.last_index
     world.act(A, lambda core: core.flush(world.now))
     assert world[A].core.log.last_index == last_index
+
+
+def test_a_leader_that_hands_over_does_not_change_the_voters() -> None:
+    """§3.10, step 1: a configuration is an entry like any other, and the target's log has to end
+    where the leader's does."""
+    world = led()
+    hand_over(world, B)
+    assert world.configure(A, A, B) is Objection.PENDING
+    assert world[A].core.voters == (A, B, C)
+    world.deliver()
+    assert world[B].core.role is Role.LEADER
 
 
 def test_the_target_has_the_whole_log_before_it_is_told_to_stand() -> None:

@@ -133,7 +133,7 @@ def test_a_late_copy_of_a_wish_does_not_undo_what_was_changed_since() -> None:
 
 
 def test_a_wish_that_names_no_configuration_is_asked_anew_on_the_latest() -> None:
-    world, party = leading()
+    world, _ = leading()
     asker = Party(world, B)
     asker.ask(D, True)
     asker.flush()

@@ -39,6 +39,14 @@ MUTANTS = (
         PAPER,
     ),
     _mutant(
+        "voters-change-meanwhile",
+        "a leader that hands over changes the voters",
+        LEADERSHIP,
+        "        if self.transfer is not None:\n            return Objection.PENDING\n",
+        "",
+        PAPER,
+    ),
+    _mutant(
         "told-too-early",
         "the target is told to stand before it has the whole log",
         TRANSFER,

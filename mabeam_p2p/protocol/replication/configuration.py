@@ -31,7 +31,7 @@ class Objection(StrEnum):
     NOT_READY = "not_ready"
     """Nothing of this leader's own term is committed yet (rule 2)."""
     PENDING = "pending"
-    """The configuration before is not committed yet (rule 3)."""
+    """The configuration before is not committed yet (rule 3), or the leader hands over."""
     CONFLICT = "conflict"
     """It was made on another configuration than the latest (rule 4)."""
     INVALID = "invalid"

@@ -12,7 +12,7 @@ Rules
    no later than a successor's election timeout begins (Raft §6).
 5. A read is confirmed by a round of heartbeats that began after it was asked, and only after an
    entry of this term was committed (Raft thesis §6.4).
-6. While it hands over it takes no commands (`transfer`).
+6. While it hands over it takes no commands, and changes no voters (`transfer`).
 7. Voters are those of the latest configuration in the log, also for what stands before it. A leader
    that is none of them does not count itself (Raft thesis §4.2.2).
 """
@@ -148,6 +148,8 @@ class Leadership:
 
     def configure(self, voters: tuple[PeerId, ...], blob: bytes, expected_index: int) -> Objection:
         """Take a configuration for a batch of its own; `blob`: the command that says the same."""
+        if self.transfer is not None:
+            return Objection.PENDING
         objection = objection_to(
             voters,
             expected_index=expected_index,
