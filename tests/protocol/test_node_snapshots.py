@@ -318,6 +318,29 @@ def test_what_trails_a_snapshot_goes_too_when_the_disk_gets_full() -> None:
     assert (log.base.index, log.last_index, desk.node.replication.snapshots.index) == (8, 8, 8)
 
 
+def test_a_disk_that_stays_full_gets_a_snapshot_only_for_as_much_log_as_that_takes() -> None:
+    """A follower goes on when its disk is nearly full, as the quota is the leader's alone. It must
+    not write all of its state for each batch that comes."""
+    desk = Desk()
+    blob = desk.codec.encode_commands([append(2)])
+    desk.stored(FULL)
+    log, snapshots = desk.node.replication.log, desk.node.replication.snapshots
+    taken = []
+    for index in range(2, 102):
+        desk.append_committed((Batch(index, 1, 2, 10 * index, blob),))
+        desk.stored(FULL)
+        taken.append(snapshots.index)
+        assert snapshots.latest is not None
+        assert log.byte_count <= len(snapshots.latest.data) + len(blob)
+    assert snapshots.latest is not None
+    worth = len(snapshots.latest.data) // len(blob)
+    assert 1 < len(dict.fromkeys(taken)) <= 2 + 100 // worth
+    desk.append_committed((Batch(102, 1, 2, 1020, blob),))
+    desk.stored(ROOMY)
+    desk.stored(FULL)
+    assert snapshots.index == 102, "it was found nearly full anew"
+
+
 def test_a_snapshot_is_due_by_bytes_too_counted_from_the_last_one() -> None:
     blob = Desk().codec.encode_commands([append(2)])
     desk = Desk(limits=Limits(snapshot_bytes=2 * len(blob) + 1))

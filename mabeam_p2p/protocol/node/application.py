@@ -15,7 +15,7 @@ from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.replication import Replication
 from mabeam_p2p.protocol.waits import Waits
-from mabeam_p2p.records import Agent, Batch, Snapshot
+from mabeam_p2p.records import Agent, Batch, DiskUsage, Snapshot
 from mabeam_p2p.requests import AgentQuery, Found, LogQuery, Query
 
 COMMANDS_PER_TURN = 20_000
@@ -46,8 +46,10 @@ class Application:
         self._bytes_since_snapshot = 0
         """Of the blobs that were applied since."""
         self._outbox = outbox
-        self.wants_room = False
+        self._wants_room = False
         """The disk is nearly full: whatever a snapshot can take the place of is to go."""
+        self._has_made_room = False
+        """Whether that was done since it has been so full."""
         self._leap: tuple[Snapshot, MachineState] | None = None
         """What is to take the place of the machine at the end of this turn."""
         self._recovered_index = replication.log.last_index
@@ -103,11 +105,23 @@ class Application:
         ):
             self.take_snapshot(now)
 
+    def disk_told(self, usage: DiskUsage) -> None:
+        """How full the disk is."""
+        self._wants_room = usage.is_nearly_full
+        self._has_made_room = self._has_made_room and usage.is_nearly_full
+
     def _make_room(self, now: float) -> None:
-        """Once for each time that the disk was found nearly full."""
-        if self.wants_room and self._machine.applied_index > self._replication.log.base.index:
+        """When the disk gets nearly full; while it stays so, not before a snapshot takes the place
+        of as much as has to be written for it."""
+        if not self._wants_room:
+            return
+        self._wants_room = False
+        log, latest = self._replication.log, self._replication.snapshots.latest
+        if self._has_made_room and latest and log.byte_count < len(latest.data):
+            return
+        if self._machine.applied_index > log.base.index:
+            self._has_made_room = True
             self.take_snapshot(now)
-        self.wants_room = False
 
     def take_snapshot(self, now: float) -> None:
         """Of what has been applied; the log gives way to it."""

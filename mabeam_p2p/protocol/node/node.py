@@ -299,7 +299,7 @@ class Node:
         self._now = now
         if usage is not None:
             self.replication.disk = usage
-            self._application.wants_room = usage.is_nearly_full
+            self._application.disk_told(usage)
         self.replication.stored(number)
         return self.outbox.take()
 
