@@ -101,10 +101,6 @@ class Following:
             self._outbox.send(target, reply, max(self.log_persist, self._term.persist))
             self._pending_reply = None
 
-    def drop_reply(self) -> None:
-        """This peer leads: what it was to answer as a follower is void."""
-        self._pending_reply = None
-
 
 def _behind(base: LogBase, message: AppendEntries) -> AppendEntries:
     """The part of a late message that lies behind the base. What lies before is committed here, so
