@@ -28,7 +28,15 @@ FIRST_BASE = LogBase()
 class Log:
     """Batches, found by index in logarithmic time."""
 
-    __slots__ = ("_batches", "_configurations", "_ends", "base", "byte_count", "commit_index")
+    __slots__ = (
+        "_batches",
+        "_configurations",
+        "_ends",
+        "base",
+        "byte_count",
+        "commit_index",
+        "first_held_index",
+    )
 
     def __init__(self, batches: tuple[Batch, ...] = (), base: LogBase = FIRST_BASE) -> None:
         """What stands before `base` is committed."""
@@ -43,6 +51,8 @@ class Log:
         """The last index known to be committed; it never goes back."""
         self._begin_at(base)
         self.append(batches)
+        self.first_held_index = self.last_index
+        """Up to here nothing has come in the place of what was held first."""
 
     @property
     def last_index(self) -> int:
@@ -188,6 +198,7 @@ class Log:
         del self._ends[position:]
         while self._configurations and self._configurations[-1][0] > keep_index:
             self._configurations.pop()
+        self.first_held_index = min(self.first_held_index, keep_index)
 
     def trailing(self, index: int, entry_count: int, byte_count: int) -> int:
         """The first position before `index`, the end of a batch, behind which stand at most so many
@@ -226,6 +237,7 @@ class Log:
         self._ends.clear()
         self._configurations.clear()
         self.byte_count = 0
+        self.first_held_index = min(self.first_held_index, self.commit_index)
         self._begin_at(base)
         return False
 

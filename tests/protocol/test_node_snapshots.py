@@ -7,13 +7,14 @@ import pytest
 from msgspec import msgpack
 from msgspec.structs import replace
 
-from mabeam_p2p.commands import AnyCommand, AppendJournal, Arrive, Configure, OpenSession
+from mabeam_p2p.commands import AnyCommand, AppendJournal, Arrive, Configure, Noop, OpenSession
 from mabeam_p2p.config import Limits
 from mabeam_p2p.effects import Notify, Persist, Resolve
-from mabeam_p2p.events import EVENTS_LOST, Dropped
+from mabeam_p2p.events import EVENTS_LOST, AgentJoined, Dropped
 from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, SessionId
 from mabeam_p2p.machine.machine import Machine, digest_of
 from mabeam_p2p.messages import (
+    AppendEntries,
     AppendReply,
     Forward,
     ForwardRefused,
@@ -178,6 +179,26 @@ def test_a_start_from_a_snapshot_is_no_news() -> None:
     assert desk.node.machine.digest() == taken.digest
     assert desk.node.machine.applied_index == 3
     assert dropped(desk) == []
+
+
+@pytest.mark.parametrize("by_snapshot", [False, True])
+def test_what_takes_the_place_of_a_recovered_tail_is_news(by_snapshot: bool) -> None:
+    """What came from the disk is applied without a word, but not what a leader put in its place."""
+    noop = Desk().codec.encode_commands([Noop(CLUSTER_SESSION, 0)])
+    tail = tuple(Batch(index, 1, 1, 20, noop) for index in range(2, 9))
+    desk = Desk(recovered=lambda old: replace(old, batches=(*old.batches, *tail)))
+    opened = Batch(2, 1, 2, 20, desk.codec.encode_commands([OPEN]))
+    if by_snapshot:
+        install(desk, snapshot(Noop(CLUSTER_SESSION, 0)))
+        opened = replace(opened, index=3)
+    desk.effects.clear()
+    previous = opened.index - 1
+    message = AppendEntries(0, 2, previous, previous, opened.index, (opened,))
+    desk.hear(A, message)
+    desk.end_turn()
+    assert desk.node.machine.applied_index == opened.index
+    told = [one.event for one in desk.effects if isinstance(one, Notify)]
+    assert [event.agent.id for event in told if isinstance(event, AgentJoined)] == [OPEN.agent]
 
 
 def test_a_start_from_a_snapshot_goes_on_with_the_log_behind_it() -> None:

@@ -52,8 +52,6 @@ class Application:
         """Whether that was done since it has been so full."""
         self._leap: tuple[Snapshot, MachineState] | None = None
         """What is to take the place of the machine at the end of this turn."""
-        self._recovered_index = replication.log.last_index
-        """What came from the disk is applied without a word: it is no news."""
 
     def restore(self, snapshot: Snapshot | None) -> None:
         """Begin with what the disk holds. Checked against the hash that was stored beside it: an
@@ -88,7 +86,8 @@ class Application:
                     self._waits.changed(subject)
                 if isinstance(event, AgentLeft):
                     self._mail.departed(event.agent.id)
-                if batch.index > self._recovered_index:
+                # What came from the disk is no news. What took its place is.
+                if batch.index > log.first_held_index:
                     self._outbox.notify(event)
             self._snapshot_if_due(batch, now)
 
