@@ -81,7 +81,7 @@ class TreeAsk(Struct, frozen=True, gc=False, array_like=True, tag=47):
     """What is below these nodes of your hash tree, where it differs from mine?"""
 
     number: int
-    """Of the comparison."""
+    """Of this question; greater than those before it."""
     nodes: tuple[tuple[int, int], ...]
     """(node, hash): at most as many as an answer lists."""
     known: int
@@ -117,8 +117,8 @@ class TreeAnswer(Struct, frozen=True, gc=False, array_like=True, tag=48):
 
 
 class TreeDone(Struct, frozen=True, gc=False, array_like=True, tag=49):
-    """You hold now what I held when comparison `number` began, and these are the marks that I had
-    then."""
+    """You hold now what I held when the comparison began whose last question was `number`; these
+    are the marks that I had then."""
 
     number: int
     known: tuple[tuple[PeerId, int], ...]

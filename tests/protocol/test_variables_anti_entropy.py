@@ -114,6 +114,41 @@ def test_an_exchange_that_stands_still_is_given_up_for_another_member() -> None:
     assert first.values("x") == [b"1"]
 
 
+def test_an_answer_that_comes_twice_makes_nobody_know_what_it_does_not_hold() -> None:
+    network = settled(3)
+    first, second, third = network.sites
+    for number in range(100):
+        network.write(first, change(f"old {number}", b"1"))
+    network.deliver_all()
+    network.write(second, X)
+    network.lose_all()
+    first.core._anti_entropy.begin(second.peer, network.now)
+    first.settle()
+    while network.queue:
+        network.deliver(keep=True)
+        network.deliver()
+    assert first.content() == second.content()
+    compare(network, third, second)
+    compare(network, first, third)
+    assert network.is_even()
+    assert first.values("x") == [b"1"]
+
+
+def test_a_question_and_an_end_that_come_again_count_for_nothing() -> None:
+    network = settled(2)
+    first, second = network.sites
+    network.write(first, X)
+    network.lose_all()
+    network.sent.clear()
+    compare(network, first, second)
+    again = [message for _, _, message in network.sent if isinstance(message, TreeAsk | TreeDone)]
+    assert [type(message) for message in again] == [TreeAsk, TreeDone]
+    assert first.peer not in second.core._marks.known, "a value came in meanwhile"
+    for message in again:
+        second.hear(first.peer, message)
+    assert first.peer not in second.core._marks.known
+
+
 def test_a_variable_that_is_refused_holds_up_no_other() -> None:
     network = settled(2)
     first, second = network.sites

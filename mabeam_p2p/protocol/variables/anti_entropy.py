@@ -12,6 +12,8 @@
 The asker alone keeps an account, of one exchange at a time; the other side answers each message
 for itself. The asker goes on when it has an answer, so that a large transfer never fills a queue;
 an exchange that stands still is given up, and the next one begins where the trees then differ.
+Each question has a number of its own: an answer says nothing of the nodes in which nothing
+differs, so that one that came twice would stand for what nobody has compared.
 Differences among n names cost O(log n) each, and none costs two short messages.
 
 What each side knew when the exchange began, the other knows at its end (`marks`, rule 1): the asker
@@ -67,11 +69,10 @@ class Exchange:
         "theirs", "wanted",
     )  # fmt: skip
 
-    def __init__(
-        self, peer: PeerId, number: int, marks: Marks, change_count: int, expires: float
-    ) -> None:
+    def __init__(self, peer: PeerId, marks: Marks, change_count: int, expires: float) -> None:
         self.peer = peer
-        self.number = number
+        self.number = 0
+        """Of the last TreeAsk."""
         self.expires = expires
         self.change_count = change_count
         self.known = marks.known_vector()
@@ -127,8 +128,9 @@ class AntiEntropy:
         self._numbers = numbers
         self._changed = changed
         self._exchange: Exchange | None = None
-        self._askers: dict[PeerId, tuple[int, int]] = {}
-        """Of each peer that has asked: the number of its exchange, and the changes until then."""
+        self._askers: dict[PeerId, tuple[int, int | None]] = {}
+        """Of each peer that has asked: the number of its last question, and the changes until the
+        first one, which is about the root; None once the exchange has ended."""
         self.is_given = False
         """Whether an exchange was completed once: all that some member held is held here."""
 
@@ -138,18 +140,20 @@ class AntiEntropy:
 
     def begin(self, target: PeerId, now: float) -> None:
         """Compare with `target`, in place of any older exchange."""
-        number = next(self._numbers)
         change_count = self._table.change_count
         expires = now + self._patience
-        self._exchange = Exchange(target, number, self._marks, change_count, expires)
+        self._exchange = Exchange(target, self._marks, change_count, expires)
         self._continue(self._exchange, now)
 
     # ---- the side that is asked --------------------------------------------------------------
 
     def receive_ask(self, source: PeerId, ask: TreeAsk, now: float) -> None:
         """Answer with what is below the nodes that differ, as far as there is room."""
-        if self._askers.get(source, (0, 0))[0] != ask.number:
-            self._askers[source] = ask.number, self._table.change_count
+        last, change_count = self._askers.get(source, (0, None))
+        if any(node == tree.ROOT for node, _ in ask.nodes):
+            change_count = self._table.change_count
+        if ask.number > last:
+            self._askers[source] = ask.number, change_count
         hashes = self._table.tree
         budget = self._limits.push_bytes_max
         nodes: list[tuple[int, tuple[int, ...]]] = []
@@ -232,8 +236,12 @@ class AntiEntropy:
 
     def receive_done(self, source: PeerId, done: TreeDone) -> bool:
         """`source` has given this peer all that it held. Whether contexts may leave out more."""
-        number, change_count = self._askers.pop(source, (0, 0))
-        if number != done.number or self._table.has_taken(change_count, done.known):
+        number, change_count = self._askers.get(source, (0, None))
+        if number != done.number or change_count is None:
+            return False
+        # What comes again from here on, question or end, is none of another exchange.
+        self._askers[source] = number, None
+        if self._table.has_taken(change_count, done.known):
             return False
         return self._learn(done.known, done.base)
 
@@ -370,6 +378,7 @@ class AntiEntropy:
         exchange.asked = tuple(exchange.frontier)[:count]
         for node in exchange.asked:
             del exchange.frontier[node]
+        exchange.number = next(self._numbers)
         ask = TreeAsk(
             exchange.number,
             tuple((node, self._table.tree.hash(node)) for node in exchange.asked),
