@@ -346,6 +346,44 @@ def test_a_writer_that_is_given_up_no_longer_keeps_what_was_deleted() -> None:
     assert second.held_here("x") is None
 
 
+def test_who_is_cut_off_from_the_quorum_gives_up_no_writes_of_those_beyond() -> None:
+    network = cluster(4, Timing(tombstone_seconds=1.0, retire_seconds=20.0))
+    writer, second, *away = network.sites
+    network.part([writer], away)
+    network.write(writer, change("y", b"missed"))
+    network.deliver_all()
+    network.heal()
+    network.write(writer, X)
+    network.deliver_all()
+    # Before they were compared: of the writer they have the last write, and not the one before it.
+    assert [site.values("y") for site in away] == [[], []]
+    assert [site.values("x") for site in away] == [[b"1"], [b"1"]]
+    network.part([writer, second], away)
+    for site in (writer, second):
+        network.tell(site, network.members()[:2])
+    for site in away:
+        site.core.has_quorum = False
+        network.tell(site, network.members()[2:])
+    network.run(60.0)
+    heal(network)
+    network.run(10.0)
+    assert network.is_even()
+    assert writer.values("y") == [b"missed"]
+
+
+def test_a_peer_that_is_alone_forgets_what_it_has_deleted() -> None:
+    network = Network(1, timing=TIMING, limits=Limits(variables_max=10))
+    (alone,) = network.sites
+    for number in range(30):
+        token = network.write(alone, change(f"v{number}", b"1"))
+        assert alone.acknowledged(token).reached
+        network.write(alone, change(f"v{number}", None))
+        network.run(HORIZON)
+    network.run(HORIZON + 5.0)
+    assert alone.core.read("") == ()
+    assert alone.disk == {}
+
+
 # ---- any weather -----------------------------------------------------------------------------
 
 

@@ -317,6 +317,7 @@ class Node:
         self.replication.tick(now)
         self._handover.tick(mine, now)
         self._succession.tick(mine, now)
+        self.variables.has_quorum = self.replication.has_quorum(now)
         self.variables.tick(now)
         self.pending.tick(now)
         self.waits.tick(now)

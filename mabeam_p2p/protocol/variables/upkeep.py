@@ -7,8 +7,9 @@ peers that have missed both.
 
 A writer that has been gone for as long no longer stands in contexts, but where its own value does
 and for writes that are not known here. After `retire_seconds` those are taken for known: had it
-made others before them, which have reached nobody, they are given up should it ever come back. The
-live member with the lowest id begins, and the others learn it from each other.
+made others before them, which have reached nobody, they are given up should it ever come back. Only
+a peer with the quorum does that: who is cut off from it would give up writes that all the others
+hold. The live member with the lowest id begins, and the others learn it from each other.
 """
 
 from collections.abc import Iterator, Mapping
@@ -41,10 +42,11 @@ class Upkeep:
         """Since when each writer that is no member has been missed; inf: it is retired."""
         self._to_strip: Iterator[str] | None = None
 
-    def tick(self, live: Mapping[PeerId, object], now: float) -> None:
-        """live: the other members that are here, sorted."""
+    def tick(self, live: Mapping[PeerId, object], now: float, *, gives_up: bool = True) -> None:
+        """live: the other members that are here, sorted. gives_up: whether what is not known of a
+        writer that has gone may be taken for known."""
         self._forget_tombstones(now)
-        self._retire(live, now)
+        self._retire(live, now, gives_up=gives_up)
         self._strip(now)
 
     def strip_all(self) -> None:
@@ -64,7 +66,7 @@ class Upkeep:
                 # To the end of the queue: what cannot be forgotten yet must not hide the others.
                 self._table.tombstones[name] = self._table.tombstones.pop(name)
 
-    def _retire(self, live: Mapping[PeerId, object], now: float) -> None:
+    def _retire(self, live: Mapping[PeerId, object], now: float, *, gives_up: bool) -> None:
         gone = [a for a in self._table.actors if a not in live and a != self._peer]
         self._gone = {actor: self._gone.get(actor, now) for actor in gone}
         if not self._gone or any(peer < self._peer for peer in live):
@@ -76,7 +78,7 @@ class Upkeep:
             if now - since >= timing.tombstone_seconds and base.get(actor, 0) < known.get(actor, 0)
         }
         given_up = [a for a, since in self._gone.items() if now - since >= timing.retire_seconds]
-        if given_up:
+        if given_up and gives_up:
             last |= self._last_of(given_up)
             self._gone |= dict.fromkeys(given_up, inf)
         if last and self._marks.retire(last):

@@ -20,7 +20,6 @@ Rules
 
 from collections.abc import Iterable, Mapping
 from itertools import count
-from math import inf
 from random import Random
 from typing import assert_never
 
@@ -115,7 +114,9 @@ class Variables:
             numbers=self._numbers,
             changed=self._tell,
         )
-        self._next_gossip = inf
+        self.has_quorum = True
+        """Whether this peer is where the cluster goes on; set by the owner."""
+        self._next_gossip = now + timing.gossip_interval_seconds
 
     @property
     def ready(self) -> bool:
@@ -375,9 +376,7 @@ class Variables:
         for voice in self._clock.voices():
             if voice not in self._live:
                 self._clock.forget(voice)
-        if not self._live:
-            self._next_gossip = inf
-        elif not before:
+        if self._live and not before:
             self._next_gossip = now
 
     def tick(self, now: float) -> None:
@@ -390,8 +389,8 @@ class Variables:
             self._send(VariablePush(push.number, whole, NOTHING_LEFT_OUT), push.missing)
         self._spread.tick(now)
         if now >= self._next_gossip:
-            self._upkeep.tick(self._live, now)
-            if not self._anti_entropy.is_busy(now):
+            self._upkeep.tick(self._live, now, gives_up=self.has_quorum)
+            if self._live and not self._anti_entropy.is_busy(now):
                 self._anti_entropy.begin(self._partner(), now)
             self._next_gossip = now + self._gossip_pause()
 
@@ -413,6 +412,8 @@ class Variables:
     def _gossip_pause(self) -> float:
         """A newcomer is in more of a hurry."""
         pause = self._timing.gossip_interval_seconds
+        if not self._live:
+            return pause
         if not self._anti_entropy.is_given:
             pause = min(pause, self._timing.push_timeout_seconds)
         return pause * (1 + GOSSIP_SPREAD * (2 * self._random.random() - 1))
