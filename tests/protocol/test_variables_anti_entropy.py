@@ -233,6 +233,28 @@ def answer(asker: Site, *entries: tuple[str, int]) -> TreeAnswer:
     return TreeAnswer(number, 1, (), (tree.ROOT,), entries, True, True, (), 0, (), 1)
 
 
+def test_a_write_that_nobody_accounts_for_is_not_taken_for_what_was_wanted() -> None:
+    network = Network(2)
+    first, second = network.sites
+    for number in range(20):
+        network.write(second, change(f"v{number}", b"1"))
+    network.lose_all()
+    limit(second, Limits(pushes_pending_max=20))
+    first.core._anti_entropy.begin(second.peer, network.now)
+    first.settle()
+    while not isinstance(network.queue[0][4], VariableWant):
+        network.deliver()
+    network.write(second, X)
+    _, _, push = network.sent[-1]
+    assert isinstance(push, VariablePush)
+    assert push.number == 0
+    first.hear(second.peer, push)
+    assert not first.core.ready
+    network.deliver_all()
+    assert first.core.ready
+    assert network.is_even()
+
+
 def test_a_doubled_answer_is_acted_upon_once() -> None:
     network = settled(2)
     first, second = network.sites

@@ -322,6 +322,8 @@ class AntiEntropy:
         exchange = self._exchange
         if exchange is None or exchange.peer != source or not exchange.is_wanting:
             return False
+        if taken and not any(name in exchange.wanted for name in taken):
+            return False  # A write that its writer keeps no account of, or an answer again.
         wanted_count = len(exchange.wanted)
         for name in taken:
             exchange.wanted.pop(name, None)
