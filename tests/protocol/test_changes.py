@@ -132,6 +132,48 @@ def test_a_late_copy_of_a_wish_does_not_undo_what_was_changed_since() -> None:
     assert world[A].core.voters == (A, B, C)
 
 
+def test_what_was_refused_once_is_not_done_by_a_copy_that_comes_later() -> None:
+    world, party = leading(A, B, C, D, E)
+    world.cut(A, E)
+    for _ in range(5):
+        world.beat(A)
+    asker = Party(world, B)
+    asker.ask(E, True)
+    asker.flush()
+    [wish] = asker.sent()
+    assert isinstance(wish, ChangeVoter)
+    world.act(A, lambda core: party.changes.receive(B, wish, world.now))
+    [refusal] = party.sent()
+    assert isinstance(refusal, VoterAnswer)
+    assert refusal.reason == "not_caught_up"
+    world.heal()
+    for _ in range(4):
+        world.beat(A)
+    world.act(A, lambda core: party.changes.receive(B, wish, world.now))
+    assert party.sent() == [refusal]
+    assert world[A].core.voters == (A, B, C)
+    asker.ask(E, True, token=2)
+    asker.flush()
+    anew = asker.sent()[-1]
+    assert isinstance(anew, ChangeVoter)
+    world.act(A, lambda core: party.changes.receive(B, anew, world.now))
+    assert world[A].core.voters == (A, B, C, E), "another wish is another matter"
+
+
+def test_a_refusal_of_the_second_leader_asked_says_nothing_certain() -> None:
+    """The first one may have appended it."""
+    world, _ = leading()
+    party = Party(world, B)
+    party.ask(D, True)
+    party.flush(A)
+    world.elect(C)
+    party.flush(C)
+    party.changes.receive_answer(C, VoterAnswer(0, 1, "not_caught_up", 1))
+    [answer] = party.answers()
+    assert isinstance(answer, Failed)
+    assert answer.reason == "unknown"
+
+
 def test_a_wish_that_names_no_configuration_is_asked_anew_on_the_latest() -> None:
     world, _ = leading()
     asker = Party(world, B)

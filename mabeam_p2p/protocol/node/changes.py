@@ -11,6 +11,8 @@ Rules
 4. Who is taken out by command stays out until a command promotes it.
 5. A wish that names no configuration is asked on one all the same, so that a late copy of it cannot
    undo what was changed since. Where that has moved on, the asker asks anew on the latest.
+6. What was refused is certainly not done: no copy of it is done later by the same leader, and of
+   another one's word alone the asker does not take it for certain.
 """
 
 from collections.abc import Callable
@@ -23,10 +25,13 @@ from mabeam_p2p.protocol.core import Outbox, numbers_before
 from mabeam_p2p.protocol.quorum import majority
 from mabeam_p2p.protocol.replication import Objection, Replication
 from mabeam_p2p.records import Member, MemberState
-from mabeam_p2p.requests import ChangeVoters, Committed, Failed, Refused
+from mabeam_p2p.requests import Answer, ChangeVoters, Committed, Failed, Refused
 
 DONE = "done"
 VOTERS_CHANGED = "voters_changed"
+
+REFUSALS_MAX = 256
+"""Refusals of one term that are remembered for copies of what was refused."""
 
 DETAILS = {
     VOTERS_CHANGED: "this was meant for another configuration than the latest",
@@ -41,7 +46,7 @@ DETAILS = {
 class Asked:
     """A wish of this peer's agents."""
 
-    __slots__ = ("deadline", "index", "is_sent", "request", "token")
+    __slots__ = ("asked_of", "deadline", "index", "is_sent", "is_spread", "request", "token")
 
     def __init__(self, token: int, request: ChangeVoters, deadline: float) -> None:
         self.token = token
@@ -50,6 +55,10 @@ class Asked:
         self.index = request.index
         """Of the configuration that it is asked on; 0: not asked yet, or there is none here."""
         self.is_sent = False
+        self.asked_of: tuple[PeerId, int] | None = None
+        """The leader that was asked last, and its term."""
+        self.is_spread = False
+        """Whether another one was asked before: what that does with it, the last cannot know."""
 
 
 class VoterChanges:
@@ -84,8 +93,10 @@ class VoterChanges:
         self._waiting: dict[tuple[PeerId, int], None] = {}
         """(asker, number) of wishes that hold in the latest configuration, which is not committed
         yet."""
+        self._refused: dict[tuple[PeerId, int], tuple[str, int]] = {}
+        """(reason, index) that (asker, number) was told."""
         self._waits_for = 0
-        """The leader's term that `_waiting` belongs to."""
+        """The leader's term that `_waiting` and `_refused` belong to."""
         self._leaderless_since: float | None = None
 
     # ---- asking --------------------------------------------------------------------------------
@@ -123,6 +134,8 @@ class VoterChanges:
             self._resend_due = now + self._timing.forward_timeout_seconds
             for number, asked in list(self._asked.items()):
                 request, asked.is_sent = asked.request, True
+                before, asked.asked_of = asked.asked_of, (leader, self._replication.term)
+                asked.is_spread |= before not in (None, asked.asked_of)
                 if not request.index and (not asked.index or leader == self._peer):
                     asked.index = self._replication.log.configuration_index
                 wish = ChangeVoter(
@@ -155,9 +168,13 @@ class VoterChanges:
             self._resend_due = -inf
             return
         del self._asked[answer.number]
-        outcome: Committed | Refused = Committed(answer.index, self._replication.term)
+        outcome: Answer = Committed(answer.index, self._replication.term)
         if answer.reason != DONE:
-            outcome = Refused(answer.reason, DETAILS.get(answer.reason, "the leader refuses it"))
+            detail = DETAILS.get(answer.reason, "the leader refuses it")
+            outcome = Refused(answer.reason, detail)
+            if asked.is_spread:
+                detail = f"{detail}; but it was asked of a leader before this one, and may be done"
+                outcome = Failed("unknown", detail)
         self._outbox.resolve(asked.token, outcome)
 
     # ---- the leader ----------------------------------------------------------------------------
@@ -168,20 +185,34 @@ class VoterChanges:
         replication, barred = self._replication, self._barred()
         if replication.leadership is None or barred is None:
             return
-        voters = replication.voters
-        if (wish.peer in voters) is not wish.votes:
-            reason = self._change(wish, barred, now)
-            if reason:
-                self._answer(source, wish.number, reason, replication.log.configuration_index)
-                return
-            if reason is None:
-                return
         if replication.term != self._waits_for:
             self._waits_for = replication.term
             self._waiting.clear()
+            self._refused.clear()
+        refusal = self._refused.get((source, wish.number))
+        if refusal is not None:
+            self._answer(source, wish.number, *refusal)
+            return
+        if (wish.peer in replication.voters) is not wish.votes:
+            reason = self._change(wish, barred, now)
+            if reason:
+                self._refuse(source, wish.number, reason)
+                return
+            if reason is None:
+                return
         if len(self._waiting) < self._limits.members_max:
             self._waiting[source, wish.number] = None
         self._answer_committed()
+
+    def _refuse(self, asker: PeerId, number: int, reason: str) -> None:
+        """For good: no copy of the wish is done later. The configuration alone is no such matter,
+        as it never goes back, and the asker may ask anew on the latest."""
+        index = self._replication.log.configuration_index
+        if reason != VOTERS_CHANGED:
+            self._refused[asker, number] = reason, index
+            if len(self._refused) > REFUSALS_MAX:
+                del self._refused[next(iter(self._refused))]
+        self._answer(asker, number, reason, index)
 
     def _change(self, wish: ChangeVoter, barred: tuple[PeerId, ...], now: float) -> str | None:
         """Append it: empty. Else why it is refused for good, or None: it can be asked again."""
