@@ -1,5 +1,7 @@
 """Changes of the voters by command: between the peer that asks and the leader that does."""
 
+from msgspec.structs import replace
+
 from mabeam_p2p.commands import Configure
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.effects import Resolve, Send
@@ -243,6 +245,22 @@ def test_a_change_that_leaves_no_majority_that_answers_is_refused() -> None:
     party.ask(C, False)
     party.flush()
     assert [command.voters for command in party.wanted] == [(A, B)]
+
+
+def test_who_has_just_said_goodbye_is_of_no_majority_that_answers() -> None:
+    world, party = leading()
+    party.members = [
+        replace(member, state=MemberState.LEFT) if member.peer == C else member
+        for member in party.members
+    ]
+    leadership = world[A].core.leadership
+    assert leadership is not None
+    assert leadership.silence(C, world.now) < world.timing.election_timeout_seconds
+    party.ask(B, False)
+    party.flush()
+    [answer] = party.answers()
+    assert isinstance(answer, Refused)
+    assert (answer.reason, party.wanted) == ("no_majority", [])
 
 
 def test_who_is_removed_by_command_is_barred_until_it_is_promoted() -> None:

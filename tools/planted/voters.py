@@ -258,7 +258,7 @@ MUTANTS = (
     Mutant(
         "M17-majority",
         "a change by command may leave voters of whom too few answer",
-        (Edit(CHANGES, "if answering < majority(len(wanted)):", "if answering < 0:"),),
+        (Edit(CHANGES, "if len(answering) < majority(len(wanted)):", "if not answering:"),),
         BY_COMMAND,
     ),
     Mutant(

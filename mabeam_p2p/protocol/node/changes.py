@@ -7,7 +7,8 @@ Rules
    committed.
 2. A wish can name the configuration that it is made on. On another one it is refused, unless it is
    fulfilled there.
-3. A change that would leave voters without a majority that answers is refused.
+3. A change that would leave voters without a majority that answers is refused. Who has said goodbye
+   does not answer, however lately it did.
 4. Who is taken out by command stays out until a command promotes it.
 5. A wish that names no configuration is asked on one all the same, so that a late copy of it cannot
    undo what was changed since. Where that has moved on, the asker asks anew on the latest.
@@ -236,8 +237,13 @@ class VoterChanges:
                 return "last_voter"
             wanted, out = others, (*(one for one in barred if one != peer), peer)
         timeout = self._timing.election_timeout_seconds
-        answering = sum(1 for voter in wanted if leadership.silence(voter, now) < timeout)
-        if answering < majority(len(wanted)):
+        left = [m.peer for m in self._members() if m.state is MemberState.LEFT]
+        answering = [
+            voter
+            for voter in wanted
+            if voter not in left and leadership.silence(voter, now) < timeout
+        ]
+        if len(answering) < majority(len(wanted)):
             return "no_majority"
         objection = self._configure(wanted, out)
         return "" if objection is Objection.NONE else None
