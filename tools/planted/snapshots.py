@@ -29,6 +29,42 @@ MUTANTS = (
         (INSTALLED,),
     ),
     Mutant(
+        "M18-full-disk",
+        "a disk that stays nearly full gets a snapshot for each batch",
+        (
+            Edit(
+                APPLICATION,
+                "if self._has_made_room and latest and log.byte_count < len(latest.data):",
+                "if False:",
+            ),
+        ),
+        (WHOLE,),
+    ),
+    Mutant(
+        "M18-silent-truncation",
+        "what takes the place of a recovered tail is applied without a word",
+        (
+            Edit(
+                LOG,
+                "        self.first_held_index = min(self.first_held_index, keep_index)\n",
+                "",
+            ),
+        ),
+        (WHOLE,),
+    ),
+    Mutant(
+        "M18-silent-snapshot",
+        "what follows a snapshot that took the place of a recovered tail is applied without a word",
+        (
+            Edit(
+                LOG,
+                "        self.first_held_index = min(self.first_held_index, self.commit_index)\n",
+                "",
+            ),
+        ),
+        (WHOLE,),
+    ),
+    Mutant(
         "M18b",
         "the configuration in an installed snapshot is ignored",
         (

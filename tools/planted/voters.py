@@ -274,6 +274,24 @@ MUTANTS = (
         BY_COMMAND,
     ),
     Mutant(
+        "M17-left",
+        "a change by command counts on who has just said goodbye",
+        (
+            Edit(
+                CHANGES,
+                "if voter not in left and leadership.silence(voter, now) < timeout",
+                "if leadership.silence(voter, now) < timeout",
+            ),
+        ),
+        BY_COMMAND,
+    ),
+    Mutant(
+        "M17-refused",
+        "a change that was refused is made at the word of a copy",
+        (Edit(CHANGES, "if refusal is not None:", "if refusal == ():"),),
+        BY_COMMAND,
+    ),
+    Mutant(
         "M17-forged",
         "the machine takes a configuration that a leader did not make",
         (
