@@ -114,6 +114,8 @@ class TreeAnswer(Struct, frozen=True, gc=False, array_like=True, tag=48):
     base: tuple[tuple[PeerId, int], ...]
     """Left out, too, if the hashes are equal."""
     clock: int
+    newcomer: bool = False
+    """The speaker itself has not yet been given everything once."""
 
 
 class TreeDone(Struct, frozen=True, gc=False, array_like=True, tag=49):

@@ -93,6 +93,39 @@ def test_a_newcomer_is_ready_once_it_was_given_everything() -> None:
     assert len(third.core.read("")) == 50
 
 
+def test_a_newcomer_is_not_made_ready_by_another_one_while_somebody_can_give_more() -> None:
+    network = settled(4)
+    first, second, third, fourth = network.sites
+    network.write(first, X)
+    network.deliver_all()
+    for newcomer in (third, fourth):
+        newcomer.disk.clear()
+        newcomer.marks = None
+        network.crash(newcomer)
+    compare(network, third, fourth)
+    assert not third.core.ready
+    assert not fourth.core.ready
+    compare(network, third, second)
+    assert third.core.ready
+    assert third.values("x") == [b"1"]
+    compare(network, fourth, third)
+    assert fourth.core.ready, "who has been given everything can give it"
+    assert fourth.values("x") == [b"1"]
+
+
+def test_newcomers_among_themselves_make_each_other_ready_and_wait_for_nobody_who_is_gone() -> None:
+    network = Network(12)
+    first, second, *others = network.sites
+    compare(network, first, second)
+    assert not first.core.ready
+    network.tell(first, network.members()[:2])
+    assert first.core.ready
+    started = network.now
+    while not all(site.core.ready for site in others):
+        network.run(0.1)
+    assert network.now - started < 3.0
+
+
 def test_a_peer_without_members_is_ready_and_one_that_meets_some_must_first_compare() -> None:
     network = Network(2)
     first = network.sites[0]

@@ -233,6 +233,7 @@ MESSAGES: tuple[Message, ...] = (
         base_hash=77,
         base=((ONE, 5),),
         clock=1_700_000_000_000_002,
+        newcomer=True,
     ),
     TreeDone(9, ((ONE, 9), (TWO, 77)), (), 1_700_000_000_000_003),
     Letter(

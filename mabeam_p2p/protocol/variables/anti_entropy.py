@@ -22,7 +22,9 @@ found no room, for then they do not hold the same; nor if something old came in 
 from a third peer and behind what was compared already, for it may be known to be superseded. The
 next exchange, in which less comes in, makes up for it.
 
-A newcomer is given everything in the same way: all its nodes differ.
+A newcomer is given everything in the same way: all its nodes differ. Another newcomer cannot give
+it everything; but where all are new, as after a start of the whole cluster, there is no more to be
+given than what they hold.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -52,6 +54,9 @@ LIST_MAX = 8
 
 LIST_TO_EMPTY_MAX = 512
 """So many if the asker has none of them: all will be wanted."""
+
+NEWCOMERS_ENOUGH = 8
+"""So many that are new, and nobody heard of who is not: then all are taken for new."""
 
 ENTRY_BYTES = 16
 NODE_BYTES = 160
@@ -132,7 +137,12 @@ class AntiEntropy:
         """Of each peer that has asked: the number of its last question, and the changes until the
         first one, which is about the root; None once the exchange has ended."""
         self.is_given = False
-        """Whether an exchange was completed once: all that some member held is held here."""
+        """Whether all is held here that some member held who was no newcomer, or all are new."""
+        self._has_compared = False
+        """Whether any exchange was completed."""
+        self._live: Mapping[PeerId, object] = {}
+        self._are_new: dict[PeerId, bool] = {}
+        """Of other members, as they said last; kept while this peer itself is new."""
 
     def is_busy(self, now: float) -> bool:
         """Whether an exchange is under way and has not come to a stop."""
@@ -154,6 +164,7 @@ class AntiEntropy:
             change_count = self._table.change_count
         if ask.number > last:
             self._askers[source] = ask.number, change_count
+        self._hear_of_newness(source, is_new=ask.newcomer)
         hashes = self._table.tree
         budget = self._limits.push_bytes_max
         nodes: list[tuple[int, tuple[int, ...]]] = []
@@ -209,6 +220,7 @@ class AntiEntropy:
             marks.base_hash,
             () if marks.base_hash == ask.base else marks.base_vector(),
             self._clock.time(now),
+            newcomer=not self.is_given,
         )
         self._outbox.send(source, answer, self._table.persisted)
 
@@ -253,7 +265,25 @@ class AntiEntropy:
 
     def keep_only(self, live: Mapping[PeerId, object]) -> None:
         """The other members that are here."""
+        self._live = live
         self._askers = {peer: one for peer, one in self._askers.items() if peer in live}
+        self._are_new = {peer: one for peer, one in self._are_new.items() if peer in live}
+        self._maybe_be_given()
+
+    def _hear_of_newness(self, peer: PeerId, *, is_new: bool) -> None:
+        if not self.is_given and peer in self._live:
+            self._are_new[peer] = is_new
+            self._maybe_be_given()
+
+    def _maybe_be_given(self) -> None:
+        """Nobody is waited for who could give more, if all are new."""
+        enough = min(len(self._live), NEWCOMERS_ENOUGH)
+        if self._has_compared and len(self._are_new) >= enough and all(self._are_new.values()):
+            self._be_given()
+
+    def _be_given(self) -> None:
+        self.is_given = True
+        self._are_new.clear()
 
     # ---- the side that asks ------------------------------------------------------------------
 
@@ -264,6 +294,7 @@ class AntiEntropy:
             return False
         if not exchange.asked or answer.answered > len(exchange.asked):
             return False
+        self._hear_of_newness(source, is_new=answer.newcomer)
         if exchange.theirs is None:
             known = exchange.known if answer.same else answer.known
             exchange.theirs = known, answer.base
@@ -393,7 +424,10 @@ class AntiEntropy:
     def _end(self, exchange: Exchange, now: float) -> bool:
         """Nothing differs any more, as far as could be."""
         self._exchange = None
-        self.is_given = True
+        self._has_compared = True
+        if not self._are_new.get(exchange.peer):
+            self._be_given()
+        self._maybe_be_given()
         if not exchange.is_whole:
             return False
         assert exchange.theirs is not None
