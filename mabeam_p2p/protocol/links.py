@@ -244,7 +244,8 @@ class Links:
 
     def _greeting_ends(self, address: str) -> None:
         greeting = self._greetings.pop(address, None)
-        if greeting is not None and greeting.target.startswith(UNMET):
+        if greeting is not None and greeting.target not in self._links:
+            # Nobody is met by that name, or is a member by it any more.
             self._outbox.connect(greeting.target, None)
 
     # ---- acquaintance ------------------------------------------------------------------------
@@ -369,12 +370,14 @@ class Links:
         link = self._links.get(member.peer)
         if link is None and not self._has_room():
             return
+        self._greeting_ends(member.address)
         if link is None or link.epoch < member.epoch:
             was_open = link is not None and link.is_open
+            if link is not None:
+                self._greeting_ends(link.address)
             self._links[member.peer] = link = Link(member.address, member.epoch, now)
             if was_open:
                 self._open(member.peer, link)
-        self._greeting_ends(member.address)
 
     def dial(self, targets: Iterable[PeerId]) -> None:
         """Something is to be said to these: open the links to those that are known (rule 5)."""
@@ -408,9 +411,10 @@ class Links:
 
     def forget(self, peer: PeerId) -> None:
         """The peer has left: close the link, and wait to be greeted."""
-        link = self._links.pop(peer, None)
+        link = self._links.get(peer)
         if link is not None:
             self._greeting_ends(link.address)
+            del self._links[peer]
             if link.is_open:
                 self._outbox.connect(peer, None)
 

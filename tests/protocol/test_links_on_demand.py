@@ -3,6 +3,8 @@ all at once."""
 
 from random import Random
 
+import pytest
+
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.effects import Connect, Effects, Send
 from mabeam_p2p.ids import ClusterId, PeerId
@@ -162,6 +164,36 @@ def test_news_of_a_member_ends_the_greeting_of_its_address() -> None:
     door.links.know(member(A), door.now)
     assert door.outbox.take() == (Connect(PeerId("?host-a:1"), None),)
     assert door.pass_time(10.0) == ()
+
+
+@pytest.mark.parametrize("crowd", [0, 64])
+def test_a_member_that_comes_back_elsewhere_is_not_greeted_where_it_was(crowd: int) -> None:
+    door = Door(seed=1)
+    door.links.crowd = crowd
+    door.meet(member(A))
+    door.links.silent(member(A), door.now)
+    door.links.know(member(A, 2, "elsewhere:9"), door.now)
+    *_, last = [e for e in door.outbox.take() if isinstance(e, Connect)]
+    assert last == Connect(A, "elsewhere:9")
+    assert door.pass_time(60.0) == (), "the link stays where it is"
+
+
+@pytest.mark.parametrize("how", ["another", "itself", "news"])
+def test_the_link_to_one_that_is_forgotten_is_closed_when_its_address_answers(how: str) -> None:
+    door = Door(Limits(links_kept=0))
+    door.meet(member(A))
+    door.links.silent(member(A), door.now)
+    door.links.lose(A)
+    door.pass_time(60.0)
+    if how == "news":
+        door.links.know(member(A), door.now)
+    else:
+        peer = B if how == "another" else A
+        them = member(peer, address=member(A).address)
+        heard = frame(peer, hello_of(them), epoch=them.epoch, target_epoch=0)
+        assert door.links.receive_hello(heard, hello_of(them), MINE, None, door.now)
+    connects = [e.address for e in door.outbox.take() if isinstance(e, Connect) and e.target == A]
+    assert connects == ([None, "host-a:1"] if how == "itself" else [None])
 
 
 def test_a_member_that_is_forgotten_is_still_greeted_where_it_was() -> None:
