@@ -9,7 +9,14 @@ from mabeam_p2p.commands import AppendJournal, Configure, Noop
 from mabeam_p2p.config import PROTOCOL_VERSION, Config, Limits
 from mabeam_p2p.effects import Effects, Notify, Resolve, Send
 from mabeam_p2p.events import RoleChanged
-from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, ClusterId, PeerId, SessionId
+from mabeam_p2p.ids import (
+    CLUSTER_SESSION,
+    INTEGER_MAX,
+    AgentId,
+    ClusterId,
+    PeerId,
+    SessionId,
+)
 from mabeam_p2p.messages import (
     AppendEntries,
     Forward,
@@ -17,6 +24,7 @@ from mabeam_p2p.messages import (
     Frame,
     Heartbeat,
     Hello,
+    Letter,
     Message,
     PeerAcks,
     ReadIndex,
@@ -158,6 +166,31 @@ def test_a_forward_is_heard_once_though_its_sender_was_thought_dead_meanwhile() 
     desk.greet(A)
     desk.hear(A, Forward(0, 1, 1, blob))
     assert len(desk.sent(ForwardRefused)) == 1
+
+
+def test_of_peers_that_are_forgotten_nothing_is_remembered() -> None:
+    """Peers without a folder come under a new id each time: there is no end of them."""
+    desk = Desk()
+    blob = CborCodec(Limits()).encode_commands([Noop(CLUSTER_SESSION, 0)])
+    letter = Letter(1, AgentId("x@c"), (AgentId("y@me"),), "", "", b"", False, 1)
+    for digit in "cdef":
+        peer = PeerId(digit * 16)
+        desk.greet(peer)
+        desk.hear(peer, Forward(0, 1, 1, blob), Relayed(0, 1, 1, blob))
+        desk.hear(peer, Relay(0, 1, 1, blob), letter)
+        desk.end_turn()
+    node = desk.node
+    dispatch = node._dispatch
+    kept = (
+        dispatch._forward_numbers,
+        dispatch._relayed_numbers,
+        node.mail._heard,
+        node.relays._heard,
+    )
+    assert [len(one) for one in kept] == [4, 4, 4, 4]
+    desk.wait(80.0)
+    assert node.membership.find(PeerId("c" * 16)) is None
+    assert [len(one) for one in kept] == [0, 0, 0, 0]
 
 
 def test_what_a_coordinator_passes_on_is_heard_once_and_apart_from_its_own_forwards() -> None:

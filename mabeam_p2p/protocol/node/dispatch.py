@@ -107,6 +107,12 @@ class Dispatch:
         self._relayed_numbers.pop(peer, None)
         self._relays.restarted(peer)
 
+    def forget(self, peers: list[PeerId]) -> None:
+        """They are no members any more; takes and clears them. Who comes back is met anew."""
+        for peer in peers:
+            self.restarted(peer)
+        peers.clear()
+
     def hear(self, source: PeerId, message: Heard, mine: Standing, now: float) -> None:
         """`mine`: where this peer stands in the bully order."""
         if isinstance(message, LogMessage):

@@ -34,6 +34,8 @@ class Neighbours:
         self._limits = config.limits
         self._peer = recovered.peer
         self.clusters: dict[PeerId, ClusterId] = {}
+        self.forgotten: list[PeerId] = []
+        """Members that are none any more; the owner takes and clears them."""
         self.remembered = recovered.addresses
         self.links = Links(
             recovered.peer,
@@ -103,6 +105,7 @@ class Neighbours:
         for peer in membership.forgotten:
             links.lose(peer)
             self.clusters.pop(peer, None)
+        self.forgotten += membership.forgotten
         membership.forgotten.clear()
         links.crowd = membership.here_count()
         changes = tuple(membership.changes)

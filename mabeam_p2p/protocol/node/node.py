@@ -402,6 +402,7 @@ class Node:
 
     def _carry_membership(self, now: float) -> None:
         changes = self._neighbours.carry(now)
+        self._dispatch.forget(self._neighbours.forgotten)
         if not changes:
             return
         for member in changes:
