@@ -13,6 +13,7 @@ Rules
 4. An address that was suggested is greeted until a peer answers there, ever more slowly. The
    address of a member that has gone silent is greeted too: an outage of any length can heal. In a
    crowd each peer greets less, so that what arrives at one address does not grow with the crowd.
+   Where many have gone they are greeted in turn, over links that are open for that long alone.
 5. A link is opened when something is to be said over it, and begins with a greeting. One over which
    nothing was said for a while is closed, when more than a few are open.
 """
@@ -214,11 +215,30 @@ class Links:
         if link is not None:
             link.is_open = True
 
+    def _is_lost(self, greeting: Greeting) -> bool:
+        """Whether it is for a peer that was a member once."""
+        return greeting.target not in self._links and not greeting.target.startswith(UNMET)
+
+    def _is_slow(self, greeting: Greeting, slowest: float) -> bool:
+        """Whether a lost peer, which has not answered for long, is being greeted now."""
+        return greeting.is_dialled and greeting.interval >= slowest and self._is_lost(greeting)
+
+    def _hang_up(self, greeting: Greeting) -> None:
+        """Links are scarcer than peers that are gone: each gets one now and then."""
+        greeting.is_dialled = False
+        self._outbox.connect(greeting.target, None)
+
     def tick(self, mine: Member, now: float) -> None:
         self._now, self._mine = now, mine
         slowest = self._timing.greet_interval_seconds_max * max(1, self._crowding())
+        lost_count = sum(map(self._is_lost, self._greetings.values()))
+        rest = slowest * (lost_count // self._limits.greet_at_once_max)
         for address, greeting in self._greetings.items():
             if now >= greeting.due:
+                if rest and self._is_slow(greeting, slowest):
+                    self._hang_up(greeting)
+                    greeting.due = now + rest * (0.5 + self._random.random())
+                    continue
                 if not greeting.is_dialled:
                     self._dial_greeting(address, greeting)
                 greeting.due = now + greeting.interval

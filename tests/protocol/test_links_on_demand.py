@@ -207,6 +207,32 @@ def test_a_member_that_is_forgotten_is_still_greeted_where_it_was() -> None:
     assert Connect(A, None) not in sent
 
 
+def test_links_to_many_that_are_forgotten_are_open_in_turn_and_none_is_given_up() -> None:
+    """Peers that crash and come under a new id and port each time leave addresses behind."""
+    door = Door(seed=5)
+    opened: dict[PeerId, None] = {}
+    for number in range(400):
+        door.links.know(known(number), door.now)
+        door.links.silent(known(number), door.now)
+        door.links.lose(known(number).peer)
+    most = 0
+    greeted: dict[PeerId, int] = {}
+    for second in range(360):
+        for effect in door.pass_time(1.0):
+            if isinstance(effect, Connect) and effect.address is None:
+                del opened[effect.target]
+            elif isinstance(effect, Connect):
+                opened[effect.target] = None
+            elif isinstance(effect, Send) and second >= 60:
+                assert effect.target in opened
+                greeted[effect.target] = greeted.get(effect.target, 0) + 1
+        if second >= 60:
+            most = max(most, len(opened))
+    assert most <= 3 * Limits().greet_at_once_max
+    assert len(greeted) == 400
+    assert sum(greeted.values()) / 300 <= Limits().greet_at_once_max
+
+
 def test_of_a_crowd_only_some_greet_an_address_in_any_interval() -> None:
     """All 160 hear of it at one moment, and it does not answer."""
     crowd = 160
