@@ -10,8 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mabeam_p2p.config import Limits, Timing
+from mabeam_p2p.messages import VariablePush
+from mabeam_p2p.protocol.variables import dotted
 from mabeam_p2p.protocol.variables.marks import NOTHING_LEFT_OUT
 from mabeam_p2p.records import MemberState
+from mabeam_p2p.requests import WAIT_ALL
 from mabeam_p2p.wire.codec import CborCodec
 from tests.protocol.test_variables_convergence import Chaos
 from tests.protocol.variables_network import (
@@ -313,6 +316,27 @@ def test_a_writer_that_comes_back_goes_on_where_it_was() -> None:
     assert network.is_even()
     assert first.values("x") == [b"4"]
     assert first.values("z") == [b"3"]
+
+
+def test_what_is_sent_again_fits_into_a_message_however_much_contexts_leave_out() -> None:
+    network = cluster(2)
+    first, second = network.sites
+    left_out = tuple((peer_id(1_000 + number), 7) for number in range(600))
+    for site in network.sites:
+        site.core._marks.learn(left_out, left_out)
+        site.outbox.take()
+    names = [f"v{number}" for number in range(40)]
+    token = network.write(first, *(change(name, b"1") for name in names), wait=WAIT_ALL)
+    network.lose_all()
+    network.sent.clear()
+    network.tick(0.31)
+    again = [m for _, _, m in network.sent if isinstance(m, VariablePush)]
+    assert again
+    for push in again:
+        assert sum(map(dotted.size, push.variables)) <= network.limits.push_bytes_max
+    network.deliver_all()
+    assert first.acknowledged(token).reached
+    assert second.values("v39") == [b"1"]
 
 
 def test_what_leaves_entries_out_is_read_by_who_leaves_out_the_same() -> None:

@@ -15,7 +15,7 @@ Rules
 6. A deleted variable stays as a tombstone until nobody can bring it back (`marks`), and counts
    towards `variables_max` until then.
 7. A write goes to each member directly, or down a tree (`spread`) where there are many. What goes
-   again goes directly, with whole contexts, which anybody can read.
+   again goes directly, with whole contexts, which anybody can read, as far as they fit.
 """
 
 from collections.abc import Iterable, Mapping
@@ -384,15 +384,22 @@ class Variables:
             if now >= push.deadline:
                 self._maybe_answer(push, is_over=True)
                 continue
-            held = [self._table.get(name) for name in push.names]
-            whole = tuple(self._marks.whole(v) for v in held if v is not None)
-            self._send(VariablePush(push.number, whole, NOTHING_LEFT_OUT), push.missing)
+            self._send(self._again(push), push.missing)
         self._spread.tick(now)
         if now >= self._next_gossip:
             self._upkeep.tick(self._live, now, gives_up=self.has_quorum)
             if self._live and not self._anti_entropy.is_busy(now):
                 self._anti_entropy.begin(self._partner(), now)
             self._next_gossip = now + self._gossip_pause()
+
+    def _again(self, push: Push) -> VariablePush:
+        """With whole contexts, or, if those are too long together, for who leaves out the same."""
+        names = push.names
+        held = tuple(v for name in names if (v := self._table.get(name)) is not None)
+        whole = tuple(map(self._marks.whole, held))
+        if sum(map(dotted.size, whole)) > self._limits.push_bytes_max:
+            return VariablePush(push.number, held, self._marks.base_hash)
+        return VariablePush(push.number, whole, NOTHING_LEFT_OUT)
 
     def compare_with(self, peer: PeerId, now: float) -> None:
         """Begin to compare with this live member at once."""
