@@ -319,7 +319,7 @@ class Mail:
         """Put the letter into the mailboxes of its targets; say what became of it."""
         delivered: list[AgentId] = []
         full: list[AgentId] = []
-        for agent in letter.targets:
+        for agent in dict.fromkeys(letter.targets):
             if not self._lives_here(agent):
                 continue
             if self._mailboxes.get(agent, 0) >= self._limits.mailbox_letters_max:

@@ -2,6 +2,7 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mabeam_p2p.config import Limits
 from mabeam_p2p.ids import AgentId
@@ -218,6 +219,20 @@ def test_only_who_was_asked_can_answer_and_from_where_it_lives() -> None:
 
 
 # ---- mailboxes and copies --------------------------------------------------------------------
+
+
+def test_a_letter_that_names_one_target_many_times_takes_one_place_in_its_mailbox() -> None:
+    """No peer of ours writes such a letter; a hostile one could fill a mailbox for good."""
+    office = PostOffice("x@a", "y@b", limits=Limits(mailbox_letters_max=2))
+    office.send("x@a", "y@b")
+    source, target, letter = office.travelling.pop()
+    assert isinstance(letter, Letter)
+    office.travelling.append((source, target, replace(letter, targets=letter.targets * 5)))
+    office.deliver_all()
+    office.take("y@b", office.arrived["b"][0])
+    tokens = [office.send("x@a", "y@b") for _ in range(2)]
+    office.deliver_all()
+    assert [office.sent(token).full for token in tokens] == [(), ()]
 
 
 def test_a_full_mailbox_turns_letters_away_until_one_is_taken() -> None:
