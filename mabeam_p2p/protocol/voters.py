@@ -14,6 +14,8 @@ Rules
 4. An even number of voters gets one more, an odd one two, up to `max_voters`; two only while every
    voter answers. Eligible learners first, then the smaller id. None that was barred by command.
 5. One change at a time, and no more than one in `voter_change_seconds`.
+6. Nothing is proposed that a majority of the voters that there would be cannot commit at once: its
+   entry might stand on this peer alone, outrank every other log, and wait for peers that are lost.
 """
 
 from collections.abc import Callable
@@ -75,15 +77,18 @@ class VoterDuty:
             spare = len(voters) - len(gone) - majority(len(voters))
             if learners or (spare <= 0 and len(voters) > VOTERS_LEAST):
                 # Who has left comes before who has died: it will not be back by itself.
-                leaver = min(gone, key=lambda v: (not _has_left(known.get(v)), v))
-                return tuple(voter for voter in voters if voter != leaver)
+                for leaver in sorted(gone, key=lambda v: (not _has_left(known.get(v)), v)):
+                    rest = tuple(voter for voter in voters if voter != leaver)
+                    if self._is_majority_near(rest, known, roll):
+                        return rest
             return ()
         wanted_count = 1 if len(voters) % 2 == 0 else 2
         if len(learners) < wanted_count or len(voters) + wanted_count > self._max_voters:
             return ()
         if wanted_count == 2 and any(self._is_silent(voter, roll) for voter in voters):
             return ()
-        return tuple(sorted((*voters, learners[0])))
+        wanted = tuple(sorted((*voters, learners[0])))
+        return wanted if self._is_majority_near(wanted, known, roll) else ()
 
     def _learners(self, roll: Roll) -> list[PeerId]:
         """Those who could vote, the first choice first."""
@@ -103,6 +108,18 @@ class VoterDuty:
             return True
         is_dead = member is None or member.state is MemberState.DEAD
         return is_dead and roll.silence(voter) >= self._timing.voter_grace_seconds
+
+    def _is_majority_near(
+        self, wanted: tuple[PeerId, ...], known: dict[PeerId, Member], roll: Roll
+    ) -> bool:
+        """Rule 6. Who has said goodbye does not count, however lately it was heard."""
+        near = [
+            voter
+            for voter in wanted
+            if voter == self._peer
+            or not (_has_left(known.get(voter)) or self._is_silent(voter, roll))
+        ]
+        return len(near) >= majority(len(wanted))
 
     def _is_silent(self, voter: PeerId, roll: Roll) -> bool:
         return roll.silence(voter) >= self._timing.election_timeout_seconds

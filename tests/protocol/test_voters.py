@@ -126,8 +126,29 @@ def test_a_voter_that_has_left_is_replaced_at_once_and_first() -> None:
     seen = Seen(A, B, C, learners=(D,))
     seen.states[C] = LEFT
     assert seen.wanted() == (A, B)
+    seen = Seen(A, B, C, D, E, learners=(F,))
+    seen.states[C] = LEFT
     seen.dead(B)
-    assert seen.wanted() == (A, B)
+    assert seen.wanted() == (A, B, D, E)
+
+
+def test_nothing_is_proposed_that_those_who_are_there_cannot_commit() -> None:
+    """Two of five are lost for good when a third says goodbye. Without it three of four would have
+    to be there: its removal would stand in this log alone, which nobody without it can outrank."""
+    seen = Seen(A, B, C, D, E, learners=(F, G))
+    seen.dead(B)
+    seen.dead(C)
+    seen.states[D] = LEFT
+    assert seen.wanted() == ()
+    seen.states[D], seen.silence[D] = ALIVE, 0.0
+    assert seen.wanted() == (A, C, D, E), "it is back"
+    seen.states[D], seen.silence[D] = SUSPECT, 0.5
+    assert seen.wanted() == (), "a verdict is not waited for"
+    seen = Seen(A, B, learners=(C,))
+    seen.silence[B], seen.silence[C] = 0.5, 0.5
+    assert seen.wanted() == ()
+    seen.silence[C] = 0.0
+    assert seen.wanted() == (A, B, C)
 
 
 def test_three_voters_stay_three_without_a_learner() -> None:

@@ -220,6 +220,24 @@ MUTANTS = (
         POLICY,
     ),
     Mutant(
+        "M17-stranded",
+        "a voter is removed although the others that are there are no majority of the rest",
+        (Edit(VOTERS, "if self._is_majority_near(rest, known, roll):", "if True:"),),
+        POLICY,
+    ),
+    Mutant(
+        "M17-goodbye-counts",
+        "who has just said goodbye counts as there",
+        (
+            Edit(
+                VOTERS,
+                "not (_has_left(known.get(voter)) or self._is_silent(voter, roll))",
+                "not self._is_silent(voter, roll)",
+            ),
+        ),
+        POLICY,
+    ),
+    Mutant(
         "M17-shrinks",
         "three voters become two without a learner",
         (Edit(VOTERS, "len(voters) > VOTERS_LEAST)", "len(voters) > 1)"),),
