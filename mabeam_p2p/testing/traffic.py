@@ -43,6 +43,10 @@ ROUNDS = 3
 BURST = 30
 """And so many to each other peer besides: a start, and a cluster that heals."""
 
+CONFIGURATION_BYTES = 2_048
+"""What one change of the voters takes in the log, with all that it may name. It is taken when there
+is no room for commands: what keeps them from being committed may be the voters."""
+
 
 class Traffic:
     """I16, of all peers of one run."""
@@ -110,9 +114,17 @@ def check_memory(node: Node, limits: Limits) -> int:
     for what, value, bound in (
         ("commands under way", len(node.pending), limits.pending_requests_max),
         ("requests that wait", len(node.waits), limits.pending_requests_max),
-        ("bytes not yet committed", held, limits.uncommitted_bytes_max),
+        ("bytes not yet committed", held, limits.uncommitted_bytes_max + _configuration(node)),
         ("bytes to pass on", relayed, limits.relay_bytes_max),
     ):
         if value > bound:
             raise Violation("I17", f"{node.peer} holds {value} {what}, more than {bound}")
     return held + relayed
+
+
+def _configuration(node: Node) -> int:
+    """Bytes beyond the limit that a change of the voters may take while it is under way."""
+    replication = node.replication
+    leadership = replication.leadership
+    is_waiting = leadership is not None and leadership.is_configuring
+    return 0 if replication.log.is_configured and not is_waiting else CONFIGURATION_BYTES

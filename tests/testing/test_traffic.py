@@ -9,7 +9,7 @@ from mabeam_p2p.messages import AppendEntries, Forward, Frame, Heartbeat, Probe
 from mabeam_p2p.records import Batch, Standing
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.host import Host
-from mabeam_p2p.testing.traffic import Traffic, check_frame, check_memory
+from mabeam_p2p.testing.traffic import CONFIGURATION_BYTES, Traffic, check_frame, check_memory
 from mabeam_p2p.testing.trial import Trial
 from mabeam_p2p.testing.weather import SECOND, fair
 
@@ -88,6 +88,12 @@ def test_i17_queue_beyond_its_limit_is_seen(leader: Host) -> None:
     node.replication.leadership.uncommitted_bytes = limits.uncommitted_bytes_max + 1
     with broken("I17"):
         check_memory(node, limits)
+    node.replication.leadership.is_configuring = True
+    check_memory(node, limits)
+    node.replication.leadership.uncommitted_bytes += CONFIGURATION_BYTES
+    with broken("I17"):
+        check_memory(node, limits)
+    node.replication.leadership.is_configuring = False
     node.replication.leadership.uncommitted_bytes = 0
     node.relays.waiting_bytes = limits.relay_bytes_max + 1
     with broken("I17"):
