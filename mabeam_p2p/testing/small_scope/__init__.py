@@ -20,7 +20,25 @@ States are told apart by everything that a core holds, but for times and numbers
 that have done nothing and hold the same log are alike: the first of them goes first.
 """
 
-from mabeam_p2p.testing.small_scope.scopes import NARROW, SAME, WIDE, Scope, beginnings
+from mabeam_p2p.testing.small_scope.scopes import (
+    BRIEF,
+    LONG_BEGINNINGS,
+    NARROW,
+    SAME,
+    WIDE,
+    Scope,
+    beginnings,
+)
 from mabeam_p2p.testing.small_scope.search import Contradiction, SmallScope
 
-__all__ = ["NARROW", "SAME", "WIDE", "Contradiction", "Scope", "SmallScope", "beginnings"]
+__all__ = [
+    "BRIEF",
+    "LONG_BEGINNINGS",
+    "NARROW",
+    "SAME",
+    "WIDE",
+    "Contradiction",
+    "Scope",
+    "SmallScope",
+    "beginnings",
+]
