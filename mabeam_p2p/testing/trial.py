@@ -189,6 +189,8 @@ class Trial:
                 core.remove(host)
         if not is_core([host.peer for host in core], effective):
             return
+        if not any(host.disk.log.batches for host in core):
+            return  # They have promised the cluster, and cannot know that it was formed.
         self._held_back = {host.number: None for host in simulator.hosts if host not in core}
         for number in self._held_back:
             simulator.crash(simulator.hosts[number])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mabeam_p2p.messages import Form, Frame
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.trial import Trial
@@ -39,3 +40,32 @@ def test_a_majority_that_gets_nowhere_is_seen(
     monkeypatch.setattr(trial.simulator.links, "send", lambda *arguments: None)
     with pytest.raises(Violation, match=r"^liveness: \w{3}, a majority, have committed nothing"):
         trial.settle()
+
+
+def test_a_majority_that_has_only_promised_waits_for_who_formed_the_cluster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trial = Trial("promised", fair(3))
+    simulator = trial.simulator
+    send = simulator.links.send
+
+    def send_but_for_forms(source: int, target: int, address: str, frame: Frame) -> None:
+        if not any(isinstance(message, Form) for message in frame.messages):
+            send(source, target, address, frame)
+
+    monkeypatch.setattr(simulator.links, "send", send_but_for_forms)
+    trial.storm(0)
+    while not any(host.disk.log.batches for host in simulator.hosts):
+        simulator.run_until(simulator.now + 100)
+    formed = [host for host in simulator.hosts if host.disk.log.batches]
+    assert len(formed) == 1, "the others have heard of it"
+    simulator.crash(formed[0])
+    monkeypatch.setattr(simulator.links, "send", send)
+
+    def last(hosts: list[Host]) -> None:
+        """The core is made up from the end, of two: the one that has the log is not in it."""
+        hosts.sort(key=formed.__contains__, reverse=True)
+
+    monkeypatch.setattr(trial._starts, "shuffle", last)
+    trial.settle()
+    assert simulator.checkers.committed.index > 1
