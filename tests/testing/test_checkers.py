@@ -316,21 +316,15 @@ def test_i6_follower_that_commits_what_no_leader_did_is_seen(world: World) -> No
         world.checkers.stepped(world[B], False, 2, 0)
 
 
-def test_i6_leader_that_resigns_in_the_turn_of_its_commit_is_lawful(world: World) -> None:
+def test_i6_leader_that_resigns_commits_in_that_turn_and_in_no_later_one(world: World) -> None:
     world.elect(A, 2)
     world.checkers.stepped(world[A], True, 1, 1)
     world.append(A, entry(2, 2), B)
     world.checkers.stepped(world[A], False, 2, 2)
     assert world.checkers.committed.index == 2
-
-
-def test_i6_peer_that_has_resigned_commits_nothing_by_itself(world: World) -> None:
-    world.elect(A, 2)
-    world.checkers.stepped(world[A], True, 1, 1)
-    world.checkers.stepped(world[A], False, 1, 1)
-    world.append(A, entry(2, 2), B)
+    world.append(A, entry(3, 2), B)
     with broken("I6"):
-        world.checkers.stepped(world[A], False, 2, 2)
+        world.checkers.stepped(world[A], False, 3, 3)
 
 
 def test_i6_commit_of_another_log_is_seen(world: World) -> None:
