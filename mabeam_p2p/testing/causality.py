@@ -213,9 +213,10 @@ class Causality:
         write = self._writes.get(dot)
         if write is None:
             return True
+        if marks is not None and _covers(marks.known, dot):
+            return True  # It was on the disk before the mark, and may have been forgotten since.
         variable = held.get(write.name)
-        left_out = marks.base if marks is not None else ()
-        return variable is not None and (_covers(variable.context, dot) or _covers(left_out, dot))
+        return variable is not None and _covers(variable.context, dot)
 
     def _take_back(self, dot: Dot) -> None:
         """This write never was."""

@@ -110,3 +110,15 @@ def test_a_write_that_a_crash_took_back_never_was() -> None:
     causality.settled((A, B))
     with pytest.raises(Violation, match="nobody has written"):
         causality.persisted(B, variable(sibling(A, 2)))
+
+
+def test_a_deletion_that_was_forgotten_before_it_was_seen_on_the_disk_was_there() -> None:
+    """One sync can bring the tombstone, the mark that covers it, and that it is forgotten."""
+    gone, marks = variable(sibling(A, 2, None)), VariableMarks(((A, 2),), ())
+    causality = judge((A, FIRST))
+    causality.synced(A, {"x": FIRST}, None)
+    for record in (gone, marks, VariableForgotten("x")):
+        causality.persisted(A, record)
+    causality.synced(A, {}, marks)
+    causality.started(A, {}, marks)
+    causality.settled((A, B))
