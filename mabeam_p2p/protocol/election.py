@@ -13,7 +13,8 @@ Rules
 4. Whoever was answered OK, or did not win, waits a random time of one to two election timeouts.
 5. Who may not lead stands all the same when it alone can be elected: when it has refused candidates
    that may lead, again and again, because their logs lack what its own holds. It hands over as soon
-   as one of them holds it (`node/handover.py`).
+   as one of them holds it (`node/handover.py`). A look around that finds only such peers counts as a
+   refusal: they may lack the very entry by which they vote, and never stand.
 """
 
 from math import inf
@@ -36,6 +37,12 @@ def order_key(peer: PeerId, standing: Standing) -> tuple[int, int, int, int, str
         -standing.tenure,
         peer,
     )
+
+
+def _is_ahead_of_all(mine: Standing, others: tuple[tuple[PeerId, Standing], ...]) -> bool:
+    """Whether all that may lead, as far as they are known, lack what this peer's log holds."""
+    ends = [(s.last_term, s.last_index) for _, s in others if s.eligible]
+    return bool(ends) and max(ends) < (mine.last_term, mine.last_index)
 
 
 class Election:
@@ -98,6 +105,7 @@ class Election:
             return False
         if not mine.eligible and self._refused_count < CARETAKER_REFUSALS:
             self._due = now + self._timing.election_timeout_seconds
+            self._refused_count += _is_ahead_of_all(mine, others)
             return False
         if not self._vacant:
             self._vacant = True

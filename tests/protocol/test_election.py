@@ -84,6 +84,20 @@ def test_who_may_not_lead_stands_where_its_log_is_wanted_again_and_again() -> No
     assert not election.is_due(IDLE, (), 3.0), "and once, if it does not win"
 
 
+def test_who_may_not_lead_stands_where_those_that_may_lack_its_log_and_never_stand() -> None:
+    """One that has lost the entry by which it votes takes itself for a learner."""
+    election = vacant(A)
+    assert not election.is_due(IDLE, ((B, SAME),), 0.5)
+    assert not election.is_due(IDLE, ((B, SAME),), 1.0), "it may stand yet"
+    assert election.is_due(IDLE, ((B, SAME),), 1.5)
+
+
+def test_who_may_not_lead_leaves_it_to_one_whose_log_is_as_good() -> None:
+    election = vacant(A)
+    others = ((B, SAME), (C, Standing(1, 9, 0, 0)))
+    assert not any(election.is_due(IDLE, others, now) for now in (0.5, 1.0, 1.5, 2.0, 2.5))
+
+
 def test_refusals_of_an_earlier_vacancy_count_for_nothing() -> None:
     election = vacant(A)
     election.outran()

@@ -270,7 +270,16 @@ MUTANTS = (
         ELECTION,
         "        if not mine.eligible and self._refused_count < CARETAKER_REFUSALS:\n"
         "            self._due = now + self._timing.election_timeout_seconds\n"
+        "            self._refused_count += _is_ahead_of_all(mine, others)\n"
         "            return False\n",
+        "",
+        ("tests/protocol/test_election.py",),
+    ),
+    _mutant(
+        "caretaker-waits-to-be-asked",
+        "a log that only a peer that may not lead holds waits for candidates that never stand",
+        ELECTION,
+        "            self._refused_count += _is_ahead_of_all(mine, others)\n",
         "",
         ("tests/protocol/test_election.py",),
     ),
