@@ -56,7 +56,8 @@ class Target:
             timeout=START_SECONDS if self.timeout is None else self.timeout,
         )
         with output.patience(
-            f"waiting for cluster {self.cluster!r} to have a leader: see `mabeam status`"
+            f"waiting for cluster {self.cluster!r} to have a leader, with room on its disk: see "
+            "`mabeam status`"
         ):
             agent = await joining
         async with agent:
