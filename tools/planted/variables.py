@@ -131,8 +131,8 @@ MUTANTS = (
         (
             Edit(
                 CORE,
-                "whole = tuple(self._marks.whole(v) for v in held if v is not None)",
-                "whole = tuple(v for v in held if v is not None)",
+                "whole = tuple(map(self._marks.whole, held))",
+                "whole = tuple(held)",
             ),
         ),
         ("tests/protocol/test_variables_marks.py",),
