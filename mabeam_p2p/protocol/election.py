@@ -13,8 +13,8 @@ Rules
 4. Whoever was answered OK, or did not win, waits a random time of one to two election timeouts.
 5. Who may not lead stands all the same when it alone can be elected: when it has refused candidates
    that may lead, again and again, because their logs lack what its own holds. It hands over as soon
-   as one of them holds it (`node/handover.py`). A look around that finds only such peers counts as a
-   refusal: they may lack the very entry by which they vote, and never stand.
+   as one of them holds it (`node/handover.py`). A look around that finds only such peers counts as
+   a refusal: they may lack the very entry by which they vote, and never stand.
 """
 
 from math import inf
