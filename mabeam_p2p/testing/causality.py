@@ -216,7 +216,12 @@ class Causality:
         if marks is not None and _covers(marks.known, dot):
             return True  # It was on the disk before the mark, and may have been forgotten since.
         variable = held.get(write.name)
-        return variable is not None and _covers(variable.context, dot)
+        if variable is None:
+            # Its own mark is stored once. A deletion that was forgotten behind it was there too:
+            # else what it has superseded would be.
+            has_mark = marks is not None and any(actor == dot[0] for actor, _ in marks.known)
+            return write.sibling.value is None and has_mark
+        return _covers(variable.context, dot)
 
     def _take_back(self, dot: Dot) -> None:
         """This write never was."""

@@ -122,3 +122,15 @@ def test_a_deletion_that_was_forgotten_before_it_was_seen_on_the_disk_was_there(
     causality.synced(A, {}, marks)
     causality.started(A, {}, marks)
     causality.settled((A, B))
+
+
+def test_a_deletion_that_was_forgotten_behind_an_older_mark_was_there() -> None:
+    """A peer stores the mark of its own writes once, and takes all of them for known later."""
+    gone, marks = variable(sibling(A, 2, None)), VariableMarks(((A, 1),), ())
+    causality = judge((A, marks), (A, FIRST))
+    causality.synced(A, {"x": FIRST}, marks)
+    for record in (gone, VariableForgotten("x")):
+        causality.persisted(A, record)
+    causality.synced(A, {}, marks)
+    causality.started(A, {}, marks)
+    causality.settled((A,))
