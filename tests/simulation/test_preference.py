@@ -153,18 +153,18 @@ def test_a_preferred_peer_that_lags_gets_nothing_until_it_has_caught_up() -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, 24, 8))
+@pytest.mark.parametrize("first", range(0, 12, 4))
 def test_whims_in_lossy_weather_break_no_rule(first: int) -> None:
     """Drawn runs with changing scores, unfit peers and hand-overs at random, in weather in which
     leaders last long enough to be asked."""
     preferred = asked = 0
-    for number in range(first, first + 8):
+    for number in range(first, first + 4):
         trial = Trial(f"whims {number}", whimsical(f"whims {number}"))
         trial.run(20.0)
         preferred += len(trial.preference.preferred)
         asked += trial.preference.others_count
     assert preferred >= 4
-    assert asked >= 8
+    assert asked >= 4
 
 
 def whimsical(seed: str) -> Weather:
