@@ -180,23 +180,23 @@ class Attachment:
         id, or the name of a member that is here."""
         seconds = self.timing.request_timeout_seconds if timeout is None else timeout
         what = f"{'promoting' if votes else 'removing'} {peer}"
-        found = self._peer_of(peer)
+        found = self.find_peer(peer) or (PeerId(peer) if is_peer_id(peer) else None)
+        if found is None:
+            raise UnknownPeer(
+                f"no peer is called {peer!r}: see `mabeam members` for names and ids",
+                reason="no_member",
+            )
         answer = await self.ask(ChangeVoters(found, votes, index, seconds), seconds)
         if isinstance(answer, Committed):
             return answer.index
         raise self.error(answer, what)
 
-    def _peer_of(self, peer: str) -> PeerId:
-        """Of several members of one name the one that is there; raises UnknownPeer."""
+    def find_peer(self, peer: str) -> PeerId | None:
+        """A member by its name or its id; of several that have had a name, the one that is here."""
         named = [member for member in self.view.members() if peer in (member.name, member.id)]
-        if named:
-            return PeerId(min(named, key=lambda m: (m.state not in ("alive", "suspect"), m.id)).id)
-        if is_peer_id(peer):
-            return PeerId(peer)
-        raise UnknownPeer(
-            f"no peer is called {peer!r}: see `mabeam members` for names and ids",
-            reason="no_member",
-        )
+        if not named:
+            return None
+        return PeerId(min(named, key=lambda m: (m.state not in ("alive", "suspect"), m.id)).id)
 
     async def status(self) -> Status:
         seconds = self.timing.request_timeout_seconds

@@ -183,12 +183,10 @@ async def transferred(attachment: Attachment, peer: str | None, timeout: float |
 
 
 def _peer_of(attachment: Attachment, peer: str) -> PeerId:
-    """By its name, or its id. Of several that have had a name, the one that is here."""
-    members = attachment.view.members()
-    for member in sorted(members, key=lambda one: one.state in ("dead", "left")):
-        if peer in (member.name, member.id):
-            return PeerId(member.id)
-    names = ", ".join(member.name for member in members)
+    found = attachment.find_peer(peer)
+    if found is not None:
+        return found
+    names = ", ".join(member.name for member in attachment.view.members())
     raise TransferFailed(
         f"peer {attachment.peer_name} knows no peer {peer!r}: take one of {names}",
         reason="unknown_peer",

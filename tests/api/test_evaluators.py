@@ -17,6 +17,7 @@ from mabeam_p2p.records import Vote as VoteRecord
 from tests.api.fakes import FakePeer, attachment, proposal
 from tests.eventually import eventually
 from tests.in_loop import in_loop
+from tests.virtual_time import in_virtual_time
 
 
 @pytest.fixture(autouse=True)
@@ -81,13 +82,14 @@ async def test_evaluator_declared_just_after_joining_is_waited_for(
     peer = FakePeer()
     agent = await agent_at(peer)
     peer.tell(ProposalOpened(proposal()))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # One turn, in which it finds no evaluator and begins to wait.
+    assert agent._evaluators._running
     agent.on_proposal("rate")(lambda proposal: Vote.accept("in time"))
     await eventually(lambda: votes(peer))
     assert votes(peer)[0].rationale == "in time"
 
 
-@in_loop
+@in_virtual_time
 async def test_agent_says_nothing_while_it_joins_however_long_that_takes() -> None:
     peer = FakePeer()
     agent = Agent(attachment(peer), Profile("a"))
@@ -97,7 +99,11 @@ async def test_agent_says_nothing_while_it_joins_however_long_that_takes() -> No
     await asyncio.sleep(3 * module.SETTLING_SECONDS)
     assert not votes(peer)
     agent.begin()
-    agent.on_proposal("rate")(lambda proposal: Vote.accept("in time"))
+
+    @agent.on_proposal("rate")
+    async def judge(proposal: Proposal) -> Vote:  # Not in a thread: virtual time waits for none.
+        return Vote.accept("in time")
+
     await eventually(lambda: votes(peer))
     assert votes(peer)[0].rationale == "in time"
 
@@ -259,10 +265,11 @@ async def test_open_proposal_is_judged_again_only_while_the_vote_is_missing() ->
 async def test_decided_proposal_needs_no_opinion_any_more() -> None:
     peer = FakePeer()
     agent = await agent_at(peer)
-    ended = asyncio.Event()
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     @agent.on_proposal("rate")
     async def judge(proposal: Proposal) -> Vote:
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -270,8 +277,7 @@ async def test_decided_proposal_needs_no_opinion_any_more() -> None:
         return Vote.accept()
 
     peer.tell(ProposalOpened(proposal()))
-    await eventually(lambda: agent._evaluators._running)
-    await asyncio.sleep(0)
+    await asyncio.wait_for(begun.wait(), 10)
     peer.tell(ProposalDecided(proposal()))
     await ended.wait()
     assert votes(peer) == []

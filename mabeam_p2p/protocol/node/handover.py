@@ -29,7 +29,7 @@ from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.node.allowance import Allowance
 from mabeam_p2p.protocol.preference import Preference
 from mabeam_p2p.protocol.replication import Replication
-from mabeam_p2p.records import Standing
+from mabeam_p2p.records import MemberState, Standing
 from mabeam_p2p.requests import Answer, Done, Failed, HandedOver, Refused, TransferLeadership
 
 ASKED = "asked"
@@ -315,14 +315,16 @@ class Handover:
         if not target:
             return "no_successor", "no other voter is alive, in contact and fit to lead"
         name = self._name(target)
-        if self._membership.find(target) is None:
+        member = self._membership.find(target)
+        if member is None:
             return "unknown_peer", name
         if target not in replication.voters:
             return "not_a_voter", f"{name} has no vote"
-        standing = dict(self._challengers()).get(target)
-        if standing is None or not leadership.is_in_contact(target, now):
+        if member.state is not MemberState.ALIVE or not leadership.is_in_contact(target, now):
             return "unreachable", f"the leader hears nothing of {name}"
-        if not standing.eligible:
+        # A new leader may not have been told yet where it stands; then its record says.
+        standing = dict(self._challengers()).get(target)
+        if not (member.eligible if standing is None else standing.eligible):
             return "unfit", f"{name} may not lead, or is not fit to at present"
         return None
 
