@@ -2,6 +2,7 @@
 told, and what is refused."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from msgspec import msgpack
@@ -364,12 +365,41 @@ def test_a_disk_that_stays_full_gets_a_snapshot_only_for_as_much_log_as_that_tak
 
 def test_a_snapshot_is_due_by_bytes_too_counted_from_the_last_one() -> None:
     blob = Desk().codec.encode_commands([append(2)])
-    desk = Desk(limits=Limits(snapshot_bytes=2 * len(blob) + 1))
+    desk = Desk(limits=Limits(snapshot_bytes=9 * len(blob) + 1))
+    assert list(dict.fromkeys(snapshots_taken(desk, blob, 40))) == [1, 11, 21, 31, 41]
+
+
+def test_a_large_snapshot_waits_for_a_quarter_of_its_size_in_commands() -> None:
+    """Else each few commands would have all of a large state written once more."""
+    desk = Desk(limits=Limits(snapshot_entries=2))
+    snapshots, blob = desk.node.replication.snapshots, desk.codec.encode_commands([append(2)])
+    desk.append_committed((Batch(2, 1, 2, 20, desk.codec.encode_commands([OPEN])),))
+    assert snapshots.index == 2
+    assert snapshots.latest is not None
+    worth = -(-len(snapshots.latest.data) // (application.SNAPSHOT_SHARE * len(blob)))
+    assert worth > 2, "the state is too small to show anything"
+    taken = snapshots_taken(desk, blob, worth, first=3)
+    assert taken == [2] * (worth - 1) + [2 + worth]
+
+
+def test_a_large_snapshot_waits_for_so_many_entries_at_most() -> None:
+    """What a start has to apply stays bounded by the setting."""
+    desk = Desk(limits=Limits(snapshot_entries=1))
+    blob = desk.codec.encode_commands([Noop(CLUSTER_SESSION, 0)])
+    desk.append_committed((Batch(2, 1, 2, 20, desk.codec.encode_commands([append(10)])),))
+    taken = list(dict.fromkeys(snapshots_taken(desk, blob, 40, first=3)))
+    gaps = [after - before for before, after in pairwise(taken[1:])]
+    assert gaps
+    assert max(gaps) == application.SNAPSHOT_PATIENCE
+
+
+def snapshots_taken(desk: Desk, blob: bytes, count: int, first: int = 2) -> list[int]:
+    """The index of the last snapshot behind each of `count` further batches of `blob`."""
     taken = []
-    for index in range(2, 12):
+    for index in range(first, first + count):
         desk.append_committed((Batch(index, 1, 2, 10 * index, blob),))
         taken.append(desk.node.replication.snapshots.index)
-    assert list(dict.fromkeys(taken)) == [1, 4, 7, 10]
+    return taken
 
 
 def test_peers_take_the_same_snapshots() -> None:

@@ -41,6 +41,24 @@ MUTANTS = (
         (WHOLE,),
     ),
     Mutant(
+        "M18-large-snapshots",
+        "a large state is written once more for each few commands",
+        (Edit(APPLICATION, "self._bytes_since_snapshot * SNAPSHOT_SHARE >= last_size", "True"),),
+        (WHOLE,),
+    ),
+    Mutant(
+        "M18-patience",
+        "a log of small commands waits for ever for a large snapshot",
+        (
+            Edit(
+                APPLICATION,
+                "or entry_count >= limits.snapshot_entries * SNAPSHOT_PATIENCE",
+                "or False",
+            ),
+        ),
+        (WHOLE,),
+    ),
+    Mutant(
         "M18-silent-truncation",
         "what takes the place of a recovered tail is applied without a word",
         (

@@ -21,6 +21,11 @@ from mabeam_p2p.requests import AgentQuery, Found, LogQuery, Query
 COMMANDS_PER_TURN = 20_000
 """What is applied in one turn, so that a long log does not keep heartbeats waiting."""
 
+SNAPSHOT_SHARE = 4
+"""A snapshot is worth its writing once the log behind the last one has come to this part of it."""
+SNAPSHOT_PATIENCE = 8
+"""A large one waits for so many times `snapshot_entries` at most: a start applies no more."""
+
 
 class Application:
     """The applied state of one peer."""
@@ -95,12 +100,20 @@ class Application:
 
     def _snapshot_if_due(self, applied: Batch, now: float) -> None:
         """Where a snapshot is taken depends on the log alone, so that peers take the same ones, and
-        one can go on sending what another has begun."""
+        one can go on sending what another has begun. What all snapshots cost is in proportion to
+        what is logged, however large the state has grown."""
         self._bytes_since_snapshot += len(applied.blob)
         entry_count = applied.last_index - self._replication.snapshots.index
+        limits, latest = self._limits, self._replication.snapshots.latest
         if (
-            entry_count >= self._limits.snapshot_entries
-            or self._bytes_since_snapshot >= self._limits.snapshot_bytes
+            entry_count < limits.snapshot_entries
+            and self._bytes_since_snapshot < limits.snapshot_bytes
+        ):
+            return
+        last_size = 0 if latest is None else len(latest.data)
+        if (
+            self._bytes_since_snapshot * SNAPSHOT_SHARE >= last_size
+            or entry_count >= limits.snapshot_entries * SNAPSHOT_PATIENCE
         ):
             self.take_snapshot(now)
 
