@@ -2,6 +2,8 @@
 
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from mabeam_p2p.commands import AppendJournal
 from mabeam_p2p.config import Timing
 from mabeam_p2p.effects import Notify, Persist, Resolve, Send
@@ -30,7 +32,7 @@ from mabeam_p2p.protocol.core import numbers_before
 from mabeam_p2p.protocol.node.allowance import Allowance
 from mabeam_p2p.protocol.node.handover import ASKED_BURST, ASKED_EVERY, WISHES_MAX
 from mabeam_p2p.protocol.replication import Role
-from mabeam_p2p.records import Standing
+from mabeam_p2p.records import Member, MemberState, Standing
 from mabeam_p2p.requests import (
     Answer,
     Done,
@@ -57,6 +59,7 @@ class Play:
         self.desk = Desk()
         self.node = self.desk.node
         self.standings = {A: WORSE, B: WORSE}
+        """What A and B tell of themselves; who is not in it tells nothing."""
         self._acked = {A: 0, B: 0}
         self._token = 0
 
@@ -95,7 +98,8 @@ class Play:
             beats = self.sent(Heartbeat)[-1:]
             answers: list[Message] = [HeartbeatReply(0, core.term, b.round) for b in beats]
             probes = [p for p in self.sent(Probe, peer) if p.number > self._acked[peer]]
-            answers += [ProbeAck(p.number, self.standings[peer]) for p in probes]
+            if peer in self.standings:
+                answers += [ProbeAck(p.number, self.standings[peer]) for p in probes]
             self._acked[peer] = max((p.number for p in probes), default=self._acked[peer])
             for append in self.sent(AppendEntries):
                 last = append.batches[-1].last_index if append.batches else append.previous_index
@@ -132,7 +136,7 @@ class Play:
         self.hear(A, VoteReply(0, 2, True, True, False))
         self.hear(A, VoteReply(0, 2, True, False, False))
         assert self.node.replication.role is Role.LEADER
-        for peer in (A, B):
+        for peer in self.standings:
             self.hear(peer, Probe(1, self.standings[peer]))
         self.echo()
         self.forget()
@@ -271,6 +275,34 @@ def test_an_allowance_is_of_each_peer_fills_with_time_and_is_bounded() -> None:
     assert allowance.take(ME, 100.0)
     assert len(allowance) == 2
     assert not allowance.take(A, 100.0), "who has asked of late is remembered"
+
+
+def test_who_has_not_told_where_it_stands_is_judged_by_its_record() -> None:
+    """A new leader is asked before it has heard a probe: a voter that its record calls ineligible
+    is refused by that, and what it tells later counts more than the record."""
+    play = Play()
+    plain = Member(A, "a", "127.0.0.1:97", 1, 1, MemberState.ALIVE)
+    play.hear(A, Gossip((replace(plain, incarnation=2, eligible=False),)))
+    play.standings.clear()
+    play.lead()
+    assert play.answer(play.ask(TransferLeadership(A))) == Refused(
+        "unfit", "a may not lead, or is not fit to at present"
+    )
+    assert play.began() == []
+    play.ask(TransferLeadership(B))
+    assert [event.target for event in play.began()] == [B], "its record says that it may"
+
+
+def test_what_a_voter_tells_of_itself_counts_more_than_its_record() -> None:
+    play = Play()
+    play.lead()
+    plain = Member(A, "a", "127.0.0.1:97", 1, 1, MemberState.ALIVE)
+    play.hear(A, Gossip((replace(plain, incarnation=2, eligible=False),)))
+    play.hear(B, Probe(2, replace(WORSE, eligible=False)))
+    assert isinstance(play.answer(play.ask(TransferLeadership(B))), Refused)
+    assert play.began() == []
+    play.ask(TransferLeadership(A))
+    assert [event.target for event in play.began()] == [A]
 
 
 def test_a_leader_prefers_a_peer_whose_probes_say_that_it_is_better() -> None:

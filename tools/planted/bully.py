@@ -315,4 +315,29 @@ MUTANTS = (
         "self._is_eligible and not self.unfit",
         NODE_TESTS,
     ),
+    # ---- wishes ------------------------------------------------------------------------------
+    _mutant(
+        "record-ignored",
+        "who has not told where it stands is taken for fit, whatever its record says",
+        HANDOVER,
+        "if not (member.eligible if standing is None else standing.eligible):",
+        "if standing is not None and not standing.eligible:",
+        NODE_TESTS,
+    ),
+    _mutant(
+        "record-outranks-word",
+        "a record outranks what the voter tells of itself",
+        HANDOVER,
+        "if not (member.eligible if standing is None else standing.eligible):",
+        "if not member.eligible:",
+        NODE_TESTS,
+    ),
+    _mutant(
+        "untold-are-unfit",
+        "a voter that has not told where it stands cannot be handed to",
+        HANDOVER,
+        "if not (member.eligible if standing is None else standing.eligible):",
+        "if standing is None or not standing.eligible:",
+        NODE_TESTS,
+    ),
 )
