@@ -359,6 +359,30 @@ def test_a_follower_passes_a_wish_on_and_the_leaders_answer_back() -> None:
     assert play.answer(token) == HandedOver(B, 3), "answered once"
 
 
+def test_only_who_was_asked_answers_for_a_wish() -> None:
+    """Whoever else names its number, and whoever leads by then."""
+    play = Play()
+    play.follow()
+    token = play.ask(TransferLeadership(B))
+    (request,) = play.sent(TransferRequest)
+    play.hear(B, TransferReply(0, request.number, "unfit", "b", PeerId(""), 0))
+    play.hear(B, Heartbeat(0, 3, 1, 1), TransferReply(0, request.number, "", "", B, 3))
+    assert play.answer(token) is None
+    play.hear(A, TransferReply(0, request.number, "", "", B, 3))
+    assert play.answer(token) == HandedOver(B, 3)
+
+
+def test_an_answer_to_a_wish_that_has_ended_changes_nothing() -> None:
+    play = Play()
+    play.follow()
+    token = play.ask(TransferLeadership(B))
+    (request,) = play.sent(TransferRequest)
+    play.desk.did(play.node.cancel(token, play.desk.now))
+    play.forget()
+    play.hear(A, TransferReply(0, request.number, "", "", B, 3))
+    assert [e for e in play.desk.effects if isinstance(e, Resolve)] == []
+
+
 def test_a_wish_that_the_leader_does_not_answer_ends_by_its_deadline() -> None:
     play = Play()
     play.follow()

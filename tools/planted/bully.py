@@ -340,4 +340,12 @@ MUTANTS = (
         "if standing is None or not standing.eligible:",
         NODE_TESTS,
     ),
+    _mutant(
+        "anybody-answers",
+        "an answer to a wish is believed of anybody",
+        HANDOVER,
+        "        if source != asked:\n            return\n        del self._sent[reply.number]\n",
+        "        if not self._sent.pop(reply.number, None):\n            return\n",
+        NODE_TESTS,
+    ),
 )

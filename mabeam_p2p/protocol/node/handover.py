@@ -93,8 +93,8 @@ class Handover:
         self._attempt: Attempt | None = None
         self._leave_wishes: list[int] = []
         self._number = numbers_before(epoch)
-        self._sent: dict[int, tuple[int, float]] = {}
-        """By number of the request to a leader: who waits, and until when."""
+        self._sent: dict[int, tuple[int, PeerId, float]] = {}
+        """By number of the request: who waits, the leader that was asked, and until when."""
         self._heard: dict[PeerId, int] = {}
         """The last number heard of each peer that has asked."""
         every = ASKED_EVERY * timing.election_timeout_seconds
@@ -116,7 +116,8 @@ class Handover:
         else:
             self._number += 1
             seconds = self._timing.request_timeout_seconds
-            self._sent[self._number] = token, now + (request.timeout or seconds)
+            ends_at = now + (request.timeout or seconds)
+            self._sent[self._number] = token, replication.leader, ends_at
             message = TransferRequest(replication.log_id, self._number, request.target)
             self._outbox.send(replication.leader, message)
 
@@ -153,12 +154,7 @@ class Handover:
             case TransferRequest():
                 self._on_request(source, message, now)
             case TransferReply():
-                token, _ = self._sent.pop(message.number, (0, 0.0))
-                answer: Answer = HandedOver(message.leader, message.term)
-                if message.reason:
-                    answer = Refused(message.reason, message.detail)
-                if token:
-                    self._outbox.resolve(token, answer)
+                self._on_reply(source, message)
             case _:
                 assert_never(message)
 
@@ -172,12 +168,23 @@ class Handover:
             del self._heard[next(iter(self._heard))]
         self._begin_for((source, message.number), message.target, now)
 
+    def _on_reply(self, source: PeerId, reply: TransferReply) -> None:
+        """It counts from who was asked, whoever leads by now."""
+        token, asked, _ = self._sent.get(reply.number, (0, PeerId(""), 0.0))
+        if source != asked:
+            return
+        del self._sent[reply.number]
+        answer: Answer = HandedOver(reply.leader, reply.term)
+        if reply.reason:
+            answer = Refused(reply.reason, reply.detail)
+        self._outbox.resolve(token, answer)
+
     # ---- time --------------------------------------------------------------------------------
 
     def tick(self, mine: Standing, now: float) -> None:
         """Before a turn's end: a leader looks whether somebody is preferred."""
-        for number in [n for n, (_, deadline) in self._sent.items() if deadline <= now]:
-            token, _ = self._sent.pop(number)
+        for number in [n for n, (_, _, deadline) in self._sent.items() if deadline <= now]:
+            token, _, _ = self._sent.pop(number)
             text = "the leader has not said what has become of it; see who leads"
             self._outbox.resolve(token, Failed("timeout", text))
         leadership = self._replication.leadership
@@ -227,7 +234,7 @@ class Handover:
 
     def next_deadline(self) -> float:
         due = inf if self._attempt is None else self._attempt.ends_at
-        return min([due, *(deadline for _, deadline in self._sent.values())])
+        return min([due, *(deadline for _, _, deadline in self._sent.values())])
 
     # ---- beginning and end -------------------------------------------------------------------
 
