@@ -1,8 +1,18 @@
 """Who may say what: only a leader answers for reads, and no flag makes a vote more than a vote."""
 
-from mabeam_p2p.messages import ReadIndexReply, VoteReply, VoteRequest
+import pytest
+
+from mabeam_p2p.messages import (
+    AppendEntries,
+    Heartbeat,
+    InstallSnapshot,
+    Message,
+    ReadIndexReply,
+    VoteReply,
+    VoteRequest,
+)
 from mabeam_p2p.protocol.replication import Role
-from mabeam_p2p.records import Standing
+from mabeam_p2p.records import Batch, LogBase, Standing
 from tests.protocol.raft_world import NOBODY, TIMING, A, B, C, D, World
 
 
@@ -60,3 +70,51 @@ def test_the_leader_of_an_older_term_leads_nobody_in_a_newer_one() -> None:
     world.hear(C, B, VoteRequest(0, term, standing, pre=False, transfer=False))
     assert (world[B].core.term, world[B].core.vote, world[B].core.leader) == (term, C, None)
     assert not world[B].core.is_leader_heard(world.now)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        Heartbeat(0, 2, 9, 1),
+        AppendEntries(0, 2, 2, 2, 3, (Batch(3, 2, 1, 99, b"of the second one"),)),
+        InstallSnapshot(0, 2, LogBase(9, 2, 99, (A, B, C)), 1, 1, 0, b"x"),
+    ],
+    ids=lambda claim: type(claim).__name__,
+)
+def test_a_second_leader_of_one_term_is_not_followed(claim: Message) -> None:
+    """Raft §5.2: at most one leader is elected in a term. Whoever claims to be another one is
+    dropped and counted, also once the first is silent, and one that was the first itself knows."""
+    world = World(3)
+    world.elect(A)
+    assert world[A].core.term == 2
+    world.beat(A)
+    world.hear(C, B, claim)
+    assert world[B].core.leader == A
+    world.wait(2 * TIMING.election_timeout_seconds)
+    world.act(A, lambda core: core.tick(world.now))
+    assert world[A].core.leadership is None, "it hears no majority"
+    for peer in (A, B):
+        core = world[peer].core
+        last_index, commit_index = core.log.last_index, core.commit_index
+        dropped_count = core.dropped_count
+        world.hear(C, peer, claim)
+        assert core.leader != C
+        assert not core.is_leader_heard(world.now)
+        assert (core.log.last_index, core.commit_index) == (last_index, commit_index)
+        assert core.dropped_count == dropped_count + 1
+    world.hear(C, B, Heartbeat(0, 3, 0, 1))
+    assert world[B].core.leader == C, "another term, another leader"
+
+
+def test_who_has_no_vote_does_not_hide_the_leader_that_has_one() -> None:
+    """A follower takes somebody unknown for the leader when its log is ahead: it may vote by a
+    configuration that has not come. It is no voter after all, so the voter is believed."""
+    world = World(3, learners=(D,))
+    world.wait(2 * TIMING.election_timeout_seconds)
+    ahead = AppendEntries(0, 2, 5, 2, 0, ())
+    world.hear(D, B, ahead)
+    assert world[B].core.leader == D
+    world.hear(A, B, Heartbeat(0, 2, 0, 1))
+    assert world[B].core.leader == A
+    world.hear(D, B, ahead)
+    assert world[B].core.leader == A

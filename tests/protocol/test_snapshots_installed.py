@@ -108,7 +108,7 @@ def test_what_the_new_leader_sends_is_not_ended_by_an_older_snapshot_either() ->
 def test_a_snapshot_of_exactly_what_is_committed_is_not_taken_in(index: int) -> None:
     world = led()
     assert world[B].core.commit_index == 2
-    hear(world, state_at(base(index, index)), 2, target=B)
+    world.hear(A, B, piece_of(state_at(base(index, index)), 2))
     assert world[B].taken_in == []
     assert [answer.installed for answer in answers(world)] == [True]
 

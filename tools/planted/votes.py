@@ -10,10 +10,12 @@ FOLLOWING = "mabeam_p2p/protocol/replication/following.py"
 PROGRESS = "mabeam_p2p/protocol/replication/progress.py"
 LEADERSHIP = "mabeam_p2p/protocol/replication/leadership.py"
 REPLICATION = "mabeam_p2p/protocol/replication/replication.py"
+CONFIGURATION = "mabeam_p2p/protocol/replication/configuration.py"
 QUORUM = "mabeam_p2p/protocol/quorum.py"
 
 ELECTIONS = ("tests/paper/test_raft_elections.py", "tests/paper/test_raft_stability.py")
 POSITIONS = ("tests/paper/test_raft_log.py", "tests/protocol/test_replication.py")
+AUTHORITY = ("tests/protocol/test_replication_authority.py",)
 READS = ("tests/paper/test_raft_reads.py",)
 
 MUTANTS = (
@@ -251,5 +253,41 @@ MUTANTS = (
             ),
         ),
         ("tests/protocol/test_node.py",),
+    ),
+    Mutant(
+        "R23",
+        "a second leader of one term is followed",
+        (
+            Edit(
+                REPLICATION,
+                "if term == self.term and is_second_leader(source, self._term_leader, self.log):",
+                "if False:",
+            ),
+        ),
+        AUTHORITY,
+    ),
+    Mutant(
+        "R24",
+        "who led a term follows another one in it",
+        (
+            Edit(
+                REPLICATION,
+                "self.leader = self._term_leader = self.peer",
+                "self.leader = self.peer",
+            ),
+        ),
+        AUTHORITY,
+    ),
+    Mutant(
+        "R25",
+        "who has no vote hides the leader of the term that has one",
+        (
+            Edit(
+                CONFIGURATION,
+                "return leader is not None and claimant != leader and may_stand(leader, log)",
+                "return leader is not None and claimant != leader",
+            ),
+        ),
+        AUTHORITY,
     ),
 )

@@ -71,6 +71,13 @@ def may_stand(peer: PeerId, log: Log) -> bool:
     return not log.is_configured and peer in log.previous_voters
 
 
+def is_second_leader(claimant: PeerId, leader: PeerId | None, log: Log) -> bool:
+    """Whether `claimant` wants to lead the term that `leader` leads. Raft §5.2 knows none: one of
+    them lies, or has lost its disk. The first is kept, unless it has no vote: who was believed for
+    want of the configuration does not hide who has one."""
+    return leader is not None and claimant != leader and may_stand(leader, log)
+
+
 def is_ahead(last_term: int, last_index: int, log: Log) -> bool:
     """Whether a log that ends there may hold a configuration that this one does not (rule 6). Equal
     ends are equal logs."""

@@ -36,7 +36,7 @@ from mabeam_p2p.messages import (
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.log import FIRST_BASE, Log
 from mabeam_p2p.protocol.replication.candidacy import Candidacy, Phase
-from mabeam_p2p.protocol.replication.configuration import Objection, may_stand
+from mabeam_p2p.protocol.replication.configuration import Objection, is_second_leader, may_stand
 from mabeam_p2p.protocol.replication.following import Following
 from mabeam_p2p.protocol.replication.leadership import Leadership
 from mabeam_p2p.protocol.replication.outsiders import hears_outsider
@@ -174,9 +174,7 @@ class Replication:
 
     def next_deadline(self) -> float:
         """For what is done in `tick`. Elections have a deadline of their own."""
-        if self.leadership is not None:
-            return self.leadership.next_deadline()
-        return float("inf")
+        return float("inf") if self.leadership is None else self.leadership.next_deadline()
 
     # ---- verbs -------------------------------------------------------------------------------
 
@@ -303,7 +301,7 @@ class Replication:
         """Take office. `noop`: the first entry to append (Raft §8)."""
         assert self.is_elected, "only who is elected leads"
         self.candidacy.end()
-        self.leader = self.peer
+        self.leader = self._term_leader = self.peer
         self._led_since = now
         self.leadership = Leadership(
             self.peer,
@@ -324,8 +322,7 @@ class Replication:
         assert self.leadership is not None
         self.leadership.reads.refuse()
         self.granted_reads.extend(self.leadership.reads.confirmed)
-        self.leadership = None
-        self.leader = None
+        self.leadership = self.leader = None
 
     # ---- reactions ---------------------------------------------------------------------------
 
@@ -395,6 +392,9 @@ class Replication:
         """Whether `source` leads the message's term and this peer now follows it."""
         term = message.term
         if term < self.term or (term == self.term and self.leadership is not None):
+            return False
+        if term == self.term and is_second_leader(source, self._term_leader, self.log):
+            self.dropped_count += 1
             return False
         is_known = not self.voters or may_stand(source, self.log) or source == self._term_leader
         if not is_known and not self._hears_outsider(message, now):
