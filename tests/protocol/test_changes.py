@@ -8,7 +8,7 @@ from mabeam_p2p.effects import Resolve, Send
 from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId, PeerId
 from mabeam_p2p.messages import ChangeVoter, VoterAnswer
 from mabeam_p2p.protocol.core import Outbox
-from mabeam_p2p.protocol.node.changes import VoterChanges
+from mabeam_p2p.protocol.node.changes import WISHES_MAX, VoterChanges
 from mabeam_p2p.protocol.replication import Objection
 from mabeam_p2p.records import Member, MemberState
 from mabeam_p2p.requests import Answer, ChangeVoters, Committed, Failed, Refused
@@ -277,6 +277,21 @@ def test_who_is_removed_by_command_is_barred_until_it_is_promoted() -> None:
     party.flush()
     assert [command.barred for command in party.wanted] == [(C,), ()]
     assert world[A].core.voters == (A, B, C)
+
+
+def test_wishes_under_way_are_bounded() -> None:
+    world, _ = leading()
+    party = Party(world, B)
+    for token in range(1, WISHES_MAX + 2):
+        party.ask(D, True, token=token)
+    [full] = party.answers()
+    assert isinstance(full, Failed)
+    assert full.reason == "overloaded"
+    party.flush()
+    assert len(party.sent()) == WISHES_MAX
+    party.changes.cancel(1)
+    party.ask(E, True)
+    assert party.answers() == [], "there is room again"
 
 
 def test_a_follower_asks_the_leader_again_until_it_is_answered() -> None:

@@ -339,4 +339,10 @@ MUTANTS = (
         (Edit(LINKS, "if hello.cluster_id in self.ancestors:", "if not self._peer:"),),
         ("tests/protocol/test_links.py",),
     ),
+    Mutant(
+        "M17-unbounded",
+        "wishes to change the voters pile up without end",
+        (Edit(CHANGES, "if len(self._asked) >= WISHES_MAX:", "if False:"),),
+        BY_COMMAND,
+    ),
 )

@@ -14,6 +14,7 @@ Rules
    undo what was changed since. Where that has moved on, the asker asks anew on the latest.
 6. What was refused is certainly not done: no copy of it is done later by the same leader, and of
    another one's word alone the asker does not take it for certain.
+7. More wishes than `WISHES_MAX` at once are not asked at all, and that is said.
 """
 
 from collections.abc import Callable
@@ -31,6 +32,8 @@ from mabeam_p2p.requests import Answer, ChangeVoters, Committed, Failed, Refused
 DONE = "done"
 VOTERS_CHANGED = "voters_changed"
 
+WISHES_MAX = 256
+"""Wishes of this peer's agents that have no answer yet: a change takes a second."""
 REFUSALS_MAX = 256
 """Refusals of one term that are remembered for copies of what was refused."""
 
@@ -103,6 +106,10 @@ class VoterChanges:
     # ---- asking --------------------------------------------------------------------------------
 
     def request(self, token: int, request: ChangeVoters, deadline: float, now: float) -> None:
+        if len(self._asked) >= WISHES_MAX:
+            detail = "too many changes of the voters are under way"
+            self._outbox.resolve(token, Failed("overloaded", detail))
+            return
         self._number += 1
         self._asked[self._number] = Asked(token, request, deadline)
         self._resend_due = now
