@@ -13,6 +13,7 @@ CORE = f"{VARIABLES}/variables.py"
 CLOCKS = "mabeam_p2p/protocol/vector_clock.py"
 HYBRID = "mabeam_p2p/protocol/hybrid_clock.py"
 
+COMPARED_TESTS = ("tests/protocol/test_variables_anti_entropy.py",)
 DELETED_TESTS = ("tests/protocol/test_variables_deleted.py",)
 SPREAD_TESTS = ("tests/protocol/test_variables_spread.py",)
 
@@ -198,5 +199,29 @@ MUTANTS = (
             ),
         ),
         SPREAD_TESTS,
+    ),
+    Mutant(
+        "M20-variables-numbered",
+        "one number stands for all questions of a comparison, so that an answer counts twice",
+        (
+            Edit(
+                ANTI_ENTROPY,
+                "exchange.number = next(self._numbers)",
+                "exchange.number = exchange.number or next(self._numbers)",
+            ),
+        ),
+        COMPARED_TESTS,
+    ),
+    Mutant(
+        "M20-variables-given-up",
+        "who is cut off from the quorum gives up the writes of those beyond",
+        (Edit(UPKEEP, "if given_up and gives_up:", "if given_up:"),),
+        DELETED_TESTS,
+    ),
+    Mutant(
+        "M20-variables-ready",
+        "a newcomer takes another newcomer for one that can give it everything",
+        (Edit(ANTI_ENTROPY, "if not self._are_new.get(exchange.peer):", "if exchange.peer:"),),
+        COMPARED_TESTS,
     ),
 )
