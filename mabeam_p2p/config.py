@@ -127,7 +127,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Snapshots travel in pieces of this size, one at a time to each follower."""
     data_bytes_max: int = 0
     """What the data folder may hold; 0: as much as the disk does. Of the leader's nine tenths
-    full, nothing more is proposed."""
+    full, nothing more is proposed but what keeps leases."""
     log_trailing_entries: int = 10_000
     """Entries before a snapshot that stay in the log, so that a follower which is as little behind
     needs no snapshot. Fewer, if they take more than a quarter of snapshot_bytes."""

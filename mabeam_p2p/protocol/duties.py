@@ -36,7 +36,7 @@ class Duties:
         return (Tick(CLUSTER_SESSION, 0),)
 
     def _tick_due(self, deadline: int) -> int:
-        """Once for each deadline, and again after a while: a leader that is full takes none."""
+        """Once for each deadline, and again after a while: a leader may have been full."""
         return deadline if deadline != self._ticked_for else self._ticked_at + TICK_AGAIN
 
     def departures(

@@ -10,6 +10,7 @@ Rules
    or once, and was refused: certainly not done. Otherwise with `unknown`: maybe done.
 4. For the first time it may go by way of a coordinator (`relay`), which counts as given to a
    leader; after that, to the leader itself.
+5. To a leader whose disk is short of room, what it still takes (`room`) goes by itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,11 +22,14 @@ from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Forward, ForwardRefused, Relay
 from mabeam_p2p.protocol.core import Outbox, numbers_before
 from mabeam_p2p.protocol.deadlines import Deadlines
+from mabeam_p2p.protocol.room import UPKEEP
 from mabeam_p2p.requests import Failed, Outcome, Refused
 
 Key = tuple[int, int]
 Leader = tuple[PeerId, int]
 """Who leads, in which term."""
+
+DISK_FULL = "disk_full"
 
 CHUNK_COMMANDS = 1024
 FORWARDS_REMEMBERED = 256
@@ -84,6 +88,8 @@ class Pending:
         """When each forwarded command is to be sent again, soonest first but for longer waits."""
         self._deadlines: Deadlines[Key] = Deadlines()
         self._leader: Leader | None = None
+        self._is_short = False
+        """Whether that leader has refused something for want of room."""
         self._leaderless_since: float | None = None
         self._forward_number = numbers_before(epoch)
         self._forwards: dict[int, tuple[PeerId, bool, list[Key]]] = {}
@@ -148,6 +154,7 @@ class Pending:
         else:
             self._leaderless_since = None
             if leader != self._leader:
+                self._is_short = False
                 self._unsent = dict.fromkeys(self._entries)
                 self._forwarded.clear()
         self._leader = leader
@@ -155,7 +162,7 @@ class Pending:
             return
         keys = list(self._unsent)
         self._unsent.clear()
-        if coordinator is not None and leader[0] != self._peer:
+        if coordinator is not None and leader[0] != self._peer and not self._is_short:
             again = [key for key in keys if self._entries[key].given_count]
             first = [key for key in keys if not self._entries[key].given_count]
             self._send_all(again, leader[0], now)
@@ -199,6 +206,7 @@ class Pending:
                 continue
             if not is_relayed and self._leader[0] != source:
                 continue
+            self._is_short |= message.reason == DISK_FULL
             is_last = entry.forward_number == message.number
             why = _NOT_DONE.get(message.reason)
             if why is not None and is_last and entry.given_count == 1:
@@ -213,8 +221,14 @@ class Pending:
         self, keys: list[Key], target: PeerId, now: float, *, is_relayed: bool = False
     ) -> None:
         size = min(CHUNK_COMMANDS, self._limits.batch_commands_max)
-        for start in range(0, len(keys), size):
-            self._send(keys[start : start + size], target, is_relayed, now)
+        parts = [keys]
+        if self._is_short:
+            upkeep = [key for key in keys if isinstance(self._entries[key].command, UPKEEP)]
+            apart = dict.fromkeys(upkeep)
+            parts = [upkeep, [key for key in keys if key not in apart]]
+        for part in parts:
+            for start in range(0, len(part), size):
+                self._send(part[start : start + size], target, is_relayed, now)
 
     def _send(self, keys: list[Key], target: PeerId, is_relayed: bool, now: float) -> None:
         """Give commands to the leader, or to the coordinator for it. One that no peer would read is
@@ -249,6 +263,7 @@ class Pending:
             if not entry.given_count:
                 reason = self._refusal()
                 reason = reason if reason in _NOT_DONE else "overloaded"
+                self._is_short |= reason == DISK_FULL
                 self._outbox.resolve(entry.token, Failed(reason, _NOT_DONE[reason]))
                 self._drop(key)
             else:
@@ -290,7 +305,7 @@ class Pending:
 
 _NOT_DONE = {
     "overloaded": "the leader holds as much uncommitted as it may: try again later",
-    "disk_full": "the data folder of the leader is nine tenths full",
+    DISK_FULL: "the data folder of the leader is nine tenths full",
 }
 """Why a leader takes no commands that are certainly not done then."""
 SNAPSHOT_TOOK_ENTRIES = "a snapshot took the place of the entries that could have told"

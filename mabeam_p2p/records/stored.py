@@ -174,8 +174,13 @@ class DiskUsage(Struct, frozen=True, gc=False):
 
     @property
     def is_nearly_full(self) -> bool:
-        """Nine tenths: room for a last snapshot, and for what is under way."""
+        """Nine tenths: room for what is under way, and for what keeps leases."""
         return self.used_bytes * 10 >= self.bytes_max * 9
+
+    @property
+    def is_full(self) -> bool:
+        """Nineteen twentieths: room for a last snapshot alone."""
+        return self.used_bytes * 20 >= self.bytes_max * 19
 
 
 class Recovered(Struct, frozen=True):

@@ -40,6 +40,7 @@ class Counter:
     def __init__(self, limits: Limits | None = None) -> None:
         self.outbox = Outbox()
         self.is_full = False
+        self.refusal = "overloaded"
         self.proposed: list[tuple[int, bytes]] = []
         self.gathered: list[tuple[int, int, bytes]] = []
         self.pending = Pending(
@@ -50,6 +51,7 @@ class Counter:
             timing=TIMING,
             limits=limits or Limits(),
             outbox=self.outbox,
+            refusal=lambda: self.refusal,
         )
 
     def propose(self, count: int, blob: bytes) -> bool:

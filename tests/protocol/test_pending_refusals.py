@@ -1,17 +1,19 @@
-"""A command that no peer would read harms nobody but itself."""
+"""Commands that no peer would read, or a leader has no room for, harm nobody but themselves."""
 
 from collections.abc import Sequence
+from math import inf
 
-from mabeam_p2p.commands import AnyCommand, AppendJournal
+from mabeam_p2p.commands import AnyCommand, AppendJournal, KeepAlive
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.effects import Resolve
 from mabeam_p2p.errors import InvalidValue
-from mabeam_p2p.ids import PeerId, SessionId
+from mabeam_p2p.ids import SessionId
+from mabeam_p2p.messages import ForwardRefused
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.requests import Answer, Refused
+from tests.protocol.test_pending import ME, A, B, Counter, command, relayed
 
-ME = PeerId("a" * 16)
 PROPOSED: list[int] = []
 
 
@@ -58,3 +60,37 @@ def test_command_larger_than_a_batch_is_refused_and_the_others_go_on() -> None:
     assert isinstance(answers[2], Refused)
     assert answers[2].reason == "too_large"
     assert sum(PROPOSED) == 2
+
+
+# ---- a leader that is short of room --------------------------------------------------------------
+
+
+def test_what_a_leader_that_is_short_of_room_still_takes_goes_by_itself() -> None:
+    """And to the leader itself: a coordinator would pass it on with what is refused."""
+    counter = Counter()
+    counter.submit(1)
+    counter.pending.flush((A, 1), 0.0, B)
+    assert relayed(counter) == ([(B, 1)], [])
+    counter.pending.receive_refused(B, ForwardRefused(0, 1, "disk_full"))
+    assert counter.reasons() == [(101, "disk_full")]
+    turn = (command(2), KeepAlive(SessionId(1), 3), command(4))
+    for token, asked in enumerate(turn, 2):
+        counter.pending.submit(token, asked, inf)
+    counter.pending.flush((A, 1), 0.1, B)
+    assert [(one.count, one.blob) for one in counter.sent()] == [(1, b""), (2, b"bb")]
+    counter.submit(5)
+    counter.pending.flush((A, 2), 0.2)
+    assert [one.count for one in counter.sent()] == [4], "another leader may have room"
+
+
+def test_a_leader_that_is_short_of_room_takes_its_own_upkeep_by_itself() -> None:
+    counter = Counter()
+    counter.refusal, counter.is_full = "disk_full", True
+    counter.submit(1)
+    counter.pending.flush((ME, 1), 0.0)
+    assert counter.reasons() == [(101, "disk_full")]
+    counter.is_full = False
+    counter.pending.submit(2, KeepAlive(SessionId(1), 2), inf)
+    counter.submit(3)
+    counter.flush((ME, 1), 0.1)
+    assert counter.proposed == [(1, b""), (1, b"b")]

@@ -38,6 +38,11 @@ def test_nine_tenths_of_the_quota_are_nearly_full() -> None:
     assert not DiskUsage(89, 100).is_nearly_full
 
 
+def test_nineteen_twentieths_of_the_quota_are_full() -> None:
+    assert DiskUsage(95, 100).is_full
+    assert not DiskUsage(94, 100).is_full
+
+
 def test_the_quota_is_what_may_be_in_the_folder(tmp_path: Path) -> None:
     storage = opened(tmp_path / "peer")
     assert usage_of(storage).bytes_max == QUOTA

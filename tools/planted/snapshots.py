@@ -10,10 +10,13 @@ REPLICATION = "mabeam_p2p/protocol/replication/replication.py"
 APPLICATION = "mabeam_p2p/protocol/node/application.py"
 SESSIONS = "mabeam_p2p/machine/sessions.py"
 SQLITE = "mabeam_p2p/storage/sqlite.py"
+PENDING = "mabeam_p2p/protocol/pending.py"
+ROOM = "mabeam_p2p/protocol/room.py"
 
 INSTALLED = "tests/protocol/test_snapshots_installed.py"
 SENT = "tests/protocol/test_snapshots.py"
 WHOLE = "tests/protocol/test_node_snapshots.py"
+ROOM_TESTS = ("tests/protocol/test_room.py",)
 
 MUTANTS = (
     Mutant(
@@ -251,8 +254,8 @@ MUTANTS = (
         (
             Edit(
                 REPLICATION,
-                "is_open = self.leadership is not None and not self.is_disk_full",
-                "is_open = self.leadership is not None",
+                "if self.leadership is None or not self.room.takes(count, blob):",
+                "if self.leadership is None:",
             ),
         ),
         (WHOLE,),
@@ -281,5 +284,35 @@ MUTANTS = (
             ),
         ),
         (INSTALLED,),
+    ),
+    Mutant(
+        "M18-room-none",
+        "a disk that is nearly full lets no lease be renewed",
+        (Edit(ROOM, "if self.usage.is_full or self._decode is None:", "if self._decode:"),),
+        ROOM_TESTS,
+    ),
+    Mutant(
+        "M18-room-any",
+        "a command goes in beside what keeps a lease, whatever it takes",
+        (Edit(ROOM, "return all(isinstance", "return any(isinstance"),),
+        ROOM_TESTS,
+    ),
+    Mutant(
+        "M18-room-last",
+        "leases are renewed until there is no room for a snapshot",
+        (
+            Edit(
+                ROOM,
+                "if self.usage.is_full or self._decode is None:",
+                "if self._decode is None:",
+            ),
+        ),
+        ROOM_TESTS,
+    ),
+    Mutant(
+        "M18-room-mixed",
+        "what keeps leases goes with what is refused for want of room",
+        (Edit(PENDING, "        if self._is_short:\n", "        if not parts:\n"),),
+        ("tests/protocol/test_pending_refusals.py",),
     ),
 )

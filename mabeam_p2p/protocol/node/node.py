@@ -34,6 +34,7 @@ from mabeam_p2p.protocol.node.reporting import Reporting
 from mabeam_p2p.protocol.node.succession import Succession
 from mabeam_p2p.protocol.node.voting import Voting
 from mabeam_p2p.protocol.replication import Replication
+from mabeam_p2p.protocol.room import Room
 from mabeam_p2p.protocol.variables import Variables
 from mabeam_p2p.protocol.waits import Waits
 from mabeam_p2p.records import (
@@ -114,16 +115,16 @@ class Node:
             base=recovered.base,
             snapshot=recovered.snapshot,
             take_in=lambda snapshot: self._application.take_in(snapshot),
+            room=Room(self._codec.decode_commands),
             timing=timing,
             limits=limits,
             outbox=outbox,
             now=now,
         )
-        variables = recovered.variables
         self.variables = Variables(
             self.peer,
             epoch,
-            variables,
+            recovered.variables,
             timing,
             limits,
             self._stream("variables"),
@@ -298,7 +299,7 @@ class Node:
         if that is known."""
         self._now = now
         if usage is not None:
-            self.replication.disk = usage
+            self.replication.room.usage = usage
             self._application.disk_told(usage)
         self.replication.stored(number)
         return self.outbox.take()
@@ -476,7 +477,7 @@ class Node:
             log.last_index,
             tenure=int((now - self.started_at) // TENURE_SECONDS),
             is_leaving=self._handover.is_leaving,
-            is_disk_full=self.replication.is_disk_full,
+            is_disk_full=self.replication.room.is_short,
         )
 
     def _leave_if_due(self) -> None:

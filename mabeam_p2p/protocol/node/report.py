@@ -72,7 +72,7 @@ class Report:
 
     def status(self, now: float) -> Status:
         replication, membership = self._replication, self._membership
-        leader = self._heard_leader(now)
+        leader, usage = self._heard_leader(now), replication.room.usage
         here = [m for m in membership.view() if m.state <= MemberState.SUSPECT]
         return Status(
             replication.peer,
@@ -101,9 +101,9 @@ class Report:
             self._ready,
             replication.snapshots.index,
             replication.log.last_index - replication.log.base.index,
-            replication.disk.used_bytes if replication.disk else 0,
-            replication.disk.bytes_max if replication.disk else 0,
-            replication.is_disk_full,
+            usage.used_bytes if usage else 0,
+            usage.bytes_max if usage else 0,
+            replication.room.is_short,
             configuration_index=replication.log.configuration_index,
             barred=self._machine.configuration.barred,
             ancestors=self._machine.configuration.ancestors,

@@ -42,7 +42,8 @@ from mabeam_p2p.protocol.replication.leadership import Leadership
 from mabeam_p2p.protocol.replication.outsiders import hears_outsider
 from mabeam_p2p.protocol.replication.snapshots import Snapshots
 from mabeam_p2p.protocol.replication.term import NOBODY, Term
-from mabeam_p2p.records import Batch, DiskUsage, HardState, LogBase, Snapshot, Standing
+from mabeam_p2p.protocol.room import Room
+from mabeam_p2p.records import Batch, HardState, LogBase, Snapshot, Standing
 
 TERM_LEAP_MAX = 1_000_000
 """Elections that a peer can have missed. Behind the last term on the wire there is none."""
@@ -75,6 +76,7 @@ class Replication:
         base: LogBase = FIRST_BASE,
         snapshot: Snapshot | None = None,
         take_in: Callable[[Snapshot], bool] = lambda snapshot: True,
+        room: Room | None = None,
     ) -> None:
         """base: where `batches` begin. snapshot: the one that this peer has. take_in: see
         Snapshots."""
@@ -87,8 +89,7 @@ class Replication:
         self.leadership: Leadership | None = None
         self.heard_at = now - timing.election_timeout_seconds
         """When the leader was last heard."""
-        self.disk: DiskUsage | None = None
-        """How full the disk is, as far as was told."""
+        self.room = Room() if room is None else room
         self._contact_since = now
         """When it was heard again after a silence."""
         self.dropped_count = 0
@@ -212,20 +213,16 @@ class Replication:
     def propose(self, count: int, blob: bytes) -> bool:
         """Take commands for the next batch; False if this peer does not lead, or is full; then
         `refusal` says which."""
-        is_open = self.leadership is not None and not self.is_disk_full
-        return is_open and self.leadership is not None and self.leadership.append(count, blob)
-
-    @property
-    def is_disk_full(self) -> bool:
-        """Whether this peer, if it led, would take no commands for want of room on its disk."""
-        return self.disk is not None and self.disk.is_nearly_full
+        if self.leadership is None or not self.room.takes(count, blob):
+            return False
+        return self.leadership.append(count, blob)
 
     @property
     def refusal(self) -> str:
         """Why `propose` has just said no."""
         if self.leadership is None or self.is_handing_over:
             return "not_leader"  # Whoever asks is to ask the successor.
-        return "disk_full" if self.is_disk_full else "overloaded"
+        return "disk_full" if self.room.is_short else "overloaded"
 
     def configure(self, voters: tuple[PeerId, ...], blob: bytes, expected_index: int) -> Objection:
         """Change the voters to `voters`, sorted, or say why not; `blob`: the command for it."""
@@ -253,7 +250,7 @@ class Replication:
     def store_snapshot(self, snapshot: Snapshot, now: float) -> None:
         """Keep the state that this peer has applied in place of the log that led to it; for want of
         room, of all that led to it."""
-        if self.is_disk_full:
+        if self.room.is_short:
             self.snapshots.store(snapshot, None, 0)
             return
         held_from = self.leadership.transfers_from(now) if self.leadership is not None else None
