@@ -75,6 +75,11 @@ def _alive(seen: PeerStatus) -> str:
 def _missing(here_count: int, seen: PeerStatus) -> str:
     """What stands between a peer and a quorum."""
     need = len(seen.voters) // 2 + 1
+    if seen.nobody_eligible:
+        return (
+            "nobody leads: none of the voters that are there may (eligible = false, or unfit); "
+            "start another voter, or let one of them: `mabeam score --help`"
+        )
     if here_count >= need:
         return "no leader is heard: one is elected within seconds if the voters reach each other"
     return (

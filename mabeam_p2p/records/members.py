@@ -87,3 +87,6 @@ class Status(Struct, frozen=True, gc=False, array_like=True):
     """Peers that a command took out of the voters, as far as this peer has applied the log."""
     ancestors: tuple[ClusterId, ...] = ()
     """Ids that the cluster had before its log was repaired."""
+    nobody_eligible: bool = False
+    """Nobody leads: a majority of the voters is alive, and none of these may, as far as they have
+    told."""

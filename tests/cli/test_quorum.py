@@ -44,6 +44,17 @@ def test_minority_refuses_to_decide_and_still_shows_what_it_knows(place: House) 
     until(lambda: told("get", "rate", "--addr", "bee")["value"] == 0.6)
 
 
+def test_where_nobody_that_is_there_may_lead_the_status_says_so(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MABEAM_ELIGIBLE", "false")
+    place.start("--expect", "1").line()
+    until(lambda: told("status")["nobody_eligible"] is True)
+    assert told("status")["quorum"] is False
+    shown = mabeam("status")
+    assert "none of the voters that are there may" in shown.stderr
+
+
 def test_who_waits_for_others_is_told_so_at_once_and_ends_with_75(
     place: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -419,3 +419,26 @@ def test_a_peer_that_is_not_eligible_votes_and_does_not_lead() -> None:
     assert judge.preferred == []
     assert stage.hosts[0].node is not None
     assert stage.hosts[0].node.replication.term == stage.status(stage.hosts[0]).term
+    assert not stage.status(stage.hosts[0]).nobody_eligible, "no majority is there at all"
+
+
+@pytest.mark.slow
+def test_where_nobody_that_is_left_may_lead_nobody_does_and_each_says_so() -> None:
+    """It is an exclusion, and no preference. One that comes back and may ends it at once."""
+    stage = Stage("excluded", 3, preferences=Preferences(ineligible=(1, 2)))
+    leader = stage.formed()
+    assert leader is stage.hosts[0]
+    stage.run(1.0)
+    left = stage.hosts[1:]
+    assert not any(stage.status(host).nobody_eligible for host in stage.hosts)
+    term = stage.status(leader).term
+    stage.kill(leader)
+    stage.run(60.0)
+    assert led_by(stage) is None
+    for host in left:
+        seen = stage.status(host)
+        assert (seen.nobody_eligible, seen.quorum, seen.term) == (True, False, term)
+    stage.start(leader)
+    assert stage.until(lambda: led_by(stage) is leader) < 10 * TIMEOUT
+    stage.run(1.0)
+    assert not any(stage.status(host).nobody_eligible for host in stage.hosts)

@@ -6,6 +6,7 @@ CANDIDACY = "mabeam_p2p/protocol/replication/candidacy.py"
 DISPATCH = "mabeam_p2p/protocol/node/dispatch.py"
 ELECTION = "mabeam_p2p/protocol/election.py"
 FITNESS = "mabeam_p2p/protocol/node/fitness.py"
+REPORT = "mabeam_p2p/protocol/node/report.py"
 HANDOVER = "mabeam_p2p/protocol/node/handover.py"
 LEADERSHIP = "mabeam_p2p/protocol/replication/leadership.py"
 NODE = "mabeam_p2p/protocol/node/node.py"
@@ -18,6 +19,11 @@ UNIT = ("tests/protocol/test_preference.py",)
 NODE_TESTS = ("tests/protocol/test_handover.py",)
 DAYS = ("tests/bad_days/test_hand_over.py",)
 BULLY = ("tests/paper/test_bully.py",)
+EXCLUDED = (
+    "tests/simulation/test_preference.py::test_a_peer_that_is_not_eligible_votes_and_does_not_lead",
+    "tests/simulation/test_preference.py"
+    "::test_where_nobody_that_is_left_may_lead_nobody_does_and_each_says_so",
+)
 CARETAKER = (
     "tests/simulation/test_preference.py"
     "::test_a_log_that_only_a_peer_that_may_not_lead_holds_is_handed_on_by_it",
@@ -314,6 +320,31 @@ MUTANTS = (
         "self._is_eligible and not self.unfit and not is_leaving",
         "self._is_eligible and not self.unfit",
         NODE_TESTS,
+    ),
+    # ---- exclusion ---------------------------------------------------------------------------
+    _mutant(
+        "excluded-untold",
+        "nobody says that nobody may lead",
+        REPORT,
+        "return len(alive) >= majority(len(voters)) and not any(alive)",
+        "return False",
+        EXCLUDED,
+    ),
+    _mutant(
+        "excluded-alone",
+        "a peer says that nobody may lead when too few are there",
+        REPORT,
+        "return len(alive) >= majority(len(voters)) and not any(alive)",
+        "return bool(voters) and not any(alive)",
+        EXCLUDED,
+    ),
+    _mutant(
+        "excluded-forgotten",
+        "who must not lead does after a while, when nobody else is there",
+        ELECTION,
+        "            self._refused_count += _is_ahead_of_all(mine, others)\n",
+        "            self._refused_count += not any(s.eligible for _, s in others)\n",
+        EXCLUDED,
     ),
     # ---- wishes ------------------------------------------------------------------------------
     _mutant(

@@ -124,6 +124,9 @@ class PeerStatus(Result):
     """Peers that do not vote because a command said so."""
     ancestors: tuple[str, ...] = ()
     """Ids that the cluster had before its log was repaired."""
+    nobody_eligible: bool = False
+    """Nobody leads, though a majority of the voters is alive: none of these may (`eligible` is
+    false, or it is unfit)."""
 
     @staticmethod
     def of(record: Status) -> "PeerStatus":
@@ -157,6 +160,7 @@ class PeerStatus(Result):
             record.configuration_index,
             tuple(map(str, record.barred)),
             tuple(map(str, record.ancestors)),
+            record.nobody_eligible,
         )
 
 

@@ -10,6 +10,7 @@ from mabeam_p2p.protocol.links import Links
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.node.fitness import Fitness
+from mabeam_p2p.protocol.quorum import majority
 from mabeam_p2p.protocol.replication import Replication, Role
 from mabeam_p2p.protocol.variables import Variables
 from mabeam_p2p.records import MemberState, Status
@@ -109,7 +110,19 @@ class Report:
             ancestors=self._machine.configuration.ancestors,
             score=self._fitness.score,
             unfit=self._fitness.unfit,
+            nobody_eligible=self._is_nobody_eligible(now),
         )
+
+    def _is_nobody_eligible(self, now: float) -> bool:
+        if self._replication.has_quorum(now):
+            return False
+        voters, told = self._replication.voters, dict(self._membership.standings())
+        alive = [
+            told[m.peer].eligible if m.peer in told else m.eligible
+            for m in self._membership.view()
+            if m.peer in voters and m.state is MemberState.ALIVE
+        ]
+        return len(alive) >= majority(len(voters)) and not any(alive)
 
     def _heard_leader(self, now: float) -> PeerId | None:
         return self._replication.leader if self._replication.is_leader_heard(now) else None
