@@ -13,6 +13,8 @@ from tests.eventually import eventually
 from tests.transport.memory import MemoryTransport, Wire
 
 FRAME_BYTES_MAX = 64 * 1024
+LIVES = 20
+"""Of one peer behind its address, of two hundred in all."""
 Make = Callable[[str], Transport]
 """Binds to an address; to a free one if it is empty."""
 
@@ -133,25 +135,31 @@ def void(_: object) -> None:
 
 @pytest.mark.slow
 def test_a_peer_that_restarts_at_its_address_is_reached_again(make: Make) -> None:
-    """Without a new link: twenty processes live and die behind one address."""
+    """Without a new link: two hundred processes live and die, behind ten addresses at a time."""
+
+    async def lives(source: Transport, peer: str) -> int:
+        """How many lived behind one address."""
+        target = make("")
+        address = target.address
+        source.connect(peer, address)
+        for life in range(LIVES):
+            received: list[bytes] = []
+            target.start(received.append)
+            greeting = f"{peer} in life {life}".encode()
+            await eventually(partial(source.send, peer, greeting))
+            await eventually(received.copy)
+            assert set(received) == {greeting}, "a message for an earlier life, or another peer"
+            target.close()
+            await eventually(lambda: not source.send(peer, b"for nobody"))
+            target = make(address)
+        target.close()
+        return LIVES
 
     async def story() -> None:
         source = make("")
         source.start(lambda _: None)
-        target = make("")
-        address = target.address
-        source.connect("t", address)
-        for life in range(20):
-            received: list[bytes] = []
-            target.start(received.append)
-            greeting = b"life %d" % life
-            await eventually(partial(source.send, "t", greeting))
-            await eventually(received.copy)
-            assert set(received) == {greeting}, "a message for an earlier life"
-            target.close()
-            await eventually(lambda: not source.send("t", b"for nobody"))
-            target = make(address)
+        peers = [f"peer {number}" for number in range(200 // LIVES)]
+        assert sum(await asyncio.gather(*(lives(source, peer) for peer in peers))) == 200
         source.close()
-        target.close()
 
     asyncio.run(story())
