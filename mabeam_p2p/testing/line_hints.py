@@ -13,30 +13,33 @@ from mabeam_p2p.requests import Committed, Outcome
 from mabeam_p2p.testing.wing_gong import Call
 
 GRANTS = ("acquire", "take")
-ENDS = ("release", "acknowledge", "return", "lost")
+ENDS = {"release": "released", "acknowledge": "acknowledged", "return": "returned"}
+"""What ends a claim, and the reason that the log has for it then."""
+CLAIMED = (*GRANTS, *ENDS, "lost", "renew")
 
 
 class LineHints:
-    """Hears every applied batch: commands with outcomes first, then the events, then its end."""
+    """Hears every applied batch: commands with outcomes first, then the events.
+
+    Hints count what happened, in its order. Indices and tokens would not do: one entry can end a
+    claim, serve the next one and end that, and tokens may run ahead of indices. Items of a batch
+    are put before its events: at the end of the queue they are in nobody's way."""
 
     def __init__(self) -> None:
+        self._happened = 0
         self._puts: dict[bytes, int] = {}
         self._sequences: dict[int, tuple[int, int]] = {}
         """(session, sequence) of the command that made each claim, by ticket."""
         self._granted: dict[str, int] = {}
-        self._ended: dict[str, int] = {}
-        """By the claim's name, as histories have it."""
-        self._last_index = 0
-        self._ends: list[tuple[str, str]] = []
-        """(line, claim) of those that have ended since the last grant of that line."""
+        self._ended: dict[str, tuple[int, str]] = {}
+        """By the claim's name, as histories have it; with the reason."""
 
     def took_effect(self, command: Command, outcome: Outcome) -> None:
         if not isinstance(outcome, Committed):
             return
-        self._last_index = max(self._last_index, outcome.index)
         match command:
             case PutItem():
-                self._puts.setdefault(command.item, outcome.index)
+                self._puts.setdefault(command.item, self._next())
             case AcquireLock() | TakeItem():
                 place = command.session, command.sequence
                 self._sequences.setdefault(outcome.index, place)
@@ -45,36 +48,39 @@ class LineHints:
 
     def happened(self, event: MachineEvent) -> None:
         match event:
-            case LockGranted(lock=line, claim=claim) | ItemTaken(queue=line, claim=claim):
-                self._granted[self._name(claim)] = claim.token
-                # What has ended before on that line made room for it, at the latest.
-                for ended in [one for one in self._ends if one[0] == line]:
-                    self._ends.remove(ended)
-                    self._ended[ended[1]] = claim.token
-            case LockEnded(lock=line, claim=claim) | TakeEnded(queue=line, claim=claim):
-                if claim.token:
-                    self._ends.append((line, self._name(claim)))
+            case LockGranted(claim=claim) | ItemTaken(claim=claim):
+                self._granted[self._name(claim)] = self._next()
+            case LockEnded(claim=claim, reason=reason) | TakeEnded(claim=claim, reason=reason) if (
+                claim.token
+            ):
+                self._ended[self._name(claim)] = self._next(), reason
             case _:
                 pass
 
-    def batch_ended(self) -> None:
-        for _, claim in self._ends:
-            self._ended[claim] = self._last_index
-        self._ends.clear()
-
     def give(self, history: list[Call]) -> list[Call]:
-        """The same calls; where the agent knows no index, with the log's."""
+        """The same calls, those on locks and queues with hints of the log."""
         for call in history:
-            if call.hint < inf or not call.arguments:
-                continue
-            first = call.arguments[0]
+            first = call.arguments[0] if call.arguments else None
             if call.action == "put" and isinstance(first, bytes):
                 call.hint = self._puts.get(first, inf)
-            elif call.action in GRANTS and isinstance(first, str):
-                call.hint = self._granted.get(first, inf)
-            elif call.action in ENDS and isinstance(first, str):
-                call.hint = self._ended.get(first, inf)
+            elif isinstance(first, str) and call.action in CLAIMED:
+                call.hint = self._hint(call.action, first)
         return history
+
+    def _hint(self, action: str, claim: str) -> float:
+        if action in GRANTS:
+            return self._granted.get(claim, inf)
+        ended, reason = self._ended.get(claim, (inf, ""))
+        if action == "lost":
+            # What was given up before is lost then, and who never had anything has not lost it.
+            if claim not in self._granted:
+                return 0
+            return ended + 0.5 if reason in ENDS.values() else ended
+        return ended if reason == ENDS.get(action) else inf
+
+    def _next(self) -> int:
+        self._happened += 1
+        return self._happened
 
     def _name(self, claim: Claim) -> str:
         session, sequence = self._sequences.get(claim.ticket, (0, 0))

@@ -84,7 +84,6 @@ class LineJudge:
 
     def batch_ended(self) -> None:
         """All events of a batch were heard."""
-        self.hints.batch_ended()
         if self._owed:
             raise Violation("owners", f"they have left and still hold: {self._owed}")
 
