@@ -15,6 +15,8 @@ from mabeam_p2p.storage import folder, layout, sqlite
 from mabeam_p2p.storage.sqlite import SqliteStorage
 from tests.storage.folders import FRAME_BYTES, VOTE, Folder, append, batch, transaction_ends
 
+IS_EVERY_BYTE = bool(os.environ.get("EVERY_BYTE"))
+
 # ---- the folder --------------------------------------------------------------------------------
 
 
@@ -156,19 +158,19 @@ def test_a_kill_after_any_write_leaves_exactly_what_was_written(tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7_200 if IS_EVERY_BYTE else 120)
 def test_a_log_cut_at_any_byte_gives_the_exact_prefix_twice(killed: Folder) -> None:
     whole = killed.wal.read_bytes()
     ends = transaction_ends(whole)
     assert len(ends) == 7  # The epoch, then six appends.
     # Of the last three transactions every byte of a frame's head, and some of its page: the others
     # take the same way. Who doubts that sets EVERY_BYTE (docs/testing.md).
-    is_every = bool(os.environ.get("EVERY_BYTE"))
     cuts = [
         cut
-        for cut in range(0 if is_every else ends[-4], len(whole) + 1)
-        if is_every or (cut - 32) % FRAME_BYTES < 28 or cut % 409 == 0
+        for cut in range(0 if IS_EVERY_BYTE else ends[-4], len(whole) + 1)
+        if IS_EVERY_BYTE or (cut - 32) % FRAME_BYTES < 28 or cut % 409 == 0
     ]
-    assert len(cuts) > (len(whole) if is_every else 200)
+    assert len(cuts) > (len(whole) if IS_EVERY_BYTE else 200)
     for cut in cuts:
         torn = killed.copy("torn")
         torn.wal.write_bytes(whole[:cut])
