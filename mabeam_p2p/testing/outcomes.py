@@ -9,6 +9,7 @@ barriers and ballots is tested against rules written anew here, from the definit
 from mabeam_p2p.commands import (
     Arrive,
     AuctionCommand,
+    CloseSession,
     Command,
     OpenSession,
 )
@@ -188,6 +189,8 @@ class Outcomes:
         place = command.session, command.sequence
         effect = self.effects.get(place)
         if isinstance(answer, Committed):
+            if effect is None and isinstance(command, CloseSession):
+                effect = self._ended(command)
             if effect != answer:
                 raise Violation("I9", f"{peer}: {command} came to {effect}, answered {answer}")
         elif isinstance(answer, Refused) or (
@@ -198,6 +201,13 @@ class Outcomes:
             if isinstance(effect, Committed):
                 raise Violation("answers", f"{peer} denies what was done: {command}, {answer}")
             self.denied[place] = answer.reason
+
+    def _ended(self, command: CloseSession) -> Outcome | None:
+        """Closing twice is closing: where the session has ended is known before this is applied."""
+        try:
+            return self.machine.known_outcome(command)
+        except LookupError:
+            return None
 
     # ---- barriers and ballots ----------------------------------------------------------------
 

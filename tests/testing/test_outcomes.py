@@ -5,7 +5,15 @@ from contextlib import nullcontext
 import pytest
 from msgspec.structs import replace
 
-from mabeam_p2p.commands import AnyCommand, AppendJournal, Arrive, OpenSession, Tick
+from mabeam_p2p.commands import (
+    AnyCommand,
+    AppendJournal,
+    Arrive,
+    CloseSession,
+    DepartPeer,
+    OpenSession,
+    Tick,
+)
 from mabeam_p2p.config import Limits
 from mabeam_p2p.events import BarrierChanged, JournalAppended
 from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, PeerId, ProposalId, SessionId
@@ -65,6 +73,24 @@ def test_i9_answer_that_is_not_what_the_log_made_is_seen() -> None:
 def test_i9_acknowledgement_of_what_is_not_committed_is_seen() -> None:
     with broken("I9"):
         outcomes(OPEN).answered(PEER, APPEND, Committed(2, 1, 1), retried=False)
+
+
+def test_closing_is_known_to_be_done_once_the_session_has_ended_otherwise() -> None:
+    """A peer that catches up by a snapshot learns of the end, and answers before its own close is
+    applied, which can come to nothing else."""
+    close = CloseSession(SessionId(7), 9, "leaves")
+    made = outcomes(OPEN)
+    for answer in (Committed(1, 1, 0), Committed(2, 1, 1)):
+        with broken("I9"):
+            made.answered(PEER, close, answer, retried=False)
+    made.committed(batch(2, DepartPeer(CLUSTER_SESSION, 0, PEER, 1, "gone")))
+    made.answered(PEER, close, Committed(2, 1, 0), retried=False)
+    made.answered(PEER, close, Failed("overloaded", ""), retried=False)
+    made.asked(close)
+    with broken("I9"):
+        made.answered(PEER, close, Committed(3, 1, 0), retried=False)
+    made.committed(batch(3, close))
+    made.answered(PEER, close, Committed(2, 1, 0), retried=False)
 
 
 def test_i9_second_effect_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
