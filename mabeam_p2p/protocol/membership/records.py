@@ -18,7 +18,7 @@ from mabeam_p2p.protocol.membership.health import Health
 from mabeam_p2p.protocol.membership.probing import Probing
 from mabeam_p2p.protocol.membership.rumours import Rumours, transmissions
 from mabeam_p2p.protocol.membership.suspicion import Suspicion
-from mabeam_p2p.protocol.membership.table import Table, is_newer
+from mabeam_p2p.protocol.membership.table import Table, Turn, is_newer
 from mabeam_p2p.records import Member, MemberState
 
 WHOLE_TABLES_SECONDS = 0.25
@@ -54,6 +54,9 @@ class Records:
         self._probing = probing
         self._view: tuple[Member, ...] | None = None
         self._told_all_at = -inf
+        # Apart: where both took from one turn, one of them could come to the same records always.
+        self._questions = Turn()
+        self._answers = Turn()
 
     # ---- facts -------------------------------------------------------------------------------
 
@@ -144,7 +147,9 @@ class Records:
             self.tell_all(source, Wanted.NOTHING)
         elif gossip.wanted is Wanted.SOME:
             count = self._limits.sync_members_max
-            told = dict.fromkeys((self.mine, *newer, *self.table.window(count)))
+            told = dict.fromkeys((self.mine, *newer))
+            room = max(0, count - len(told))
+            told.update(dict.fromkeys(self.table.window(room, self._answers)))
             self._outbox.send(source, Gossip(tuple(told)[:count]))
 
     def heard_from_stranger(self, source: PeerId, message: MembershipMessage, now: float) -> None:
@@ -266,7 +271,7 @@ class Records:
 
     def some(self) -> tuple[Member, ...]:
         """This peer's record and the next few others."""
-        return (self.mine, *self.table.window(self._limits.sync_members_max - 1))
+        return (self.mine, *self.table.window(self._limits.sync_members_max - 1, self._questions))
 
     def tell_all(self, peer: PeerId, wanted: Wanted) -> None:
         """The whole table, in bounded messages."""

@@ -17,6 +17,15 @@ def is_newer(member: Member, known: Member) -> bool:
     return (age(member), member.state) > (age(known), known.state)
 
 
+class Turn:
+    """How far somebody has come in going through a table."""
+
+    __slots__ = ("start",)
+
+    def __init__(self) -> None:
+        self.start = 0
+
+
 class Table:
     """Bounded: who has left makes room, then who is dead."""
 
@@ -26,7 +35,6 @@ class Table:
         """Since when a member has been dead or away, in the order in which they went."""
         self.graves = Graves(limits.forgotten_max)
         self._limits = limits
-        self._start = 0
 
     def put(self, member: Member, now: float) -> None:
         """member: of a peer that is in the table, or for which there is room."""
@@ -67,13 +75,13 @@ class Table:
 
     # ---- exchanging --------------------------------------------------------------------------
 
-    def window(self, count: int) -> tuple[Member, ...]:
-        """The next so many records, round and round."""
+    def window(self, count: int, turn: Turn) -> tuple[Member, ...]:
+        """The next so many records of this turn, round and round."""
         size = len(self.members)
         if size <= count:
             return tuple(self.members.values())
-        if self._start >= size:
-            self._start = 0
-        window = tuple(islice(self.members.values(), self._start, self._start + count))
-        self._start += count
+        if turn.start >= size:
+            turn.start = 0
+        window = tuple(islice(self.members.values(), turn.start, turn.start + count))
+        turn.start += count
         return window

@@ -320,6 +320,23 @@ def test_the_table_is_exchanged_in_bounded_parts_that_come_round_to_everybody() 
     assert len(told) == 51
 
 
+@pytest.mark.parametrize("count", [2, 3, 8, 16])
+@pytest.mark.parametrize("others_count", [3, 4, 16, 48])
+def test_whoever_asks_again_and_again_is_told_of_everybody(count: int, others_count: int) -> None:
+    """Whatever else is asked meanwhile: what has no room in an answer comes in the next one."""
+    table = Table(*others(others_count), limits=Limits(sync_members_max=count))
+    everybody = [one.peer for one in others(others_count)]
+    told: dict[PeerId, None] = {}
+    for _ in range(2 * others_count):
+        sent = table.hear(everybody[0], Gossip((), Wanted.SOME))
+        for gossip in messages(sent, Gossip):
+            assert isinstance(gossip, Gossip)
+            assert len(gossip.members) <= count
+            told.update(dict.fromkeys(one.peer for one in gossip.members))
+        table.pass_time(table.timing.sync_interval_seconds, *everybody)
+    assert len(told) == others_count + 1
+
+
 def test_a_part_of_a_table_is_answered_with_what_is_newer_and_a_part_of_the_own() -> None:
     table = Table(member(A), member(B), member(C))
     table.tell(B, member(C, 1, DEAD))
