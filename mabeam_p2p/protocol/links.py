@@ -195,6 +195,13 @@ class Links:
             self._greeting_ends(silent[0])
         self._greet_from(member.peer, member.address, now)
 
+    def doubted(self, member: Member, now: float) -> None:
+        """It has introduced itself, but not as a member yet: greet it until it does."""
+        self.silent(member, now)
+        greeting = self._greetings.get(member.address)
+        if greeting is not None:
+            greeting.due = max(greeting.due, now + greeting.interval)
+
     def _greet_from(self, target: PeerId, address: str, now: float) -> None:
         greeting = Greeting(target, now, self._timing.greet_interval_seconds)
         self._greetings[address] = greeting

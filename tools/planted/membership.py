@@ -20,6 +20,36 @@ OF_COMING = (f"{TESTS}/test_coming_and_going.py",)
 
 MUTANTS = (
     Mutant(
+        "M20-membership-answers",
+        "what has no room in an answer is passed over in the next one as well",
+        (
+            Edit(
+                RECORDS,
+                "room = max(0, count - len(told))\n",
+                "room = count\n",
+            ),
+        ),
+        OF_RECORDS,
+    ),
+    Mutant(
+        "M20-membership-turns",
+        "questions and answers share one turn through the table",
+        (Edit(RECORDS, "self._answers = Turn()", "self._answers = self._questions"),),
+        OF_RECORDS,
+    ),
+    Mutant(
+        "M20-membership-doubted",
+        "who comes back from a grave is told once that it was thought dead",
+        (
+            Edit(
+                "mabeam_p2p/protocol/node/neighbours.py",
+                "if membership.is_buried(them):",
+                "if False:",
+            ),
+        ),
+        ("tests/protocol/test_doubted.py",),
+    ),
+    Mutant(
         "M20-membership-equal",
         "the dead come back with the incarnation that they died with",
         (

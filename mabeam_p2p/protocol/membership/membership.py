@@ -123,6 +123,11 @@ class Membership:
     def find(self, peer: PeerId) -> Member | None:
         return self.mine if peer == self.mine.peer else self._table.members.get(peer)
 
+    def is_buried(self, member: Member) -> bool:
+        """Whether the last that was heard of it, before it was forgotten, is that it is gone, and
+        this is no newer."""
+        return self.find(member.peer) is None and self._table.graves.find(member) is not None
+
     def name_of(self, peer: PeerId) -> str:
         """Empty: no such member is known."""
         member = self.find(peer)

@@ -73,7 +73,11 @@ class Neighbours:
         ):
             return None
         self.clusters[them.peer] = hello.cluster_id
-        return them if membership.met(them, now) else None
+        is_back = membership.met(them, now)
+        if membership.is_buried(them):
+            # The word by which it takes that back can be lost, and nobody else may know of it.
+            self.links.doubted(them, now)
+        return them if is_back else None
 
     def formed(self, cluster_id: ClusterId) -> None:
         """This peer belongs to a formed cluster from now on: who is of another is no member."""
