@@ -272,7 +272,7 @@ class Simulator:
         seconds = (deadline - host.clock_offset) / host.clock_rate
         due = max(ceil(seconds * 1_000_000), self.now + 1) if seconds > 0 else self.now + 1
         if due < host.tick_at:
-            host.tick_at = due
+            host.tick_at = float(due)
             self.at(due, self._tick_due, host, host.life, due)
 
     def _tick_due(self, host: Host, life: int, due: int) -> None:
