@@ -13,7 +13,7 @@ their crashes. I9, I12 and I13 judge outcomes and stand in `outcomes`; I14 stand
     I6  commit provenance      own-term batches on a majority's disks; followers follow a leader
     I7  leader completeness    a new leader holds all that lower terms committed
     I8  state machine safety   what is applied is what was committed
-    I10 match truth            a leader's match index is on that follower's disk
+    I10 match truth            what a leader counts is on the follower's disk, or was in that term
     I11 configuration          at birth: one cluster, promised by every voter; later one voter at a
                                time, each change committed before the next
 
@@ -228,8 +228,10 @@ class Checkers:
         if follower in self.liars:
             return
         ghost = self.ghosts.get(follower)
-        durable = None if ghost is None else ghost.disk.log.hash_at(match_index)
-        if durable is None or durable != leader.log.hash_at(match_index):
+        # What was paused reads late: it may count in its term what the next one has replaced.
+        if ghost is None or leader.log.hash_at(match_index) not in _durable_in(
+            leader.term, ghost.disk, match_index
+        ):
             raise Violation("I10", f"{leader.peer} counts {follower} to {match_index}: not on disk")
 
     def configurations(self) -> list[tuple[PeerId, ...]]:
@@ -275,13 +277,8 @@ class Checkers:
             return
         # One write can hold a log and the one that replaces it in the next term. The answer for the
         # first, held until then, is still true of its term: the peer gave it before its next vote.
-        is_of_the_past = message.term < ghost.disk.hard_state.term
-        durable = (
-            ghost.disk.logs_held(message.match_index)
-            if is_of_the_past
-            else [ghost.disk.log.hash_at(message.match_index)]
-        )
-        if not any(log is not None for log in durable):
+        durable = _durable_in(message.term, ghost.disk, message.match_index)
+        if not durable:
             raise Violation("I3", f"{ghost.peer} has no such log on disk: {message}")
         leader = self.ghosts.get(target)
         if (
@@ -484,6 +481,15 @@ class Checkers:
             self._extend(batch)
         committed.by_term[term] = index
         ghost.announced = index
+
+
+def _durable_in(term: int, disk: Disk, index: int) -> list[int]:
+    """Hashes of the log up to `index` that the disk has; also of those that it had, if it has gone
+    past `term`: what it had in a term stays true of that term (Raft §5.4.2)."""
+    if term < disk.hard_state.term:
+        return disk.logs_held(index)
+    value = disk.log.hash_at(index)
+    return [] if value is None else [value]
 
 
 def _has_promised(disk: Disk, first: Batch) -> bool:

@@ -4,98 +4,37 @@ from copy import copy
 
 import pytest
 
-from mabeam_p2p.ids import ClusterId, PeerId
+from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import (
     AppendEntries,
-    AppendReply,
     CommitAdvance,
-    Heartbeat,
     HeartbeatReply,
-    Message,
     VoteReply,
     VoteRequest,
 )
-from mabeam_p2p.records import Batch, BootstrapState, HardState, LogAppend, Record, Standing
-from mabeam_p2p.testing.checkers import Checkers, Ghost, Violation
+from mabeam_p2p.records import Batch, HardState, LogAppend
+from mabeam_p2p.testing.checkers import Checkers, Violation
 from mabeam_p2p.testing.disk import Disk
-
-A, B, C = PeerId("a"), PeerId("b"), PeerId("c")
-VOTERS = (A, B, C)
-FIRST = Batch(1, 1, 1, 0, b"configure", VOTERS)
-STANDING = Standing(1, 1, 5, 0)
-PROMISED = BootstrapState(ClusterId("x"), A, VOTERS, (FIRST,), True)
-
-
-def entry(index: int, term: int, blob: bytes = b"", count: int = 1) -> Batch:
-    return Batch(index, count, term, 0, blob)
-
-
-class World:
-    """Three peers of one formed cluster; nothing is synced but by `sync`."""
-
-    def __init__(self) -> None:
-        self.checkers = Checkers()
-        self.disks = {peer: Disk() for peer in VOTERS}
-        for disk in self.disks.values():
-            disk.bootstrap = PROMISED
-        self.ghosts = {peer: self.checkers.started(peer, self.disks[peer]) for peer in VOTERS}
-        for peer in VOTERS:
-            self.write(peer, LogAppend(0, 0, (FIRST,)))
-            self.sync(peer)
-
-    def __getitem__(self, peer: PeerId) -> Ghost:
-        return self.ghosts[peer]
-
-    def write(self, peer: PeerId, *records: Record) -> None:
-        for record in records:
-            self.checkers.persisted(self.ghosts[peer], record)
-            self.disks[peer].write(record)
-
-    def sync(self, *peers: PeerId) -> None:
-        for peer in peers or VOTERS:
-            self.disks[peer].sync(len(self.disks[peer].pending))
-            self.checkers.synced(self.ghosts[peer])
-
-    def send(self, peer: PeerId, target: PeerId, message: Message) -> None:
-        self.checkers.sent(self.ghosts[peer], target, message)
-
-    def elect(self, peer: PeerId, term: int) -> None:
-        """With everybody's vote, lawfully."""
-        for voter in VOTERS:
-            self.write(voter, HardState(0, term, peer))
-            self.sync(voter)
-            if voter != peer:
-                self.send(voter, peer, VoteReply(0, term, granted=True, pre=False, higher=False))
-            else:
-                self.send(peer, B, VoteRequest(0, term, STANDING, pre=False, transfer=False))
-        self.send(peer, B if peer == A else A, Heartbeat(0, term, 0, 1))
-
-    def append(self, leader: PeerId, batch: Batch, *holders: PeerId) -> None:
-        """`batch` behind the log of each holder, on its disk."""
-        for peer in (leader, *holders):
-            self.write(peer, LogAppend(0, batch.index - 1, (batch,)))
-            self.sync(peer)
+from tests.testing.checked_world import (
+    FIRST,
+    PROMISED,
+    STANDING,
+    VOTERS,
+    A,
+    B,
+    C,
+    World,
+    acknowledged,
+    broken,
+    entry,
+    granted,
+    heartbeat,
+)
 
 
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-def broken(rule: str) -> "pytest.RaisesExc[Violation]":
-    return pytest.raises(Violation, match=rf"^{rule}:")
-
-
-def heartbeat(term: int, commit_index: int = 0) -> Heartbeat:
-    return Heartbeat(0, term, commit_index, 1)
-
-
-def granted(term: int) -> VoteReply:
-    return VoteReply(0, term, granted=True, pre=False, higher=False)
-
-
-def acknowledged(term: int, match_index: int) -> AppendReply:
-    return AppendReply(0, term, True, match_index, 0)
 
 
 def test_lawful_election_replication_and_commitment_pass(world: World) -> None:
@@ -380,39 +319,6 @@ def test_i8_applying_another_log_is_seen(world: World) -> None:
     world.append(C, entry(2, 3, b"other"))
     with broken("I8"):
         world.checkers.stepped(world[C], False, 2, 2)
-
-
-def test_i10_match_index_beyond_the_followers_disk_is_seen(world: World) -> None:
-    world.elect(A, 2)
-    world.append(A, entry(2, 2))
-    world.write(B, LogAppend(0, 1, (entry(2, 2),)))
-    with broken("I10"):
-        world.checkers.matched(world[A], B, 2)
-
-
-def test_i10_match_index_over_another_log_is_seen(world: World) -> None:
-    world.append(B, entry(2, 2))
-    world.elect(A, 3)
-    world.append(A, entry(2, 3))
-    with broken("I10"):
-        world.checkers.matched(world[A], B, 2)
-
-
-def test_i10_acknowledgement_of_another_log_is_seen(world: World) -> None:
-    world.append(B, entry(2, 2))
-    world.elect(A, 3)
-    world.append(A, entry(2, 3))
-    with broken("I10"):
-        world.send(B, A, acknowledged(3, 2))
-
-
-def test_i10_acknowledgement_of_what_the_leader_lost_in_a_crash_is_lawful(world: World) -> None:
-    world.elect(A, 2)
-    world.write(A, LogAppend(0, 1, (entry(2, 2),)))
-    world.append(B, entry(2, 2))
-    world.disks[A].pending.clear()
-    world.ghosts[A] = world.checkers.started(A, world.disks[A])
-    world.send(B, A, acknowledged(2, 2))
 
 
 def test_i11_second_cluster_is_seen(world: World) -> None:

@@ -8,7 +8,7 @@ from mabeam_p2p.records import Batch
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.configurations import can_lose, in_effect, is_core
 from mabeam_p2p.testing.disk import LogView
-from tests.testing.test_checkers import FIRST, A, B, C, World, entry
+from tests.testing.checked_world import FIRST, A, B, C, World, entry
 
 D, E = PeerId("d"), PeerId("e")
 
