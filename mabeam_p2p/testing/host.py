@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import inf
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -41,6 +42,7 @@ class Host:
         "idle_ticks",
         "inputs",
         "is_damaged",
+        "late_deeds",
         "late_requests",
         "letter",
         "life",
@@ -104,6 +106,8 @@ class Host:
         self.ticked_at = 0
         self.inputs = 0
         """Inputs of the present turn."""
+        self.late_deeds: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        """What came due in a pause: it happens when that is over."""
         self.waiting: dict[int, Reply] = {}
         """Who waits for which token."""
         self.beliefs = Beliefs()

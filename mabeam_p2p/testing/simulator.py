@@ -247,7 +247,7 @@ class Simulator:
         if host.life != life or not host.inputs:
             return
         if self.now < host.paused_until:
-            self.at(host.paused_until, self._end_late, host, life)
+            host.late_deeds.append((self._end_late, (host, life)))
         else:
             self._end_turn(host)
 
@@ -394,7 +394,7 @@ class Simulator:
         if host.life != life:
             return
         if self.now < host.paused_until:
-            self.at(host.paused_until, self._synced, host, life, number)
+            host.late_deeds.append((self._synced, (host, life, number)))
             return
         if host.fails_for:
             self.upsets.sync_failed(host)

@@ -121,6 +121,9 @@ class Upsets:
         if not requests_first:
             self._put_all(host, requests)
         simulator.schedule_tick(host)
+        late_deeds, host.late_deeds = host.late_deeds, []
+        for deed, arguments in late_deeds:
+            simulator.after(0, deed, *arguments)
         count = len(frames) + len(requests)
         if count and simulator.now < host.slow_until:
             self.pause(host, min(host.slow_cost * count, host.slow_until - simulator.now))

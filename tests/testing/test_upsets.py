@@ -20,6 +20,7 @@ from mabeam_p2p.testing.faults import (
     Flap,
     Jump,
     Link,
+    Pause,
     Slow,
     SyncFails,
     Wipe,
@@ -269,3 +270,30 @@ def test_peers_say_different_things_of_the_time_of_day() -> None:
         assert node is not None
         walls.append(node._wall + node._now)
     assert abs(walls[0] - walls[1]) > 60
+
+
+# ---- pauses ----------------------------------------------------------------------------------
+
+
+def test_what_a_pause_held_back_goes_on_as_soon_as_the_pause_is_healed(trial: Trial) -> None:
+    """A write that has reached the disk, and a turn that waits for more inputs."""
+    simulator = trial.simulator
+    weather = simulator.weather
+    simulator.weather = replace(
+        weather,
+        processes=replace(weather.processes, turn_inputs=4, turn=30 * MILLISECOND),
+        storage=replace(weather.storage, sync=20 * MILLISECOND),
+    )
+    host = simulator.hosts[1]
+    bound = simulator.now + SECOND
+    while not (host.syncing and host.inputs) and simulator.now < bound:
+        run(trial, 0.0001)
+    written = host.written
+    put(trial, Pause(host.number, 60 * SECOND))
+    run(trial, 2)
+    assert host.durable < written
+    assert host.inputs, "a turn that has begun"
+    simulator.heal(simulator.weather)
+    run(trial, 0.1)
+    assert host.durable >= written
+    settled(trial)
