@@ -11,6 +11,8 @@ Rules
 3. A coordinator gives an offer up, durably, before it may promise another or make a new one.
 4. Of two coordinators the higher id gives way.
 5. Whoever hears a peer of the cluster that it has promised knows that the cluster has formed.
+6. While the disk does not have what was decided last, the words that wait for it are not said
+   again, and no offer is given up or made: however long it hangs, they are few when it answers.
 """
 
 from math import inf
@@ -18,7 +20,7 @@ from random import Random
 
 from mabeam_p2p.config import Timing
 from mabeam_p2p.ids import ClusterId, PeerId
-from mabeam_p2p.messages import Form, Offer, Promise, Withdraw
+from mabeam_p2p.messages import BootstrapMessage, Form, Offer, Promise, Withdraw
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.records import Batch, BootstrapState
 
@@ -28,6 +30,8 @@ FIRST_TERM = 1
 """Of the first batch of every log."""
 OFFER_SECONDS = 5.0
 """An offer that not everybody has promised in this time is withdrawn."""
+WAITING_MAX = 64
+"""Words that wait for the disk at a time."""
 
 
 class Bootstrap:
@@ -52,6 +56,9 @@ class Bootstrap:
         self._outbox = outbox
         self._promised: list[PeerId] = [peer]
         self._persist = 0
+        self._durable = 0
+        self._waiting: tuple[tuple[PeerId, BootstrapMessage], ...] = ()
+        """What was said since the last record, while the disk does not have it."""
         self._resend_due = now
         self._withdraw_due = now + OFFER_SECONDS
         self._not_before = now
@@ -74,6 +81,11 @@ class Bootstrap:
         """Whether an offer, possibly its own, holds this peer."""
         return bool(self.state.cluster_id) and not self.state.formed
 
+    @property
+    def _is_stored(self) -> bool:
+        """Whether the disk has the state."""
+        return self._durable >= self._persist
+
     def electorate(self, unformed: tuple[PeerId, ...]) -> tuple[PeerId, ...]:
         """The voters to offer a cluster to, if it is for this peer to do so now; else nothing.
 
@@ -86,7 +98,7 @@ class Bootstrap:
 
     def is_open(self, now: float) -> bool:
         """Whether this peer may make an offer now."""
-        return not self.state.cluster_id and now >= self._not_before
+        return not self.state.cluster_id and now >= self._not_before and self._is_stored
 
     def next_deadline(self) -> float:
         if self._is_bound:
@@ -116,6 +128,12 @@ class Bootstrap:
         self._store(BootstrapState(cluster_id, NOBODY, (), (), True))
         return True
 
+    def stored(self, number: int) -> None:
+        """Persist `number`, and every one before it, is durable."""
+        self._durable = number
+        if self._is_stored:
+            self._waiting = ()
+
     def tick(self, now: float) -> None:
         """Send again what was not answered; give up an offer that not everybody promises."""
         if now >= self._wake_due:
@@ -125,21 +143,17 @@ class Bootstrap:
         self._resend_due = now + self._timing.greet_interval_seconds
         state = self.state
         if not self.is_coordinator:
-            promise = Promise(state.cluster_id, granted=True)
-            self._outbox.send(state.coordinator, promise, self._persist)
+            self._say(state.coordinator, Promise(state.cluster_id, granted=True))
         elif len(self._promised) == len(state.voters):
             self._form()
-        elif now >= self._withdraw_due:
+        elif now >= self._withdraw_due and self._is_stored:
             self._withdraw(now)
         else:
             for voter in state.voters:
                 if voter not in self._promised:
-                    offer = Offer(state.cluster_id, state.voters, state.first[0])
-                    self._outbox.send(voter, offer, self._persist)
+                    self._say(voter, Offer(state.cluster_id, state.voters, state.first[0]))
 
-    def receive(
-        self, source: PeerId, message: Offer | Promise | Withdraw | Form, now: float
-    ) -> None:
+    def receive(self, source: PeerId, message: BootstrapMessage, now: float) -> None:
         match message:
             case Offer():
                 self._on_offer(source, message, now)
@@ -175,18 +189,17 @@ class Bootstrap:
         if self._is_bound and mine.coordinator == source:
             # Another offer than the promised one may be older than it, so it changes nothing: the
             # coordinator withdraws what it no longer offers.
-            self._outbox.send(source, Promise(mine.cluster_id, granted=True), self._persist)
+            self._say(source, Promise(mine.cluster_id, granted=True))
         else:
-            granted = mine.cluster_id == offer.cluster_id
-            self._outbox.send(source, Promise(offer.cluster_id, granted), self._persist)
+            self._say(source, Promise(offer.cluster_id, mine.cluster_id == offer.cluster_id))
 
     def _on_promise(self, source: PeerId, promise: Promise, now: float) -> None:
         state = self.state
         if promise.cluster_id != state.cluster_id or state.coordinator != self._peer:
             if promise.granted:
-                self._outbox.send(source, Withdraw(promise.cluster_id), self._persist)
+                self._say(source, Withdraw(promise.cluster_id))
         elif state.formed:
-            self._outbox.send(source, Form(state.cluster_id), self._persist)
+            self._say(source, Form(state.cluster_id))
         elif source not in state.voters:
             return
         elif not promise.granted:
@@ -206,14 +219,14 @@ class Bootstrap:
         if state.coordinator == self._peer:
             for voter in state.voters:
                 if voter != self._peer:
-                    self._outbox.send(voter, Form(state.cluster_id), self._persist)
+                    self._say(voter, Form(state.cluster_id))
 
     def _withdraw(self, now: float) -> None:
         state = self.state
         self._clear(now)
         for voter in state.voters:
             if voter != self._peer:
-                self._outbox.send(voter, Withdraw(state.cluster_id), self._persist)
+                self._say(voter, Withdraw(state.cluster_id))
 
     def _clear(self, now: float) -> None:
         self._store(BootstrapState(NO_CLUSTER, NOBODY, (), (), False))
@@ -224,3 +237,13 @@ class Bootstrap:
     def _store(self, state: BootstrapState) -> None:
         self.state = state
         self._persist = self._outbox.persist(state)
+        self._waiting = ()
+
+    def _say(self, target: PeerId, message: BootstrapMessage) -> None:
+        """Once the state is durable. Who asks meanwhile is answered by what waits; whatever is not
+        said now, somebody asks for again, or `tick` repeats."""
+        if not self._is_stored:
+            if (target, message) in self._waiting or len(self._waiting) >= WAITING_MAX:
+                return
+            self._waiting = (*self._waiting, (target, message))
+        self._outbox.send(target, message, self._persist)

@@ -147,6 +147,7 @@ class Search:
         core, outbox = _fork(moment.cores[place])
         deed(core)
         effects = outbox.take()
+        core.stored(outbox.persisted)
         cores = list(moment.cores)
         cores[place] = core
         sent = moment.sent | _sent(core, effects, outbox.persisted)
@@ -212,6 +213,7 @@ def heal(moment: Moment, rounds: int) -> tuple[Bootstrap, ...]:
 
 
 def _taken(core: Bootstrap) -> list[Parcel]:
+    core.stored(core._outbox.persisted)
     return list(_sent(core, core._outbox.take(), core._outbox.persisted))
 
 
@@ -219,7 +221,7 @@ def _fork(core: Bootstrap) -> tuple[Bootstrap, Outbox]:
     forked, outbox = copy(core), Outbox()
     forked._promised = list(core._promised)
     forked._outbox = outbox
-    forked._persist = 0
+    forked._persist = forked._durable = 0
     return forked, outbox
 
 

@@ -9,7 +9,7 @@ from mabeam_p2p.config import Timing
 from mabeam_p2p.effects import Effects, Persist, Send
 from mabeam_p2p.ids import ClusterId, PeerId
 from mabeam_p2p.messages import BootstrapMessage, Form, Offer, Promise, Withdraw
-from mabeam_p2p.protocol.bootstrap import OFFER_SECONDS, Bootstrap
+from mabeam_p2p.protocol.bootstrap import OFFER_SECONDS, WAITING_MAX, Bootstrap
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.records import Batch, BootstrapState
 from tests.protocol.bootstrap_search import A, B, C, D, Search, first_batch, heal
@@ -41,6 +41,10 @@ class Peer:
     def tick(self, now: float) -> Effects:
         self.core.tick(now)
         return self.outbox.take()
+
+    def store(self) -> None:
+        """The disk has everything."""
+        self.core.stored(self.outbox.persisted)
 
     def offer(self, cluster_id: ClusterId = X, now: float = 1.0) -> Effects:
         self.core.offer(cluster_id, first_batch(ABC), now)
@@ -130,6 +134,7 @@ def test_an_offer_is_stored_before_it_is_made() -> None:
 def test_an_offer_is_repeated_to_who_has_not_promised() -> None:
     peer = Peer(A)
     peer.offer()
+    peer.store()
     peer.hear(B, Promise(X, True))
     assert peer.tick(1.1) == ()
     assert peer.core.next_deadline() == 1.0 + TIMING.greet_interval_seconds
@@ -162,6 +167,7 @@ def test_a_promise_is_stored_before_it_is_given() -> None:
 def test_a_promise_given_again_waits_for_the_same_record() -> None:
     peer = Peer(B)
     peer.hear(A, offer_of(X))
+    peer.store()
     assert peer.hear(A, offer_of(X)) == (Send(A, Promise(X, True), 1),)
     assert peer.tick(2.0) == (Send(A, Promise(X, True), 1),)
 
@@ -177,6 +183,7 @@ def test_an_older_offer_of_the_same_coordinator_moves_no_promise() -> None:
     peer = Peer(B)
     peer.hear(A, offer_of(Y))
     peer.hear(A, Promise(Y, True))
+    peer.store()
     assert peer.hear(A, offer_of(X)) == (Send(A, Promise(Y, True), 1),)
     assert peer.core.state == bound(Y)
 
@@ -310,6 +317,7 @@ def test_a_peer_of_a_formed_cluster_is_heard_unless_another_was_promised(
 def test_an_offer_that_is_not_promised_in_time_is_withdrawn_first_on_disk() -> None:
     peer = Peer(A)
     peer.offer(now=1.0)
+    peer.store()
     peer.hear(B, Promise(X, True))
     assert peer.tick(1.0 + OFFER_SECONDS) == (
         Persist(2, FREE),
@@ -340,6 +348,7 @@ def test_after_a_withdrawal_a_peer_pauses_then_wakes() -> None:
     due = peer.core.next_deadline()
     assert 10.0 + TIMING.greet_interval_seconds <= due <= 10.0 + 2 * TIMING.greet_interval_seconds
     assert peer.tick(due) == ()
+    peer.store()
     assert peer.core.is_open(due)
     assert peer.core.next_deadline() == inf
 
@@ -347,6 +356,7 @@ def test_after_a_withdrawal_a_peer_pauses_then_wakes() -> None:
 def test_promises_to_a_withdrawn_offer_do_not_count_for_the_next() -> None:
     peer = Peer(A)
     peer.offer()
+    peer.store()
     peer.hear(B, Promise(X, True))
     peer.tick(100.0)
     peer.offer(Y, 200.0)
@@ -374,3 +384,52 @@ def test_a_promise_outlives_its_peer() -> None:
 def test_a_peer_that_only_waits_has_no_deadline() -> None:
     assert Peer(B).core.next_deadline() == inf
     assert Peer(B, bound(X, formed=True)).core.next_deadline() == inf
+
+
+# ---- a disk that hangs -----------------------------------------------------------------------
+
+
+def test_what_waits_for_the_disk_is_said_once_however_often_it_is_asked() -> None:
+    peer = Peer(A, bound(X))
+    assert peer.tick(100.0)[1:] == (Send(B, Withdraw(X), 1), Send(C, Withdraw(X), 1))
+    for _ in range(100):
+        assert peer.hear(B, Promise(X, granted=True)) == ()
+    assert peer.hear(D, Promise(X, granted=True)) == (Send(D, Withdraw(X), 1),)
+    peer.store()
+    assert peer.hear(B, Promise(X, granted=True)) == (Send(B, Withdraw(X), 1),)
+
+
+def test_the_words_that_wait_for_the_disk_are_bounded_whoever_asks() -> None:
+    peer = Peer(A, bound(X))
+    said = [*peer.tick(100.0)[1:]]
+    for number in range(10 * WAITING_MAX):
+        said += peer.hear(D, Promise(ClusterId(f"{number:032x}"), granted=True))
+    assert len(said) == WAITING_MAX
+    peer.store()
+    assert peer.hear(B, Promise(X, granted=True)) == (Send(B, Withdraw(X), 1),)
+
+
+def test_an_offer_that_waits_for_the_disk_is_neither_repeated_nor_given_up() -> None:
+    peer = Peer(A)
+    peer.offer(now=1.0)
+    for seconds in range(1, 100):
+        assert peer.tick(1.0 + seconds) == ()
+    peer.store()
+    assert peer.tick(101.0)[0] == Persist(2, FREE)
+
+
+def test_no_offer_is_made_before_the_disk_has_the_end_of_the_last() -> None:
+    peer = Peer(A, bound(X))
+    peer.hear(B, Promise(X, granted=False))
+    assert not peer.core.is_open(100.0)
+    peer.store()
+    assert peer.core.is_open(100.0)
+
+
+def test_a_promise_that_waits_for_the_disk_is_not_repeated() -> None:
+    peer = Peer(B)
+    assert len(peer.hear(A, offer_of(X))) == 2
+    assert peer.hear(A, offer_of(X)) == ()
+    assert peer.tick(100.0) == ()
+    peer.store()
+    assert peer.tick(200.0) == (Send(A, Promise(X, True), 1),)

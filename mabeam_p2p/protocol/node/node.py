@@ -302,6 +302,7 @@ class Node:
             self.replication.room.usage = usage
             self._application.disk_told(usage)
         self.replication.stored(number)
+        self.bootstrap.stored(number)
         return self.outbox.take()
 
     def tick(self, now: float) -> Effects:
