@@ -304,6 +304,9 @@ async def _connect(path: Path, name: str, session: SessionId) -> tuple[_Connecti
         reader, writer = await asyncio.open_unix_connection(path)
         connection = _Connection(reader, writer)
         try:
+            user = sockets.peer_user(writer.get_extra_info("socket"))
+            if not sockets.is_own(user):
+                raise PermissionError(f"it is a daemon of user {user}, not of this one")
             welcome, rest = await connection.greet(name, session)
             if rest:
                 raise RemoteProtocolError("greeting", "answers before questions")

@@ -6,13 +6,19 @@
    address. A client looks into all of them, because it may run in another environment.
 3. Every folder from the root down belongs to this user, has mode 0700 and is no symbolic link.
    A daemon refuses any other with ConfigError; a client passes it over.
-4. A socket that refuses connections is stale: its daemon is dead. A client passes it over, the
-   next daemon of that name replaces it.
+4. A daemon holds the lock `<peer name>.lock` beside its socket for life. Of many that start at
+   once with one name one has it; whoever has it alone makes and removes the socket. The lock ends
+   with the process: what a dead daemon has left is replaced by the next one of its name, and
+   passed over by clients.
+5. The socket is never open to others, not even while it is made, and the kernel says who is at the
+   other end of a connection: neither end speaks to another user.
 """
 
+import fcntl
 import os
 import socket
 import stat
+import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +32,8 @@ SOCKET_PATH_BYTES_MAX = 103 if sys.platform == "darwin" else 107
 BACKLOG = 128
 """Clients that may wait to be accepted."""
 
+LOCK_SUFFIX = ".lock"
+
 ADDRESS_VARIABLE = "MABEAM_ADDR"
 """Names the daemon that clients attach to: a socket's path, or a peer's name."""
 
@@ -36,24 +44,56 @@ def state_folder() -> Path:
     return (Path(home) if home else Path.home() / ".local" / "state") / "mabeam"
 
 
-def listen(cluster: str, name: str) -> socket.socket:
+class Listener(socket.socket):
+    """The listening socket of a daemon, with the lock on its name. Made with `listen`."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.path = path
+        self._lock = lock
+        self._process = os.getpid()
+
+    def remove(self) -> None:
+        """Take the socket out of its folder, while the name is still held. Idempotent."""
+        if self._lock >= 0:
+            self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the socket and give up the name. What stands in the folder then is stale, unless it
+        was removed before. Idempotent."""
+        super().close()
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            # A child that was forked meanwhile has the lock open too; it must not give it up.
+            if os.getpid() == self._process:
+                fcntl.flock(lock, fcntl.LOCK_UN)
+            os.close(lock)
+
+
+def listen(cluster: str, name: str) -> Listener:
     """A listening, non-blocking socket of mode 0600 for the daemon `name`; replaces a stale one.
 
-    Its path is `getsockname()`. Raises NameTaken if a live daemon has it, ConfigError if no
-    folder will do.
+    Sets the process's umask for a moment: to be called before there are threads that make files.
+    Raises NameTaken if a live daemon has the name, ConfigError if no folder will do.
     """
     path = socket_path(cluster, name)
-    if path.exists() and not _remove_if_stale(path):
+    lock = _lock(path.with_suffix(LOCK_SUFFIX))
+    if lock is None or not _is_free(path):
+        if lock is not None:
+            os.close(lock)
         raise NameTaken(
             f"a daemon named {name!r} already runs in cluster {cluster!r} on this host ({path}): "
             "stop it with `mabeam down`, or take another name",
             reason="name_taken",
         )
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = Listener(path, lock)
     try:
-        # The folder is ours alone already; the mode is a second fence.
-        listener.bind(str(path))
-        path.chmod(0o600)
+        # The folder is ours alone already; the mode is a second fence, and has no gap.
+        umask = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(umask)
         listener.listen(BACKLOG)
         listener.setblocking(False)
     except BaseException:
@@ -150,8 +190,31 @@ def _make_private(folder: Path) -> None:
         )
 
 
-def _remove_if_stale(path: Path) -> bool:
-    """Whether the way is free: nobody answered at `path`, and it is gone now."""
+def _lock(path: Path) -> int | None:
+    """The descriptor that holds the lock of a name; None if another process does. Raises
+    ConfigError."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be opened ({error.strerror}): it is the lock of a daemon's name, and a "
+            "file of this user; remove what is there",
+            path=str(path),
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _is_free(path: Path) -> bool:
+    """Whether nobody answers at `path`; what is stale there is gone then. To be called with the
+    lock held: a daemon that has none may still be of an earlier release."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -163,3 +226,23 @@ def _remove_if_stale(path: Path) -> bool:
             # A full backlog, for one: somebody holds it.
             return False
     return False
+
+
+# ---- who is at the other end -----------------------------------------------------------------
+
+
+def peer_user(connection: socket.socket) -> int | None:
+    """User id of the process at the other end of a Unix socket, as the kernel knows it; None where
+    the system does not tell, and the folder's mode alone keeps others out."""
+    if not sys.platform.startswith("linux"):
+        return None
+    credentials = connection.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
+    )
+    _, user, _ = struct.unpack("3i", credentials)
+    return int(user)
+
+
+def is_own(user: int | None) -> bool:
+    """Whether `peer_user` found this user, or could not tell."""
+    return user is None or user == os.getuid()

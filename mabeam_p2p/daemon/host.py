@@ -9,7 +9,6 @@
 """
 
 import asyncio
-import os
 from types import TracebackType
 
 from mabeam_p2p import assembly
@@ -45,13 +44,13 @@ class Host:
     async def __aenter__(self) -> "Host":
         config = self.config
         listener = sockets.listen(config.cluster, config.name)
-        self.socket_path = listener.getsockname()
+        self.socket_path = str(listener.path)
         try:
             self._driver = assembly.build(config)
             await self._driver.start()
         except BaseException:
+            listener.remove()
             listener.close()
-            os.unlink(self.socket_path)
             raise
         self.peer, self.address = self._driver.peer, self._driver.address
         backend = assembly.loop_backend(self._driver)

@@ -14,14 +14,11 @@ bounded in `outgoing`; no client can slow another.
 import asyncio
 import contextlib
 import logging
-import os
-import socket
-import struct
-import sys
 from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
+from mabeam_p2p.api.sockets import Listener, is_own, peer_user
 from mabeam_p2p.config import Limits
 from mabeam_p2p.daemon.admission import Admission, OwnCommand
 from mabeam_p2p.daemon.client import EVENTS_DROPPED, OVERLOADED, Client
@@ -75,22 +72,23 @@ class Server:
         self._clients: dict[Client, asyncio.Task[None]] = {}
         self._closings: dict[int, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
-        self._path = ""
+        self._listener: Listener | None = None
         self._stop_listening: Callable[[], None] | None = None
 
-    async def start(self, listener: socket.socket) -> None:
-        """Serve on a listening Unix socket, which belongs to the server from now on."""
-        self._path = listener.getsockname()
+    async def start(self, listener: Listener) -> None:
+        """Serve on the socket, which belongs to the server from now on."""
+        self._listener = listener
         self._stop_listening = self._backend.listen(self._tell)
         self._server = await asyncio.start_unix_server(self._accept, sock=listener)
 
     def stop_accepting(self) -> None:
         """Remove the socket: who comes now shall find another daemon, or none, not a dying one."""
-        if self._server is not None:
+        if self._server is not None and self._listener is not None:
+            # In this order: with the socket closed the name is free, and the next one's may stand
+            # there.
+            self._listener.remove()
             self._server.close()
             self._server = None
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
 
     async def close(self) -> None:
         """Say goodbye to every client. Idempotent."""
@@ -146,7 +144,7 @@ class Server:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         user = peer_user(writer.get_extra_info("socket"))
-        if user not in (None, os.getuid()) or len(self._clients) >= CLIENTS_MAX:
+        if not is_own(user) or len(self._clients) >= CLIENTS_MAX:
             self.counters[CLIENTS_REFUSED] += 1
             _log.warning("connection refused: user=%s clients=%d", user, len(self._clients))
             writer.transport.abort()
@@ -197,15 +195,3 @@ def _concerns(event: Event, admission: Admission | None) -> bool:
     if not isinstance(event, MailArrived):
         return True
     return admission is not None and admission.agent in event.targets
-
-
-def peer_user(connection: socket.socket) -> int | None:
-    """User id of the process at the other end of a Unix socket, as the kernel knows it; None where
-    the system does not tell, and the folder's mode alone keeps others out."""
-    if not sys.platform.startswith("linux"):
-        return None
-    credentials = connection.getsockopt(
-        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
-    )
-    _, user, _ = struct.unpack("3i", credentials)
-    return int(user)

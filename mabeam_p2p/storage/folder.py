@@ -4,13 +4,16 @@ Rules:
 
 1. By default `<user's state folder>/mabeam/<cluster>/<peer name>`; nothing else is in it than what
    `sqlite` writes and the file `lock`.
-2. A folder made here has mode 0700, a file 0600. An existing folder keeps the mode its owner gave.
+2. A folder made here has mode 0700, a file 0600. An existing folder keeps the mode its owner gave,
+   but it must be this user's, no symbolic link, and closed to the writing of others: who can put
+   files there decides who this peer is.
 3. The lock, not the process id in it, is the truth: it ends with the process, however that ends.
 """
 
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 from mabeam_p2p.errors import DataFolderHeld, StorageError
@@ -18,6 +21,7 @@ from mabeam_p2p.errors import DataFolderHeld, StorageError
 LOCK_NAME = "lock"
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def default_path(cluster: str, name: str) -> Path:
@@ -50,8 +54,10 @@ def hold(path: str) -> FolderLock:
     """Make the folder if it is missing, and lock it. Raises DataFolderHeld, StorageError."""
     try:
         _make_folders(Path(path))
+        _check_own(path)
         lock_path = os.path.join(path, LOCK_NAME)
-        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(lock_path, flags, FILE_MODE)
     except OSError as error:
         raise unusable(path, error) from error
     try:
@@ -79,7 +85,7 @@ def unusable(path: str, error: OSError) -> StorageError:
     match error.errno:
         case errno.EACCES | errno.EPERM | errno.EROFS:
             advice = "make it writable for this user, or take another data folder"
-        case errno.ENOTDIR | errno.EEXIST:
+        case errno.ENOTDIR | errno.EEXIST | errno.ELOOP:
             advice = "a file is in the way: move it, or take another data folder"
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
             advice = "free some space, then start the peer again"
@@ -96,6 +102,22 @@ def sync(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _check_own(path: str) -> None:
+    """Raises StorageError for a folder that others could have a hand in, OSError."""
+    facts = os.lstat(path)
+    mode = stat.S_IMODE(facts.st_mode)
+    if stat.S_ISLNK(facts.st_mode):
+        fault, advice = "is a symbolic link", "give the folder that it leads to"
+    elif facts.st_uid != os.getuid():
+        fault = f"belongs to user {facts.st_uid}, and this process runs as {os.getuid()}"
+        advice = "run the peer as that user, or take a folder of this one"
+    elif mode & OTHERS_WRITE:
+        fault, advice = f"has mode {mode:04o}, so that others can write to it", f"chmod 700 {path}"
+    else:
+        return
+    raise StorageError(f"the data folder {path} {fault}: {advice}", path=path)
 
 
 def _make_folders(path: Path) -> None:

@@ -41,9 +41,24 @@ def test_without_a_runtime_folder_the_state_folder_serves(
     assert path.parent == Path(os.environ["XDG_STATE_HOME"]) / "mabeam" / ".run" / "default"
 
 
-def test_socket_is_open_to_its_owner_only(runtime: Path) -> None:
-    with sockets.listen("default", "ant") as listener:
-        assert Path(listener.getsockname()).stat().st_mode & 0o777 == 0o600
+def test_socket_is_open_to_its_owner_only_from_its_first_moment(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[int] = []
+
+    def bind(listener: sockets.Listener, address: str) -> None:
+        socket.socket.bind(listener, address)
+        modes.append(Path(address).stat().st_mode & 0o777)
+
+    monkeypatch.setattr(sockets.Listener, "bind", bind)
+    before = os.umask(0)
+    try:
+        with sockets.listen("default", "ant") as listener:
+            assert listener.path.stat().st_mode & 0o777 == 0o600
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+    assert modes == [0o600]
 
 
 def test_folder_that_others_may_enter_is_refused(runtime: Path) -> None:
@@ -94,6 +109,53 @@ def test_live_daemon_keeps_its_name(runtime: Path) -> None:
         pytest.raises(NameTaken, match="already runs"),
     ):
         sockets.listen("default", "ant")
+
+
+def test_name_that_is_held_is_taken_even_before_its_socket_stands(runtime: Path) -> None:
+    with sockets.listen("default", "ant") as listener:
+        listener.path.unlink()
+        with pytest.raises(NameTaken):
+            sockets.listen("default", "ant")
+        assert not listener.path.exists()
+
+
+def test_whoever_has_lost_the_name_removes_no_socket_of_the_next_one(runtime: Path) -> None:
+    first = sockets.listen("default", "ant")
+    first.close()
+    with sockets.listen("default", "ant") as second:
+        first.remove()
+        first.close()
+        assert second.path.exists()
+
+
+def test_live_daemon_that_holds_no_lock_keeps_its_name_too(runtime: Path) -> None:
+    path = sockets.socket_path("default", "ant")
+    with socket.socket(socket.AF_UNIX) as earlier:
+        earlier.bind(str(path))
+        earlier.listen()
+        for _ in range(2):
+            with pytest.raises(NameTaken):
+                sockets.listen("default", "ant")
+
+
+def test_lock_that_is_a_symbolic_link_is_refused(runtime: Path, tmp_path: Path) -> None:
+    path = sockets.socket_path("default", "ant").with_suffix(sockets.LOCK_SUFFIX)
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="remove what is there"):
+        sockets.listen("default", "ant")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_child_that_was_forked_does_not_give_up_the_name(runtime: Path) -> None:
+    with sockets.listen("default", "ant") as listener:
+        child = os.fork()
+        if child == 0:
+            listener.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+        listener.path.unlink()  # The lock alone is asked.
+        with pytest.raises(NameTaken):
+            sockets.listen("default", "ant")
 
 
 def test_stale_socket_is_replaced(runtime: Path) -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-import socket
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from mabeam_p2p.api.sockets import Listener
 from mabeam_p2p.commands import OpenSession
 from mabeam_p2p.config import Limits
 from mabeam_p2p.daemon.admission import OwnCommand
@@ -177,11 +178,11 @@ def counters(**counts: int) -> dict[str, int]:
 
 @contextlib.asynccontextmanager
 async def daemon(folder: Path) -> AsyncIterator[Daemon]:
-    path = str(folder / "d.sock")
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
+    path = folder / "d.sock"
+    listener = Listener(path, os.open(folder / "d.lock", os.O_RDWR | os.O_CREAT, 0o600))
+    listener.bind(str(path))
     listener.listen()
-    running = Daemon(path)
+    running = Daemon(str(path))
     await running.server.start(listener)
     try:
         yield running

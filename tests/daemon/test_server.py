@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from mabeam_p2p.api.sockets import peer_user
 from mabeam_p2p.commands import CastVote, CloseSession
 from mabeam_p2p.daemon import client as client_module
 from mabeam_p2p.daemon.admission import CLOSING_SEQUENCE
-from mabeam_p2p.daemon.server import peer_user
 from mabeam_p2p.events import Dropped, MailArrived, QuorumChanged
 from mabeam_p2p.ids import AgentId, ProposalId, SessionId
 from mabeam_p2p.records import Choice

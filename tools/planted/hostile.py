@@ -1,0 +1,116 @@
+"""Bugs that let others in: local users, second daemons, bytes that were not expected."""
+
+from tools.planted.base import Edit, Mutant
+
+SOCKETS = "mabeam_p2p/api/sockets.py"
+ATTACHED = "mabeam_p2p/api/attached.py"
+SERVER = "mabeam_p2p/daemon/server.py"
+FOLDER = "mabeam_p2p/storage/folder.py"
+
+LOCAL = ("tests/api/test_sockets.py", "tests/hostile/test_other_users.py")
+STARTS = ("tests/hostile/test_starts.py",)
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "H1",
+        "the local socket is open to others until its mode is set",
+        (Edit(SOCKETS, "umask = os.umask(0o177)", "umask = os.umask(0)"),),
+        LOCAL,
+    ),
+    Mutant(
+        "H2",
+        "of daemons with one name each takes the socket of the one before",
+        (
+            Edit(
+                SOCKETS,
+                "        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+                "        pass\n",
+            ),
+        ),
+        ("tests/api/test_sockets.py", *STARTS),
+    ),
+    Mutant(
+        "H3",
+        "a daemon that has lost its name removes the socket of the next one",
+        (
+            Edit(
+                SOCKETS,
+                "        if self._lock >= 0:\n            self.path",
+                "        if True:\n            self.path",
+            ),
+        ),
+        LOCAL,
+    ),
+    Mutant(
+        "H4",
+        "a child of a daemon gives up its name",
+        (Edit(SOCKETS, "            if os.getpid() == self._process:", "            if True:"),),
+        LOCAL,
+    ),
+    Mutant(
+        "H5",
+        "a folder of another user is good enough for sockets",
+        (Edit(SOCKETS, "    if facts.st_uid != os.getuid():", "    if False:"),),
+        LOCAL,
+    ),
+    Mutant(
+        "H6",
+        "a symbolic link is good enough for sockets",
+        (Edit(SOCKETS, "facts = folder.lstat()", "facts = folder.stat()"),),
+        LOCAL,
+    ),
+    Mutant(
+        "H7",
+        "the daemon serves whoever gets at its socket",
+        (Edit(SERVER, "if not is_own(user) or len", "if len"),),
+        ("tests/daemon/test_server.py", *LOCAL),
+    ),
+    Mutant(
+        "H8",
+        "a client talks to the daemon of another user",
+        (Edit(ATTACHED, "            if not sockets.is_own(user):", "            if False:"),),
+        LOCAL,
+    ),
+    Mutant(
+        "H9",
+        "the lock of a name follows a symbolic link",
+        (
+            Edit(
+                SOCKETS,
+                "os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600",
+                "os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600",
+            ),
+        ),
+        LOCAL,
+    ),
+    Mutant(
+        "H10",
+        "a data folder that others can write to is used",
+        (Edit(FOLDER, "    elif mode & OTHERS_WRITE:", "    elif mode & stat.S_IWOTH:"),),
+        LOCAL,
+    ),
+    Mutant(
+        "H11",
+        "a data folder of another user is used",
+        (Edit(FOLDER, "    elif facts.st_uid != os.getuid():", "    elif False:"),),
+        LOCAL,
+    ),
+    Mutant(
+        "H12",
+        "a data folder is reached by way of a symbolic link",
+        (Edit(FOLDER, "    facts = os.lstat(path)", "    facts = os.stat(path)"),),
+        LOCAL,
+    ),
+    Mutant(
+        "H13",
+        "two processes use one data folder",
+        (
+            Edit(
+                FOLDER,
+                "        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+                "        pass\n",
+            ),
+        ),
+        ("tests/storage/test_sqlite.py", *STARTS),
+    ),
+)
