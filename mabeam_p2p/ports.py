@@ -16,6 +16,10 @@ class Codec(CommandCodec, Protocol):
 
     def encode_frame(self, frame: Frame) -> bytes: ...
 
+    def fits(self, data: bytes) -> bool:
+        """Whether a peer of the same limits reads an encoded frame, as far as its size goes."""
+        ...
+
     def decode_frame(self, data: bytes) -> Frame:
         """Raises RemoteProtocolError; never anything else, whatever the bytes."""
         ...

@@ -138,7 +138,7 @@ class Lane:
         if not messages:
             return
         data = self._codec.encode_frame(self._seal(target, tuple(messages)))
-        if len(data) > self._limits.frame_bytes_max and len(messages) > 1:
+        if len(messages) > 1 and not self._codec.fits(data):
             middle = len(messages) // 2
             self._send_frame(target, messages[:middle])
             self._send_frame(target, messages[middle:])

@@ -17,6 +17,9 @@ class RememberingCodec:
     def encode_frame(self, frame: Frame) -> bytes:
         return self._codec.encode_frame(frame)
 
+    def fits(self, data: bytes) -> bool:
+        return self._codec.fits(data)
+
     def decode_frame(self, data: bytes) -> Frame:
         return self._codec.decode_frame(data)
 

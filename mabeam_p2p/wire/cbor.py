@@ -5,12 +5,13 @@ A subset of RFC 8949. Rules, for whatever the bytes are:
 1. Types: null, bool, integers of 64 bits, finite floats, text, bytes, arrays, and maps whose keys
    are text, each key once. No tag, no undefined, no simple value, no indefinite length.
 2. Exactly the expected items: nothing is missing and nothing follows.
-3. Bounded: bytes by the caller, nesting by DEPTH_MAX, items by ITEM_COUNT_MAX, so that no input
-   makes objects of more than some 20 MB.
-4. Total: decoding returns, or raises RemoteProtocolError. Its reason is `size` or `cbor`.
+3. Bounded: bytes by the caller, nesting by DEPTH_MAX, items by ITEM_COUNT_MAX. Text becomes at
+   most ten times its bytes, and all other items of one input at most OBJECT_BYTES_MAX.
+4. Total: decoding returns, or raises RemoteProtocolError. Its reason is `size` or `cbor`; its
+   detail quotes no more than DETAIL_LENGTH_MAX of what came.
 
 Messages are decoded to plain data here and get their types, and with them the rest of rule 1, in
-`codec`; values of users keep no other type, so they are walked (`decode_value`).
+`codec`; they have no maps. Values of users keep no other type, so they are walked (`decode_value`).
 """
 
 import math
@@ -29,8 +30,19 @@ Value = None | bool | int | float | str | bytes | list["Value"] | dict[str, "Val
 DEPTH_MAX = 16
 """Containers in each other. The deepest message needs nine."""
 
-ITEM_COUNT_MAX = 262_144
-"""Items in one input. The smallest takes a byte and becomes at most 72 bytes of memory."""
+ITEM_COUNT_MAX = 131_072
+"""Items in one input: some 30 ms of processor time. The smallest takes a byte and becomes an array
+of one item, or an empty map, which are 72 bytes of memory at most."""
+
+OBJECT_BYTES_MAX = 72 * ITEM_COUNT_MAX
+"""What the items of one input become, without the bytes of their texts."""
+
+SEQUENCE_BYTES_UNCOUNTED = 65_536
+"""A sequence as short as this is read without counting the items of each member: it becomes no more
+than 4 MB."""
+
+DETAIL_LENGTH_MAX = 200
+"""Characters."""
 
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
 """What int64 and uint64 hold together."""
@@ -55,6 +67,11 @@ class _NoTags(Mapping[int, "NoReturn"]):
 _NO_TAGS = _NoTags()
 
 
+def _no_map(decoder: object, found: object) -> NoReturn:
+    """Called at the first map: frozen ones would cost twice as much as anything else."""
+    raise ValueError("messages have no maps")
+
+
 def encode(data: object) -> bytes:
     """Plain data to bytes. The caller knows that it holds nothing but what rule 1 allows."""
     return cbor2.dumps(data)
@@ -64,6 +81,11 @@ def decode(data: bytes, *, size_max: int, item_count_max: int = ITEM_COUNT_MAX) 
     """Bytes to plain data: tuples and frozen maps. Raises RemoteProtocolError."""
     _check_size(data, size_max)
     return _decode(data, immutable=True, item_count_max=item_count_max)
+
+
+def has_few_items(data: bytes) -> bool:
+    """Whether `decode` reads what was encoded here, as far as the number of its items goes."""
+    return len(data) <= ITEM_COUNT_MAX or _count_items(data, ITEM_COUNT_MAX) <= ITEM_COUNT_MAX
 
 
 def encode_sequence(items: Sequence[object]) -> bytes:
@@ -79,8 +101,9 @@ def decode_sequence(count: int, data: bytes, *, size_max: int, item_count_max: i
     _check_size(data, size_max)
     if not 0 <= count < 2**32:
         raise RemoteProtocolError("size", f"{count} items")
-    item_count_max = count * item_count_max + 1
-    return _decode(_array_head(count) + data, immutable=True, item_count_max=item_count_max)
+    if len(data) > min(count * item_count_max, SEQUENCE_BYTES_UNCOUNTED):
+        _check_each(data, item_count_max)
+    return _decode(_array_head(count) + data, immutable=True, item_count_max=len(data) + 5)
 
 
 def encode_value(value: object, limit: int) -> bytes:
@@ -124,6 +147,7 @@ def _decode(data: bytes, *, immutable: bool, item_count_max: int = ITEM_COUNT_MA
     decoder = cbor2.CBORDecoder(
         stream,
         semantic_decoders=_NO_TAGS,
+        object_hook=_no_map if immutable else None,
         max_depth=DEPTH_MAX,
         allow_indefinite=False,
         allow_duplicate_keys=False,
@@ -133,7 +157,8 @@ def _decode(data: bytes, *, immutable: bool, item_count_max: int = ITEM_COUNT_MA
         result: Value = decoder.decode(immutable=immutable)
     # Total by rule 4: whatever the decoder finds wrong, it is the sender who is wrong.
     except Exception as error:
-        raise RemoteProtocolError("cbor", str(error.__cause__ or error)) from None
+        detail = str(error.__cause__ or error)
+        raise RemoteProtocolError("cbor", detail[:DETAIL_LENGTH_MAX]) from None
     if stream.tell() != len(data):
         raise RemoteProtocolError("cbor", f"{len(data) - stream.tell()} bytes too many")
     return result
@@ -161,6 +186,35 @@ def _count_items(data: bytes, limit: int) -> int:
         if head >> 5 in (2, 3):
             position += argument
     return count
+
+
+def _check_each(data: bytes, item_count_max: int) -> None:
+    """Refuse a sequence in which one member has too many items, nested ones included. Where a head
+    is wrong this ends, as in `_count_items`."""
+    position = count = 0
+    missing = 1
+    end = len(data)
+    while position < end:
+        head = data[position]
+        position += 1
+        count += 1
+        argument = head & 31
+        if argument > 27:
+            return
+        if argument > 23:
+            width = 1 << (argument - 24)
+            argument = int.from_bytes(data[position : position + width], "big")
+            position += width
+        kind = head >> 5
+        if kind == 4:
+            missing += argument
+        elif kind in (2, 3):
+            position += argument
+        if count > item_count_max:
+            raise RemoteProtocolError("size", f"one of more than {item_count_max} items")
+        missing -= 1
+        if not missing:
+            count, missing = 0, 1
 
 
 def _array_head(count: int) -> bytes:

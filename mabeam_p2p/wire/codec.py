@@ -44,6 +44,9 @@ class CborCodec:
     def encode_frame(self, frame: Frame) -> bytes:
         return cbor.encode(to_plain(frame))
 
+    def fits(self, data: bytes) -> bool:
+        return len(data) <= self._limits.frame_bytes_max and cbor.has_few_items(data)
+
     def decode_frame(self, data: bytes) -> Frame:
         """Raises RemoteProtocolError: its reason is `size`, `cbor`, `type` or `schema`; `version`
         for what only another version of the protocol may understand."""
@@ -155,4 +158,4 @@ def to_typed(plain: object, kind: type[Decoded]) -> Decoded:
         # Without builtin_types text would be taken for bytes in base64.
         return msgspec.convert(plain, kind, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
-        raise RemoteProtocolError("type", str(error)) from None
+        raise RemoteProtocolError("type", str(error)[: cbor.DETAIL_LENGTH_MAX]) from None

@@ -90,6 +90,12 @@ class FakeNode:
 class FakeCodec:
     """Knows probes only, as JSON of their numbers."""
 
+    def __init__(self, frame_bytes_max: int = 2**20) -> None:
+        self._frame_bytes_max = frame_bytes_max
+
+    def fits(self, data: bytes) -> bool:
+        return len(data) <= self._frame_bytes_max
+
     def encode_frame(self, frame: Frame) -> bytes:
         numbers = [message.number for message in frame.messages if isinstance(message, Probe)]
         assert len(numbers) == len(frame.messages)

@@ -31,7 +31,7 @@ class Bench:
         self.transport = RecordingTransport(self.deeds)
         self.lane = Lane(
             seal=FakeNode().frame,
-            codec=FakeCodec(),
+            codec=FakeCodec(limits.frame_bytes_max),
             storage=disk,
             transport=self.transport,
             limits=limits,

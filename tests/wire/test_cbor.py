@@ -113,6 +113,83 @@ def test_input_over_the_size_is_refused_unread() -> None:
     assert cbor.decode(b"\x43abc", size_max=4) == b"abc"
 
 
+@pytest.mark.parametrize("empty", [b"\xa0", b"\xa1\x61a\x00", b"\x81\x81\xa0"])
+def test_messages_have_no_maps_and_the_first_one_ends_them(empty: bytes) -> None:
+    maps = b"\x99\x10\x00" + empty * 4_096
+    tracemalloc.start()
+    with pytest.raises(RemoteProtocolError, match="messages have no maps"):
+        cbor.decode(maps, size_max=SIZE_MAX)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < len(maps) + 64 * 1024
+
+
+NESTED = b"\x81" * 13 + b"\x00"
+
+
+@pytest.mark.parametrize("count", [1, 8_192])
+def test_one_member_of_a_sequence_cannot_take_the_room_of_all(count: int) -> None:
+    data = (b"\x99\x27\x10" + NESTED * 10_000) * 7
+    tracemalloc.start()
+    with pytest.raises(RemoteProtocolError, match="one of more than 2048 items"):
+        cbor.decode_sequence(count, data, size_max=SIZE_MAX, item_count_max=2_048)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 64 * 1024
+
+
+@pytest.mark.parametrize(("item_count", "is_read"), [(2_048, True), (2_049, False)])
+def test_items_of_each_member_are_counted_with_itself(item_count: int, is_read: bool) -> None:
+    member = cbor.encode([0] * (item_count - 1))
+    data = member * 40
+    assert len(data) > cbor.SEQUENCE_BYTES_UNCOUNTED
+    if is_read:
+        read = cbor.decode_sequence(40, data, size_max=SIZE_MAX, item_count_max=2_048)
+        assert read == ((0,) * (item_count - 1),) * 40
+        return
+    with pytest.raises(RemoteProtocolError, match="one of more than 2048"):
+        cbor.decode_sequence(40, data, size_max=SIZE_MAX, item_count_max=2_048)
+
+
+@pytest.mark.parametrize("item", [NESTED, b"\x81\x00", b"\x62ab", b"\x19\x10\x00", b"\xf9\x3c\x00"])
+def test_as_many_items_as_are_allowed_come_to_no_more_than_is_promised(item: bytes) -> None:
+    count = cbor.ITEM_COUNT_MAX // (len(item) if item in (NESTED, b"\x81\x00") else 1) - 1
+    data = b"\x9a" + count.to_bytes(4, "big") + item * count
+    tracemalloc.start()
+    decoded = cbor.decode(data, size_max=SIZE_MAX)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(decoded, tuple)
+    assert peak < cbor.OBJECT_BYTES_MAX
+
+
+def test_text_becomes_no_more_than_ten_times_its_bytes() -> None:
+    # One wide letter makes all of them wide.
+    data = cbor.encode("a" * 1_000_000 + "\U0001f600")
+    tracemalloc.start()
+    cbor.decode(data, size_max=SIZE_MAX)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * len(data)
+
+
+def test_a_refusal_quotes_little_of_what_came() -> None:
+    key = b"\x5a\x00\x01\x00\x00" + b"k" * 65_536
+    with pytest.raises(RemoteProtocolError) as caught:
+        cbor.decode(b"\xa2" + key + b"\x00" + key + b"\x00", size_max=SIZE_MAX)
+    assert len(caught.value.detail) <= cbor.DETAIL_LENGTH_MAX
+
+
+@pytest.mark.parametrize("item_count", [cbor.ITEM_COUNT_MAX, cbor.ITEM_COUNT_MAX + 1])
+def test_what_has_few_items_is_what_is_read(item_count: int) -> None:
+    data = cbor.encode([0] * (item_count - 1))
+    is_read = item_count == cbor.ITEM_COUNT_MAX
+    assert cbor.has_few_items(data) is is_read
+    with suppress(RemoteProtocolError):
+        cbor.decode(data, size_max=SIZE_MAX)
+        assert is_read
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("item", [b"\x80", b"\xa0", b"\x81\x00", b"\x60", b"\x19\x10\x00"])
 def test_small_items_cannot_make_much_of_little(item: bytes) -> None:

@@ -17,6 +17,7 @@ from mabeam_p2p.messages import (
     Offer,
     Relay,
     Relayed,
+    VariableAck,
 )
 from mabeam_p2p.records import Batch, Choice, OnDeparture
 from mabeam_p2p.records import Offer as AuctionOffer
@@ -240,10 +241,23 @@ def test_a_frame_over_the_limit_is_refused_by_its_size() -> None:
     codec = CborCodec(Limits(frame_bytes_max=100))
     data = codec.encode_frame(frame_of(Heartbeat(0, 1, 2, 3)))
     padded = codec.encode_frame(frame_of(*(Heartbeat(0, 1, 2, 3),) * 20))
+    assert codec.fits(data)
+    assert not codec.fits(padded)
     assert codec.decode_frame(data) == frame_of(Heartbeat(0, 1, 2, 3))
     with pytest.raises(RemoteProtocolError) as caught:
         codec.decode_frame(padded)
     assert caught.value.reason == "size"
+
+
+def test_a_frame_of_too_many_items_does_not_fit_and_its_halves_do() -> None:
+    outcomes = VariableAck(1, (0,) * 4_096)
+    whole, half = (CODEC.encode_frame(frame_of(*(outcomes,) * count)) for count in (36, 18))
+    assert len(whole) < Limits().frame_bytes_max
+    assert not CODEC.fits(whole)
+    with pytest.raises(RemoteProtocolError, match="items"):
+        CODEC.decode_frame(whole)
+    assert CODEC.fits(half)
+    assert len(CODEC.decode_frame(half).messages) == 18
 
 
 def test_an_address_that_stands_for_a_peer_never_travels() -> None:

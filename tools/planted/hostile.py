@@ -6,6 +6,9 @@ SOCKETS = "mabeam_p2p/api/sockets.py"
 ATTACHED = "mabeam_p2p/api/attached.py"
 SERVER = "mabeam_p2p/daemon/server.py"
 FOLDER = "mabeam_p2p/storage/folder.py"
+CBOR = "mabeam_p2p/wire/cbor.py"
+LANE = "mabeam_p2p/runtime/lane.py"
+CODEC = "mabeam_p2p/wire/codec.py"
 
 LOCAL = ("tests/api/test_sockets.py", "tests/hostile/test_other_users.py")
 STARTS = ("tests/hostile/test_starts.py",)
@@ -112,5 +115,47 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         ("tests/storage/test_sqlite.py", *STARTS),
+    ),
+    Mutant(
+        "H14",
+        "a message may hold maps, which cost most",
+        (Edit(CBOR, "object_hook=_no_map if immutable else None,", "object_hook=None,"),),
+        ("tests/wire/test_cbor.py",),
+    ),
+    Mutant(
+        "H15",
+        "one command of many may take the room of all of them",
+        (Edit(CBOR, "        if count > item_count_max:\n", "        if False:\n"),),
+        ("tests/wire/test_cbor.py",),
+    ),
+    Mutant(
+        "H16",
+        "a refusal repeats all that came in the log",
+        (
+            Edit(
+                CBOR,
+                'RemoteProtocolError("cbor", detail[:DETAIL_LENGTH_MAX])',
+                'RemoteProtocolError("cbor", detail)',
+            ),
+        ),
+        ("tests/wire/test_cbor.py",),
+    ),
+    Mutant(
+        "H17",
+        "a frame is sent that no peer reads",
+        (
+            Edit(
+                CODEC,
+                "return len(data) <= self._limits.frame_bytes_max and cbor.has_few_items(data)",
+                "return len(data) <= self._limits.frame_bytes_max",
+            ),
+        ),
+        ("tests/wire/test_codec.py",),
+    ),
+    Mutant(
+        "H18",
+        "a frame that does not fit is sent whole",
+        (Edit(LANE, "not self._codec.fits(data)", "False"),),
+        ("tests/runtime/test_lane.py",),
     ),
 )
