@@ -10,6 +10,7 @@ import click
 from mabeam_p2p.api import settings
 from mabeam_p2p.cli import output
 from mabeam_p2p.config import Config
+from mabeam_p2p.daemon import descriptors
 from mabeam_p2p.daemon.host import Host
 
 OWNER_ONLY = 0o077
@@ -79,6 +80,7 @@ def up(
         "score_by": score_by,
     }
     os.umask(OWNER_ONLY)
+    descriptors.raise_limit()
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(message)s",

@@ -4,7 +4,9 @@
    says why.
 2. At most PENDING_MAX questions are under way; one more is answered `overloaded` at once. While as
    many answers wait to be read, nothing more is read.
-3. At its end its questions are cancelled, except the opening of its session: whether the log has
+3. What waits for all clients together is bounded, too: of a message that is not whole, whoever has
+   sent most of one is sent away; a large answer to a question that changes nothing is `overloaded`.
+4. At its end its questions are cancelled, except the opening of its session: whether the log has
    that one decides what there is to close.
 """
 
@@ -17,9 +19,19 @@ from mabeam_p2p.commands import OpenSession
 from mabeam_p2p.config import Limits
 from mabeam_p2p.daemon.admission import Admission, OwnCommand
 from mabeam_p2p.daemon.outgoing import Outgoing
+from mabeam_p2p.daemon.room import Room
 from mabeam_p2p.errors import Closed, InvalidValue, MabeamError, RemoteProtocolError
 from mabeam_p2p.events import Dropped
-from mabeam_p2p.requests import Answer, Failed, Refused, Request, Submit
+from mabeam_p2p.requests import (
+    Answer,
+    Failed,
+    Refused,
+    Request,
+    SendMail,
+    SetVariables,
+    Submit,
+    TakeMail,
+)
 from mabeam_p2p.wire.local import (
     Answered,
     Ask,
@@ -41,6 +53,9 @@ FAREWELL_SECONDS = 1.0
 """How long the last words may take to write."""
 READ_BYTES = 256 * 1024
 
+LARGE_ANSWER_BYTES = 65_536
+"""Larger ones are given only where there is room for them."""
+
 SLOW_LISTENER = "slow_listener"
 """Reason of a Dropped event that tells a client of events that it did not get."""
 
@@ -56,6 +71,10 @@ class Host(Protocol):
 
     limits: Limits
     counters: dict[str, int]
+    parts: Room["Client"]
+    """What was read of messages that are not whole yet."""
+    answers: Room["Client"]
+    """Answers that wait to be written."""
 
     def admit(self, client: "Client", greet: Greet) -> Welcome | Goodbye:
         """Welcome the client, whose `admission` is set then, or say why not."""
@@ -101,6 +120,9 @@ class Client:
             await asyncio.wait((writing,), timeout=FAREWELL_SECONDS)
             writing.cancel()
             self._writer.transport.abort()
+            self._outgoing.discard()
+            self._host.parts.hold(self, 0)
+            self._host.answers.hold(self, 0)
             ends = await asyncio.gather(reading, writing, return_exceptions=True)
         for end in ends:
             if isinstance(end, Exception):
@@ -130,6 +152,7 @@ class Client:
                 while data := await self._reader.read(READ_BYTES):
                     for message in self._messages.feed(data):
                         self._receive(message)
+                    self._keep_room()
                     if self.admission is not None:
                         greeting.reschedule(None)
                     await self._outgoing.wait_below(PENDING_MAX)
@@ -139,6 +162,14 @@ class Client:
             self.dismiss(Goodbye("protocol", f"no greeting within {GREETING_SECONDS:g} s"))
         except OSError:
             pass  # The client has gone; so have its questions.
+
+    def _keep_room(self) -> None:
+        parts = self._host.parts
+        parts.hold(self, self._messages.held_bytes)
+        while (greediest := parts.greediest()) is not None:
+            parts.hold(greediest, 0)
+            detail = f"unfinished messages of all clients take more than {parts.bytes_max} bytes"
+            greediest.dismiss(Goodbye("protocol", detail))
 
     def _receive(self, message: ClientMessage) -> None:
         if self.admission is None:
@@ -186,11 +217,12 @@ class Client:
         if isinstance(request, Submit) and isinstance(request.command, OpenSession):
             self._opening = question
         self._asks[number] = question
-        question.add_done_callback(lambda done: self._answer(number, done))
+        is_read = not isinstance(request, Submit | SetVariables | SendMail | TakeMail)
+        question.add_done_callback(lambda done: self._answer(number, done, is_read))
 
     # ---- what the client is told ---------------------------------------------------------------
 
-    def _answer(self, number: int, question: asyncio.Future[Answer]) -> None:
+    def _answer(self, number: int, question: asyncio.Future[Answer], is_read: bool) -> None:
         if question.cancelled():
             return
         error = question.exception()
@@ -198,22 +230,31 @@ class Client:
             return
         del self._asks[number]
         if error is None:
-            self._put(Answered(number, question.result()))
+            self._put(Answered(number, question.result()), may_refuse=is_read)
         else:
             reason = "closed" if isinstance(error, Closed) else "unknown"
             self._put(Answered(number, Failed(reason, str(error))))
 
-    def _put(self, message: DaemonMessage) -> None:
+    def _put(self, message: DaemonMessage, *, may_refuse: bool = False) -> None:
+        """may_refuse: it answers a question that can be asked again."""
         try:
-            self._outgoing.put_answer(encode(message))
+            encoded = encode(message)
         except InvalidValue as error:
             assert isinstance(message, Answered)
-            refusal = Refused("too_large", str(error))
-            self._outgoing.put_answer(encode(Answered(message.number, refusal)))
+            encoded = encode(Answered(message.number, Refused("too_large", str(error))))
+        is_large = len(encoded) > LARGE_ANSWER_BYTES
+        if may_refuse and is_large and not self._host.answers.has_room_for(len(encoded)):
+            assert isinstance(message, Answered)
+            self._host.counters[OVERLOADED] += 1
+            detail = "answers of this daemon that nobody has read yet take all its room"
+            encoded = encode(Answered(message.number, Failed("overloaded", detail)))
+        self._outgoing.put_answer(encoded)
+        self._host.answers.hold(self, self._outgoing.answer_bytes)
 
     async def _write(self) -> None:
         with contextlib.suppress(OSError):
             while data := await self._outgoing.take():
+                self._host.answers.hold(self, self._outgoing.answer_bytes)
                 self._writer.write(data)
                 await self._writer.drain()
 

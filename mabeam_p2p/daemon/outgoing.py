@@ -26,6 +26,8 @@ class Outgoing:
         self._answers: deque[tuple[int, bytes]] = deque()
         self._events: deque[tuple[int, bytes]] = deque()
         self._event_bytes = 0
+        self.answer_bytes = 0
+        """Of answers that wait."""
         self._count = 0
         self._dropped_count = 0
         self._changed = asyncio.Event()
@@ -37,6 +39,7 @@ class Outgoing:
             return
         self._count += 1
         self._answers.append((self._count, message))
+        self.answer_bytes += len(message)
         self._changed.set()
 
     def put_event(self, message: bytes) -> int:
@@ -58,6 +61,13 @@ class Outgoing:
         self._is_closed = True
         self._changed.set()
         self._taken.set()
+
+    def discard(self) -> None:
+        """Nobody takes what is still here."""
+        self.close()
+        self._answers.clear()
+        self._events.clear()
+        self._event_bytes = self.answer_bytes = 0
 
     async def take(self) -> bytes:
         """The next bytes to write, when there are some. Empty: closed, and all was taken."""
@@ -83,7 +93,9 @@ class Outgoing:
             bool(self._events) and self._events[0][0] < self._answers[0][0]
         )
         if not events_first:
-            return self._answers.popleft()[1]
+            answer = self._answers.popleft()[1]
+            self.answer_bytes -= len(answer)
+            return answer
         if self._dropped_count:
             count, self._dropped_count = self._dropped_count, 0
             return self._tell_dropped(count)

@@ -22,6 +22,8 @@ from mabeam_p2p.api.sockets import Listener, is_own, peer_user
 from mabeam_p2p.config import Limits
 from mabeam_p2p.daemon.admission import Admission, OwnCommand
 from mabeam_p2p.daemon.client import EVENTS_DROPPED, OVERLOADED, Client
+from mabeam_p2p.daemon.descriptors import clients_max
+from mabeam_p2p.daemon.room import Room
 from mabeam_p2p.errors import Closed
 from mabeam_p2p.events import Event, MailArrived
 from mabeam_p2p.ids import CLUSTER_SESSION, agent_id
@@ -29,7 +31,10 @@ from mabeam_p2p.ports import Backend
 from mabeam_p2p.requests import Answer, Failed, Leave, Request, StatusAnswer, Submit
 from mabeam_p2p.wire.local import LOCAL_VERSION, Goodbye, Greet, Told, Welcome, encode
 
-CLIENTS_MAX = 1_024
+PART_BYTES_MAX = 64 * 1024 * 1024
+"""Messages of all clients that are not whole yet; the largest one has 8 MB."""
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
+"""Large answers to all clients that wait to be written; one alone may have 128 MB."""
 CLOSE_RETRY_SECONDS = 1.0
 """Pause between two attempts to close a session while the cluster does not answer."""
 CLOSE_TIMEOUT_SECONDS = 10.0
@@ -38,7 +43,7 @@ CLOSE_TIMEOUT_SECONDS = 10.0
 CLIENTS = "daemon_clients"
 """How many connections there are, greeted or not."""
 CLIENTS_REFUSED = "daemon_clients_refused"
-"""Counts connections of other users, and those beyond CLIENTS_MAX."""
+"""Counts connections of other users, and those beyond what the daemon serves at a time."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +69,9 @@ class Server:
     ) -> None:
         self.limits = limits
         self.say = say
+        self.parts: Room[Client] = Room(PART_BYTES_MAX)
+        self.answers: Room[Client] = Room(ANSWER_BYTES_MAX)
+        self.clients_max = clients_max()
         self.counters = dict.fromkeys((EVENTS_DROPPED, OVERLOADED, CLIENTS_REFUSED), 0)
         self._backend = backend
         self._epoch = epoch
@@ -144,7 +152,7 @@ class Server:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         user = peer_user(writer.get_extra_info("socket"))
-        if not is_own(user) or len(self._clients) >= CLIENTS_MAX:
+        if not is_own(user) or len(self._clients) >= self.clients_max:
             self.counters[CLIENTS_REFUSED] += 1
             _log.warning("connection refused: user=%s clients=%d", user, len(self._clients))
             writer.transport.abort()

@@ -4,7 +4,7 @@ Wanted from a row: that a person can read it with `sqlite3`, and that damage to 
 """
 
 import zlib
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 import msgspec
 from msgspec import Struct
@@ -56,6 +56,8 @@ SELECT_RECORDS = "SELECT * FROM records ORDER BY name"
 SELECT_PAGES = "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count"
 SELECT_IDENTITY = "SELECT * FROM records WHERE name = 'identity'"
 SELECT_SCHEMA = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
+
+Decoded = TypeVar("Decoded")
 
 SnapshotRow = tuple[int, int, bytes, bytes, int]
 BatchRow = tuple[int, int, int, int, bytes, bytes, int]
@@ -134,7 +136,9 @@ def record_from(row: tuple[Any, ...]) -> Stored:
         raise DamagedRow("a record has columns of other types", b"")
     if _record_checksum(name, encoded) != checksum:
         raise DamagedRow(f"the record {name!r} has a wrong checksum", encoded)
-    record: Stored = _stored.decode(encoded)
+    record: Stored = _decoded(_stored, encoded, f"the record {name!r}")
+    if name_of(record) != name:
+        raise DamagedRow(f"the record {name!r} is that of {name_of(record)!r}", encoded)
     return record
 
 
@@ -147,11 +151,15 @@ def batch_row(batch: Batch) -> BatchRow:
 def batch_from(row: tuple[Any, ...]) -> Batch:
     """Raises DamagedRow."""
     index, count, term, clock, voters, blob, checksum = row
-    if not (isinstance(voters, bytes) and isinstance(blob, bytes)):
+    numbers = (index, count, term, clock)
+    if not (isinstance(voters, bytes) and isinstance(blob, bytes) and _are_counts(numbers)):
         raise DamagedRow(f"the batch at index {index} has columns of other types", b"")
-    if _batch_checksum((index, count, term, clock), voters, blob) != checksum:
+    if _batch_checksum(numbers, voters, blob) != checksum:
         raise DamagedRow(f"the batch at index {index} has a wrong checksum", blob or voters)
-    return Batch(index, count, term, clock, blob, _voters.decode(voters))
+    if not (index and count):
+        raise DamagedRow(f"the batch at index {index} holds nothing", blob or voters)
+    known = _decoded(_voters, voters, f"the batch at index {index}")
+    return Batch(index, count, term, clock, blob, known)
 
 
 def snapshot_row(record: SnapshotStored) -> SnapshotRow:
@@ -165,12 +173,28 @@ def snapshot_row(record: SnapshotStored) -> SnapshotRow:
 def snapshot_from(row: tuple[Any, ...]) -> tuple[Snapshot, LogBase]:
     """The snapshot and the base of its log. Raises DamagedRow."""
     log, last_index, head, data, checksum = row
-    if not (isinstance(head, bytes) and isinstance(data, bytes)):
+    numbers = (log, last_index)
+    if not (isinstance(head, bytes) and isinstance(data, bytes) and _are_counts(numbers)):
         raise DamagedRow("the snapshot has columns of other types", b"")
-    if _batch_checksum((log, last_index), head, data) != checksum:
+    if _batch_checksum(numbers, head, data) != checksum:
         raise DamagedRow(f"the snapshot at index {last_index} has a wrong checksum", data or head)
-    known = _head.decode(head)
+    known = _decoded(_head, head, f"the snapshot at index {last_index}")
+    if known.included.index != last_index or known.base.index > last_index:
+        raise DamagedRow(f"the snapshot at index {last_index} is of another index", head)
     return Snapshot(known.included, known.digest, data), known.base
+
+
+def _are_counts(numbers: tuple[Any, ...]) -> bool:
+    """SQLite keeps anything in any column."""
+    return all(type(number) is int and number >= 0 for number in numbers)
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[Decoded], encoded: bytes, what: str) -> Decoded:
+    """Raises DamagedRow: a checksum says that this was written, not that it was we who did."""
+    try:
+        return decoder.decode(encoded)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise DamagedRow(f"{what} is not of this shape ({error})", encoded) from None
 
 
 def _batch_checksum(numbers: tuple[int, ...], voters: bytes, blob: bytes) -> int:

@@ -128,6 +128,11 @@ class FrameReader(Generic[Message]):
         self._decode = decode
         self._buffer = bytearray()
 
+    @property
+    def held_bytes(self) -> int:
+        """Of a message that is not whole yet."""
+        return len(self._buffer)
+
     def feed(self, data: bytes) -> list[Message]:
         """The messages that `data` completes. Raises RemoteProtocolError."""
         self._buffer += data

@@ -6,10 +6,14 @@ SOCKETS = "mabeam_p2p/api/sockets.py"
 ATTACHED = "mabeam_p2p/api/attached.py"
 SERVER = "mabeam_p2p/daemon/server.py"
 FOLDER = "mabeam_p2p/storage/folder.py"
+CLIENT = "mabeam_p2p/daemon/client.py"
+LAYOUT = "mabeam_p2p/storage/layout.py"
 CBOR = "mabeam_p2p/wire/cbor.py"
 LANE = "mabeam_p2p/runtime/lane.py"
 CODEC = "mabeam_p2p/wire/codec.py"
 
+ROOM = ("tests/daemon/test_room.py",)
+ROWS = ("tests/storage/test_rows.py",)
 LOCAL = ("tests/api/test_sockets.py", "tests/hostile/test_other_users.py")
 STARTS = ("tests/hostile/test_starts.py",)
 
@@ -157,5 +161,59 @@ MUTANTS: tuple[Mutant, ...] = (
         "a frame that does not fit is sent whole",
         (Edit(LANE, "not self._codec.fits(data)", "False"),),
         ("tests/runtime/test_lane.py",),
+    ),
+    Mutant(
+        "H19",
+        "unfinished messages of many clients fill the memory",
+        (Edit(CLIENT, "                    self._keep_room()\n", ""),),
+        ROOM,
+    ),
+    Mutant(
+        "H20",
+        "answers that nobody reads fill the memory",
+        (Edit(CLIENT, "        if may_refuse and is_large and", "        if False and"),),
+        ROOM,
+    ),
+    Mutant(
+        "H21",
+        "a command that was done is answered as not done, for want of room",
+        (Edit(CLIENT, "        if may_refuse and is_large and", "        if is_large and"),),
+        ROOM,
+    ),
+    Mutant(
+        "H22",
+        "what a client leaves unread is held for ever",
+        (Edit(CLIENT, "            self._outgoing.discard()\n", ""),),
+        ROOM,
+    ),
+    Mutant(
+        "H23",
+        "clients take the descriptors of everything else",
+        (Edit(SERVER, "len(self._clients) >= self.clients_max:", "False:"),),
+        ROOM,
+    ),
+    Mutant(
+        "H24",
+        "a row of another shape breaks the start",
+        (
+            Edit(
+                LAYOUT,
+                "    except (msgspec.MsgspecError, ValueError, RecursionError) as error:",
+                "    except KeyError as error:",
+            ),
+        ),
+        ROWS,
+    ),
+    Mutant(
+        "H25",
+        "a record is taken for that of another name",
+        (Edit(LAYOUT, "    if name_of(record) != name:", "    if False:"),),
+        ROWS,
+    ),
+    Mutant(
+        "H26",
+        "a batch of nothing stands in the log",
+        (Edit(LAYOUT, "    if not (index and count):", "    if False:"),),
+        ROWS,
     ),
 )

@@ -1,0 +1,124 @@
+"""Many clients that each keep to their own bounds do not fill the memory together."""
+
+from pathlib import Path
+
+import pytest
+
+from mabeam_p2p.daemon import server as server_module
+from mabeam_p2p.daemon.room import Room
+from mabeam_p2p.requests import (
+    Done,
+    Failed,
+    ParameterQuery,
+    Read,
+    ReadMembers,
+    ReadStatus,
+    SetVariables,
+)
+from mabeam_p2p.wire.local import LENGTH_BYTES, LOCAL_VERSION, Answered, Ask, Goodbye, Greet
+from tests.daemon.served import counters, daemon
+from tests.eventually import eventually
+from tests.in_loop import in_loop
+
+
+def test_room_counts_what_is_held_now() -> None:
+    room: Room[str] = Room(10)
+    room.hold("ant", 4)
+    room.hold("bee", 5)
+    room.hold("ant", 5)
+    assert (room.held_bytes, room.greediest()) == (10, None)
+    assert not room.has_room_for(1)
+    room.hold("bee", 6)
+    assert room.greediest() == "bee"
+    room.hold("bee", 0)
+    assert room.held_bytes == 5
+    assert room.has_room_for(5)
+
+
+@in_loop
+async def test_of_unfinished_messages_the_greatest_goes_when_there_is_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "PART_BYTES_MAX", 300_000)
+    async with daemon(tmp_path) as d:
+        greedy, modest = await d.connect(), await d.connect()
+        await greedy.greet()
+        await modest.greet()
+        head = (1_000_000).to_bytes(LENGTH_BYTES, "big")
+        greedy.writer.write(head + bytes(250_000))
+        await eventually(lambda: d.server.parts.held_bytes == 250_000 + LENGTH_BYTES)
+        modest.writer.write(head + bytes(100_000))
+        goodbye = await greedy.hear()
+        assert isinstance(goodbye, Goodbye)
+        assert goodbye.reason == "protocol"
+        assert "300000 bytes" in goodbye.detail
+        assert await greedy.hear() is None
+        await eventually(lambda: d.server.parts.held_bytes == 100_000 + LENGTH_BYTES)
+        await modest.close()
+        await eventually(lambda: d.server.parts.held_bytes == 0)
+
+
+@in_loop
+async def test_large_answers_that_nobody_reads_are_refused_beyond_their_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "ANSWER_BYTES_MAX", 40_000_000)
+    async with daemon(tmp_path) as d:
+        idle, other = await d.connect(), await d.connect()
+        await idle.greet()
+        await other.greet()
+        idle.say(*(Ask(number, Read(ParameterQuery(""))) for number in range(50)))
+        await eventually(lambda: len(d.peer.asked) == 50)
+        large = Failed("no_quorum", "y" * 2_000_000)
+        for _, answer in d.peer.asked:
+            answer.set_result(large)
+        await eventually(lambda: d.server.counters["daemon_overloaded"] > 0)
+        assert 0 < d.server.answers.held_bytes <= 40_000_000
+        # What is small, or must not be said to be undone, comes all the same.
+        other.say(Ask(1, ReadMembers()), Ask(2, SetVariables(())))
+        await eventually(lambda: len(d.peer.asked) == 52)
+        d.peer.asked[50][1].set_result(Done())
+        huge = Failed("no_quorum", "z" * 30_000_000)
+        d.peer.asked[51][1].set_result(huge)
+        assert [await other.hear() for _ in range(2)] == [Answered(1, Done()), Answered(2, huge)]
+        heard = [await idle.hear() for _ in range(50)]
+        answers = [one.answer for one in heard if isinstance(one, Answered)]
+        refused = [a for a in answers if isinstance(a, Failed) and a.reason == "overloaded"]
+        assert len(answers) == 50
+        assert 25 < len(refused) < 50
+        await eventually(lambda: d.server.answers.held_bytes == 0)
+
+
+@in_loop
+async def test_what_a_client_leaves_unread_is_forgotten_with_it(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.attach("ant")
+        connection.say(*(Ask(number, ReadStatus()) for number in range(2, 12)))
+        await eventually(lambda: len(d.peer.asked) == 11)
+        for _, answer in d.peer.asked[1:]:
+            answer.set_result(Failed("no_quorum", "y" * 2_000_000))
+        await eventually(lambda: d.server.answers.held_bytes > 1_000_000)
+        connection.writer.transport.abort()
+        await eventually(lambda: d.server.answers.held_bytes == 0)
+        # The opening was not cancelled; its answer comes to nobody.
+        d.peer.asked[0][1].set_result(Done())
+        other = await d.connect()
+        await other.greet()
+        assert d.server.answers.held_bytes == 0
+
+
+@in_loop
+async def test_connections_beyond_what_is_served_are_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "clients_max", lambda: 2)
+    async with daemon(tmp_path) as d:
+        first, second = await d.connect(), await d.connect()
+        await first.greet()
+        await second.greet()
+        third = await d.connect()
+        third.say(Greet(LOCAL_VERSION, ""))
+        assert await third.hear() is None
+        await second.close()
+        await eventually(lambda: len(d.server._clients) == 1)
+        assert await d.counters() == counters(daemon_clients=2, daemon_clients_refused=1)
