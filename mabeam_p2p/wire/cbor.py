@@ -5,8 +5,9 @@ A subset of RFC 8949. Rules, for whatever the bytes are:
 1. Types: null, bool, integers of 64 bits, finite floats, text, bytes, arrays, and maps whose keys
    are text, each key once. No tag, no undefined, no simple value, no indefinite length.
 2. Exactly the expected items: nothing is missing and nothing follows.
-3. Bounded: bytes by the caller, nesting by DEPTH_MAX, items by ITEM_COUNT_MAX. Text becomes at
-   most ten times its bytes, and all other items of one input at most OBJECT_BYTES_MAX.
+3. Bounded: bytes by the caller, nesting by DEPTH_MAX, items by ITEM_COUNT_MAX; and what a message
+   becomes, by GROWTH_FACTOR times its bytes and GROWTH_FREE_BYTES. A user's value is no message:
+   who reads one has bounded it.
 4. Total: decoding returns, or raises RemoteProtocolError. Its reason is `size` or `cbor`; its
    detail quotes no more than DETAIL_LENGTH_MAX of what came.
 
@@ -31,11 +32,15 @@ DEPTH_MAX = 16
 """Containers in each other. The deepest message needs nine."""
 
 ITEM_COUNT_MAX = 131_072
-"""Items in one input: some 30 ms of processor time. The smallest takes a byte and becomes an array
-of one item, or an empty map, which are 72 bytes of memory at most."""
+"""Items in one message: some 30 ms of processor time."""
 
-OBJECT_BYTES_MAX = 72 * ITEM_COUNT_MAX
-"""What the items of one input become, without the bytes of their texts."""
+GROWTH_FACTOR = 16
+GROWTH_FREE_BYTES = 256 * 1024
+"""What a message may become in memory: so many times its bytes, and this much besides. Of what
+peers say, short names with a number each grow most: by 13."""
+
+UNWEIGHED_BYTES = 4_096
+"""Shorter messages cannot become more than GROWTH_FREE_BYTES."""
 
 SEQUENCE_BYTES_UNCOUNTED = 65_536
 """A sequence as short as this is read without counting the items of each member: it becomes no more
@@ -77,15 +82,20 @@ def encode(data: object) -> bytes:
     return cbor2.dumps(data)
 
 
-def decode(data: bytes, *, size_max: int, item_count_max: int = ITEM_COUNT_MAX) -> object:
-    """Bytes to plain data: tuples and frozen maps. Raises RemoteProtocolError."""
+def decode(data: bytes, *, size_max: int, is_trusted: bool = False) -> object:
+    """Bytes to plain data: tuples. Raises RemoteProtocolError.
+
+    is_trusted: who has encoded it may have it become as much as it does.
+    """
     _check_size(data, size_max)
-    return _decode(data, immutable=True, item_count_max=item_count_max)
+    if not is_trusted and (fault := _overgrowth(data)):
+        raise RemoteProtocolError("size", fault)
+    return _decode(data, immutable=True)
 
 
-def has_few_items(data: bytes) -> bool:
-    """Whether `decode` reads what was encoded here, as far as the number of its items goes."""
-    return len(data) <= ITEM_COUNT_MAX or _count_items(data, ITEM_COUNT_MAX) <= ITEM_COUNT_MAX
+def grows_little(data: bytes) -> bool:
+    """Whether `decode` reads what was encoded here, as far as what it becomes goes."""
+    return not _overgrowth(data)
 
 
 def encode_sequence(items: Sequence[object]) -> bytes:
@@ -103,7 +113,7 @@ def decode_sequence(count: int, data: bytes, *, size_max: int, item_count_max: i
         raise RemoteProtocolError("size", f"{count} items")
     if len(data) > min(count * item_count_max, SEQUENCE_BYTES_UNCOUNTED):
         _check_each(data, item_count_max)
-    return _decode(_array_head(count) + data, immutable=True, item_count_max=len(data) + 5)
+    return _decode(_array_head(count) + data, immutable=True)
 
 
 def encode_value(value: object, limit: int) -> bytes:
@@ -139,10 +149,7 @@ def _check_size(data: bytes, size_max: int) -> None:
         raise RemoteProtocolError("size", f"{len(data)} bytes, and {size_max} are allowed")
 
 
-def _decode(data: bytes, *, immutable: bool, item_count_max: int = ITEM_COUNT_MAX) -> "Value":
-    # Every item takes a byte or more, so that short inputs need no count.
-    if len(data) > item_count_max and _count_items(data, item_count_max) > item_count_max:
-        raise RemoteProtocolError("size", f"more than {item_count_max} items")
+def _decode(data: bytes, *, immutable: bool) -> "Value":
     stream = BytesIO(data)
     decoder = cbor2.CBORDecoder(
         stream,
@@ -164,18 +171,48 @@ def _decode(data: bytes, *, immutable: bool, item_count_max: int = ITEM_COUNT_MA
     return result
 
 
-def _count_items(data: bytes, limit: int) -> int:
-    """Items at all levels, up to just over `limit`; less if the decoder will stop before.
+_TOO_MUCH = 2**40
 
-    Walks the heads of RFC 8949 §3 without making objects. Where a head is wrong the count ends:
-    the decoder ends there too.
+
+def _weight(head: int) -> int:
+    """Bytes that an item takes in memory with its place in what holds it, without those of its
+    text, in CPython: what is shared takes its place alone."""
+    kind, argument = head >> 5, head & 31
+    if kind == 4:
+        return 8 if argument == 0 else 56
+    if kind in (2, 3):
+        return 8 if argument < 2 - (kind == 2) else 60
+    if kind == 7:
+        return 8 if argument < 25 else 40
+    if kind in (0, 1):
+        return 8 if argument < 25 - 20 * kind else 44
+    # A map is refused once it was read, and takes more than its items do; so none is begun. At a
+    # tag the decoder ends.
+    return _TOO_MUCH if kind == 5 else 8
+
+
+_WEIGHTS = tuple(map(_weight, range(256)))
+
+
+def _overgrowth(data: bytes) -> str:
+    """What a message has too much of; empty if nothing.
+
+    Walks the heads of RFC 8949 §3 without making objects. Where a head is wrong this ends: the
+    decoder ends there too.
     """
-    position = count = 0
     end = len(data)
-    while position < end and count <= limit:
+    if end <= UNWEIGHED_BYTES:
+        return ""
+    weights = _WEIGHTS
+    position = count = 0
+    room = GROWTH_FACTOR * end + GROWTH_FREE_BYTES
+    while position < end and count <= ITEM_COUNT_MAX:
         head = data[position]
         position += 1
         count += 1
+        room -= weights[head]
+        if room < 0:
+            return f"its {end} bytes would become more than {GROWTH_FACTOR} times as many"
         argument = head & 31
         if argument > 27:
             break
@@ -185,12 +222,13 @@ def _count_items(data: bytes, limit: int) -> int:
             position += width
         if head >> 5 in (2, 3):
             position += argument
-    return count
+            room -= argument
+    return f"more than {ITEM_COUNT_MAX} items" if count > ITEM_COUNT_MAX else ""
 
 
 def _check_each(data: bytes, item_count_max: int) -> None:
     """Refuse a sequence in which one member has too many items, nested ones included. Where a head
-    is wrong this ends, as in `_count_items`."""
+    is wrong this ends, as in `_overgrowth`."""
     position = count = 0
     missing = 1
     end = len(data)

@@ -45,7 +45,7 @@ class CborCodec:
         return cbor.encode(to_plain(frame))
 
     def fits(self, data: bytes) -> bool:
-        return len(data) <= self._limits.frame_bytes_max and cbor.has_few_items(data)
+        return len(data) <= self._limits.frame_bytes_max and cbor.grows_little(data)
 
     def decode_frame(self, data: bytes) -> Frame:
         """Raises RemoteProtocolError: its reason is `size`, `cbor`, `type` or `schema`; `version`

@@ -9,6 +9,7 @@ peers; a client checks the types of what its daemon says.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Generic, TypeVar, get_args
 
 from msgspec import Struct
@@ -31,10 +32,8 @@ CLIENT_BYTES_MAX = 8 * 1024 * 1024
 """One message of a client: several variables of the largest size fit."""
 
 DAEMON_BYTES_MAX = 128 * 1024 * 1024
-"""One message of a daemon: an answer may hold every remembered proposal."""
-
-DAEMON_ITEM_COUNT_MAX = 16 * 1024 * 1024
-"""Items in one message of a daemon; its own client trusts it not to be at war with it."""
+"""One message of a daemon: an answer may hold every remembered proposal. Its client trusts it not
+to be at war with it, so that what becomes of it is not bounded further."""
 
 
 # ---- what a client says ----------------------------------------------------------------------
@@ -154,6 +153,12 @@ class FrameReader(Generic[Message]):
 
 def client_messages(limits: Limits) -> FrameReader[ClientMessage]:
     """What the daemon reads from one client."""
+    return FrameReader(CLIENT_BYTES_MAX, _client_decoder(limits))
+
+
+@lru_cache(maxsize=4)
+def _client_decoder(limits: Limits) -> Callable[[bytes], ClientMessage]:
+    """Kept, as its checks take milliseconds to make: whoever connects shall not cost as much."""
     schema = Schema(limits, get_args(ClientMessage))
 
     def decode(data: bytes) -> ClientMessage:
@@ -162,14 +167,14 @@ def client_messages(limits: Limits) -> FrameReader[ClientMessage]:
         schema.check(message)
         return message
 
-    return FrameReader(CLIENT_BYTES_MAX, decode)
+    return decode
 
 
 def daemon_messages() -> FrameReader[DaemonMessage]:
     """What a client reads from its daemon."""
 
     def decode(data: bytes) -> DaemonMessage:
-        plain = cbor.decode(data, size_max=DAEMON_BYTES_MAX, item_count_max=DAEMON_ITEM_COUNT_MAX)
+        plain = cbor.decode(data, size_max=DAEMON_BYTES_MAX, is_trusted=True)
         message: DaemonMessage = to_typed(plain, _DAEMON_MESSAGE)
         return message
 

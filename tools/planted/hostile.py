@@ -150,7 +150,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 CODEC,
-                "return len(data) <= self._limits.frame_bytes_max and cbor.has_few_items(data)",
+                "return len(data) <= self._limits.frame_bytes_max and cbor.grows_little(data)",
                 "return len(data) <= self._limits.frame_bytes_max",
             ),
         ),
@@ -215,5 +215,17 @@ MUTANTS: tuple[Mutant, ...] = (
         "a batch of nothing stands in the log",
         (Edit(LAYOUT, "    if not (index and count):", "    if False:"),),
         ROWS,
+    ),
+    Mutant(
+        "H27",
+        "many small parts of a message take any memory",
+        (Edit(CBOR, "        if room < 0:", "        if False:"),),
+        ("tests/wire/test_cbor.py",),
+    ),
+    Mutant(
+        "H28",
+        "a long message is weighed to its end, however long that takes",
+        (Edit(CBOR, "while position < end and count <= ITEM_COUNT_MAX:", "while position < end:"),),
+        ("tests/wire/test_cbor.py",),
     ),
 )

@@ -1,0 +1,87 @@
+"""Where bytes from elsewhere come in, and what becomes of them there."""
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from mabeam_p2p.config import Limits
+from mabeam_p2p.errors import RemoteProtocolError
+from mabeam_p2p.wire import cbor, local
+from mabeam_p2p.wire.bulk import BulkCodec
+from mabeam_p2p.wire.cbor import GROWTH_FREE_BYTES
+from mabeam_p2p.wire.codec import CborCodec
+
+LIMITS = Limits()
+CODEC = CborCodec(LIMITS)
+BULK = BulkCodec(LIMITS)
+
+SECONDS_MAX = 0.05
+"""Processor time that one input may take."""
+DETAIL_LENGTH_MAX = 300
+SIZE_FACTOR = 10
+ROOM_BYTES = GROWTH_FREE_BYTES + 64 * 1024
+"""Memory that one input may take: so many times its size, and this much besides. The decoder sets
+64 kB aside for whatever length it is told."""
+VALUE_SIZE_FACTOR = 80
+"""Of a user's value, which has at most 64 kB, and may be a list of empty lists: nobody's memory is
+at stake but that of the agents who asked for it."""
+
+
+def read_local(data: bytes) -> tuple[local.ClientMessage, ...]:
+    return tuple(local.client_messages(LIMITS).feed(len(data).to_bytes(4, "big") + data))
+
+
+READERS: dict[str, Callable[[bytes], Any]] = {
+    "frame": CODEC.decode_frame,
+    "command": lambda data: CODEC.decode_commands(1, data),
+    "bulk": BULK.decode,
+    "local": read_local,
+    "value": cbor.decode_value,
+}
+WRITERS: dict[str, Callable[[Any], bytes]] = {
+    "frame": CODEC.encode_frame,
+    "command": CODEC.encode_commands,
+    "bulk": BULK.encode,
+    "local": lambda messages: b"".join(map(local.encode, messages))[local.LENGTH_BYTES :],
+    "value": lambda value: cbor.encode_value(value, 2**24),
+}
+
+
+def outcome(way_in: str, data: bytes) -> str:
+    """Why it was refused; empty: it was read, and is what it says. Raises for anything else."""
+    try:
+        read = READERS[way_in](data)
+    except RemoteProtocolError as error:
+        return error.reason if len(error.detail) < DETAIL_LENGTH_MAX else "verbose"
+    assert READERS[way_in](WRITERS[way_in](read)) == read
+    return ""
+
+
+def memory_allowed(way_in: str, data: bytes) -> int:
+    factor = VALUE_SIZE_FACTOR if way_in == "value" else SIZE_FACTOR
+    return factor * len(data) + ROOM_BYTES
+
+
+def memory_taken(way_in: str, data: bytes) -> int:
+    """Bytes at the worst moment of reading it."""
+    tracemalloc.start()
+    with suppress(RemoteProtocolError):
+        READERS[way_in](data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
+def seconds_taken(way_in: str, data: bytes) -> float:
+    """Processor time of reading it: the best of a few, as others use the machine too."""
+    best = float("inf")
+    for _ in range(5):
+        began = time.process_time()
+        with suppress(RemoteProtocolError):
+            READERS[way_in](data)
+        best = min(best, time.process_time() - began)
+        if best < SECONDS_MAX:
+            break
+    return best

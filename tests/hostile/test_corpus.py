@@ -1,0 +1,77 @@
+"""Every file of the corpus, at the door where it comes in: refused by name or read, and cheap."""
+
+from collections import Counter
+from typing import get_args
+
+import pytest
+
+from mabeam_p2p.commands import AnyCommand
+from mabeam_p2p.messages import Message
+from mabeam_p2p.requests import NodeRequest, Query
+from mabeam_p2p.wire import local
+from tests.hostile import archive, spoiling
+from tests.hostile.entrances import (
+    READERS,
+    SECONDS_MAX,
+    memory_allowed,
+    memory_taken,
+    outcome,
+    seconds_taken,
+)
+from tests.hostile.local_samples import CLIENT_MESSAGES, QUERIES, REQUESTS
+from tools import hostile_corpus
+
+FILES = archive.read() | archive.found()
+
+
+def files_of(way_in: str) -> dict[str, bytes]:
+    return {name: data for name, data in FILES.items() if name.startswith(f"{way_in}/")}
+
+
+def test_corpus_has_whatever_is_made_of_todays_messages() -> None:
+    kept = archive.read()
+    assert hostile_corpus.grown(kept) == kept, "run tools/hostile_corpus"
+    assert len(kept) > 10_000
+
+
+def test_corpus_is_made_of_every_message_command_request_and_question() -> None:
+    for way_in, union in (("frame", Message), ("command", AnyCommand)):
+        found = {name.split("/")[1] for name in files_of(way_in)}
+        assert found >= {kind.__name__ for kind in get_args(union)}
+    assert {type(query) for query in QUERIES} == set(get_args(Query))
+    assert {type(request) for request in REQUESTS} >= set(get_args(NodeRequest))
+    assert {type(message) for message in CLIENT_MESSAGES} == set(get_args(local.ClientMessage))
+
+
+def test_every_field_is_spoiled_in_every_way() -> None:
+    ways = {name.rsplit("/", 1)[1] for name in FILES if name.startswith("frame/Hello/member.name/")}
+    assert ways >= {*spoiling.WAYS, "missing", "last"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way_in", READERS)
+def test_every_file_is_refused_by_name_or_is_what_it_says(way_in: str) -> None:
+    reasons: Counter[str] = Counter()
+    for name, data in files_of(way_in).items():
+        try:
+            reasons[outcome(way_in, data)] += 1
+        except BaseException as error:
+            raise AssertionError(f"{name}: {data[:60].hex()}") from error
+    # What fits by chance is no danger; as a whole these are wrong.
+    assert reasons[""] < 0.4 * reasons.total()
+    assert reasons["cbor"] > 0
+    assert reasons["verbose"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way_in", READERS)
+def test_no_file_takes_more_memory_than_ten_times_its_size(way_in: str) -> None:
+    for name, data in files_of(way_in).items():
+        assert memory_taken(way_in, data) <= memory_allowed(way_in, data), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way_in", READERS)
+def test_no_file_takes_more_processor_time_than_it_may(way_in: str) -> None:
+    for name, data in files_of(way_in).items():
+        assert seconds_taken(way_in, data) < SECONDS_MAX, name
