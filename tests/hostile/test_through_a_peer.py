@@ -1,0 +1,139 @@
+"""Hostile bytes on their real way: sockets, loop, driver, node, lane. The peer goes on serving."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import zmq
+from msgspec.structs import replace
+
+from mabeam_p2p import assembly
+from mabeam_p2p.config import PROTOCOL_VERSION, Config
+from mabeam_p2p.ids import ClusterId
+from mabeam_p2p.messages import Frame, Hello
+from mabeam_p2p.records import Member, MemberState
+from mabeam_p2p.requests import AgentQuery, Found, Members, Read, ReadMembers, ReadStatus, StatusAnswer
+from mabeam_p2p.runtime.driver import Driver
+from tests.eventually import eventually
+from tests.hostile import archive, spoiling
+from tests.hostile.entrances import CODEC
+from tests.hostile.mutation import mutated
+from tests.in_loop import in_loop
+from tests.wire.samples import MESSAGES, ONE
+
+FLUSH_EVERY = 64
+
+
+class Victim:
+    """A peer that leads a cluster of its own, and a stranger's socket to it."""
+
+    def __init__(self, driver: Driver, socket: zmq.Socket[bytes]) -> None:
+        self.driver = driver
+        self.backend = assembly.loop_backend(driver)
+        self.raised: list[dict[str, Any]] = []
+        self._socket = socket
+        self._sent = 0
+
+    async def send(self, frames: Iterable[bytes]) -> None:
+        """All of them, each once; return when the last one was received."""
+        for data in frames:
+            while True:
+                try:
+                    self._socket.send(data, zmq.NOBLOCK)
+                    break
+                except zmq.Again:
+                    await asyncio.sleep(0.001)
+            self._sent += 1
+            if self._sent % FLUSH_EVERY == 0:
+                await asyncio.sleep(0)
+        await eventually(lambda: self.received >= self._sent, 100.0)
+
+    @property
+    def received(self) -> int:
+        return self.driver.counters()["transport_received"]
+
+    async def cluster_id(self) -> ClusterId:
+        answer = await self.backend.ask(ReadStatus())
+        assert isinstance(answer, StatusAnswer)
+        return answer.status.cluster_id
+
+    async def check_it_serves(self) -> None:
+        """What a majority confirms is still confirmed, and nothing went wrong on the way."""
+        answer = await self.backend.ask(Read(AgentQuery(), linearizable=True, timeout=30.0))
+        assert isinstance(answer, Found)
+        assert self.driver.is_running
+        assert self.driver.failure is None
+        assert self.raised == []
+
+
+@asynccontextmanager
+async def victim() -> AsyncIterator[Victim]:
+    config = Config(name="hill", data_dir=assembly.IN_MEMORY, mdns=False, expect=1)
+    driver = assembly.build(config)
+    await driver.start()
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(f"tcp://{driver.address}")
+        found = Victim(driver, socket)
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: found.raised.append(context))
+        try:
+            await found.check_it_serves()
+            yield found
+        finally:
+            await driver.close()
+
+
+async def introduced(v: Victim) -> Frame:
+    """The stranger becomes a member; the head of what it says from now on."""
+    cluster_id = await v.cluster_id()
+    member = Member(ONE, "one", "127.0.0.1:9", 4, 0, MemberState.ALIVE)
+    hello = Hello(v.driver.cluster, cluster_id, member, answer=False)
+    head = Frame(PROTOCOL_VERSION, ONE, 4, 0, 1, cluster_id, (hello,))
+    await v.send([CODEC.encode_frame(head)])
+    members = await v.backend.ask(ReadMembers())
+    assert isinstance(members, Members)
+    assert ONE in [known.peer for known in members.members]
+    return Frame(PROTOCOL_VERSION, ONE, 4, 1, 2, cluster_id, ())
+
+
+@pytest.mark.slow
+@in_loop
+async def test_corpus_from_a_stranger_does_not_stop_a_peer() -> None:
+    files = {**archive.read(), **archive.found()}
+    frames = [data for name, data in files.items() if name.startswith("frame/")]
+    async with victim() as v:
+        await v.send(frames)
+        assert v.driver.counters()["frames_undecodable"] > len(frames) // 2
+        await v.check_it_serves()
+
+
+@pytest.mark.slow
+@in_loop
+async def test_corpus_from_a_member_does_not_stop_a_peer() -> None:
+    async with victim() as v:
+        head = await introduced(v)
+        await v.send(data for _, data in spoiling.frame_cases(like=head))
+        await v.check_it_serves()
+
+
+@pytest.mark.slow
+@in_loop
+async def test_mutated_frames_from_a_member_do_not_stop_a_peer() -> None:
+    async with victim() as v:
+        head = await introduced(v)
+        specimens = [CODEC.encode_frame(replace(head, messages=(m,))) for m in MESSAGES]
+        await v.send(mutated(specimens, 10_000, seed=77))
+        assert v.driver.counters()["frames_undecodable"] > 1_000
+        await v.check_it_serves()
+
+
+@in_loop
+async def test_messages_of_many_parts_are_dropped_whole() -> None:
+    async with victim() as v:
+        for parts in ([b"", b""], [b"x"] * 200, [b"", bytes(100_000)], [b"\xff", b"", b"\x80"]):
+            v._socket.send_multipart(parts)
+        await eventually(lambda: v.driver.counters()["transport_multipart"] == 4)
+        await v.check_it_serves()
