@@ -15,6 +15,7 @@ from mabeam_p2p.ids import (
     ProposalId,
     TaskId,
 )
+from mabeam_p2p.inquiries import EvidenceAnswer, Figures, ReadEvidence, ReadFigures
 from mabeam_p2p.records import (
     Account,
     Agent,
@@ -354,6 +355,8 @@ NodeRequest = (
     | TransferLeadership
     | SetFitness
     | ChangeVoters
+    | ReadEvidence
+    | ReadFigures
 )
 """Whatever one of a node's cores answers."""
 
@@ -485,4 +488,6 @@ Answer = (
     | Done
     | MailSent
     | HandedOver
+    | EvidenceAnswer
+    | Figures
 )

@@ -96,6 +96,7 @@ RESULTS = [
     "Member",
     "Message",
     "Movement",
+    "PeerEvidence",
     "PeerStatus",
     "PlacedBid",
     "Proposal",

@@ -14,6 +14,7 @@ from mabeam_p2p.api.bidders import Bidders
 from mabeam_p2p.api.evaluators import Evaluator, Evaluators
 from mabeam_p2p.api.fitness import transferred
 from mabeam_p2p.api.grants import Grants
+from mabeam_p2p.api.inquiries import evidence_of
 from mabeam_p2p.api.mail import Mail
 from mabeam_p2p.api.market import Market
 from mabeam_p2p.api.parameters import Parameters
@@ -22,6 +23,7 @@ from mabeam_p2p.api.results import (
     Info,
     Leader,
     Member,
+    PeerEvidence,
     PeerStatus,
     Proposal,
     Vote,
@@ -184,6 +186,13 @@ class Agent(Scope):
     async def status(self) -> PeerStatus:
         """The present state of this agent's peer in the log."""
         return PeerStatus.of(await self._attachment.status())
+
+    async def why(self, peer: str) -> PeerEvidence:
+        """What this agent's peer knows of another one, or of itself, and from what: why it is in
+        the state in which it is seen, and why it does not lead. `peer`: an id, or a member's name.
+
+        Raises UnknownPeer."""
+        return await evidence_of(self._attachment, peer)
 
     async def promote_voter(
         self, peer: str, *, index: int = 0, timeout: float | None = None

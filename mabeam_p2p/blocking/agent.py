@@ -23,6 +23,7 @@ from mabeam_p2p.api.results import (
     Leader,
     Level,
     Member,
+    PeerEvidence,
     PeerStatus,
     Proposal,
     RecordedVote,
@@ -311,6 +312,9 @@ class Agent(Scope):
 
     def status(self) -> PeerStatus:
         return LOOP.run(self._own.status())
+
+    def why(self, peer: str) -> PeerEvidence:
+        return LOOP.run(self._own.why(peer))
 
     def promote_voter(self, peer: str, *, index: int = 0, timeout: float | None = None) -> int:
         return LOOP.run(self._own.promote_voter(peer, index=index, timeout=timeout))

@@ -21,9 +21,10 @@ from mabeam_p2p.cli.tasks import tasks
 from mabeam_p2p.cli.up import up
 from mabeam_p2p.cli.variables import get, set_, watch
 from mabeam_p2p.cli.voters import voters
+from mabeam_p2p.cli.why import why
 
 FAMILIES: dict[str, tuple[click.Command, ...]] = {
-    "Peers": (up, down, status, info, members, voters, monitor, events, log),
+    "Peers": (up, down, status, info, members, why, voters, monitor, events, log),
     "Agree": (propose, vote, proposals, explain),
     "Lead": (leader, transfer, score, elect, lead),
     "Share and meet": (get, set_, watch, barrier),

@@ -269,6 +269,11 @@ class Barriers:
             if barrier.running is not None
         )
 
+    @property
+    def count(self) -> int:
+        """Barriers with a generation that has not ended."""
+        return len(self._running)
+
     def state(self) -> BarriersState:
         return BarriersState(
             tuple(barrier.state() for barrier in self._running.values()),

@@ -226,6 +226,11 @@ class Budgets:
 
     # ---- snapshots -------------------------------------------------------------------------
 
+    @property
+    def count(self) -> int:
+        """Budgets that are set."""
+        return len(self._budgets)
+
     def state(self) -> BudgetsState:
         return BudgetsState(
             tuple(self._budgets.values()),

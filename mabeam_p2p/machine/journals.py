@@ -82,6 +82,11 @@ class Journals:
             page.append(item)
         return (Journal(name, first, tuple(page), items.capacity, items.last),)
 
+    @property
+    def count(self) -> int:
+        """Journals that are kept."""
+        return len(self._journals)
+
     def state(self) -> tuple[Journal, ...]:
         return tuple(
             Journal(name, items.first, tuple(items.kept), items.capacity, items.last)

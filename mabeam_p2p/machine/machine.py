@@ -303,6 +303,10 @@ class Machine:
         msgspec.ValidationError, a ValueError, and changes nothing, if it has another shape."""
         self.load(msgspec.convert(snapshot, MachineState))
 
+    def counts(self) -> tuple[tuple[str, int], ...]:
+        """How many things the machines hold open, by the things' name."""
+        return self._parts.counts()
+
     def encode(self) -> bytes:
         """The snapshot as bytes: equal machines give equal bytes. Costs time in proportion to the
         state."""

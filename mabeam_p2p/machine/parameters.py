@@ -131,6 +131,11 @@ class Parameters:
             return () if one is None else (one,)
         return tuple(self._schemas.values())
 
+    @property
+    def count(self) -> int:
+        """Parameters that are agreed."""
+        return len(self._parameters)
+
     def state(self) -> ParametersState:
         return ParametersState(
             tuple(self._parameters.values()),

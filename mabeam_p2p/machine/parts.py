@@ -117,6 +117,25 @@ class Parts:
             machine.depart(entry, session.agent.id)
         self.seats.depart(entry, session.agent.id, reason)
 
+    def counts(self) -> tuple[tuple[str, int], ...]:
+        """How many things each machine holds open, by the things' name."""
+        recipes = self.recipes
+        return (
+            ("agents", self.sessions.count),
+            ("parameters", self.parameters.count),
+            ("open_proposals", self.proposals.count),
+            ("open_barriers", self.barriers.count),
+            ("journals", self.journals.count),
+            ("accounts", self.ledger.count),
+            ("budgets", self.budgets.count),
+            ("seats", len(self.seats.seats(""))),
+            ("locks", recipes.locks.count),
+            ("counters", recipes.counters.count),
+            ("queues", recipes.queues.count),
+            ("open_tasks", self.tasks.count),
+            ("open_auctions", self.auctions.count),
+        )
+
     def state(self) -> PartsState:
         return PartsState(
             sessions=self.sessions.state(),

@@ -246,6 +246,11 @@ class Proposals:
             return () if one is None else (one,)
         return (*self._closed.values(), *(ballot.snapshot() for ballot in self._open.values()))
 
+    @property
+    def count(self) -> int:
+        """Proposals that are open."""
+        return len(self._open)
+
     def state(self) -> ProposalsState:
         return ProposalsState(
             tuple(ballot.snapshot() for ballot in self._open.values()),

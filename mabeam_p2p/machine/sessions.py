@@ -324,6 +324,11 @@ class Sessions:
         self._remember_ended(agent.session, entry.committed())
         self._events.append(AgentLeft(agent, reason))
 
+    @property
+    def count(self) -> int:
+        """Agents that live."""
+        return len(self._live)
+
     def state(self) -> SessionsState:
         return SessionsState(
             tuple(session.state() for session in self._live.values()), tuple(self._ended.items())

@@ -57,6 +57,10 @@ class HybridClock:
         """`peer` has no say any more."""
         self._leads.pop(peer, None)
 
+    def lead(self, peer: PeerId) -> int | None:
+        """Microseconds by which the peer's time was ahead when it last told it; None: never."""
+        return self._leads.get(peer)
+
     def voices(self) -> tuple[PeerId, ...]:
         return tuple(self._leads)
 

@@ -27,7 +27,7 @@ from mabeam_p2p.events import Dropped, Refused
 from mabeam_p2p.ids import ClusterId, PeerId
 from mabeam_p2p.messages import Frame, Hello, Message, Refuse
 from mabeam_p2p.protocol.core import Outbox
-from mabeam_p2p.records import Member
+from mabeam_p2p.records import Acquaintance, Member
 
 UNMET = "?"
 """Prefix of a target whose peer is not known yet; its address follows."""
@@ -452,6 +452,20 @@ class Links:
             greeting = self._greetings.get(link.address)
             if greeting is None or greeting.target != peer:
                 self._outbox.connect(peer, None)
+
+    def acquaintance(self, peer: PeerId, now: float) -> Acquaintance | None:
+        """What is known of the link to a peer; None: it has not been met, nor heard of."""
+        link = self._links.get(peer)
+        if link is None:
+            return None
+        greeting = self._greetings.get(link.address)
+        pause = 0.0 if greeting is None else greeting.interval
+        return Acquaintance(link.address, link.epoch, link.is_open, now - link.used_at, pause)
+
+    def counts(self) -> tuple[int, int, int]:
+        """Peers that are known, links that are open, addresses that are greeted."""
+        open_count = sum(link.is_open for link in self._links.values())
+        return len(self._links), open_count, len(self._greetings)
 
     def is_linked(self, peer: PeerId) -> bool:
         return peer in self._links

@@ -79,6 +79,20 @@ class Preference:
         ]
         return min(preferred)[2] if preferred else None
 
+    def objection(
+        self, peer: PeerId, mine: Standing, standing: Standing, now: float
+    ) -> tuple[str, str]:
+        """Why `peer` is not preferred to this leader: a stable word, and the figures; empty words:
+        it is, as soon as it has caught up."""
+        lead, dwelt = self._lead(mine, standing), now - self._since.get(peer, now)
+        if lead < self._margin and peer not in self._since:
+            text = f"score {standing.score} against {mine.score}; {self._margin} more are needed"
+            return "score_too_low", text
+        left = max(self._timing.preference_dwell_seconds - dwelt, self._quiet_until - now)
+        if left > 0:
+            return "waits", f"it is preferred in {left:.0f} s, if its score stays"
+        return "", ""
+
     def _lead(self, mine: Standing, challenger: Standing) -> int:
         """In points of the score."""
         if not challenger.eligible:

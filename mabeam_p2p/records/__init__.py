@@ -31,6 +31,15 @@ from mabeam_p2p.records.auctions import (
     OnBidderDeparture,
     Side,
 )
+from mabeam_p2p.records.evidence import (
+    Acquaintance,
+    Doubt,
+    Evidence,
+    Follower,
+    Hearing,
+    Obstacle,
+)
+from mabeam_p2p.records.figures import Figure, Histogram
 from mabeam_p2p.records.ledger import (
     Account,
     Budget,
@@ -96,6 +105,7 @@ from mabeam_p2p.records.tasks import (
 __all__ = [
     "RESOLVERS",
     "Account",
+    "Acquaintance",
     "Agent",
     "Among",
     "Auction",
@@ -117,10 +127,16 @@ __all__ = [
     "Currency",
     "Deal",
     "DiskUsage",
+    "Doubt",
     "Election",
     "ElectionStatus",
+    "Evidence",
+    "Figure",
+    "Follower",
     "Generation",
     "HardState",
+    "Hearing",
+    "Histogram",
     "Hold",
     "Item",
     "Journal",
@@ -133,6 +149,7 @@ __all__ = [
     "MemberState",
     "Movement",
     "MovementKind",
+    "Obstacle",
     "Offer",
     "OnBidderDeparture",
     "OnDeparture",

@@ -45,6 +45,7 @@ VERBS = (
     "auction",
     "tasks",
     "voters",
+    "why",
     "repair",
 )
 

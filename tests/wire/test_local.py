@@ -6,6 +6,20 @@ from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
 from mabeam_p2p.events import LeaderChanged, QuorumChanged
 from mabeam_p2p.ids import ProposalId, SessionId
+from mabeam_p2p.inquiries import EvidenceAnswer, Figures, ReadEvidence, ReadFigures
+from mabeam_p2p.records import (
+    Acquaintance,
+    Doubt,
+    Evidence,
+    Figure,
+    Follower,
+    Hearing,
+    Histogram,
+    Member,
+    MemberState,
+    Obstacle,
+    Standing,
+)
 from mabeam_p2p.requests import (
     WAIT_ALL,
     Await,
@@ -36,8 +50,23 @@ from mabeam_p2p.wire.local import (
     Told,
     Welcome,
 )
-from tests.wire.samples import COMMANDS, ONE, SECOND
+from tests.wire.samples import COMMANDS, ONE, SECOND, TWO
 
+EVIDENCE = Evidence(
+    TWO,
+    ONE,
+    Member(TWO, "two", "127.0.0.1:7", 4, 4 << 16, MemberState.SUSPECT),
+    refutation_count=2,
+    hearing=Hearing(None, 3, 0.5, 1.2, (ONE,), ()),
+    doubt=Doubt((ONE,), 0.25, 1.8),
+    link=Acquaintance("127.0.0.1:7", 4, True, 0.5),
+    part="voter",
+    follower=Follower("probe", 4, 5, 1, 0.5, False),
+    standing=Standing(2, 5, 5, 0),
+    obstacles=(Obstacle("suspect"),),
+    clock_ahead_seconds=-90.5,
+    leader=ONE,
+)
 FROM_CLIENT: tuple[ClientMessage, ...] = (
     Greet(local.LOCAL_VERSION, "judge", SessionId(7)),
     Greet(local.LOCAL_VERSION, ""),
@@ -49,6 +78,8 @@ FROM_CLIENT: tuple[ClientMessage, ...] = (
     Ask(24, ReadVariables("")),
     Ask(25, Suggest(("127.0.0.1:7946",))),
     Ask(26, Leave()),
+    Ask(27, ReadEvidence(ONE)),
+    Ask(28, ReadFigures()),
     Cancel(21),
     Subscribe(True),
 )
@@ -58,6 +89,14 @@ FROM_DAEMON: tuple[DaemonMessage, ...] = (
     Answered(2, Failed("no_quorum", "2 of 5 voters answer")),
     Answered(3, Found(5, 0.25, False, batches=(SECOND,))),
     Answered(4, Done()),
+    Answered(5, EvidenceAnswer(EVIDENCE)),
+    Answered(
+        6,
+        Figures(
+            (Figure("members", 3, "alive"), Figure("snapshot_age_seconds", 0.5)),
+            (Histogram("fsync_seconds", (0.001, 0.01), (4, 1, 0), 0.0125),),
+        ),
+    ),
     Told(LeaderChanged(None, "", 4, "silence")),
     Told(QuorumChanged(True)),
     Goodbye("closed"),

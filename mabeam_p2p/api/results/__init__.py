@@ -26,6 +26,7 @@ from mabeam_p2p.api.results.base import (
     plain,
     seconds,
 )
+from mabeam_p2p.api.results.evidence import PeerEvidence
 from mabeam_p2p.api.results.meeting import (
     Release,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "Leader",
     "Level",
     "Member",
+    "PeerEvidence",
     "PeerStatus",
     "Proposal",
     "Reading",

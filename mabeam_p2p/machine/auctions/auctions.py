@@ -178,6 +178,11 @@ class Auctions:
     def _all(self) -> tuple[Auction, ...]:
         return (*self._closed.values(), *(lot.record() for lot in self._open.values()))
 
+    @property
+    def count(self) -> int:
+        """Auctions that are open."""
+        return len(self._open)
+
     def state(self) -> AuctionsState:
         return AuctionsState(
             tuple(lot.state() for lot in self._open.values()), tuple(self._closed.values())

@@ -277,6 +277,11 @@ class Ledger:
 
     # ---- snapshots -------------------------------------------------------------------------
 
+    @property
+    def count(self) -> int:
+        """Accounts that have money."""
+        return len(self._books.accounts)
+
     def state(self) -> LedgerState:
         return LedgerState(self._books.state(), tuple(self._operations.values()))
 

@@ -39,6 +39,11 @@ class Counters:
             return (Counter(name, self._values.get(name, 0)),)
         return tuple(Counter(name, self._values[name]) for name in sorted(self._values))
 
+    @property
+    def count(self) -> int:
+        """Counters that are kept."""
+        return len(self._values)
+
     def state(self) -> tuple[Counter, ...]:
         return self.counters("")
 

@@ -131,6 +131,11 @@ class Locks:
         lock = self._locks.get(name)
         return () if lock is None else (_record(lock, ticket),)
 
+    @property
+    def count(self) -> int:
+        """Names that are held or waited for."""
+        return len(self._locks)
+
     def state(self) -> tuple[LockState, ...]:
         return tuple(LockState(lock.limit, lock.line.state()) for lock in self._locks.values())
 

@@ -154,6 +154,11 @@ class Queues:
         queue = self._queues.get(name)
         return () if queue is None else (_record(queue, ticket),)
 
+    @property
+    def count(self) -> int:
+        """Queues that hold items, or are waited at."""
+        return len(self._queues)
+
     def state(self) -> tuple[QueueState, ...]:
         return tuple(
             QueueState(tuple(queue.ready), queue.line.state()) for queue in self._queues.values()

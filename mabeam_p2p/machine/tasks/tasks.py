@@ -324,6 +324,11 @@ class Tasks:
 
     # ---- snapshots -------------------------------------------------------------------------
 
+    @property
+    def count(self) -> int:
+        """Tasks that are queued or worked on."""
+        return len(self._table.open)
+
     def state(self) -> TasksState:
         return TasksState(self._table.state(), self._schedule.state())
 

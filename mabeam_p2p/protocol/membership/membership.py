@@ -42,7 +42,7 @@ from mabeam_p2p.protocol.membership.health import Health
 from mabeam_p2p.protocol.membership.probing import Errand, Probing
 from mabeam_p2p.protocol.membership.records import Records
 from mabeam_p2p.protocol.membership.suspicion import least_seconds
-from mabeam_p2p.records import Member, MemberState, Standing
+from mabeam_p2p.records import Doubt, Hearing, Member, MemberState, Standing
 
 EPOCH_SHIFT = 16
 """An epoch's incarnations begin here; comparing epochs first, they may grow beyond it."""
@@ -159,6 +159,42 @@ class Membership:
         """Where to look for the cluster after a restart: of members first, of forgotten ones last.
         Everybody remembers those behind it in the order of ids, so that all are remembered."""
         return self._records.addresses(count)
+
+    def hearing(self, peer: PeerId, now: float) -> Hearing | None:
+        """What has become of this peer's questions to another member; None: it is none."""
+        if peer not in self._table.members:
+            return None
+        answered_at, asked = self._answered_at.get(peer), self._probing.asked.get(peer)
+        return Hearing(
+            None if answered_at is None else now - answered_at,
+            0 if asked is None else len(asked.questions),
+            0.0 if asked is None else now - asked.since,
+            self._timing.suspect_seconds * self.health.multiplier,
+            () if asked is None else asked.relays or (),
+            () if asked is None else tuple(asked.nacks),
+        )
+
+    def doubt(self, peer: PeerId, now: float) -> Doubt | None:
+        """Who suspects a member, and for how long; None: nobody that this peer has heard of."""
+        suspicion = self._records.suspicions.get(peer)
+        if suspicion is None:
+            return None
+        timeout = suspicion.timeout(*self._refutation_terms())
+        return Doubt(tuple(suspicion.accusers), now - suspicion.began_at, timeout)
+
+    def gone_seconds(self, peer: PeerId, now: float) -> float | None:
+        """Since when a member is dead or has left; None: it is here, or none."""
+        since = self._table.gone.get(peer)
+        return None if since is None else now - since
+
+    def refutation_count(self, peer: PeerId) -> int:
+        """How often it has come back from suspicion or death by its own word."""
+        return self._records.refutation_counts.get(peer, 0)
+
+    @property
+    def unanswered_count(self) -> int:
+        """Members that have not answered the last question yet."""
+        return len(self._probing.asked)
 
     @property
     def rumour_count(self) -> int:
@@ -357,13 +393,17 @@ class Membership:
         suspicions = self._records.suspicions
         if not suspicions:
             return
-        base = self._timing.dead_seconds - self._timing.suspect_seconds
-        least = least_seconds(base, self.here_count())
-        others = self._table.here_count() - len(suspicions)
+        least, others = self._refutation_terms()
         for peer, suspicion in list(suspicions.items()):
             if suspicion.is_over(least, others, now):
                 dead = replace(self._table.members[peer], state=MemberState.DEAD)
                 self._records.take_in(dead, None, now)
+
+    def _refutation_terms(self) -> tuple[float, int]:
+        """The least that a suspect is given, and how many could confirm a suspicion."""
+        base = self._timing.dead_seconds - self._timing.suspect_seconds
+        least = least_seconds(base, self.here_count())
+        return least, self._table.here_count() - len(self._records.suspicions)
 
     # ---- reactions ---------------------------------------------------------------------------
 

@@ -47,6 +47,8 @@ class Records:
         self.suspicions: dict[PeerId, Suspicion] = {}
         self.budget = limits.rumours_per_interval_max
         """Rumours that may still be told in this probe interval."""
+        self.refutation_counts: dict[PeerId, int] = {}
+        """How often each of these has come back by its own word; this peer included. For show."""
         self._limits = limits
         self._outbox = outbox
         self._health = health
@@ -173,6 +175,7 @@ class Records:
         if is_newer(member, mine):
             if member.state is not MemberState.ALIVE:
                 self._health.worse()
+                self._count_refutation(mine.peer)
             self.renew(mine, member.incarnation)
         if member.state is not MemberState.ALIVE:
             self._outbox.send(source, Gossip((self.mine,)))
@@ -210,6 +213,8 @@ class Records:
             suspicion = self.suspicions[peer] = Suspicion(now)
             if accuser is not None:
                 suspicion.confirm(accuser)
+        if before is not None and _is_refutation(before, member):
+            self._count_refutation(peer)
         if before is None:
             self._probing.add(peer)
         elif member.state is not MemberState.SUSPECT:
@@ -238,6 +243,7 @@ class Records:
         self.table.forget(peer)
         self._probing.remove(peer)
         self.suspicions.pop(peer, None)
+        self.refutation_counts.pop(peer, None)
         self.rumours.silence(peer)
         self.forgotten.append(peer)
         self._view = None
@@ -245,6 +251,9 @@ class Records:
     def forget_long_gone(self, retention: float, now: float) -> None:
         for peer in self.table.outlived(retention, now):
             self.forget(peer)
+
+    def _count_refutation(self, peer: PeerId) -> None:
+        self.refutation_counts[peer] = self.refutation_counts.get(peer, 0) + 1
 
     def _make_room(self) -> bool:
         if not self.table.has_room():
@@ -280,3 +289,9 @@ class Records:
             is_last = start + size >= len(view)
             part = view[start : start + size]
             self._outbox.send(peer, Gossip(part, wanted if is_last else Wanted.NOTHING))
+
+
+def _is_refutation(before: Member, member: Member) -> bool:
+    """Whether a process that was taken for suspect or dead says that it lives."""
+    is_alive = member.state is MemberState.ALIVE and member.epoch == before.epoch
+    return is_alive and before.state in (MemberState.SUSPECT, MemberState.DEAD)

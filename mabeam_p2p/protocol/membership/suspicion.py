@@ -33,10 +33,15 @@ class Suspicion:
         self.accusers[accuser] = None
         return True
 
-    def is_over(self, least: float, others: int, now: float) -> bool:
-        """Whether the time is up. least: seconds; others: members that could have confirmed."""
+    def timeout(self, least: float, others: int) -> float:
+        """Seconds until it ends in death, from its beginning. least: seconds; others: members that
+        could have confirmed."""
         confirmations = max(0, len(self.accusers) - 1)
-        return now - self.began_at >= timeout(least, confirmations, others)
+        return timeout(least, confirmations, others)
+
+    def is_over(self, least: float, others: int, now: float) -> bool:
+        """Whether the time is up."""
+        return now - self.began_at >= self.timeout(least, others)
 
 
 def least_seconds(base: float, members: int) -> float:

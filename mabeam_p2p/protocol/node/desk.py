@@ -3,6 +3,7 @@
 from typing import assert_never
 
 from mabeam_p2p.config import Timing
+from mabeam_p2p.inquiries import EvidenceAnswer, Figures, ReadEvidence, ReadFigures
 from mabeam_p2p.machine.subjects import subject_of
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.links import Links
@@ -10,6 +11,8 @@ from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.node.application import Application
 from mabeam_p2p.protocol.node.changes import VoterChanges
+from mabeam_p2p.protocol.node.evidence import Witness
+from mabeam_p2p.protocol.node.figures import Gauges
 from mabeam_p2p.protocol.node.fitness import Fitness
 from mabeam_p2p.protocol.node.handover import Handover
 from mabeam_p2p.protocol.node.report import Report
@@ -73,6 +76,24 @@ class Desk:
         self._handover = handover
         self._fitness = fitness
         self._outbox = outbox
+        self._witness = Witness(
+            links=links,
+            membership=membership,
+            replication=report.replication,
+            machine=report.machine,
+            variables=variables,
+            handover=handover,
+            fitness=fitness,
+        )
+        self._gauges = Gauges(
+            links=links,
+            membership=membership,
+            pending=pending,
+            waits=waits,
+            variables=variables,
+            mail=mail,
+            report=report,
+        )
 
     def request(self, token: int, request: NodeRequest, now: float) -> None:
         outbox = self._outbox
@@ -106,6 +127,10 @@ class Desk:
             case SetFitness():
                 self._fitness.set(request)
                 outbox.resolve(token, Done())
+            case ReadEvidence(peer=peer):
+                outbox.resolve(token, EvidenceAnswer(self._witness.evidence(peer, now)))
+            case ReadFigures():
+                outbox.resolve(token, Figures(self._gauges.figures(now)))
             case Suggest():
                 for address in request.addresses:
                     self._links.suggest(address, now)

@@ -16,6 +16,8 @@ class Fitness:
         self.score = config.score
         self.unfit = ""
         """Why it is not to lead at present; empty: it may."""
+        self.latest: Standing | None = None
+        """Where this peer last stood."""
         self._is_eligible = config.eligible
         self._membership = membership
 
@@ -38,4 +40,6 @@ class Fitness:
         as unfit as can be, and may lead if all others are no better: reads go on."""
         is_eligible = self._is_eligible and not self.unfit and not is_leaving
         score = 0 if is_disk_full else self.score
-        return Standing(last_term, last_index, score // SCORE_BUCKET, tenure, is_eligible, score)
+        bucket = score // SCORE_BUCKET
+        self.latest = Standing(last_term, last_index, bucket, tenure, is_eligible, score)
+        return self.latest

@@ -291,6 +291,15 @@ class Handover:
             answer = Refused(reason, detail) if reason else HandedOver(leader, term)
             self._outbox.resolve(number, answer)
 
+    def objection(self, peer: PeerId, mine: Standing, now: float) -> tuple[str, str]:
+        """Why this leader does not hand over to `peer`, which could take over."""
+        if self._attempt is not None:
+            return "handing_over", f"to {self._name(self._attempt.target)}"
+        standing = dict(self._challengers()).get(peer)
+        if standing is None:
+            return "not_told", "it has not told this leader where it stands"
+        return self._preference.objection(peer, mine, standing, now)
+
     # ---- targets -----------------------------------------------------------------------------
 
     def _challengers(self) -> tuple[tuple[PeerId, Standing], ...]:

@@ -36,8 +36,8 @@ class Report:
         self._links = links
         self._membership = membership
         self._bootstrap = bootstrap
-        self._replication = replication
-        self._machine = machine
+        self.replication = replication
+        self.machine = machine
         self._variables = variables
         self._mail = mail
         self._fitness = fitness
@@ -51,7 +51,7 @@ class Report:
     def tell(self, ticked: bool, now: float) -> None:
         """Events for what has changed since the last turn. `ticked`: whether time has passed in it,
         which alone can end a quorum."""
-        replication, outbox = self._replication, self._outbox
+        replication, outbox = self.replication, self._outbox
         state = replication.term, replication.leader, replication.role
         if state == self._state and not ticked and self._ready:
             return
@@ -67,12 +67,12 @@ class Report:
         if quorum is not self._quorum:
             self._quorum = quorum
             outbox.notify(QuorumChanged(quorum))
-        if not self._ready and quorum and self._machine.applied_index and self._variables.ready:
+        if not self._ready and quorum and self.machine.applied_index and self._variables.ready:
             self._ready = True
             outbox.notify(Ready())
 
     def status(self, now: float) -> Status:
-        replication, membership = self._replication, self._membership
+        replication, membership = self.replication, self._membership
         leader, usage = self._heard_leader(now), replication.room.usage
         here = [m for m in membership.view() if m.state <= MemberState.SUSPECT]
         return Status(
@@ -85,7 +85,7 @@ class Report:
             self._name_of(leader),
             replication.term,
             replication.commit_index,
-            self._machine.applied_index,
+            self.machine.applied_index,
             replication.log.last_index,
             replication.has_quorum(now),
             replication.voters,
@@ -106,17 +106,17 @@ class Report:
             usage.bytes_max if usage else 0,
             replication.room.is_short,
             configuration_index=replication.log.configuration_index,
-            barred=self._machine.configuration.barred,
-            ancestors=self._machine.configuration.ancestors,
+            barred=self.machine.configuration.barred,
+            ancestors=self.machine.configuration.ancestors,
             score=self._fitness.score,
             unfit=self._fitness.unfit,
             nobody_eligible=self._is_nobody_eligible(now),
         )
 
     def _is_nobody_eligible(self, now: float) -> bool:
-        if self._replication.has_quorum(now):
+        if self.replication.has_quorum(now):
             return False
-        voters, told = self._replication.voters, dict(self._membership.standings())
+        voters, told = self.replication.voters, dict(self._membership.standings())
         alive = [
             told[m.peer].eligible if m.peer in told else m.eligible
             for m in self._membership.view()
@@ -125,11 +125,11 @@ class Report:
         return len(alive) >= majority(len(voters)) and not any(alive)
 
     def _heard_leader(self, now: float) -> PeerId | None:
-        return self._replication.leader if self._replication.is_leader_heard(now) else None
+        return self.replication.leader if self.replication.is_leader_heard(now) else None
 
     def _shown(self) -> Role:
         """A pre-candidate is shown as a candidate: the difference is not the reader's."""
-        role = self._replication.role
+        role = self.replication.role
         return Role.CANDIDATE if role is Role.PRE_CANDIDATE else role
 
     def _name_of(self, peer: PeerId | None) -> str:

@@ -126,6 +126,14 @@ class Variables:
         """
         return self._anti_entropy.is_given or not self._live
 
+    def clock_lead(self, peer: PeerId) -> int | None:
+        """Microseconds by which a live member's clock was ahead when it last told the time."""
+        return self._clock.lead(peer)
+
+    def counts(self) -> tuple[int, int]:
+        """Variables that are held, deleted ones included, and writes not acknowledged by all."""
+        return len(self._table), len(self._pushes)
+
     # ---- requests ----------------------------------------------------------------------------
 
     def write(self, token: int, request: SetVariables, now: float) -> None:
