@@ -3,6 +3,7 @@
 import random
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 from mabeam_p2p.config import Config, Limits
 from mabeam_p2p.discovery.mdns import MdnsDiscovery
@@ -99,11 +100,18 @@ def repair(data_dir: str, *, write: bool) -> tuple[repairing.Assessment | None, 
     return found, written_at
 
 
-def _storage(config: Config) -> Storage:
+def data_folder(config: Config) -> Path | None:
+    """Where the peer keeps its log; None: it keeps nothing. Does not look whether it exists."""
     if config.data_dir == IN_MEMORY:
+        return None
+    return Path(config.data_dir or default_path(config.cluster, config.name))
+
+
+def _storage(config: Config) -> Storage:
+    path = data_folder(config)
+    if path is None:
         return MemoryStorage()
-    path = config.data_dir or str(default_path(config.cluster, config.name))
-    return SqliteStorage(path, bytes_max=config.limits.data_bytes_max)
+    return SqliteStorage(str(path), bytes_max=config.limits.data_bytes_max)
 
 
 def _discoveries(config: Config, recovered: Recovered, address: str) -> tuple[Discovery, ...]:

@@ -46,6 +46,7 @@ VERBS = (
     "tasks",
     "voters",
     "why",
+    "doctor",
     "repair",
 )
 

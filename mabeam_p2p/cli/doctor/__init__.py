@@ -1,0 +1,138 @@
+"""`mabeam doctor`: what is wrong with this host, or its peer, and the command that mends it."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+
+from mabeam_p2p import assembly
+from mabeam_p2p.addresses import split_address
+from mabeam_p2p.api import settings
+from mabeam_p2p.cli import output
+from mabeam_p2p.cli.doctor import cluster as told
+from mabeam_p2p.cli.doctor import network, places, software
+from mabeam_p2p.cli.doctor.descriptors import descriptors
+from mabeam_p2p.cli.doctor.finding import Finding, counts, error, ok, skipped
+from mabeam_p2p.cli.doctor.firewall import firewall
+from mabeam_p2p.config import Config
+from mabeam_p2p.errors import ConfigError
+
+COLOURS = {"ok": "green", "skipped": None, "warning": "yellow", "error": "red"}
+
+
+@click.command()
+@click.option("--name", help="Name of the peer.  [default: the host's name]")
+@click.option("--cluster", envvar="MABEAM_CLUSTER", help="Name of the cluster."
+              "  [default: default]")  # fmt: skip
+@click.option("--listen", metavar="HOST:PORT", help="Where the peer is to be reached."
+              "  [default: as in the settings, else where the daemon is]")  # fmt: skip
+@click.option("--data-dir", metavar="FOLDER", help="Where the peer's log is kept."
+              "  [default: as in the settings]")  # fmt: skip
+@click.option("--no-mdns", is_flag=True, help="Leave multicast alone.")
+@click.option("--config", "file", metavar="FILE", help="Read this file in place of ./mabeam.toml.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def doctor(
+    name: str | None,
+    cluster: str | None,
+    listen: str | None,
+    data_dir: str | None,
+    no_mdns: bool,
+    file: str | None,
+    as_json: bool,
+) -> None:
+    """Find what is wrong with this host, and how to mend it.
+
+    Takes the settings of `mabeam up`. Looks at versions, the data folder and its modes, local
+    sockets, descriptors, the disk, the address and its port, multicast, the firewall, and, if the
+    peer runs here, at its quorum and clocks. Changes nothing; sends one question of multicast DNS.
+    Each finding names the command that mends it. Exits 1 if something does not work.
+    """
+    given = {
+        "name": name,
+        "cluster": cluster,
+        "listen": listen,
+        "data_dir": data_dir,
+        "mdns": False if no_mdns else None,
+    }
+    findings = list(examine(given, file))
+    if as_json:
+        output.json_line(
+            {"findings": [one.to_dict() for one in findings], "counts": counts(findings)}
+        )
+    else:
+        for one in findings:
+            _print(one)
+        _print_sum(findings)
+    if counts(findings)["error"]:
+        raise SystemExit(output.REFUSED)
+
+
+def examine(given: Mapping[str, object], file: str | None = None) -> Iterator[Finding]:
+    """All findings, in the order in which they are printed."""
+    yield from software.versions()
+    yield software.curve()
+    try:
+        config = settings.load(given, file=file, origin="command line").config
+    except ConfigError as fault:
+        yield error("settings", str(fault), "mabeam config show --origin")
+        return
+    yield ok("settings", f"peer {config.name} of cluster {config.cluster}")
+    daemon = asyncio.run(told.ask(config.cluster, config.name))
+    process = told.process_of(config.cluster, config.name)
+    yield from _of_places(config, process)
+    yield descriptors(process)
+    address = config.listen
+    if isinstance(daemon, told.Daemon) and not given.get("listen"):
+        address = daemon.status.address
+    yield from _of_network(config, address, process)
+    if isinstance(daemon, Finding):
+        yield daemon
+    else:
+        yield from told.findings(daemon)
+
+
+def _of_places(config: Config, process: int | None) -> Iterator[Finding]:
+    path = assembly.data_folder(config)
+    if path is None:
+        yield skipped("folder", "this peer keeps nothing")
+    else:
+        yield from places.folder(path)
+        yield places.room(path, config.limits.data_bytes_max)
+        yield from _of_holder(path, process)
+    yield from places.local_sockets(config.cluster)
+
+
+def _of_holder(path: Path, process: int | None) -> Iterator[Finding]:
+    holder = places.holder(path)
+    if holder is not None and holder != process:
+        text = f"process {holder} uses {path}, and is not the daemon of this name and cluster"
+        yield error("folder", text, f"kill {holder}")
+
+
+def _of_network(config: Config, address: str, process: int | None) -> Iterator[Finding]:
+    host, port = split_address(address)
+    found = network.address(host)
+    yield found
+    if found.level == "error":
+        yield skipped("port", "there is no such address")
+        yield skipped("multicast", "there is no such address")
+    else:
+        yield network.port(host, port, process)
+        if config.mdns:
+            yield from network.multicast(host)
+        else:
+            yield skipped("multicast", "the settings leave it alone")
+    yield from firewall(port, uses_mdns=config.mdns)
+
+
+def _print(one: Finding) -> None:
+    mark = click.style(one.level.ljust(7), fg=COLOURS[one.level])
+    click.echo(f"{mark}  {one.check.ljust(11)}  {one.text}")
+    if one.mend:
+        click.echo(f"{' ' * 22}mend: {one.mend}")
+
+
+def _print_sum(findings: list[Finding]) -> None:
+    number = counts(findings)
+    output.note(f"{number['error']} errors, {number['warning']} warnings")

@@ -1,0 +1,155 @@
+"""What a daemon of this host says of its cluster: whether it answers, agrees, and has the time."""
+
+import asyncio
+import socket
+import statistics
+import struct
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mabeam_p2p.api import sockets
+from mabeam_p2p.api.results import Member, PeerEvidence, PeerStatus
+from mabeam_p2p.cli.doctor.finding import Finding, error, ok, skipped, warning
+from mabeam_p2p.cli.target import Target
+from mabeam_p2p.errors import DaemonNotRunning, MabeamError
+
+ANSWER_SECONDS = 5.0
+CLOCK_SECONDS = 1.0
+"""Clocks that agree to this are as good as any need."""
+CLOCK_SECONDS_MAX = 86_400.0
+"""Beyond a day writes of variables are refused (`protocol/hybrid_clock.py`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """What one has told."""
+
+    process: int | None
+    status: PeerStatus
+    members: tuple[Member, ...]
+    clocks: Mapping[str, float]
+    """By member's name: how far its clock is ahead of this host's, in seconds."""
+
+
+async def ask(cluster: str, name: str) -> Daemon | Finding:
+    """The daemon `name`, or why there is nothing that it says."""
+    target = Target(cluster, name, None, False)
+    process = process_of(cluster, name)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS), target.look() as agent:
+            status, members = await agent.status(), agent.members()
+            told = [await agent.why(member.id) for member in members]
+    except (TimeoutError, MabeamError) as fault:
+        if process is None and isinstance(fault, DaemonNotRunning):
+            return skipped("daemon", f"no daemon {name!r} of cluster {cluster!r} runs here")
+        who = f"the daemon {name!r}" + (f" (process {process})" if process else "")
+        return error("daemon", f"{who} does not answer: it is stuck, or stopped",
+                     f"mabeam dump --cluster {cluster} --addr {name}")  # fmt: skip
+    return Daemon(process, status, members, _clocks(told))
+
+
+def process_of(cluster: str, name: str) -> int | None:
+    """The process that listens at the daemon's socket, also if it answers nothing."""
+    for path in sockets.candidates(cluster, name):
+        found = _listener(path)
+        if found is not None:
+            return found
+    return None
+
+
+def _listener(path: Path) -> int | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+            size = struct.calcsize("3i")
+            told = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        except OSError:
+            return None
+    return int(struct.unpack("3i", told)[0]) or None
+
+
+def _clocks(told: Sequence[PeerEvidence]) -> dict[str, float]:
+    return {
+        one.name: one.clock_ahead_seconds
+        for one in told
+        if one.clock_ahead_seconds is not None and one.state == "alive"
+    }
+
+
+def findings(daemon: Daemon) -> Iterator[Finding]:
+    """What is wrong with its cluster, as it sees it."""
+    status = daemon.status
+    yield ok("daemon", f"{status.name} answers, as {status.role} in term {status.term}")
+    if status.disk_full:
+        text = "its data folder is nine tenths full: where it leads, it takes no commands"
+        more = f"MABEAM_LIMITS__DATA_BYTES_MAX={2 * status.disk_bytes_max} mabeam up"
+        yield error("disk", text, more)
+    yield quorum(status, daemon.members)
+    yield from clocks(daemon.clocks)
+
+
+def quorum(status: PeerStatus, members: Sequence[Member]) -> Finding:
+    """Whether anything can be agreed on."""
+    if not status.voters:
+        text = f"no cluster yet: {status.alive_count} of {status.expect} peers see each other"
+        seed = f"mabeam up --cluster {status.cluster} --seed {status.address}    # on other hosts"
+        return warning("quorum", text, seed)
+    known = {member.id: member for member in members}
+    gone = [
+        v for v in status.voters if v not in known or known[v].state not in ("alive", "suspect")
+    ]
+    need, here = len(status.voters) // 2 + 1, len(status.voters) - len(gone)
+    missing = ", ".join(f"{_named(v, known)}" for v in gone)
+    start = "mabeam up --name NAME    # there; if they are lost for ever: mabeam repair --help"
+    first = next((known[voter].name for voter in gone if voter in known), "NAME")
+    start = start.replace("NAME", first)
+    if not status.quorum and here < need:
+        text = f"{here} of {len(status.voters)} voters are here, {need} are needed: {missing}"
+        return error("quorum", text, start)
+    if not status.quorum:
+        text = "the voters are here, but none leads: an election, or links that work one way only"
+        return error("quorum", text, f"mabeam why {status.name}")
+    if here == need and len(status.voters) > 1:
+        lost = f"; {missing}" if missing else ""
+        text = f"{here} of {len(status.voters)} voters are here: with one less nothing is agreed"
+        return warning("quorum", text + lost, start if gone else "mabeam voters --help")
+    return ok("quorum", f"{here} of {len(status.voters)} voters are here, {need} are needed")
+
+
+def _named(voter: str, known: Mapping[str, Member]) -> str:
+    member = known.get(voter)
+    if member is None:
+        return f"{voter} (unknown here)"
+    return f"{member.name} at {member.address} ({member.state})"
+
+
+def clocks(leads: Mapping[str, float]) -> Iterator[Finding]:
+    """This host's clock against those of the members, and theirs against this one's."""
+    if not leads:
+        yield skipped("clocks", "no member has told the time yet")
+        return
+    middle = statistics.median([0.0, *leads.values()])
+    is_ours = len(leads) > 1 and abs(middle) > CLOCK_SECONDS
+    own = statistics.median(leads.values()) if is_ours else 0.0
+    faults: list[Finding] = []
+    if is_ours:
+        faults.append(_wrong("this host's clock", -own, "timedatectl set-ntp true"))
+    for name, lead in sorted(leads.items()):
+        if abs(lead - own) > CLOCK_SECONDS:
+            mend = f"timedatectl set-ntp true    # on the host of {name}"
+            faults.append(_wrong(f"the clock of {name}", lead - own, mend))
+    yield from faults
+    if not faults:
+        most = max(map(abs, leads.values()))
+        yield ok("clocks", f"{len(leads)} members are within {most:.1f} s of this host's clock")
+
+
+def _wrong(whose: str, seconds: float, mend: str) -> Finding:
+    text = f"{whose} is {abs(seconds):.0f} s {'ahead' if seconds > 0 else 'behind'}"
+    say = error if abs(seconds) >= CLOCK_SECONDS_MAX else warning
+    return say("clocks", text, mend)
