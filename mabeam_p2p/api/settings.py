@@ -32,7 +32,7 @@ SYSTEM_FILE = Path("/etc/mabeam") / FILE_NAME
 
 PREFIX = "MABEAM_"
 FILE_VARIABLE = "MABEAM_CONFIG"
-PROGRAM_VARIABLES = (FILE_VARIABLE, "MABEAM_ADDR", "MABEAM_TIMEOUT")
+PROGRAM_VARIABLES = (FILE_VARIABLE, "MABEAM_ADDR", "MABEAM_TIMEOUT", "MABEAM_LOG_FORMAT")
 """Variables with the prefix that steer programs and are no settings of a peer."""
 
 SCORES_BY = ("load", "uptime", "latency")

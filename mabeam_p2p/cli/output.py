@@ -18,7 +18,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -125,8 +125,24 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def note(text: str, *, colour: str | None = None) -> None:
-    """A line for a person, on standard error."""
-    click.secho(text, err=True, fg=colour)
+    """A line for a person, on standard error, or wherever `notes_to` sends it."""
+    if _tellers:
+        _tellers[-1](text, colour == "red")
+    else:
+        click.secho(text, err=True, fg=colour)
+
+
+_tellers: list[Callable[[str, bool], None]] = []
+
+
+@contextmanager
+def notes_to(tell: Callable[[str, bool], None]) -> Iterator[None]:
+    """Within, notes go there: the text, and whether it is an error."""
+    _tellers.append(tell)
+    try:
+        yield
+    finally:
+        _tellers.pop()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+from contextlib import nullcontext
 
 import click
 
@@ -12,6 +13,7 @@ from mabeam_p2p.cli import output
 from mabeam_p2p.config import Config
 from mabeam_p2p.daemon import descriptors
 from mabeam_p2p.daemon.host import Host
+from mabeam_p2p.observe import logs
 
 OWNER_ONLY = 0o077
 """The umask of a daemon: what it makes is its user's alone."""
@@ -37,6 +39,9 @@ OWNER_ONLY = 0o077
 @click.option("--score-by", type=click.Choice(settings.SCORES_BY), help="What gives the score while"
               " the peer runs.")  # fmt: skip
 @click.option("--config", "file", metavar="FILE", help="Read this file in place of ./mabeam.toml.")
+@click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True,
+              envvar="MABEAM_LOG_FORMAT", help="What the log on standard error is made of: lines of"
+              " text, or JSON objects, one on a line.")  # fmt: skip
 @click.option("--verbose", "-v", is_flag=True, help="Log every change of role, leader and member.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def up(
@@ -51,6 +56,7 @@ def up(
     score: int | None,
     score_by: str | None,
     file: str | None,
+    log_format: str,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -81,11 +87,9 @@ def up(
     }
     os.umask(OWNER_ONLY)
     descriptors.raise_limit()
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
-    with output.endings():
+    logs.set_up(log_format, logging.INFO if verbose else logging.WARNING)
+    notes = output.notes_to(logs.note) if log_format == "json" else nullcontext()
+    with notes, output.endings():
         config = settings.load(given, file=file, origin="command line").config
         code = asyncio.run(_run(config, as_json))
         raise output.Exit(code)

@@ -36,45 +36,50 @@ def log_event(peer: PeerId, event: Event) -> None:
         return
     match event:
         case RoleChanged(role, term):
-            _log.info("role_changed peer=%s term=%d role=%s", peer, term, role)
+            _tell(logging.INFO, "role_changed", peer=peer, term=term, role=role)
         case LeaderChanged(leader, name, term, reason):
-            _log.info(
-                "leader_changed peer=%s term=%d leader=%s name=%s reason=%s",
-                peer, term, leader, name, reason,
-            )  # fmt: skip
+            facts = {"leader": leader, "name": name, "reason": reason}
+            _tell(logging.INFO, "leader_changed", peer=peer, term=term, **facts)
         case MemberChanged(member):
-            _log.info(
-                "member_changed peer=%s member=%s name=%s state=%s incarnation=%d",
-                peer, member.peer, member.name, member.state.name.lower(), member.incarnation,
-            )  # fmt: skip
+            _tell(
+                logging.INFO,
+                "member_changed",
+                peer=peer,
+                member=member.peer,
+                name=member.name,
+                state=member.state.name.lower(),
+                incarnation=member.incarnation,
+            )
         case QuorumChanged(quorum):
-            _log.log(
-                logging.INFO if quorum else logging.WARNING,
-                "quorum_changed peer=%s quorum=%s", peer, quorum,
-            )  # fmt: skip
+            level = logging.INFO if quorum else logging.WARNING
+            _tell(level, "quorum_changed", peer=peer, quorum=quorum)
         case ClusterFormed(cluster_id, voters):
-            _log.info("cluster_formed peer=%s cluster=%s voters=%s", peer, cluster_id, voters)
+            _tell(logging.INFO, "cluster_formed", peer=peer, cluster=cluster_id, voters=voters)
         case VotersChanged(index, voters, added, removed):
-            _log.info(
-                "voters_changed peer=%s index=%d voters=%s added=%s removed=%s",
-                peer, index, voters, added, removed,
-            )  # fmt: skip
+            changes = {"voters": voters, "added": added, "removed": removed}
+            _tell(logging.INFO, "voters_changed", peer=peer, index=index, **changes)
         case HandOverBegan(target, name, term, reason):
-            _log.info(
-                "hand_over_began peer=%s term=%d target=%s name=%s reason=%s",
-                peer, term, target, name, reason,
-            )  # fmt: skip
+            facts = {"target": target, "name": name, "reason": reason}
+            _tell(logging.INFO, "hand_over_began", peer=peer, term=term, **facts)
         case Ready():
-            _log.info("ready peer=%s", peer)
+            _tell(logging.INFO, "ready", peer=peer)
         case Refused(by, reason, detail):
-            _log.warning("refused peer=%s by=%s reason=%s detail=%r", peer, by, reason, detail)
+            _tell(logging.WARNING, "refused", peer=peer, by=by, reason=reason, detail=detail)
         case Dropped(source, reason, detail, count):
-            _log.warning(
-                "dropped peer=%s source=%s reason=%s count=%d detail=%r",
-                peer, source, reason, count, detail,
-            )  # fmt: skip
+            dropped = {"source": source, "reason": reason, "count": count, "detail": detail}
+            _tell(logging.WARNING, "dropped", peer=peer, **dropped)
         case _:
             pass
+
+
+def _tell(level: int, event: str, **facts: object) -> None:
+    """One line of text; for whoever wants more than that, the event and its facts beside it."""
+    if _log.isEnabledFor(level):
+        # What others chose the words of stands in quotes.
+        words = [f"{key}={value!r}" if key == "detail" else f"{key}={value}"
+                 for key, value in facts.items()]  # fmt: skip
+        text = " ".join([event, *words])
+        _log.log(level, "%s", text, extra={"event": event, "facts": facts})
 
 
 class DropReports:

@@ -1,0 +1,85 @@
+"""The log of a daemon, as lines of text or as JSON objects, one on a line.
+
+Keys of every object, in this order: `time` (UTC, RFC 3339), `level`, `logger`, `event`, `message`;
+then the event's own facts, under the names that the text has; `exception` with the traceback, if
+there is one. `event` is a stable word, `message` that of what is only text. Keys are added, never
+renamed.
+"""
+
+import logging
+import sys
+import threading
+import traceback
+from datetime import UTC, datetime
+from types import TracebackType
+
+import msgspec
+
+TEXT_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+FORMATS = ("text", "json")
+
+PLAIN = "message"
+"""The event of a line that is only text."""
+
+_log = logging.getLogger("mabeam_p2p.daemon")
+
+
+class JsonFormatter(logging.Formatter):
+    """See the module. `runtime/trace.py` gives events and facts as attributes of the record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        facts = getattr(record, "facts", None)
+        line: dict[str, object] = {
+            "time": _moment(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": getattr(record, "event", PLAIN),
+            "message": _message(record),
+        }
+        if isinstance(facts, dict):
+            line.update({key: value for key, value in facts.items() if key not in line})
+        if record.exc_info and record.exc_info[0] is not None:
+            line["exception"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Also of a line whose arguments do not fit its text: somebody else's, and still a line."""
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):
+        return f"{record.msg} {record.args!r}"
+
+
+def _moment(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def set_up(kind: str, level: int) -> None:
+    """Send the log of this process to standard error. kind: one of FORMATS. With `json` everything
+    that goes there is an object: warnings of the interpreter and what ends it, too."""
+    handler = logging.StreamHandler()
+    if kind == "json":
+        handler.setFormatter(JsonFormatter())
+        logging.captureWarnings(True)
+        sys.excepthook = _uncaught
+        threading.excepthook = _uncaught_in_thread
+    else:
+        handler.setFormatter(logging.Formatter(TEXT_FORMAT))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def note(text: str, is_error: bool) -> None:
+    """A word of the command line for a person, as a line of the log."""
+    _log.log(logging.ERROR if is_error else logging.WARNING, "%s", text)
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    _log.critical("this process ends: %s", error, exc_info=(kind, error, trace))
+
+
+def _uncaught_in_thread(arguments: threading.ExceptHookArgs) -> None:
+    name = arguments.thread.name if arguments.thread is not None else "?"
+    error = arguments.exc_value or RuntimeError(arguments.exc_type.__name__)
+    _log.critical("thread %s ends: %s", name, error, exc_info=error)
