@@ -32,7 +32,13 @@ SYSTEM_FILE = Path("/etc/mabeam") / FILE_NAME
 
 PREFIX = "MABEAM_"
 FILE_VARIABLE = "MABEAM_CONFIG"
-PROGRAM_VARIABLES = (FILE_VARIABLE, "MABEAM_ADDR", "MABEAM_TIMEOUT", "MABEAM_LOG_FORMAT")
+PROGRAM_VARIABLES = (
+    FILE_VARIABLE,
+    "MABEAM_ADDR",
+    "MABEAM_TIMEOUT",
+    "MABEAM_LOG_FORMAT",
+    "MABEAM_METRICS",
+)
 """Variables with the prefix that steer programs and are no settings of a peer."""
 
 SCORES_BY = ("load", "uptime", "latency")

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from contextlib import nullcontext
+from contextlib import AsyncExitStack, nullcontext
 
 import click
 
@@ -14,6 +14,7 @@ from mabeam_p2p.config import Config
 from mabeam_p2p.daemon import descriptors
 from mabeam_p2p.daemon.host import Host
 from mabeam_p2p.observe import logs
+from mabeam_p2p.observe.endpoint import Metrics
 
 OWNER_ONLY = 0o077
 """The umask of a daemon: what it makes is its user's alone."""
@@ -39,6 +40,9 @@ OWNER_ONLY = 0o077
 @click.option("--score-by", type=click.Choice(settings.SCORES_BY), help="What gives the score while"
               " the peer runs.")  # fmt: skip
 @click.option("--config", "file", metavar="FILE", help="Read this file in place of ./mabeam.toml.")
+@click.option("--metrics", "metrics_at", metavar="[HOST:]PORT", envvar="MABEAM_METRICS",
+              help="Serve metrics for Prometheus at /metrics there; a port alone means this host"
+              " alone. Needs the extra `metrics`.")  # fmt: skip
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True,
               envvar="MABEAM_LOG_FORMAT", help="What the log on standard error is made of: lines of"
               " text, or JSON objects, one on a line.")  # fmt: skip
@@ -56,6 +60,7 @@ def up(
     score: int | None,
     score_by: str | None,
     file: str | None,
+    metrics_at: str | None,
     log_format: str,
     verbose: bool,
     as_json: bool,
@@ -91,13 +96,14 @@ def up(
     notes = output.notes_to(logs.note) if log_format == "json" else nullcontext()
     with notes, output.endings():
         config = settings.load(given, file=file, origin="command line").config
-        code = asyncio.run(_run(config, as_json))
+        code = asyncio.run(_run(config, as_json, metrics_at))
         raise output.Exit(code)
 
 
-async def _run(config: Config, as_json: bool) -> int:
+async def _run(config: Config, as_json: bool, metrics_at: str | None) -> int:
     """Serve until told to leave; the exit code."""
-    host = Host(config)
+    metrics = Metrics(metrics_at) if metrics_at else None
+    host = Host(config, () if metrics is None else (metrics.tally.count,))
     signals: list[int] = []
 
     def stop(number: int) -> None:
@@ -111,20 +117,24 @@ async def _run(config: Config, as_json: bool) -> int:
         loop.add_signal_handler(number, stop, number)
     if config.data_dir == ":memory:":
         output.note("this peer keeps nothing: all it knows is lost when it ends")
-    async with host:
-        _report(as_json, host, "listening")
+    async with host, AsyncExitStack() as stack:
+        if metrics is not None:
+            stack.push_async_callback(metrics.close)
+            await metrics.start(host.ask, name=config.name, peer=host.peer, cluster=config.cluster)
+        _report(as_json, host, "listening", metrics)
         with output.patience(
             f"{config.name} waits: a new cluster forms when {config.expect} peers see each other, "
             "an old one goes on when a majority is back; see `mabeam status`"
         ):
             is_ready = await host.ready()
         if is_ready:
-            _report(as_json, host, "ready")
+            _report(as_json, host, "ready", metrics)
         await host.stopped()
     return output.INTERRUPTED if signal.SIGINT in signals else output.DONE
 
 
-def _report(as_json: bool, host: Host, event: str) -> None:
+def _report(as_json: bool, host: Host, event: str, metrics: Metrics | None) -> None:
+    more = {} if metrics is None else {"metrics": metrics.address}
     if as_json:
         output.json_line(
             {
@@ -135,6 +145,7 @@ def _report(as_json: bool, host: Host, event: str) -> None:
                 "address": host.address,
                 "socket": host.socket_path,
                 "pid": os.getpid(),
+                **more,
             }
         )
     elif event == "listening":

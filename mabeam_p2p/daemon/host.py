@@ -9,6 +9,7 @@
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from mabeam_p2p import assembly
@@ -23,14 +24,16 @@ from mabeam_p2p.daemon.admission import OwnCommand
 from mabeam_p2p.daemon.server import Server
 from mabeam_p2p.events import Event, Ready
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.requests import Answer, Failed
+from mabeam_p2p.requests import Answer, Failed, Request
 
 
 class Host:
     """A daemon: enter it to start. Raises ConfigError, NameTaken, StorageError, AddressError."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, listeners: Sequence[Callable[[Event], None]] = ()) -> None:
+        """listeners: told every event, from the first one on."""
         self.config = config
+        self._listeners = listeners
         self.peer = PeerId("")
         self.address = ""
         """Where other peers reach this one."""
@@ -54,7 +57,8 @@ class Host:
             raise
         self.peer, self.address = self._driver.peer, self._driver.address
         backend = assembly.loop_backend(self._driver)
-        backend.listen(self._on_event)
+        for on_event in (self._on_event, *self._listeners):
+            backend.listen(on_event)
         self._attachment = Attachment(backend, limits=config.limits, timing=config.timing)
         score = ready(config.score_by, self._attachment)
         self._score_watch = None if score is None else ScoreWatch(self._attachment, score)
@@ -95,6 +99,10 @@ class Host:
         """Let `stopped` return. Idempotent."""
         if not self._end.done():
             self._end.set_result(None)
+
+    async def ask(self, request: Request) -> Answer:
+        """As a client of the local socket without a name."""
+        return await self._server.ask(request)
 
     async def ready(self) -> bool:
         """Wait until the peer can serve. False: it is to stop before that."""

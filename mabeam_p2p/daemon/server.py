@@ -27,7 +27,9 @@ from mabeam_p2p.daemon.room import Room
 from mabeam_p2p.errors import Closed
 from mabeam_p2p.events import Event, MailArrived
 from mabeam_p2p.ids import CLUSTER_SESSION, agent_id
+from mabeam_p2p.inquiries import Figures
 from mabeam_p2p.ports import Backend
+from mabeam_p2p.records import Figure
 from mabeam_p2p.requests import Answer, Failed, Leave, Request, StatusAnswer, Submit
 from mabeam_p2p.wire.local import LOCAL_VERSION, Goodbye, Greet, Told, Welcome, encode
 
@@ -141,12 +143,19 @@ class Server:
             asyncio.get_running_loop().call_soon(self._on_leave)
         if isinstance(answer, StatusAnswer):
             return self._counted(answer)
+        if isinstance(answer, Figures):
+            return self._figured(answer)
         return answer
 
     def _counted(self, answer: StatusAnswer) -> StatusAnswer:
         status = answer.status
         counters = (CLIENTS, len(self._clients)), *sorted(self.counters.items())
         return StatusAnswer(replace(status, counters=(*status.counters, *counters)))
+
+    def _figured(self, answer: Figures) -> Figures:
+        counts = [Figure(f"{name}_total", count) for name, count in sorted(self.counters.items())]
+        own = (Figure(CLIENTS, len(self._clients)), *counts)
+        return replace(answer, figures=(*answer.figures, *own))
 
     # ---- connections -------------------------------------------------------------------------
 

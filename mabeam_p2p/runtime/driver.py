@@ -22,11 +22,22 @@ from mabeam_p2p.effects import Effect, Effects
 from mabeam_p2p.errors import Closed, MabeamError, OutcomeUnknown, RemoteProtocolError
 from mabeam_p2p.events import Event
 from mabeam_p2p.ids import PeerId
+from mabeam_p2p.inquiries import Figures
 from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.ports import Clock, Codec, Discovery, Storage, Transport
-from mabeam_p2p.records import DiskUsage
-from mabeam_p2p.requests import Answer, Failed, Leave, Request, StatusAnswer, Submit, Suggest
+from mabeam_p2p.records import DiskUsage, Figure
+from mabeam_p2p.requests import (
+    Answer,
+    Committed,
+    Failed,
+    Leave,
+    Request,
+    StatusAnswer,
+    Submit,
+    Suggest,
+)
 from mabeam_p2p.runtime.lane import Lane
+from mabeam_p2p.runtime.measures import COMMIT_BOUNDS, LAG_BOUNDS, Measure
 from mabeam_p2p.runtime.trace import DropReports, log_event
 
 LEAVE_SECONDS_MAX = 1.0
@@ -94,8 +105,10 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_deadline = inf
         self._tokens = itertools.count(1)
-        self._replies: dict[int, tuple[Callable[[Reply], None], bool]] = {}
-        """Who waits for each token, and whether for a command."""
+        self._replies: dict[int, tuple[Callable[[Reply], None], float | None]] = {}
+        """Who waits for each token, and, for a command, since when."""
+        self._commits = Measure("commit_seconds", COMMIT_BOUNDS)
+        self._lags = Measure("loop_lag_seconds", LAG_BOUNDS)
         self._listeners: dict[int, Callable[[Event], None]] = {}
         self._reports = DropReports()
         self._frames_undecodable = 0
@@ -136,7 +149,8 @@ class Driver:
         if not self.is_running:
             self._loop.call_soon(reply, self._closed())
             return token
-        self._replies[token] = reply, type(request) is Submit
+        since = self._clock.monotonic() if type(request) is Submit else None
+        self._replies[token] = reply, since
         self._feed(lambda now: self._node.request(token, request, now))
         return token
 
@@ -167,6 +181,16 @@ class Driver:
         for part, numbers in parts.items():
             counts.update({f"{part}_{name}": number for name, number in numbers.items()})
         return counts
+
+    def _measured(self, told: Figures) -> Figures:
+        """What the node told, and what the shell knows beside it."""
+        assert self._lane is not None
+        counts = {f"{name}_total": count for name, count in self.counters().items()}
+        depths = {"requests_waiting": len(self._replies), **self._lane.depths()}
+        figures = [Figure(name, count) for name, count in {**counts, **depths}.items()]
+        measures = (self._commits, self._lags, self._lane.writes)
+        histograms = tuple(measure.histogram() for measure in measures)
+        return Figures((*told.figures, *figures), (*told.histograms, *histograms))
 
     async def close(self) -> None:
         """Leave the cluster, then stop. Bounded in time; idempotent."""
@@ -255,9 +279,10 @@ class Driver:
         self._timer = self._loop.call_later(delay, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer, self._timer_deadline = None, inf
+        due, self._timer, self._timer_deadline = self._timer_deadline, None, inf
         if not self.is_running:
             return
+        self._lags.add(self._clock.monotonic() - due)
         try:
             is_due = self._node.next_deadline() <= self._clock.monotonic()
         except Exception as error:
@@ -271,14 +296,18 @@ class Driver:
     # ---- outputs -----------------------------------------------------------------------------
 
     def _resolve(self, token: int, answer: Answer) -> None:
-        reply, _ = self._replies.pop(token, (None, False))
+        reply, since = self._replies.pop(token, (None, None))
         if reply is None:  # Cancelled while the answer was held.
             return
+        if since is not None and type(answer) is Committed:
+            self._commits.add(self._clock.monotonic() - since)
         if type(answer) is Failed and answer.reason == "overloaded":
             self._overloaded += 1
         if type(answer) is StatusAnswer:
             counts = (*answer.status.counters, *sorted(self.counters().items()))
             answer = StatusAnswer(replace(answer.status, counters=counts))
+        elif type(answer) is Figures:
+            answer = self._measured(answer)
         self._call(reply, answer)
 
     def _notify(self, event: Event) -> None:
@@ -321,8 +350,8 @@ class Driver:
         replies, self._replies = self._replies, {}
         closed = self._closed()
         unknown = OutcomeUnknown(f"{closed}; the command was under way and may be committed")
-        for reply, is_command in replies.values():
-            self._call(reply, unknown if is_command else closed)
+        for reply, since in replies.values():
+            self._call(reply, closed if since is None else unknown)
 
     async def _leave_and_stop(self) -> None:
         if self.is_running:

@@ -26,6 +26,7 @@ from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.ports import Codec, Storage, Transport
 from mabeam_p2p.records import DiskUsage, Record
 from mabeam_p2p.requests import Answer
+from mabeam_p2p.runtime.measures import DISK_BOUNDS, Measure
 
 
 class Lane:
@@ -70,6 +71,15 @@ class Lane:
         self._held: list[Send | Notify | Resolve] = []
         self._outgoing: dict[PeerId, list[Message]] = {}
         self._is_halted = False
+
+    @property
+    def writes(self) -> Measure:
+        """How long each write took: a transaction, and its fsync."""
+        return self._writer.durations
+
+    def depths(self) -> dict[str, int]:
+        """What waits for the disk, by name."""
+        return {"effects_held": len(self._held), "records_waiting": len(self._waiting)}
 
     def run(self, effects: Iterable[Effect]) -> None:
         """Execute the effects of one turn."""
@@ -188,6 +198,7 @@ class _Writer:
         loop: asyncio.AbstractEventLoop,
         report: Callable[[BaseException | None, DiskUsage | None], None],
     ) -> None:
+        self.durations = Measure("storage_write_seconds", DISK_BOUNDS)
         self._storage = storage
         self._loop = loop
         self._report = report
@@ -216,9 +227,11 @@ class _Writer:
 
     def _write_all(self) -> None:
         while (records := self._batches.get()) is not None:
+            began_at = self._loop.time()
             try:
                 self._storage.write(records)
             except Exception as error:
                 self._loop.call_soon_threadsafe(self._report, error, None)
                 return
+            self.durations.add(self._loop.time() - began_at)
             self._loop.call_soon_threadsafe(self._report, None, self._storage.usage())

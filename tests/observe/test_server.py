@@ -1,0 +1,188 @@
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from mabeam_p2p.addresses import split_address
+from mabeam_p2p.errors import AddressError
+from mabeam_p2p.observe import server
+from mabeam_p2p.observe.server import PATH, PageServer
+from tests.eventually import eventually
+from tests.in_loop import in_loop
+
+PAGE = b"# a page\n"
+GET = f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+async def page(accept: str) -> tuple[bytes, str]:
+    return PAGE, f"text/plain; seen={accept}"
+
+
+@asynccontextmanager
+async def serving(listen: str = "127.0.0.1:0") -> AsyncIterator[PageServer]:
+    serves = PageServer(page)
+    await serves.start(listen)
+    try:
+        yield serves
+    finally:
+        await serves.close()
+
+
+async def said_to(serves: PageServer, request: bytes) -> bytes:
+    """All that comes back, until the server hangs up."""
+    reader, writer = await asyncio.open_connection(*split_address(serves.address))
+    writer.write(request)
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
+
+
+@in_loop
+async def test_the_page_is_served_with_its_length_and_type() -> None:
+    async with serving() as serves:
+        answer = await said_to(serves, GET.replace(b"Host: x", b"Host: x\r\naccept: text/*"))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Content-Type: text/plain; seen=text/*" in head
+    assert f"Content-Length: {len(PAGE)}".encode() in head
+    assert body == PAGE
+
+
+@in_loop
+async def test_a_head_is_the_answer_without_its_body() -> None:
+    async with serving() as serves:
+        answer = await said_to(serves, GET.replace(b"GET", b"HEAD"))
+    assert answer.endswith(b"\r\n\r\n")
+    assert f"Content-Length: {len(PAGE)}".encode() in answer
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"GET / HTTP/1.1", b"404"),
+        (b"GET /metrics/../secret HTTP/1.1", b"404"),
+        (b"POST /metrics HTTP/1.1", b"405"),
+        (b"hello", b"400"),
+        (b"GET /metrics SPDY/3", b"400"),
+        (b"\xff\xfe\x00 /metrics HTTP/1.1", b"405"),
+    ],
+)
+def test_whatever_else_is_asked_is_refused_and_gives_no_page(
+    request_line: bytes, status: bytes
+) -> None:
+    @in_loop
+    async def run() -> None:
+        async with serving() as serves:
+            answer = await said_to(serves, request_line + b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert PAGE not in answer
+
+    run()
+
+
+@in_loop
+async def test_a_request_that_is_too_long_is_cut_off() -> None:
+    async with serving() as serves:
+        answer = await said_to(serves, b"GET /metrics HTTP/1.1\r\n" + b"x: y\r\n" * 10_000)
+        assert answer == b""
+        assert PAGE in await said_to(serves, GET)
+
+
+def test_a_client_that_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 0.05)
+
+    @in_loop
+    async def run() -> None:
+        async with serving() as serves:
+            assert await said_to(serves, b"GET") == b""
+
+    run()
+
+
+@in_loop
+async def test_more_connections_than_are_allowed_are_closed_and_the_others_go_on() -> None:
+    async with serving() as serves:
+        address = split_address(serves.address)
+        held = [await asyncio.open_connection(*address) for _ in range(server.CONNECTIONS_MAX)]
+        await eventually(lambda: len(serves._connections) == server.CONNECTIONS_MAX)
+        assert await said_to(serves, GET) == b""
+        reader, writer = held[0]
+        writer.write(GET)
+        assert PAGE in await reader.read()
+        await eventually(lambda: len(serves._connections) < server.CONNECTIONS_MAX)
+        assert PAGE in await said_to(serves, GET)
+        for _, writer in held:
+            writer.close()
+
+
+@in_loop
+async def test_closing_ends_connections_whatever_they_wait_for() -> None:
+    """A client that asks nothing, one that waits for its page, and one that does not read."""
+    waits = asyncio.Event()
+
+    async def slow(accept: str) -> tuple[bytes, str]:
+        waits.set()
+        await asyncio.sleep(3600)
+        return b"", ""
+
+    serves = PageServer(slow)
+    await serves.start("127.0.0.1:0")
+    address = split_address(serves.address)
+    idle, busy = [await asyncio.open_connection(*address) for _ in range(2)]
+    busy[1].write(GET)
+    await waits.wait()
+    began_at = time.monotonic()
+    async with asyncio.timeout(1.5):
+        await serves.close()
+    assert time.monotonic() - began_at < 1.5
+    for reader, writer in (idle, busy):
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        writer.close()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*address)
+    await serves.close()
+
+
+@in_loop
+async def test_a_page_that_cannot_be_made_hangs_up_and_the_server_goes_on() -> None:
+    faults = [RuntimeError("broken")]
+
+    async def sometimes(accept: str) -> tuple[bytes, str]:
+        if faults:
+            raise faults.pop()
+        return PAGE, "text/plain"
+
+    serves = PageServer(sometimes)
+    await serves.start("127.0.0.1:0")
+    assert await said_to(serves, GET) == b""
+    assert PAGE in await said_to(serves, GET)
+    await serves.close()
+
+
+@in_loop
+async def test_a_port_that_is_taken_is_named() -> None:
+    async with serving() as serves:
+        with pytest.raises(AddressError, match="another port"):
+            await PageServer(page).start(serves.address)
+
+
+def test_beyond_loopback_it_says_that_it_is_open(caplog: pytest.LogCaptureFixture) -> None:
+    @in_loop
+    async def run() -> None:
+        async with serving("0.0.0.0:0"):
+            pass
+        async with serving():
+            pass
+
+    with caplog.at_level(logging.WARNING):
+        run()
+    [line] = [record for record in caplog.records if "open to the network" in record.message]
+    assert "0.0.0.0" in line.message
