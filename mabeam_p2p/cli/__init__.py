@@ -11,6 +11,7 @@ from mabeam_p2p.cli.barriers import barrier
 from mabeam_p2p.cli.budgets import ledger
 from mabeam_p2p.cli.demo import demo
 from mabeam_p2p.cli.doctor import doctor
+from mabeam_p2p.cli.dump import dump
 from mabeam_p2p.cli.facts import down, info, leader, members, score, status, transfer
 from mabeam_p2p.cli.journal import log
 from mabeam_p2p.cli.recipes import counter, lock, queue
@@ -31,7 +32,7 @@ FAMILIES: dict[str, tuple[click.Command, ...]] = {
     "Share and meet": (get, set_, watch, barrier),
     "Hold and count": (lock, counter, queue),
     "Work and trade": (tasks, auction, ledger),
-    "This command": (demo, doctor, repair, config, completion, version),
+    "This command": (demo, doctor, dump, repair, config, completion, version),
 }
 """Every verb, in the order in which help shows them."""
 

@@ -14,6 +14,7 @@ from mabeam_p2p.config import Config
 from mabeam_p2p.daemon import descriptors
 from mabeam_p2p.daemon.host import Host
 from mabeam_p2p.observe import logs
+from mabeam_p2p.observe.dumping import Dumps
 from mabeam_p2p.observe.endpoint import Metrics
 
 OWNER_ONLY = 0o077
@@ -118,6 +119,9 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None) -> int:
     if config.data_dir == ":memory:":
         output.note("this peer keeps nothing: all it knows is lost when it ends")
     async with host, AsyncExitStack() as stack:
+        dumps = Dumps(host.socket_path, host.parts)
+        stack.callback(dumps.close)
+        dumps.start()
         if metrics is not None:
             stack.push_async_callback(metrics.close)
             await metrics.start(host.ask, name=config.name, peer=host.peer, cluster=config.cluster)

@@ -100,6 +100,10 @@ class Host:
         if not self._end.done():
             self._end.set_result(None)
 
+    def parts(self) -> dict[str, object]:
+        """What this daemon is made of, for a dump: read it, and change nothing."""
+        return {"config": self.config, "driver": self._driver, "server": self._server}
+
     async def ask(self, request: Request) -> Answer:
         """As a client of the local socket without a name."""
         return await self._server.ask(request)

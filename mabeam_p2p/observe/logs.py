@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 import traceback
+from collections import deque
 from datetime import UTC, datetime
 from types import TracebackType
 
@@ -20,6 +21,12 @@ FORMATS = ("text", "json")
 
 PLAIN = "message"
 """The event of a line that is only text."""
+
+RECENT_MAX = 500
+RECENT_LENGTH_MAX = 1_000
+
+recent: deque[str] = deque(maxlen=RECENT_MAX)
+"""The last lines of the log of this process, as text."""
 
 _log = logging.getLogger("mabeam_p2p.daemon")
 
@@ -56,10 +63,24 @@ def _moment(seconds: float) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+class _Recent(logging.Handler):
+    """Keeps the last lines, for a dump."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            recent.append(self.format(record)[:RECENT_LENGTH_MAX])
+        except Exception:
+            self.handleError(record)
+
+
 def set_up(kind: str, level: int) -> None:
-    """Send the log of this process to standard error. kind: one of FORMATS. With `json` everything
-    that goes there is an object: warnings of the interpreter and what ends it, too."""
+    """Send the log of this process to standard error, from `level` on. kind: one of FORMATS. With
+    `json` everything that goes there is an object: warnings of the interpreter and what ends it,
+    too. What this package says is kept from INFO on, in `recent`."""
     handler = logging.StreamHandler()
+    handler.setLevel(level)
+    kept = _Recent(logging.INFO)
+    kept.setFormatter(logging.Formatter(TEXT_FORMAT))
     if kind == "json":
         handler.setFormatter(JsonFormatter())
         logging.captureWarnings(True)
@@ -67,7 +88,8 @@ def set_up(kind: str, level: int) -> None:
         threading.excepthook = _uncaught_in_thread
     else:
         handler.setFormatter(logging.Formatter(TEXT_FORMAT))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=level, handlers=[handler, kept], force=True)
+    logging.getLogger("mabeam_p2p").setLevel(logging.INFO)
 
 
 def note(text: str, is_error: bool) -> None:

@@ -47,6 +47,7 @@ VERBS = (
     "voters",
     "why",
     "doctor",
+    "dump",
     "repair",
 )
 

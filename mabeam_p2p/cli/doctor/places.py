@@ -22,6 +22,8 @@ FREE_FILES_MIN = 64
 SECRETS = ("key", "secret", "token", "join")
 """A file with such a word in its name holds something that is nobody else's."""
 FILES_MAX = 10_000
+BESIDE = (".dump", ".stacks")
+"""What stands beside a local socket (`observe/dumping.py`)."""
 LOCKS = Path("/proc/locks")
 
 
@@ -139,7 +141,8 @@ def local_sockets(cluster: str) -> Iterator[Finding]:
             for path in sorted((root / cluster).glob("*.sock")):
                 if _is_stale(path):
                     text = f"{path} was left behind by a daemon that has died"
-                    faults.append(warning("socket", text, f"rm {path}"))
+                    beside = " ".join(str(path.with_suffix(suffix)) for suffix in BESIDE)
+                    faults.append(warning("socket", text, f"rm -f {path} {beside}"))
                 else:
                     live_count += 1
     yield from faults

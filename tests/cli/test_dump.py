@@ -1,0 +1,118 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.daemons import House, environment, house, mabeam
+
+pytestmark = pytest.mark.slow
+CANARY = "canary-7d1f"
+
+
+@pytest.fixture
+def place() -> Iterator[House]:
+    with house() as place:
+        yield place
+
+
+def test_a_dump_tells_every_core_and_machine_and_no_value(place: House) -> None:
+    place.started("ant")
+    assert mabeam("set", "temperature", CANARY).exit_code == 0
+    assert mabeam("queue", "put", "jobs", CANARY).exit_code == 0
+    result = mabeam("dump", "--addr", "ant")
+    assert result.exit_code == 0
+    text = result.stdout
+    assert CANARY not in text
+    assert "'temperature'" in text
+    for part in (
+        "links: Links", "membership: Membership", "bootstrap: Bootstrap", "election: Election",
+        "replication: Replication", "variables: Variables", "pending: Pending", "waits: Waits",
+        "mail: Mail", "_handover: Handover", "machine: Machine", "sessions: Sessions",
+        "proposals: Proposals", "barriers: Barriers", "seats: Seats", "tasks: Tasks",
+        "ledger: Ledger", "auctions: Auctions", "recipes: Recipes", "_lane: Lane",
+        "_transport: ZeroMqTransport", "_storage: SqliteStorage", "server: Server",
+    ):  # fmt: skip
+        assert part in text, part
+    assert "leader_changed peer=" in text, "the log's last lines, also those that are not printed"
+    assert "cut here" not in text
+
+
+def test_a_dump_goes_to_a_file_of_this_user_alone(place: House) -> None:
+    place.started("ant")
+    file = place.folder / "ant.txt"
+    file.write_text("before")
+    file.chmod(0o644)
+    result = mabeam("dump", "--output", str(file))
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert "read them before you pass them on" in result.stderr
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_text().startswith("==== this process")
+    result = mabeam("dump", "--output", str(place.folder / "no" / "file"))
+    assert result.exit_code == 78
+    assert "cannot be written" in result.stderr
+
+
+def test_a_daemon_that_is_stopped_is_told_as_such(place: House) -> None:
+    [daemon] = place.started("ant")
+    daemon.signal(signal.SIGSTOP)
+    try:
+        text = mabeam("dump", "--addr", "ant", "--timeout", "0.5").stdout
+    finally:
+        daemon.signal(signal.SIGCONT)
+    assert f"process {daemon.process.pid} did not answer" in text
+    assert f"kill -CONT {daemon.process.pid}" in text
+    assert mabeam("status").exit_code == 0, "it was not killed by the signal for stacks"
+
+
+HELD = """
+import asyncio, sys
+from mabeam_p2p.api import sockets
+from mabeam_p2p.observe.dumping import Dumps
+
+async def main():
+    listener = sockets.listen("test", "held")
+    dumps = Dumps(listener.getsockname(), dict)
+    dumps.start()
+    print("ready", flush=True)
+    a_sum_that_never_ends()
+
+def a_sum_that_never_ends():
+    sum(range(10**15))  # C code that lets no other thread run.
+
+asyncio.run(main())
+"""
+
+
+def test_of_an_interpreter_that_is_held_the_stacks_are_had(place: House) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HELD], stdout=subprocess.PIPE, env=environment()
+    ) as held:
+        try:
+            assert held.stdout is not None
+            assert held.stdout.readline() == b"ready\n"
+            text = mabeam("dump", "--addr", "held", "--timeout", "1").stdout
+        finally:
+            os.kill(held.pid, signal.SIGKILL)
+    assert f"process {held.pid} did not answer" in text
+    assert "==== threads, by faulthandler" in text
+    assert "in a_sum_that_never_ends" in text
+
+
+def test_without_a_daemon_there_is_nothing_to_dump(place: House) -> None:
+    result = mabeam("dump")
+    assert result.exit_code == 69
+    assert "mabeam up" in result.stderr
+
+
+def test_a_daemon_leaves_none_of_its_files_behind(place: House) -> None:
+    [daemon] = place.started("ant")
+    folder = place.folder / "run" / "mabeam" / "test"
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["ant.dump", "ant.sock", "ant.stacks"]
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    assert list(folder.iterdir()) == []
