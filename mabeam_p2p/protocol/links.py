@@ -392,19 +392,23 @@ class Links:
         fatal = refuse.final and not goes_on
         self._outbox.notify(Refused(frame.source, refuse.reason, refuse.detail, fatal))
 
-    def know(self, member: Member, now: float) -> None:
-        """Another member has told of this one, or this one has: there it can be reached."""
+    def know(self, member: Member, now: float) -> bool:
+        """Another member has told of this one, or this one has: there it can be reached. Whether
+        it runs anew since it was met."""
         link = self._links.get(member.peer)
         if link is None and not self._has_room():
-            return
+            return False
         self._greeting_ends(member.address)
         if link is None or link.epoch < member.epoch:
             was_open = link is not None and link.is_open
             if link is not None:
                 self._greeting_ends(link.address)
+            is_anew = link is not None
             self._links[member.peer] = link = Link(member.address, member.epoch, now)
             if was_open:
                 self._open(member.peer, link)
+            return is_anew
+        return False
 
     def dial(self, targets: Iterable[PeerId]) -> None:
         """Something is to be said to these: open the links to those that are known (rule 5)."""

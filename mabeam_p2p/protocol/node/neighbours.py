@@ -36,6 +36,7 @@ class Neighbours:
         self.clusters: dict[PeerId, ClusterId] = {}
         self.forgotten: list[PeerId] = []
         """Members that are none any more; the owner takes and clears them."""
+        self._restarted: list[PeerId] = []
         self.remembered = recovered.addresses
         self.links = Links(
             recovered.peer,
@@ -119,13 +120,20 @@ class Neighbours:
             if member.peer == self._peer:
                 continue
             if member.state is MemberState.ALIVE:
-                links.know(member, now)
+                if links.know(member, now):
+                    self._restarted.append(member.peer)
             elif member.state is MemberState.SUSPECT:
                 links.silent(member, now)
             elif member.state is MemberState.LEFT:
                 links.forget(member.peer)
         self._remember()
         return changes
+
+    def take_restarted(self) -> tuple[PeerId, ...]:
+        """Peers that run anew, of which others told first: their greeting is no news any more."""
+        taken = tuple(self._restarted)
+        self._restarted.clear()
+        return taken
 
     def _remember(self) -> None:
         """Keep the addresses of members for the next start."""

@@ -407,6 +407,9 @@ class Node:
         self._dispatch.forget(self._neighbours.forgotten)
         if not changes:
             return
+        for peer in self._neighbours.take_restarted():
+            self.replication.restarted(peer)
+            self._dispatch.restarted(peer)
         for member in changes:
             if member.state is MemberState.LEFT and self.replication.leader_left(member.peer):
                 self.election.stand_in_turn(now)
