@@ -1,0 +1,87 @@
+"""Bugs of what people are shown of a peer: what must not be shown, and what must not be held up."""
+
+from tools.planted.base import Edit, Mutant
+
+DESCRIBING = "mabeam_p2p/observe/describing.py"
+DUMPING = "mabeam_p2p/observe/dumping.py"
+PLACES = "mabeam_p2p/cli/doctor/places.py"
+SERVER = "mabeam_p2p/observe/server.py"
+TALLY = "mabeam_p2p/observe/tally.py"
+NEIGHBOURS = "mabeam_p2p/protocol/node/neighbours.py"
+
+MUTANTS = (
+    Mutant(
+        "M60a",
+        "a dump shows the values of others",
+        (Edit(DESCRIBING, 'return f"<{len(value)} bytes>"', "return repr(bytes(value))"),),
+        ("tests/observe/test_describing.py",),
+    ),
+    Mutant(
+        "M60b",
+        "a dump shows text that is called a secret",
+        (
+            Edit(
+                DESCRIBING,
+                "return bool(_SECRET_NAME.search(name.lower()) or _CURVE_KEY.fullmatch(value))",
+                "return bool(_CURVE_KEY.fullmatch(value))",
+            ),
+        ),
+        ("tests/observe/test_describing.py",),
+    ),
+    Mutant(
+        "M60c",
+        "a dump shows keys of CURVE",
+        (
+            Edit(
+                DESCRIBING,
+                "return bool(_SECRET_NAME.search(name.lower()) or _CURVE_KEY.fullmatch(value))",
+                "return bool(_SECRET_NAME.search(name.lower()))",
+            ),
+        ),
+        ("tests/observe/test_describing.py",),
+    ),
+    Mutant(
+        "M60d",
+        "other users of the host are given a dump",
+        (Edit(DUMPING, "if peer_user(reader) not in (None, os.getuid()):", "if False:"),),
+        ("tests/observe/test_dumping.py",),
+    ),
+    Mutant(
+        "M60e",
+        "a dump has no end",
+        (Edit(DESCRIBING, "if self._left < 0:", "if False:"),),
+        ("tests/observe/test_describing.py",),
+    ),
+    Mutant(
+        "M60f",
+        "the page of metrics takes any number of connections",
+        (Edit(SERVER, "or len(self._connections) >= CONNECTIONS_MAX", ""),),
+        ("tests/observe/test_server.py",),
+    ),
+    Mutant(
+        "M60g",
+        "a reader of metrics that waits keeps the daemon from ending",
+        (Edit(SERVER, "            writer.transport.abort()\n            task.cancel()\n", ""),
+         Edit(SERVER, "for task, writer in connections.items():", "for _ in connections:\n"
+              "            pass"),),
+        ("tests/observe/test_server.py",),
+    ),
+    Mutant(
+        "M60h",
+        "others choose how many metrics there are",
+        (Edit(TALLY, "if label not in labels and len(labels) >= LABELS_MAX:", "if False:"),),
+        ("tests/observe/test_metrics.py",),
+    ),
+    Mutant(
+        "M60i",
+        "the doctor does not mind a key that others can read",
+        (Edit(PLACES, "or (is_secret and mode & OTHERS):", "or False:"),),
+        ("tests/cli/test_doctor.py",),
+    ),
+    Mutant(
+        "M60j",
+        "a leader takes a restart for none if others told of it first",
+        (Edit(NEIGHBOURS, "self._restarted.append(member.peer)", "pass"),),
+        ("tests/protocol/test_restarts.py",),
+    ),
+)  # fmt: skip
