@@ -17,6 +17,7 @@ LOG_CHARACTERS = 4_000
 """Of what each program on each host has said, in the report of a failure."""
 
 MakeLan = Callable[..., Lan]
+Measure = Callable[[str, float], None]
 
 _CALL = pytest.StashKey[pytest.TestReport]()
 
@@ -66,6 +67,12 @@ def _report(item: pytest.Item, lan: Lan) -> None:
             if text:
                 title = f"{host.name} {host.address} pid {process.pid} exit {process.exit_code}"
                 item.add_report_section("teardown", title, text)
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Measure:
+    """measured(name, value): told at the end of the run. No test fails of it."""
+    return lambda name, value: record_property(name, round(value, 3))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,235 @@
+"""`mabeam up` on hosts, each with folders of its own, as on machines that share nothing."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import msgspec
+
+import mabeam_p2p
+from mabeam_p2p.addresses import join_address
+from mabeam_p2p.api.attached import AttachedBackend
+from mabeam_p2p.errors import Closed, DaemonNotRunning
+from mabeam_p2p.ids import CLUSTER_SESSION, PeerId
+from mabeam_p2p.records import Member, MemberState, Status
+from mabeam_p2p.requests import Answer, Members, ReadMembers, ReadStatus, Request, StatusAnswer
+from tests.network.lan import Host, Process
+
+SECONDS = 90.0
+"""Deadline of every wait: reached by a failure only, however busy the machine is."""
+ANSWER_SECONDS = 10.0
+LOOK_SECONDS = 0.05
+PORT = 7946
+
+T = TypeVar("T")
+
+
+async def until(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = SECONDS) -> T:
+    """What `look` gives once it is true. `what`: for the failure."""
+    deadline = time.monotonic() + seconds
+    while not (found := await look()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        await asyncio.sleep(LOOK_SECONDS)
+    return found
+
+
+class Peer:
+    """One daemon, over all its lives: its identity and its log stay on its host."""
+
+    def __init__(self, host: Host, cluster: "Cluster", name: str) -> None:
+        self.host = host
+        self.name = name
+        self.process: Process | None = None
+        self.peer = PeerId("")
+        """Known once it has listened."""
+        self.address = ""
+        """Where it listens in its present life."""
+        self.began = 0.0
+        """When its present life began, by the monotonic clock."""
+        self._cluster = cluster
+        self._folder = host.folder
+        self._backend: AttachedBackend | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.name} at {self.address}>"
+
+    @property
+    def socket(self) -> str:
+        """Local sockets are files, so that it can be asked from outside of its host, too."""
+        return str(self._folder / "run" / "mabeam" / self._cluster.name / f"{self.name}.sock")
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.is_running
+
+    def environment(self) -> dict[str, str]:
+        """Of whatever runs on its host as its user."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("MABEAM_", "XDG_"))}
+        (self._folder / "run").mkdir(mode=0o700, exist_ok=True)
+        return kept | {
+            "HOME": str(self._folder),
+            "XDG_RUNTIME_DIR": str(self._folder / "run"),
+            "XDG_STATE_HOME": str(self._folder / "state"),
+            "XDG_CONFIG_HOME": str(self._folder / "config"),
+            "PYTHONPATH": str(Path(mabeam_p2p.__file__).parent.parent),
+        }
+
+    def begin(self, *flags: str, listen: str | None = None) -> None:
+        """Start it and wait for nothing. listen: None means its host's address, and PORT."""
+        assert not self.is_running, f"{self.name} runs already"
+        listen = join_address(self.host.address, PORT) if listen is None else listen
+        command = [sys.executable, "-m", "mabeam_p2p", "up", "--json", "--verbose"]
+        command += ["--name", self.name, "--cluster", self._cluster.name, "--listen", listen]
+        command += [*self._cluster.flags(self), *flags]
+        self.address, self.began = "", time.monotonic()
+        self.process = self.host.spawn(command, environment=self.environment())
+
+    async def listening(self) -> str:
+        """The address where it listens."""
+        told = await until(self._told, f"{self.name} listens")
+        self.peer, self.address = PeerId(told[0]["peer"]), told[0]["address"]
+        return self.address
+
+    async def ready(self) -> None:
+        await self.listening()
+        await until(self._has_said_ready, f"{self.name} is ready")
+
+    async def _told(self) -> list[dict[str, str]]:
+        assert self.process is not None
+        assert self.process.is_running, f"{self.name} ended: {self.process.said()}"
+        lines = [msgspec.json.decode(line, type=dict[str, object]) for line in self.process.lines()]
+        return [{key: str(value) for key, value in line.items()} for line in lines]
+
+    async def _has_said_ready(self) -> bool:
+        return any(line["event"] == "ready" for line in await self._told())
+
+    def kill(self) -> None:
+        """kill -9: nobody hears a goodbye."""
+        assert self.process is not None
+        self.process.kill()
+
+    def stop(self) -> int:
+        """Leave the cluster, and end; its exit code."""
+        assert self.process is not None
+        self.process.signal(signal.SIGTERM)
+        return self.process.wait()
+
+    # ---- what it says ------------------------------------------------------------------------
+
+    async def ask(self, request: Request) -> Answer | None:
+        """None: it does not run, or says nothing."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                if self._backend is None:
+                    backend = AttachedBackend("", cluster=self._cluster.name, addr=self.socket)
+                    self._backend = backend
+                    await backend.open(CLUSTER_SESSION)
+                return await self._backend.ask(request)
+        except (DaemonNotRunning, Closed, TimeoutError):
+            await self.look_away()
+            return None
+
+    async def status(self) -> Status | None:
+        answer = await self.ask(ReadStatus())
+        return answer.status if isinstance(answer, StatusAnswer) else None
+
+    async def members(self) -> dict[PeerId, Member]:
+        answer = await self.ask(ReadMembers())
+        known = answer.members if isinstance(answer, Members) else ()
+        return {member.peer: member for member in known}
+
+    async def state_of(self, other: "Peer") -> MemberState | None:
+        """As this one sees it; None: it does not know it, or says nothing."""
+        member = (await self.members()).get(other.peer)
+        return None if member is None else member.state
+
+    async def look_away(self) -> None:
+        """Close the connection that questions came over."""
+        if self._backend is not None:
+            backend, self._backend = self._backend, None
+            await backend.close()
+
+
+class Cluster:
+    """One peer on each of these hosts. Nothing runs until it is started. Used as a context."""
+
+    def __init__(
+        self,
+        hosts: Sequence[Host],
+        *,
+        name: str = "test",
+        expect: int | None = None,
+        flags: tuple[str, ...] = (),
+    ) -> None:
+        """expect: None means all. flags: of every `mabeam up`."""
+        self.name = name
+        self._expect = len(hosts) if expect is None else expect
+        self._flags = flags
+        self.peers = [Peer(host, self, host.name) for host in hosts]
+
+    async def __aenter__(self) -> "Cluster":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for peer in self.peers:
+            await peer.look_away()
+            if peer.is_running:
+                peer.kill()
+
+    def flags(self, peer: Peer) -> list[str]:
+        """Of `mabeam up`, for a peer that is about to start. The one place that says how a peer
+        gets into a cluster of other hosts."""
+        return ["--expect", str(self._expect), "--insecure", *self._flags]
+
+    def seeds(self) -> list[str]:
+        """Flags that name every host, for those who cannot find each other by multicast."""
+        return [f for p in self.peers for f in ("--seed", join_address(p.host.address, PORT))]
+
+    async def started(self, *flags: str) -> Peer:
+        """Start all; the leader, once all are ready and see each other."""
+        for peer in self.peers:
+            peer.begin(*flags)
+        for peer in self.peers:
+            await peer.ready()
+        await self.sees_itself()
+        return await self.leader()
+
+    async def sees_itself(self, peers: Iterable[Peer] | None = None) -> None:
+        """Return once each of these, by default of all, sees each of them alive where it is."""
+        wanted = list(self.peers if peers is None else peers)
+        for peer in wanted:
+            await peer.listening()
+        await until(lambda: self._see(wanted), f"{wanted} see each other")
+
+    async def _see(self, peers: Sequence[Peer]) -> bool:
+        for peer in peers:
+            known = await peer.members()
+            for other in peers:
+                member = known.get(other.peer)
+                if member is None or member.state is not MemberState.ALIVE:
+                    return False
+                if member.address != other.address:
+                    return False
+        return True
+
+    async def leader(self, among: Iterable[Peer] | None = None) -> Peer:
+        """Whom all of these follow, of all by default."""
+        peers = list(self.peers if among is None else among)
+        return await until(lambda: self._followed(peers), f"{peers} follow one leader")
+
+    async def _followed(self, peers: Sequence[Peer]) -> Peer | None:
+        statuses = [await peer.status() for peer in peers]
+        leaders = {None if s is None or not s.quorum else s.leader for s in statuses}
+        named = [peer for peer in self.peers if leaders == {peer.peer}]
+        return named[0] if named else None

@@ -1,0 +1,50 @@
+"""How peers of one network find each other, and keep apart."""
+
+import time
+
+import pytest
+
+from tests.in_loop import in_loop
+from tests.network.conftest import MakeLan, Measure
+from tests.network.peers import Cluster
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@in_loop
+async def test_five_hosts_find_each_other_by_multicast_alone(
+    lan: MakeLan, measured: Measure
+) -> None:
+    async with Cluster(lan(hosts=5).hosts) as cluster:
+        began = time.monotonic()
+        for peer in cluster.peers:
+            peer.begin()
+        for peer in cluster.peers:
+            await peer.listening()
+        all_listen = time.monotonic()
+        await cluster.sees_itself()
+        found = time.monotonic()
+        await cluster.leader()
+        measured("from the first start until all listen, s", all_listen - began)
+        measured("from then until all see all, s", found - all_listen)
+        measured("from then until all follow one leader, s", time.monotonic() - found)
+
+
+@in_loop
+async def test_hosts_find_each_other_by_seeds_where_multicast_is_dropped(
+    lan: MakeLan, measured: Measure
+) -> None:
+    net = lan(hosts=5)
+    net.drop_multicast()
+    async with Cluster(net.hosts) as cluster:
+        first, *others = cluster.peers
+        seed = f"{first.host.address}:7946"
+        first.begin()
+        for peer in others:
+            peer.begin("--seed", seed)
+        for peer in cluster.peers:
+            await peer.listening()
+        all_listen = time.monotonic()
+        await cluster.sees_itself()
+        measured("from all listening until all see all, s", time.monotonic() - all_listen)
+        await cluster.leader()
