@@ -86,18 +86,19 @@ class Client:
 
 
 class Clients:
-    """One at each peer of a cluster. They work within the context."""
+    """One at each of these peers, by default at all of a cluster. They work within the context."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, peers: Sequence[Peer] | None = None) -> None:
         self.clients: list[Client] = []
         self._cluster = cluster
+        self._peers = cluster.peers if peers is None else peers
         self._items = itertools.count(1)
         self._ends = asyncio.Event()
         self._stack = AsyncExitStack()
         self._working: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> "Clients":
-        for peer in self._cluster.peers:
+        for peer in self._peers:
             joining = connect(
                 f"client-{peer.name}", cluster=self._cluster.name, addr=peer.socket, lease=None
             )

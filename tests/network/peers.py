@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
@@ -84,11 +83,16 @@ class Peer:
         """Start it and wait for nothing. listen: None means its host's address, and PORT."""
         assert not self.is_running, f"{self.name} runs already"
         listen = join_address(self.host.address, PORT) if listen is None else listen
-        command = [sys.executable, "-m", "mabeam_p2p", "up", "--json", "--verbose"]
-        command += ["--name", self.name, "--cluster", self._cluster.name, "--listen", listen]
-        command += [*self._cluster.flags(self), *flags]
         self.address, self.began = "", time.monotonic()
-        self.process = self.host.spawn(command, environment=self.environment())
+        self.process = self.host.python(
+            "-m", "mabeam_p2p", "up", "--json", "--verbose", *self.flags(listen), *flags,
+            environment=self.environment(),
+        )  # fmt: skip
+
+    def flags(self, listen: str) -> list[str]:
+        """Of `mabeam up`, for it to be what it is here."""
+        own = ["--name", self.name, "--cluster", self._cluster.name, "--listen", listen]
+        return [*own, *self._cluster.flags(self)]
 
     async def listening(self) -> str:
         """The address where it listens."""
@@ -188,7 +192,7 @@ class Cluster:
                 peer.kill()
 
     def flags(self, peer: Peer) -> list[str]:
-        """Of `mabeam up`, for a peer that is about to start. The one place that says how a peer
+        """Of `mabeam up`, for a peer that is about to start: the one place that says how a peer
         gets into a cluster of other hosts."""
         return ["--expect", str(self._expect), "--insecure", *self._flags]
 
