@@ -61,6 +61,11 @@ class Transport(Protocol):
         """Begin to deliver; `receive` gets each message of the wire, whatever it holds."""
         ...
 
+    def locate(self) -> str:
+        """Look again where others reach this peer, as the addresses of a machine may change. The
+        new `address`, or the same one."""
+        ...
+
     def connect(self, target: str, address: str) -> None:
         """Open a link, in place of any older one to `target`; nothing of the old one is sent."""
         ...
@@ -118,6 +123,10 @@ class Discovery(Protocol):
 
     async def start(self, suggest: Callable[[tuple[str, ...]], None]) -> None:
         """Begin to look, and to announce; `suggest` gets addresses as HOST:PORT."""
+        ...
+
+    def moved(self, address: str) -> None:
+        """This peer is reached at another address from now on."""
         ...
 
     async def close(self) -> None: ...

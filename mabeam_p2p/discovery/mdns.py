@@ -10,6 +10,8 @@ Rules
    own is silent for most of an hour, and misses whoever came while the network was cut.
 4. Questions want multicast answers (QM): a unicast one reaches one socket of a host only.
 5. Whatever fails here is one warning; seeds work without it.
+6. A socket stays with the address for which it was opened. When this peer's address changes, and
+   when it comes after it was away, everything is opened anew, and announced.
 """
 
 import asyncio
@@ -41,6 +43,11 @@ ADDRESSES_PER_PEER_MAX = 4
 TXT_BYTES_MAX = 400
 """All of a record in one packet."""
 
+_AWAY_WARNING = (
+    "%s is no address of this machine any more: until it is, other peers neither find nor reach "
+    "this one. A peer that listens on 0.0.0.0 follows the addresses of its machine"
+)
+
 _log = logging.getLogger(__name__)
 
 
@@ -70,32 +77,58 @@ class MdnsDiscovery:
         """Instances of this cluster that were resolved."""
         self._resolving: dict[str, asyncio.Task[None]] = {}
         self._stack: AsyncZeroconf | None = None
+        self._info: AsyncServiceInfo | None = None
+        """What is announced at present."""
         self._browser: AsyncServiceBrowser | None = None
         self._task: asyncio.Task[None] | None = None
+        self._is_away = False
+        """Whether this machine had not this peer's address when last looked."""
 
     async def start(self, suggest: Callable[[tuple[str, ...]], None]) -> None:
-        """Never raises: without multicast there is one warning, and nothing is found."""
+        """Never raises: without multicast there is one warning, and nothing is found until it
+        works."""
         self._suggest = suggest
         try:
             await off_loop(lambda: importlib.import_module("zeroconf.asyncio"))
+        except Exception as error:
+            self._warn(error)
+            return
+        try:
             await self._open()
         except Exception as error:
-            _log.warning("mDNS does not work here (%s); peers are found by seeds alone", error)
-            await self.close()
+            self._warn(error)
+            await self._shut()
+            self._is_away = True
+        self._task = asyncio.create_task(self._repeat(), name="mdns")
+
+    def moved(self, address: str) -> None:
+        self._host, self._port = split_address(address)
+        self._is_away = True
 
     async def close(self) -> None:
         """Withdraw the announcement. Idempotent."""
-        tasks = [*self._resolving.values(), *([self._task] if self._task else [])]
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await self._shut()
+
+    def _warn(self, error: Exception) -> None:
+        _log.warning("mDNS does not work here (%s); peers are found by seeds alone", error)
+
+    async def _shut(self) -> None:
+        """Close what `_open` has opened."""
+        tasks = tuple(self._resolving.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._task = None
         stack, self._stack = self._stack, None
         if stack is None:
             return
+        browser, self._browser = self._browser, None
         with suppress(Exception):
-            if self._browser is not None:
-                await self._browser.async_cancel()
+            if browser is not None:
+                await browser.async_cancel()
             await stack.async_close()
 
     async def _open(self) -> None:
@@ -105,9 +138,8 @@ class MdnsDiscovery:
         _check_interface(interface)
         self._stack = AsyncZeroconf(interfaces=[interface])
         self._browse()
-        info = self._announcement()
-        await self._stack.async_register_service(info, cooperating_responders=True)
-        self._task = asyncio.create_task(self._repeat(info), name="mdns")
+        self._info = self._announcement()
+        await self._stack.async_register_service(self._info, cooperating_responders=True)
 
     def _interface(self) -> str:
         # Multicast on ::1 reaches nobody; peers there still find each other over IPv4.
@@ -145,31 +177,51 @@ class MdnsDiscovery:
             question_type=DNSQuestionType.QM,
         )
 
-    async def _repeat(self, info: "AsyncServiceInfo") -> None:
+    async def _repeat(self) -> None:
         loop = asyncio.get_running_loop()
         pause = ANNOUNCE_SECONDS
         announce_at = loop.time() + pause * random.uniform(0.75, 1.0)
         while True:
             await asyncio.sleep(BROWSE_SECONDS * random.uniform(0.75, 1.25))
             try:
+                if not await self._is_open():
+                    pause, announce_at = ANNOUNCE_SECONDS, loop.time()
+                    continue
                 if len(self._known) < self._expect - 1:
                     await self._browse_anew()
                 if loop.time() >= announce_at:
-                    await self._announce(info)
+                    await self._announce()
                     pause = min(2 * pause, ANNOUNCE_SECONDS_MAX)
                     announce_at = loop.time() + pause * random.uniform(0.75, 1.0)
             except Exception:
                 # An interface that went away may come back.
                 _log.debug("mDNS: this round failed", exc_info=True)
 
+    async def _is_open(self) -> bool:
+        """Whether it was, and goes on; else it is opened anew once the address is there."""
+        try:
+            _check_interface(self._interface())
+        except OSError:
+            if not self._is_away:
+                _log.warning(_AWAY_WARNING, self._host)
+            self._is_away = True
+            return False
+        if not self._is_away:
+            return True
+        await self._shut()
+        await self._open()
+        self._is_away = False
+        return False
+
     async def _browse_anew(self) -> None:
         if self._browser is not None:
             await self._browser.async_cancel()
         self._browse()
 
-    async def _announce(self, info: "AsyncServiceInfo") -> None:
+    async def _announce(self) -> None:
         assert self._stack is not None
-        await self._stack.async_update_service(info)
+        assert self._info is not None
+        await self._stack.async_update_service(self._info)
 
     # ---- what others announce ----------------------------------------------------------------
 

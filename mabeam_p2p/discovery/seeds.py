@@ -37,6 +37,9 @@ class SeedDiscovery:
     async def start(self, suggest: Callable[[tuple[str, ...]], None]) -> None:
         self._task = asyncio.create_task(self._repeat(suggest), name="seeds")
 
+    def moved(self, address: str) -> None:
+        """Where this peer is reached is nothing to where it looks."""
+
     async def close(self) -> None:
         if self._task is not None:
             self._task.cancel()

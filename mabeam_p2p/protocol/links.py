@@ -14,7 +14,9 @@ Rules
    address of a member that has gone silent is greeted too: an outage of any length can heal. In a
    crowd each peer greets less, so that what arrives at one address does not grow with the crowd.
    Where many have gone they are greeted in turn, over links that are open for that long alone.
-5. A link is opened when something is to be said over it, and begins with a greeting. One over which
+5. A peer whose own address changes introduces itself anew to all whom it has links to: they know it
+   by the new one, and answer there. In one epoch the newest record of a member says where it is.
+6. A link is opened when something is to be said over it, and begins with a greeting. One over which
    nothing was said for a while is closed, when more than a few are open.
 """
 
@@ -201,6 +203,14 @@ class Links:
         greeting = self._greetings.get(member.address)
         if greeting is not None:
             greeting.due = max(greeting.due, now + greeting.interval)
+
+    def moved(self, address: str, now: float) -> None:
+        """This peer is reached at `address` from now on (rule 5)."""
+        self._address = address
+        for peer, link in self._links.items():
+            if link.is_open and link.address not in self._greetings:
+                # Over a new connection: the old one came from where this peer is no more.
+                self._greet_from(peer, link.address, now)
 
     def _greet_from(self, target: PeerId, address: str, now: float) -> None:
         greeting = Greeting(target, now, self._timing.greet_interval_seconds)
@@ -399,7 +409,8 @@ class Links:
         if link is None and not self._has_room():
             return False
         self._greeting_ends(member.address)
-        if link is None or link.epoch < member.epoch:
+        place = (member.epoch, member.address)
+        if link is None or (link.epoch <= member.epoch and place != (link.epoch, link.address)):
             was_open = link is not None and link.is_open
             if link is not None:
                 self._greeting_ends(link.address)
@@ -411,7 +422,7 @@ class Links:
         return False
 
     def dial(self, targets: Iterable[PeerId]) -> None:
-        """Something is to be said to these: open the links to those that are known (rule 5)."""
+        """Something is to be said to these: open the links to those that are known (rule 6)."""
         for target in targets:
             link = self._links.get(target)
             if link is None:

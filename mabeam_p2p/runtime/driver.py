@@ -45,6 +45,9 @@ LEAVE_SECONDS_MAX = 1.0
 CLOSE_SECONDS_MAX = 1.0
 """How long closing waits for the disk, and for discovery."""
 
+LOCATE_SECONDS = 2.0
+"""Between two looks at where others reach this peer."""
+
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -60,6 +63,7 @@ class NodeVerbs(Protocol):
     def receive(self, frame: Frame, now: float) -> Effects: ...
     def request(self, token: int, request: Request, now: float) -> Effects: ...
     def cancel(self, token: int, now: float) -> Effects: ...
+    def moved(self, address: str, now: float) -> Effects: ...
     def stored(self, number: int, now: float, usage: DiskUsage | None = None) -> Effects: ...
     def tick(self, now: float) -> Effects: ...
     def flush(self, now: float) -> Effects: ...
@@ -140,6 +144,7 @@ class Driver:
             asyncio.create_task(self._search(discovery), name=type(discovery).__name__)
             for discovery in self._discoveries
         ]
+        self._searches.append(asyncio.create_task(self._follow_address(), name="address"))
 
     def ask(self, request: Request, reply: Callable[[Reply], None]) -> int:
         """Give the request to the node; return its token. `reply` is called once, in a later turn:
@@ -245,6 +250,18 @@ class Driver:
         except Exception:
             # Discovery only hints: without it, others may still find this peer.
             _log.exception("%s failed; other ways to find peers go on", type(discovery).__name__)
+
+    async def _follow_address(self) -> None:
+        while True:
+            await asyncio.sleep(LOCATE_SECONDS)
+            address = self._transport.locate()
+            if address == self.address:
+                continue
+            _log.warning("moved peer=%s from=%s to=%s", self.peer, self.address, address)
+            self.address = address
+            self._feed(lambda now: self._node.moved(self.address, now))
+            for discovery in self._discoveries:
+                discovery.moved(address)
 
     # ---- turns -------------------------------------------------------------------------------
 

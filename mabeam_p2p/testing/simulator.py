@@ -36,8 +36,7 @@ WALL_START = 1_700_000_000.0
 STEPS_AT_ONE_TIME_MAX = 10_000
 IDLE_TICKS_MAX = 50
 IDLE_TICK_GAP = 10
-"""Ticks in a row that find nothing to do, each so soon after the last: a deadline that lies in the
-past for good."""
+"""Ticks in a row that find nothing to do, each so soon after the last: a deadline in the past."""
 
 Trace = Callable[[str], None]
 
@@ -161,6 +160,13 @@ class Simulator:
         if self._trace:
             self._say(host, f"starts, epoch {host.disk.epoch}")
         self._input(host, 0, host.node.start(now))
+
+    def move(self, host: Host, address: str) -> None:
+        """A peer that runs is reached at another address from now on."""
+        assert host.node is not None, "nobody there"
+        self._listening[address] = self._listening.pop(host.address)
+        host.address = address
+        self._input(host, 0, host.node.moved(address, host.local(self.now)))
 
     def crash(self, host: Host) -> None:
         """The process ends between two inputs; the disk keeps what it can."""
@@ -422,8 +428,7 @@ class Simulator:
         """One frame to each peer that has messages waiting: the moment at which they leave."""
         node = host.node
         assert node is not None, "a frame without a process"
-        outgoing = host.outgoing
-        host.outgoing = {}
+        outgoing, host.outgoing = host.outgoing, {}
         sent, talks = self.checkers.sent, self.traffic.sent
         limit = self.weather.limits.frame_messages_max
         for target, messages in outgoing.items():

@@ -87,6 +87,7 @@ class ZeroMqTransport:
             raise _bind_error(listen, error) from error
         endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://")
         bound_port = split_address(endpoint)[1]
+        self._host, self._port = host, bound_port
         self.address = join_address(_reachable_host(host), bound_port)
         if not is_loopback(host):
             _log.warning(_INSECURE_WARNING, join_address(host, bound_port))
@@ -98,6 +99,13 @@ class ZeroMqTransport:
         self._loop.add_reader(self._router.FD, self._drain)
         # What came before the reader was set has used up its edge.
         self._loop.call_soon(self._drain)
+
+    def locate(self) -> str:
+        found = _reachable_host(self._host)
+        # Without a way to the network nobody reaches it anywhere; it may soon be where it was.
+        if not is_loopback(found) or is_loopback(self._host):
+            self.address = join_address(found, self._port)
+        return self.address
 
     def connect(self, target: str, address: str) -> None:
         assert self._loop is not None, "links are opened after start"

@@ -149,6 +149,10 @@ class Stage:
             host.disk.pending.clear()
             self.simulator.crash(host)
 
+    def move(self, host: Host, address: str) -> None:
+        """What runs there is reached at another address; nobody is at the old one any more."""
+        self.simulator.move(host, address)
+
     # ---- questions ---------------------------------------------------------------------------
 
     def ask(self, host: Host, request: Request) -> Waiting:

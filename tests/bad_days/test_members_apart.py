@@ -5,6 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from mabeam_p2p.config import Timing
+from mabeam_p2p.events import Event, MemberChanged
 from mabeam_p2p.records import MemberState
 from mabeam_p2p.requests import Suggest
 from mabeam_p2p.testing.disk import Disk
@@ -71,6 +72,45 @@ def test_one_that_was_stopped_for_longer_than_it_is_remembered_comes_back_and_re
         stage.run(0.1)
         assert [seen_by(host, victim) for host in awake] == [None] * 3
     assert [seen_by(host, sleeper) for host in awake] == [MemberState.ALIVE] * 3
+
+
+def test_a_machine_with_another_address_is_the_same_member_and_nobody_is_called_dead() -> None:
+    stage = stage_of("moved")
+    moving, others = stage.hosts[3], stage.hosts[:3]
+    died = []
+
+    def listen(host: Host, event: Event) -> None:
+        if isinstance(event, MemberChanged) and event.member.state is MemberState.DEAD:
+            died.append(event.member)
+
+    stage.simulator.on_event = listen
+    assert moving.node is not None
+    epoch = moving.node.membership.mine.epoch
+    stage.move(moving, "10.0.0.99:7000")
+    took = stage.until(lambda: are_alike(stage) and all(sees(h, moving) for h in others))
+    assert took < FORGETFUL.suspect_seconds
+    stage.run(2 * FORGETFUL.dead_seconds)
+    assert died == []
+    assert moving.node.membership.mine.epoch == epoch
+
+
+def test_two_machines_that_exchange_their_addresses_are_told_apart() -> None:
+    stage = stage_of("exchanged")
+    one, other = stage.hosts[2:]
+    addresses = one.address, other.address
+    stage.move(one, "10.0.0.99:7000")
+    stage.move(other, addresses[0])
+    stage.move(one, addresses[1])
+    everybody = stage.hosts
+    stage.until(lambda: all(sees(h, one) and sees(h, other) for h in everybody))
+    stage.until(lambda: are_alike(stage))
+
+
+def sees(host: Host, other: Host) -> bool:
+    """Whether it knows the other alive, at the address where it is."""
+    assert host.node is not None
+    found = host.node.membership.find(other.peer)
+    return found is not None and (found.address, found.state) == (other.address, MemberState.ALIVE)
 
 
 def test_an_address_that_discovery_repeats_keeps_nobody_alive() -> None:

@@ -113,7 +113,7 @@ def test_the_question_is_repeated_while_peers_are_missing(
     monkeypatch.setattr(mdns, "ANNOUNCE_SECONDS", 0.0)
     rounds = 0
 
-    async def count_round(discovery: MdnsDiscovery, info: object) -> None:
+    async def count_round(discovery: MdnsDiscovery) -> None:
         nonlocal rounds
         rounds += 1
 
@@ -172,3 +172,55 @@ def test_without_an_interface_there_is_one_warning_and_no_error(
     with caplog.at_level(logging.WARNING, logger="mabeam_p2p"):
         asyncio.run(story())
     assert len(caplog.records) == 1
+
+
+@pytest.mark.slow
+def test_an_address_that_comes_late_or_comes_back_is_announced_then(
+    cluster: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mdns, "BROWSE_SECONDS", 0.01)
+    is_there = False
+
+    def check(host: str) -> None:
+        if not is_there:
+            raise OSError("no such address")
+
+    monkeypatch.setattr(mdns, "_check_interface", check)
+
+    async def story() -> None:
+        nonlocal is_there
+        async with Finder(1, cluster) as late:
+            assert late.discovery._stack is None
+            is_there = True
+            async with Finder(2, cluster) as other:
+                await eventually(lambda: "127.0.0.1:7001" in other.suggested)
+                before = late.discovery._stack
+                is_there = False
+                await eventually(lambda: late.discovery._is_away)
+                is_there = True
+                await eventually(lambda: late.discovery._stack not in (None, before))
+                other.suggested.clear()
+                await eventually(lambda: "127.0.0.1:7001" in other.suggested)
+
+    with caplog.at_level(logging.WARNING, logger="mabeam_p2p"):
+        asyncio.run(story())
+    first, *others = [record.message for record in caplog.records]
+    assert first == "mDNS does not work here (no such address); peers are found by seeds alone"
+    # Of each that had it and misses it, once, however often it looks.
+    assert 1 <= len(others) <= 2
+    assert all("no address of this machine" in message for message in others)
+
+
+@pytest.mark.slow
+def test_a_peer_whose_address_changes_is_announced_at_the_new_one(
+    cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mdns, "BROWSE_SECONDS", 0.01)
+
+    async def story() -> None:
+        async with Finder(1, cluster) as moving, Finder(2, cluster) as other:
+            await eventually(lambda: "127.0.0.1:7001" in other.suggested)
+            moving.discovery.moved("127.0.0.1:7077")
+            await eventually(lambda: "127.0.0.1:7077" in other.suggested)
+
+    asyncio.run(story())

@@ -102,10 +102,16 @@ class Host:
 
     def move(self, address: str) -> None:
         """Another address in place of the one that it has, as when a lease is not renewed."""
-        old, self.address = self.address, address
+        self.give_up_address()
+        self.take_address(address)
+
+    def give_up_address(self) -> None:
+        """The IPv4 one. The route to the network goes with it."""
+        self.ip(f"addr del {self.address}/{NETWORK.prefixlen} dev {CARD}")
+
+    def take_address(self, address: str) -> None:
+        self.address = address
         self.ip(
-            # With the last address the route goes as well.
-            f"addr del {old}/{NETWORK.prefixlen} dev {CARD}",
             f"addr add {address}/{NETWORK.prefixlen} dev {CARD}",
             f"route replace default dev {CARD}",
         )

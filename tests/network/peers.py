@@ -213,8 +213,13 @@ class Cluster:
         """Return once each of these, by default of all, sees each of them alive where it is."""
         wanted = list(self.peers if peers is None else peers)
         for peer in wanted:
-            await peer.listening()
-        await until(lambda: self._see(wanted), f"{wanted} see each other")
+            if not peer.address:
+                await peer.listening()
+        await self.all_see(wanted)
+
+    async def all_see(self, peers: Sequence[Peer]) -> None:
+        """As `sees_itself`, where the test says at which `address` each is."""
+        await until(lambda: self._see(peers), f"{peers} see each other")
 
     async def _see(self, peers: Sequence[Peer]) -> bool:
         for peer in peers:

@@ -3,6 +3,7 @@
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from mabeam_p2p.config import PROTOCOL_VERSION, Limits, Timing
 from mabeam_p2p.effects import Connect, Effect, Notify, Send
@@ -189,6 +190,53 @@ def test_refused_peer_gives_way_if_it_is_told_so_and_keeps_its_name_once_it_is_i
     (notify,) = world.outbox.take()
     assert isinstance(notify, Notify)
     assert notify.event == Refused(SMALL, refuse.reason, refuse.detail, fatal)
+
+
+def met(world: World, *peers: PeerId) -> None:
+    for peer in peers:
+        world.hello(member(peer))
+
+
+def test_a_peer_that_moves_introduces_itself_over_new_links_until_it_is_answered() -> None:
+    world = World()
+    met(world, SMALL, LARGE)
+    moved = replace(world.mine, address="10.0.0.77:7000", incarnation=world.mine.incarnation + 1)
+    world.links.moved(moved.address, 10.0)
+    assert [e for e in world.outbox.take() if isinstance(e, Connect)] == [
+        Connect(SMALL, "10.0.0.1:7000"),
+        Connect(LARGE, "10.0.0.9:7000"),
+    ]
+    greeted = []
+    for moment in (10.0, 11.0):
+        world.links.tick(moved, moment)
+        greeted += [
+            (effect.target, effect.message.member.address)
+            for effect in world.outbox.take()
+            if isinstance(effect, Send) and isinstance(effect.message, Hello)
+        ]
+    here = moved.address
+    assert greeted == [(SMALL, here), (LARGE, here), (SMALL, here), (LARGE, here)]
+    for peer in (SMALL, LARGE):
+        hello = Hello("day", UNFORMED, member(peer), answer=True)
+        world.links.receive_hello(frame(member(peer), hello), hello, moved, None, 12.0)
+    world.outbox.take()
+    world.links.tick(moved, 60.0)
+    assert world.outbox.take() == ()
+
+
+def test_a_member_that_is_told_to_be_elsewhere_is_dialled_there() -> None:
+    """In the same epoch: it runs on, under another address."""
+    world = World()
+    met(world, SMALL)
+    elsewhere = replace(member(SMALL), address="10.0.0.77:7000")
+    world.links.know(elsewhere, 10.0)
+    assert [e for e in world.outbox.take() if isinstance(e, Connect)] == [
+        Connect(SMALL, "10.0.0.77:7000")
+    ]
+    world.links.know(elsewhere, 11.0)
+    assert world.outbox.take() == ()
+    world.links.know(replace(member(SMALL), epoch=0), 12.0)
+    assert world.outbox.take() == ()
 
 
 def test_refusals_under_way_are_bounded() -> None:

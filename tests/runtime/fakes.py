@@ -61,6 +61,10 @@ class FakeNode:
             return (Resolve(token, Done()),)
         return self.on_request(token, request)
 
+    def moved(self, address: str, now: float) -> Effects:
+        self.told.append(("moved", address))
+        return ()
+
     def cancel(self, token: int, now: float) -> Effects:
         self.told.append(("cancel", token))
         return ()

@@ -261,6 +261,9 @@ def test_what_discovery_finds_is_suggested_to_the_node() -> None:
             suggest(("127.0.0.1:1",))
             raise OSError("and then the network is gone")
 
+        def moved(self, address: str) -> None:
+            raise NotImplementedError
+
         async def close(self) -> None:
             self.is_closed = True
 
@@ -275,6 +278,42 @@ def test_what_discovery_finds_is_suggested_to_the_node() -> None:
         assert search.is_closed
 
     asyncio.run(run())
+
+
+def test_another_address_of_the_machine_is_told_to_the_node_and_to_discovery_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(driver_module, "LOCATE_SECONDS", 0.0)
+    node = FakeNode()
+    looks = 0
+    moves: list[str] = []
+
+    class Travelling(MemoryTransport):
+        def locate(self) -> str:
+            nonlocal looks
+            looks += 1
+            return "192.0.2.9:7946" if looks > 2 else self.address
+
+    class Search:
+        async def start(self, suggest: Callable[[tuple[str, ...]], None]) -> None:
+            pass
+
+        def moved(self, address: str) -> None:
+            moves.append(address)
+
+        async def close(self) -> None:
+            pass
+
+    async def run() -> None:
+        driver = make_driver(node, discoveries=(Search(),), transport=Travelling(Wire()))
+        await driver.start()
+        await eventually(lambda: looks > 10)
+        assert driver.address == "192.0.2.9:7946"
+        await driver.close()
+
+    asyncio.run(run())
+    assert [fact for fact in node.told if fact[0] == "moved"] == [("moved", "192.0.2.9:7946")]
+    assert moves == ["192.0.2.9:7946"]
 
 
 def test_a_status_carries_the_counters_of_the_shell() -> None:

@@ -32,6 +32,9 @@ class MemoryTransport:
     def start(self, receive: Callable[[bytes], None]) -> None:
         self.receive = receive
 
+    def locate(self) -> str:
+        return self.address
+
     def connect(self, target: str, address: str) -> None:
         self.links[target] = address
 

@@ -267,6 +267,28 @@ def test_an_insecure_port_is_announced_loudly(caplog: pytest.LogCaptureFixture) 
     transport.close()
 
 
+def test_who_listens_on_every_interface_is_where_the_way_to_the_network_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ways = {"0.0.0.0": "192.0.2.1", "192.0.2.9": "192.0.2.9"}
+    monkeypatch.setattr(zeromq, "_reachable_host", ways.get)
+    transport = make("0.0.0.0:0", insecure=True)
+    port = split_address(transport.address)[1]
+    assert transport.address == f"192.0.2.1:{port}"
+    ways["0.0.0.0"] = "192.0.2.9"
+    assert transport.locate() == transport.address == f"192.0.2.9:{port}"
+    # The cable is out: it stays where it was, and tells nobody to look at their own loopback.
+    ways["0.0.0.0"] = "127.0.0.1"
+    assert transport.locate() == f"192.0.2.9:{port}"
+    transport.close()
+
+
+def test_who_listens_on_one_address_stays_there() -> None:
+    transport = make()
+    assert transport.locate() == transport.address
+    transport.close()
+
+
 @pytest.mark.parametrize(
     "address", ["192.0.2.1:7000", "example.org:7000", "localhost:7000", "127.0.0.1:0", "nonsense"]
 )

@@ -323,4 +323,28 @@ MUTANTS = (
         ),
         ("tests/protocol/test_links_on_demand.py",),
     ),
+    Mutant(
+        "M20-membership-elsewhere",
+        "a member that is at another address is dialled at the old one",
+        (
+            Edit(
+                LINKS,
+                "(link.epoch <= member.epoch and place != (link.epoch, link.address))",
+                "link.epoch < member.epoch",
+            ),
+        ),
+        ("tests/protocol/test_links.py",),
+    ),
+    Mutant(
+        "M20-membership-moved",
+        "a peer that is at another address waits until it is asked where it is",
+        (
+            Edit(
+                LINKS,
+                "                self._greet_from(peer, link.address, now)\n",
+                "                pass\n",
+            ),
+        ),
+        ("tests/protocol/test_links.py",),
+    ),
 )

@@ -211,13 +211,20 @@ class Membership:
         mine = self.mine.peer
         self._voters = tuple(v for v in voters if v != mine) if mine in voters else ()
 
-    def describe(self, *, eligible: bool | None = None, score: int | None = None) -> None:
+    def describe(
+        self,
+        *,
+        eligible: bool | None = None,
+        score: int | None = None,
+        address: str | None = None,
+    ) -> None:
         """Change this peer's own record: a greater incarnation, which travels as gossip."""
         mine = self.mine
         facts = replace(
             mine,
             eligible=mine.eligible if eligible is None else eligible,
             score=mine.score if score is None else score,
+            address=mine.address if address is None else address,
         )
         if facts != mine and mine.state is not MemberState.LEFT:
             self._records.renew(facts, mine.incarnation)

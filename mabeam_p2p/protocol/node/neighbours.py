@@ -80,6 +80,11 @@ class Neighbours:
             self.links.doubted(them, now)
         return them if is_back else None
 
+    def moved(self, address: str, now: float) -> None:
+        """This peer is reached at another address from now on."""
+        self.membership.describe(address=address)
+        self.links.moved(address, now)
+
     def formed(self, cluster_id: ClusterId) -> None:
         """This peer belongs to a formed cluster from now on: who is of another is no member."""
         self.links.cluster_id = cluster_id

@@ -89,12 +89,7 @@ class Node:
         config, outbox = self.config, self.outbox
         timing, limits, epoch = config.timing, config.limits, recovered.epoch
         self._neighbours = Neighbours(
-            config,
-            recovered,
-            address,
-            random=self._stream("members"),
-            outbox=outbox,
-            now=now,
+            config, recovered, address, random=self._stream("members"), outbox=outbox, now=now
         )
         self.links, self.membership = self._neighbours.links, self._neighbours.membership
         self.bootstrap = Bootstrap(
@@ -286,6 +281,12 @@ class Node:
             self._handover.leave(token, now)
         else:
             self._desk.request(token, request, now)
+        return self.outbox.take()
+
+    def moved(self, address: str, now: float) -> Effects:
+        """Others reach this peer at another address from now on."""
+        self._now = now
+        self._neighbours.moved(address, now)
         return self.outbox.take()
 
     def cancel(self, token: int, now: float) -> Effects:
