@@ -16,13 +16,15 @@ ANYWHERE = f"0.0.0.0:{PORT}"
 """Every interface, whatever its address."""
 
 
+@pytest.mark.parametrize("is_anywhere", [False, True], ids=["one address", "every interface"])
 @in_loop
 async def test_hosts_find_each_other_over_ipv6_and_form_a_cluster(
-    lan: MakeLan, measured: Measure
+    lan: MakeLan, measured: Measure, is_anywhere: bool
 ) -> None:
     async with Cluster(lan(hosts=3).hosts) as cluster:
         for peer in cluster.peers:
-            peer.begin(listen=join_address(peer.host.address_6, PORT))
+            host = "::" if is_anywhere else peer.host.address_6
+            peer.begin(listen=join_address(host, PORT))
         for peer in cluster.peers:
             await peer.listening()
         all_listen = time.monotonic()

@@ -98,6 +98,30 @@ async def test_a_host_whose_cable_is_pulled_is_dead_for_the_others_and_comes_bac
 
 
 @in_loop
+async def test_a_peer_that_restarts_while_it_is_cut_off_comes_back_after_healing(
+    lan: MakeLan, measured: Measure
+) -> None:
+    """Nobody was told that its old connections are no more, nor that it has new ones."""
+    net = lan(hosts=3)
+    async with Cluster(net.hosts) as cluster:
+        leader = await cluster.started()
+        others = [peer for peer in cluster.peers if peer is not leader]
+        async with Clients(cluster, others) as clients:
+            net.isolate(leader.host)
+            leader.kill()
+            leader.begin()
+            await leader.listening()
+            await clients.progress(clients.clients, "without the old leader", of_all=True)
+            net.heal()
+            healed = time.monotonic()
+            await cluster.sees_itself()
+            measured("from healing until all see all, s", time.monotonic() - healed)
+            await leader.ready()
+            measured("from healing until it is ready, s", time.monotonic() - healed)
+            assert await clients.verdict() == []
+
+
+@in_loop
 async def test_peers_that_restart_on_other_ports_are_found_there(
     lan: MakeLan, measured: Measure
 ) -> None:
