@@ -288,7 +288,8 @@ class Attachment:
             listener()
 
     async def _address(self) -> str:
-        return (await self.status()).address
+        """Of the peer, as it is now."""
+        return self.view.address_of(self.backend.peer) or (await self.status()).address
 
     async def _read_epoch(self, session: SessionId) -> int:
         return (await self.status()).epoch

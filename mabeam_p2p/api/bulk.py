@@ -79,23 +79,24 @@ class Endpoint(NamedTuple):
 class BulkAccess:
     """One user's way to them: of an attachment to a peer.
 
-    peer_address: where that peer is reached; bulk data listens on the same interface.
+    peer_address: where that peer is reached at the moment; bulk data listens on the same interface.
+    When that is another one, what is under way over the old one is given up: nobody reaches it.
     """
 
     def __init__(self, peer_address: Callable[[], Awaitable[str]], limits: Limits) -> None:
         self._peer_address = peer_address
         self._limits = limits
         self._shared: _Shared | None = None
+        self._host = ""
 
     async def endpoint(self) -> Endpoint:
         """Begun if need be. Raises AddressError."""
-        if self._shared is None or self._shared.thread.has_ended:
-            host, _ = split_address(await self._peer_address())
-            # Others may have waited for the address as well.
-            if self._shared is None or self._shared.thread.has_ended:
-                self.close()
-                self._shared = _enter((host, self._limits))
+        host, _ = split_address(await self._peer_address())
         shared = self._shared
+        if shared is None or shared.thread.has_ended or host != self._host:
+            self.close()
+            shared = self._shared = _enter((host, self._limits))
+            self._host = host
         address = await asyncio.shield(asyncio.wrap_future(shared.thread.started))
         return Endpoint(shared.thread, address, shared, self._limits.bulk_exchanges_max)
 

@@ -133,6 +133,11 @@ class View:
         ]
         return tuple(sorted(members, key=lambda member: (member.name, member.id)))
 
+    def address_of(self, peer: PeerId) -> str | None:
+        """Where others reach it; None: it is not known."""
+        member = self._members.get(peer)
+        return None if member is None else member.address
+
     def agents(self) -> tuple[AgentFacts, ...]:
         """Every live agent, by id."""
         return tuple(AgentFacts.of(self._agents[name]) for name in sorted(self._agents))

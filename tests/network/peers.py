@@ -38,6 +38,10 @@ async def until(look: Callable[[], Awaitable[T | None]], what: str, seconds: flo
     return found
 
 
+def at_its_address(host: Host) -> str:
+    return join_address(host.address, PORT)
+
+
 class Peer:
     """One daemon, over all its lives: its identity and its log stay on its host."""
 
@@ -80,9 +84,9 @@ class Peer:
         }
 
     def begin(self, *flags: str, listen: str | None = None) -> None:
-        """Start it and wait for nothing. listen: None means its host's address, and PORT."""
+        """Start it and wait for nothing. listen: where, if not where its cluster says."""
         assert not self.is_running, f"{self.name} runs already"
-        listen = join_address(self.host.address, PORT) if listen is None else listen
+        listen = self._cluster.listen(self.host) if listen is None else listen
         self.address, self.began = "", time.monotonic()
         self.process = self.host.python(
             "-m", "mabeam_p2p", "up", "--json", "--verbose", *self.flags(listen), *flags,
@@ -169,12 +173,12 @@ class Cluster:
         *,
         name: str = "test",
         expect: int | None = None,
-        flags: tuple[str, ...] = (),
+        listen: Callable[[Host], str] = at_its_address,
     ) -> None:
-        """expect: None means all. flags: of every `mabeam up`."""
+        """expect: None means all. listen: where the peer of a host does."""
         self.name = name
+        self.listen = listen
         self._expect = len(hosts) if expect is None else expect
-        self._flags = flags
         self.peers = [Peer(host, self, host.name) for host in hosts]
 
     async def __aenter__(self) -> "Cluster":
@@ -194,16 +198,18 @@ class Cluster:
     def flags(self, peer: Peer) -> list[str]:
         """Of `mabeam up`, for a peer that is about to start: the one place that says how a peer
         gets into a cluster of other hosts."""
-        return ["--expect", str(self._expect), "--insecure", *self._flags]
+        return ["--expect", str(self._expect), "--insecure"]
 
-    def seeds(self) -> list[str]:
-        """Flags that name every host, for those who cannot find each other by multicast."""
-        return [f for p in self.peers for f in ("--seed", join_address(p.host.address, PORT))]
+    async def begin(self, *peers: Peer, flags: Sequence[str] = ()) -> None:
+        """Start these, by default all, for the first time. Return when each listens."""
+        for peer in peers or self.peers:
+            peer.begin(*flags)
+        for peer in peers or self.peers:
+            await peer.listening()
 
     async def started(self, *flags: str) -> Peer:
         """Start all; the leader, once all are ready and see each other."""
-        for peer in self.peers:
-            peer.begin(*flags)
+        await self.begin(flags=flags)
         for peer in self.peers:
             await peer.ready()
         await self.sees_itself()

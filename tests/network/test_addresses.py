@@ -4,16 +4,20 @@ import time
 
 import pytest
 
+from mabeam_p2p import connect
 from mabeam_p2p.addresses import join_address
 from tests.in_loop import in_loop
 from tests.network.clients import Clients
 from tests.network.conftest import MakeLan, Measure
-from tests.network.peers import PORT, Cluster, Peer, until
+from tests.network.lan import Host
+from tests.network.peers import PORT, SECONDS, Cluster, Peer, at_its_address, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-ANYWHERE = f"0.0.0.0:{PORT}"
-"""Every interface, whatever its address."""
+
+def anywhere(host: Host) -> str:
+    """Every interface, whatever its address."""
+    return f"0.0.0.0:{PORT}"
 
 
 @pytest.mark.parametrize("is_anywhere", [False, True], ids=["one address", "every interface"])
@@ -21,12 +25,11 @@ ANYWHERE = f"0.0.0.0:{PORT}"
 async def test_hosts_find_each_other_over_ipv6_and_form_a_cluster(
     lan: MakeLan, measured: Measure, is_anywhere: bool
 ) -> None:
-    async with Cluster(lan(hosts=3).hosts) as cluster:
-        for peer in cluster.peers:
-            host = "::" if is_anywhere else peer.host.address_6
-            peer.begin(listen=join_address(host, PORT))
-        for peer in cluster.peers:
-            await peer.listening()
+    def listen(host: Host) -> str:
+        return join_address("::" if is_anywhere else host.address_6, PORT)
+
+    async with Cluster(lan(hosts=3).hosts, listen=listen) as cluster:
+        await cluster.begin()
         all_listen = time.monotonic()
         await cluster.sees_itself()
         measured("from all listening until all see all, s", time.monotonic() - all_listen)
@@ -45,10 +48,9 @@ async def test_a_leader_whose_address_changes_goes_on_and_is_found_at_the_new_on
 ) -> None:
     """By the others, and by one that comes later and hears nobody else."""
     net = lan(hosts=4)
-    async with Cluster(net.hosts, expect=3) as cluster:
+    async with Cluster(net.hosts, expect=3, listen=anywhere) as cluster:
         *three, late = cluster.peers
-        for peer in three:
-            peer.begin(listen=ANYWHERE)
+        await cluster.begin(*three)
         await cluster.sees_itself(three)
         moving = await cluster.leader(three)
         async with Clients(cluster, three) as clients:
@@ -60,7 +62,7 @@ async def test_a_leader_whose_address_changes_goes_on_and_is_found_at_the_new_on
             await cluster.sees_itself(three)
             measured("from the change until all know it, s", time.monotonic() - moved_at)
             net.partition([moving.host, late.host])
-            late.begin(listen=ANYWHERE)
+            await cluster.begin(late)
             await cluster.sees_itself([moving, late])
             net.heal()
             await cluster.sees_itself()
@@ -68,20 +70,55 @@ async def test_a_leader_whose_address_changes_goes_on_and_is_found_at_the_new_on
 
 
 @in_loop
+async def test_arrays_travel_between_hosts_also_when_one_has_got_another_address(
+    lan: MakeLan,
+) -> None:
+    pytest.importorskip("numpy")
+    net = lan(hosts=3)
+    async with Cluster(net.hosts, listen=anywhere) as cluster:
+        await cluster.begin()
+        await cluster.sees_itself()
+        count = len(cluster.peers)
+        workers = [
+            peer.host.python(
+                "-m", "tests.network.reducer", f"of-{peer.name}", str(2**number), str(count), "2",
+                environment=peer.environment() | {"MABEAM_CLUSTER": cluster.name},
+            )
+            for number, peer in enumerate(cluster.peers)
+        ]  # fmt: skip
+        first = cluster.peers[0]
+        async with connect("test", cluster=cluster.name, addr=first.socket) as agent:
+            await agent.barrier("before-0", parties=count + 1).wait(timeout=SECONDS)
+
+            async def steps_done() -> list[int]:
+                for worker in workers:
+                    assert worker.exit_code in (None, 0), worker.said()
+                return sorted(len(worker.lines()) for worker in workers)
+
+            async def first_done() -> bool:
+                return (await steps_done())[0] == 1
+
+            await until(first_done, "the first sum")
+            move(cluster.peers[1], "10.77.0.99")
+            await cluster.sees_itself()
+            await agent.barrier("before-1", parties=count + 1).wait(timeout=SECONDS)
+            for worker in workers:
+                assert worker.wait(SECONDS) == 0, worker.said()
+        assert [worker.lines() for worker in workers] == [["7.0 7.0"] * 2] * count
+
+
+@in_loop
 async def test_a_peer_that_starts_before_its_host_has_an_address_comes_once_it_has(
     lan: MakeLan,
 ) -> None:
     net = lan(hosts=3)
-    async with Cluster(net.hosts) as cluster:
+    async with Cluster(net.hosts, listen=anywhere) as cluster:
         early = cluster.peers[0]
         early.host.give_up_address()
-        for peer in cluster.peers:
-            peer.begin(listen=ANYWHERE)
-        assert (await early.listening()).startswith("127.0.0.1:")
+        await cluster.begin()
+        assert early.address == f"127.0.0.1:{PORT}"
         early.host.take_address(early.host.address)
-        early.address = join_address(early.host.address, PORT)
-        for peer in cluster.peers[1:]:
-            await peer.listening()
+        early.address = at_its_address(early.host)
         await cluster.all_see(cluster.peers)
         await cluster.leader()
 
@@ -92,8 +129,7 @@ async def test_a_peer_whose_one_address_goes_and_comes_back_is_there_again(lan: 
     net = lan(hosts=3)
     async with Cluster(net.hosts, expect=2) as cluster:
         first, second, late = cluster.peers
-        for peer in (first, second):
-            peer.begin()
+        await cluster.begin(first, second)
         await cluster.sees_itself([first, second])
         first.host.give_up_address()
 
@@ -105,10 +141,10 @@ async def test_a_peer_whose_one_address_goes_and_comes_back_is_there_again(lan: 
         first.host.take_address(first.host.address)
         await cluster.sees_itself([first, second])
         net.partition([first.host, late.host])
-        late.begin()
+        await cluster.begin(late)
         await cluster.sees_itself([first, late])
 
 
 def move(peer: Peer, address: str) -> None:
     peer.host.move(address)
-    peer.address = join_address(address, PORT)
+    peer.address = at_its_address(peer.host)

@@ -40,12 +40,9 @@ async def test_a_peer_that_starts_while_it_is_cut_off_is_found_by_multicast_afte
     async with Cluster(net.hosts, expect=2) as cluster:
         first, second, late = cluster.peers
         net.isolate(late.host)
-        for peer in (first, second):
-            peer.begin()
-            await peer.listening()
+        await cluster.begin(first, second)
         await cluster.sees_itself([first, second])
-        late.begin()
-        await late.listening()
+        await cluster.begin(late)
         listens = time.monotonic()
 
         async def has_asked_in_vain() -> bool:

@@ -21,10 +21,7 @@ async def test_five_hosts_find_each_other_by_multicast_alone(
 ) -> None:
     async with Cluster(lan(hosts=5).hosts) as cluster:
         began = time.monotonic()
-        for peer in cluster.peers:
-            peer.begin()
-        for peer in cluster.peers:
-            await peer.listening()
+        await cluster.begin()
         all_listen = time.monotonic()
         await cluster.sees_itself()
         found = time.monotonic()
@@ -44,11 +41,8 @@ async def test_hosts_find_each_other_by_seeds_where_multicast_is_dropped(
     async with Cluster(net.hosts) as cluster:
         first, *others = cluster.peers
         seed = f"{first.host.address}:7946"
-        first.begin()
-        for peer in others:
-            peer.begin("--seed", seed)
-        for peer in cluster.peers:
-            await peer.listening()
+        await cluster.begin(first)
+        await cluster.begin(*others, flags=["--seed", seed])
         all_listen = time.monotonic()
         await cluster.sees_itself()
         measured("from all listening until all see all, s", time.monotonic() - all_listen)
