@@ -13,6 +13,7 @@ from mabeam_p2p.cli import output
 from mabeam_p2p.config import Config
 from mabeam_p2p.daemon import descriptors
 from mabeam_p2p.daemon.host import Host
+from mabeam_p2p.daemon.notify import ServiceManager
 from mabeam_p2p.observe import logs
 from mabeam_p2p.observe.dumping import Dumps
 from mabeam_p2p.observe.endpoint import Metrics
@@ -105,13 +106,16 @@ def up(
 async def _run(config: Config, as_json: bool, metrics_at: str | None) -> int:
     """Serve until told to leave; the exit code."""
     metrics = Metrics(metrics_at) if metrics_at else None
-    host = Host(config, () if metrics is None else (metrics.tally.count,))
+    manager = ServiceManager(os.environ)
+    listeners = (manager.on_event,) if metrics is None else (manager.on_event, metrics.tally.count)
+    host = Host(config, listeners)
     signals: list[int] = []
 
     def stop(number: int) -> None:
         if signals:
             os._exit(128 + number)
         signals.append(number)
+        manager.stopping()
         host.stop()
 
     loop = asyncio.get_running_loop()
@@ -119,6 +123,7 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None) -> int:
         loop.add_signal_handler(number, stop, number)
     if config.data_dir == ":memory:":
         output.note("this peer keeps nothing: all it knows is lost when it ends")
+    manager.begin()
     async with host, AsyncExitStack() as stack:
         dumps = Dumps(host.socket_path, host.parts)
         stack.callback(dumps.close)
@@ -126,6 +131,7 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None) -> int:
         if metrics is not None:
             stack.push_async_callback(metrics.close)
             await metrics.start(host.ask, name=config.name, peer=host.peer, cluster=config.cluster)
+        manager.status(f"{config.name} listens on {host.address} and waits for its cluster")
         _report(as_json, host, "listening", metrics)
         with output.patience(
             f"{config.name} waits: a new cluster forms when {config.expect} peers see each other, "
@@ -134,7 +140,10 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None) -> int:
             is_ready = await host.ready()
         if is_ready:
             _report(as_json, host, "ready", metrics)
+            manager.ready()
         await host.stopped()
+        manager.stopping()
+    manager.close()
     return output.INTERRUPTED if signal.SIGINT in signals else output.DONE
 
 

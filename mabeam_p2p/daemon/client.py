@@ -144,6 +144,10 @@ class Client:
         self._outgoing.put_answer(encode(goodbye))
         self._outgoing.close()
 
+    def hang_up(self) -> None:
+        """End the connection, whatever is still to be written: `run` ends with it."""
+        self._writer.transport.abort()
+
     # ---- what the client says ----------------------------------------------------------------
 
     async def _read(self) -> None:

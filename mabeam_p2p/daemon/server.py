@@ -41,6 +41,8 @@ CLOSE_RETRY_SECONDS = 1.0
 """Pause between two attempts to close a session while the cluster does not answer."""
 CLOSE_TIMEOUT_SECONDS = 10.0
 """One such attempt."""
+CLIENTS_END_SECONDS = 0.3
+"""How long a daemon that ends waits until its clients have read the last word."""
 
 CLIENTS = "daemon_clients"
 """How many connections there are, greeted or not."""
@@ -109,6 +111,11 @@ class Server:
         clients = list(self._clients.values())
         for client in list(self._clients):
             client.dismiss(Goodbye("closed", f"peer {self._backend.peer_name} stops"))
+        if clients:
+            # Who does not read must not keep the daemon.
+            await asyncio.wait(clients, timeout=CLIENTS_END_SECONDS)
+        for client in list(self._clients):
+            client.hang_up()
         for closing in self._closings.values():
             closing.cancel()
         await asyncio.gather(*clients, *self._closings.values(), return_exceptions=True)

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import socket
 from pathlib import Path
@@ -346,6 +347,23 @@ async def test_closing_the_server_says_goodbye_and_removes_the_socket(tmp_path: 
         assert await connection.hear() is None
         with pytest.raises(FileNotFoundError):
             await d.connect()
+
+
+@in_loop
+async def test_a_client_that_reads_nothing_does_not_keep_a_server_that_closes(
+    tmp_path: Path,
+) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.connect()
+        await connection.greet()
+        connection.say(Subscribe(True), Ask(1, ReadStatus()))
+        await eventually(lambda: len(d.peer.asked) == 1)
+        # More than both ends of the socket hold: the last words cannot be written.
+        text = "x" * 1_000_000
+        for _ in range(20):
+            d.peer.tell(Dropped("", "test", text, 1))
+        async with asyncio.timeout(10):
+            await d.server.close()
 
 
 @in_loop
