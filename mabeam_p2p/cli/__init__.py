@@ -17,6 +17,7 @@ from mabeam_p2p.cli.journal import log
 from mabeam_p2p.cli.recipes import counter, lock, queue
 from mabeam_p2p.cli.repair import repair
 from mabeam_p2p.cli.seats import elect, lead
+from mabeam_p2p.cli.service import service
 from mabeam_p2p.cli.setup import completion, config, version
 from mabeam_p2p.cli.streams import events, monitor
 from mabeam_p2p.cli.tasks import tasks
@@ -32,7 +33,7 @@ FAMILIES: dict[str, tuple[click.Command, ...]] = {
     "Share and meet": (get, set_, watch, barrier),
     "Hold and count": (lock, counter, queue),
     "Work and trade": (tasks, auction, ledger),
-    "This command": (demo, doctor, dump, repair, config, completion, version),
+    "This command": (demo, doctor, dump, repair, service, config, completion, version),
 }
 """Every verb, in the order in which help shows them."""
 

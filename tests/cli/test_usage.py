@@ -49,6 +49,7 @@ VERBS = (
     "doctor",
     "dump",
     "repair",
+    "service",
 )
 
 

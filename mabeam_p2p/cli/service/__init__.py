@@ -1,0 +1,277 @@
+"""`mabeam service`: run a peer under systemd, from the start of the machine or of a session on."""
+
+import difflib
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from mabeam_p2p.api import settings
+from mabeam_p2p.cli import output
+from mabeam_p2p.cli.service.unit import Service, is_as_written, is_ours, text_of
+from mabeam_p2p.cli.up import up
+from mabeam_p2p.config import Config
+from mabeam_p2p.errors import ConfigError
+
+SYSTEM_UNITS = Path("/etc/systemd/system")
+PATHS = ("data_dir", "file")
+"""Parameters of `up` that name a place: a service has another working folder."""
+
+IN_MEMORY = ":memory:"
+"""The data folder that keeps nothing."""
+
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+
+_system = click.option(
+    "--system", is_flag=True, help="A unit of the system, not of the user's own manager."
+)
+_unit_dir = click.option(
+    "--unit-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where unit files are.  [default: where systemd looks for them]",
+)
+_force = click.option(
+    "--force", is_flag=True, help="Also if the unit file was changed, or is not ours."
+)
+_run_as = click.option(
+    "--run-as",
+    metavar="USER",
+    help="With --system: the user whose programs attach to the peer. Not root.",
+)
+_FLAGS = {"ignore_unknown_options": True}
+
+
+@click.group()
+def service() -> None:
+    """Run a peer under systemd.
+
+    \b
+      mabeam service install -- --name a --seed 192.0.2.8:7946
+      mabeam service install --system --run-as ml -- --name a --config /etc/mabeam/a.toml
+    """
+
+
+@service.command("install", context_settings=_FLAGS)
+@_system
+@_run_as
+@_unit_dir
+@_force
+@click.argument("flags", nargs=-1, type=click.UNPROCESSED, metavar="[--] [FLAGS OF up]...")
+def install(
+    system: bool, run_as: str | None, unit_dir: Path | None, force: bool, flags: tuple[str, ...]
+) -> None:
+    """Write the unit file of a peer, and say how to start it.
+
+    FLAGS are those of `mabeam up`, and are checked. A unit file that was changed by hand stays as
+    it is unless --force is given.
+    """
+    with output.endings():
+        wanted = _service(system, run_as, flags)
+        path = _folder(system, unit_dir) / wanted.unit_name
+        text = text_of(wanted)
+        known = _read(path)
+        if known is not None and known != text and not is_as_written(known) and not force:
+            output.note(_difference(path, known, text))
+            raise ConfigError(
+                f"{path} was changed by hand, and stays as it is: --force replaces it",
+                path=str(path),
+            )
+        fault = _verify(wanted.unit_name, text, system=system)
+        if fault:
+            raise ConfigError(f"systemd would not take the unit: {fault}", path=str(path))
+        if known != text:
+            _write(path, text)
+        click.echo(f"{path} {'is as it should be' if known == text else 'is written'}")
+        if left_out := _left_out():
+            output.note(f"not in the unit, for they may be secret: {', '.join(left_out)}")
+        manager = "systemctl" if system else "systemctl --user"
+        output.note(
+            f"to start it now and later:  {manager} daemon-reload && "
+            f"{manager} enable --now {wanted.unit_name}"
+        )
+        if run_as:
+            output.note(f"its clients need:  XDG_RUNTIME_DIR=/run/mabeam/{run_as}")
+        else:
+            output.note("to have it run while you are not logged in:  loginctl enable-linger")
+
+
+@service.command("uninstall", context_settings=_FLAGS)
+@_system
+@_unit_dir
+@_force
+@click.argument("flags", nargs=-1, type=click.UNPROCESSED, metavar="[--] [FLAGS OF up]...")
+def uninstall(system: bool, unit_dir: Path | None, force: bool, flags: tuple[str, ...]) -> None:
+    """Remove the unit file of a peer. Its data folder stays.
+
+    Of FLAGS the name and the cluster count.
+    """
+    with output.endings():
+        config, _ = _config(flags)
+        unit_name = Service(config.cluster, config.name, ("/",)).unit_name
+        path = _folder(system, unit_dir) / unit_name
+        known = _read(path)
+        if known is None:
+            raise ConfigError(f"there is no {path}", path=str(path))
+        if not is_as_written(known) and not force:
+            what = "was changed by hand" if is_ours(known) else "is not ours"
+            raise ConfigError(f"{path} {what}, and stays: --force removes it", path=str(path))
+        try:
+            path.unlink()
+        except OSError as error:
+            raise _unusable(path, error) from error
+        click.echo(f"{path} is removed")
+        manager = "systemctl" if system else "systemctl --user"
+        output.note(
+            f"to stop it and forget it:  {manager} disable --now {unit_name}; "
+            f"{manager} daemon-reload"
+        )
+
+
+@service.command("show", context_settings=_FLAGS)
+@_system
+@_run_as
+@click.argument("flags", nargs=-1, type=click.UNPROCESSED, metavar="[--] [FLAGS OF up]...")
+def show(system: bool, run_as: str | None, flags: tuple[str, ...]) -> None:
+    """Print the unit file that `install` would write."""
+    with output.endings():
+        click.echo(text_of(_service(system, run_as, flags)), nl=False)
+
+
+# ---- what is to run ------------------------------------------------------------------------------
+
+
+def _service(system: bool, run_as: str | None, flags: tuple[str, ...]) -> Service:
+    """Raises ConfigError."""
+    if system and not run_as:
+        raise ConfigError("--system needs --run-as USER: the user whose programs use the peer")
+    if run_as and not system:
+        raise ConfigError("--run-as goes with --system: a user's own manager runs as that user")
+    if run_as:
+        _check_user(run_as)
+    config, words = _config(flags)
+    command = (sys.executable, "-P", "-m", "mabeam_p2p", "up", *words)
+    has_folder = config.data_dir not in (None, "", IN_MEMORY)
+    writable = (os.path.abspath(str(config.data_dir)),) if system and has_folder else ()
+    return Service(config.cluster, config.name, command, run_as or "", writable)
+
+
+def _check_user(name: str) -> None:
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError:
+        text = f"there is no user {name!r} on this host: make one, or name another"
+        raise ConfigError(text) from None
+    if not _USER.fullmatch(name):
+        raise ConfigError(f"the name {name!r} cannot be part of a path: name another user")
+    if user.pw_uid == 0:
+        raise ConfigError("a peer needs no rights of root: name the user whose programs use it")
+
+
+def _config(flags: tuple[str, ...]) -> tuple[Config, list[str]]:
+    """What `up` would make of the flags, here and now, and the words for the service: with the name
+    and the cluster that come of them, and with places that do not depend on where it is started."""
+    context = up.make_context("mabeam up", list(flags))
+    given = {
+        "name": context.params["name"],
+        "cluster": context.params["cluster"],
+        "data_dir": context.params["data_dir"],
+    }
+    config = settings.load(given, file=context.params["file"], origin="command line").config
+    words = ["--name", config.name, "--cluster", config.cluster]
+    for parameter in up.params:
+        value = context.params.get(str(parameter.name))
+        if parameter.name in ("name", "cluster") or value in (None, (), False):
+            continue
+        option = parameter.opts[0]
+        if value is True:
+            words.append(option)
+            continue
+        for one in value if isinstance(value, tuple) else (value,):
+            is_place = parameter.name in PATHS and one != IN_MEMORY
+            words += [option, os.path.abspath(one) if is_place else str(one)]
+    named = os.environ.get(settings.FILE_VARIABLE)
+    if not context.params["file"] and (named or Path(settings.FILE_NAME).exists()):
+        words += ["--config", os.path.abspath(named or settings.FILE_NAME)]
+    return config, words
+
+
+def _left_out() -> list[str]:
+    """Settings of this environment that the service will not have."""
+    return [
+        variable
+        for variable in sorted(os.environ)
+        if variable.startswith(settings.PREFIX)
+        and variable not in (*settings.PROGRAM_VARIABLES, "MABEAM_NAME", "MABEAM_CLUSTER")
+    ]
+
+
+# ---- unit files ----------------------------------------------------------------------------------
+
+
+def _folder(system: bool, unit_dir: Path | None) -> Path:
+    if unit_dir is not None:
+        return unit_dir
+    if system:
+        return SYSTEM_UNITS
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path.home() / ".config") / "systemd" / "user"
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _write(path: Path, text: str) -> None:
+    """The whole file, or none of it: systemd may look at any moment."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            file.write(text)
+            os.fchmod(file.fileno(), 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: OSError) -> ConfigError:
+    advice = "take --unit-dir FOLDER, or do it as root" if error.errno in (1, 13, 30) else ""
+    text = f"{path}: {error.strerror}" + (f": {advice}" if advice else "")
+    return ConfigError(text, path=str(path))
+
+
+def _difference(path: Path, known: str, text: str) -> str:
+    lines = difflib.unified_diff(
+        known.splitlines(), text.splitlines(), str(path), "what would be written", lineterm="", n=1
+    )
+    return "\n".join(lines)
+
+
+def _verify(unit_name: str, text: str, *, system: bool) -> str:
+    """What systemd itself finds wrong with the unit; empty: nothing, or it is not here."""
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / unit_name
+        path.write_text(text, encoding="utf-8")
+        scope = "--system" if system else "--user"
+        done = subprocess.run(
+            [program, scope, "verify", str(path)], capture_output=True, text=True, check=False
+        )
+        if done.returncode == 0:
+            return ""
+        # Other units of this host may be wrong, too: that is nobody's business here.
+        lines = [line for line in done.stderr.splitlines() if unit_name in line]
+        return "; ".join(lines)

@@ -1,0 +1,228 @@
+"""`mabeam service`, in folders of the test's own; systemd itself judges the units where it is."""
+
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click.testing
+import pytest
+
+from mabeam_p2p.cli.service.unit import Service, is_as_written, quoted, text_of
+from mabeam_p2p.errors import ConfigError
+from tests.cli.daemons import SECONDS, House, environment, house, mabeam
+
+ANALYZE = shutil.which("systemd-analyze")
+USER = "daemon"
+NASTY = "a b%c$d\"e'f\\g;h"
+
+
+@pytest.fixture
+def place() -> Iterator[House]:
+    with house() as place:
+        yield place
+
+
+def install(place: House, *words: str) -> click.testing.Result:
+    return mabeam("service", "install", "--unit-dir", str(place.folder / "units"), *words)
+
+
+def unit_of(place: House, name: str = "ant") -> Path:
+    return place.folder / "units" / f"mabeam-test-{name}.service"
+
+
+def lines_of(place: House, key: str) -> list[str]:
+    lines = unit_of(place).read_text().splitlines()
+    return [line.partition("=")[2] for line in lines if line.startswith(f"{key}=")]
+
+
+def test_a_unit_is_written_and_its_command_pins_name_cluster_and_places(place: House) -> None:
+    done = install(place, "--", "--name", "ant", "--data-dir", "data", "--seed", "127.0.0.1:1")
+    assert done.exit_code == 0, done.stderr
+    assert "enable --now mabeam-test-ant.service" in done.stderr
+    (command,) = lines_of(place, "ExecStart")
+    assert shlex.split(command) == [
+        *(sys.executable, "-P", "-m", "mabeam_p2p", "up", "--name", "ant", "--cluster", "test"),
+        *("--data-dir", str(place.folder / "data"), "--seed", "127.0.0.1:1"),
+    ]
+    assert lines_of(place, "Type") == ["notify"]
+    assert lines_of(place, "WatchdogSec") == ["10"]
+    assert unit_of(place).stat().st_mode & 0o777 == 0o644
+
+
+def test_the_settings_file_of_this_folder_goes_with_the_service(place: House) -> None:
+    (place.folder / "mabeam.toml").write_text("expect = 5\n")
+    assert install(place, "--", "--name", "ant").exit_code == 0
+    (command,) = lines_of(place, "ExecStart")
+    assert shlex.split(command)[-2:] == ["--config", str(place.folder / "mabeam.toml")]
+
+
+def test_settings_of_the_environment_are_named_and_left_out(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MABEAM_SCORE", "73")
+    done = install(place, "--", "--name", "ant")
+    assert "MABEAM_SCORE" in done.stderr
+    assert "73" not in unit_of(place).read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (("--", "--nmae", "ant"), 2, "--nmae"),
+        (("--", "--name", "no good"), 78, "name"),
+        (("--system", "--", "--name", "ant"), 78, "--run-as"),
+        (("--run-as", USER, "--", "--name", "ant"), 78, "--system"),
+        (("--system", "--run-as", "root", "--", "--name", "ant"), 78, "root"),
+        (("--system", "--run-as", "no-such-user", "--", "--name", "ant"), 78, "no-such-user"),
+        (("--", "--name", "ant", "--config", "missing.toml"), 78, "missing.toml"),
+        (("--", "--name", "ant", "--data-dir", "bell\a"), 78, "control character"),
+    ],
+)
+def test_what_cannot_run_is_refused_and_nothing_is_written(
+    place: House, words: tuple[str, ...], code: int, text: str
+) -> None:
+    done = install(place, *words)
+    assert done.exit_code == code
+    assert text in done.stderr
+    assert not unit_of(place).exists()
+
+
+def test_an_unchanged_unit_is_replaced_and_a_changed_one_only_by_force(place: House) -> None:
+    assert install(place, "--", "--name", "ant").exit_code == 0
+    assert install(place, "--", "--name", "ant", "--score", "80").exit_code == 0
+    path = unit_of(place)
+    path.write_text(path.read_text().replace("WatchdogSec=10", "WatchdogSec=99"))
+    before = path.read_text()
+    refused = install(place, "--", "--name", "ant")
+    assert refused.exit_code == 78
+    assert "--force" in refused.stderr
+    assert "-WatchdogSec=99" in refused.stderr
+    assert path.read_text() == before
+    assert install(place, "--force", "--", "--name", "ant").exit_code == 0
+    assert is_as_written(path.read_text())
+
+
+def test_what_is_there_already_is_left_alone(place: House) -> None:
+    install(place, "--", "--name", "ant")
+    before = unit_of(place).stat()
+    done = install(place, "--", "--name", "ant")
+    assert "is as it should be" in done.stdout
+    after = unit_of(place).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_uninstall_removes_what_is_unchanged_and_names_what_is_missing(place: House) -> None:
+    units = ("--unit-dir", str(place.folder / "units"))
+    install(place, "--", "--name", "ant")
+    assert mabeam("service", "uninstall", *units, "--", "--name", "ant").exit_code == 0
+    assert not unit_of(place).exists()
+    again = mabeam("service", "uninstall", *units, "--", "--name", "ant")
+    assert again.exit_code == 78
+    assert str(unit_of(place)) in again.stderr
+    unit_of(place).write_text("[Service]\nExecStart=/bin/true\n")
+    kept = mabeam("service", "uninstall", *units, "--", "--name", "ant")
+    assert kept.exit_code == 78
+    assert "is not ours" in kept.stderr
+    assert mabeam("service", "uninstall", *units, "--force", "--", "--name", "ant").exit_code == 0
+
+
+def test_show_prints_what_install_would_write_and_writes_nothing(place: House) -> None:
+    shown = mabeam("service", "show", "--", "--name", "ant")
+    assert shown.exit_code == 0
+    assert not list(place.folder.rglob("*.service"))
+    install(place, "--", "--name", "ant")
+    assert shown.stdout == unit_of(place).read_text()
+
+
+def test_a_unit_of_the_system_runs_as_its_user_with_folders_of_systemds_making(
+    place: House,
+) -> None:
+    words = ("--system", "--run-as", USER, "--", "--name", "ant", "--data-dir", "x y$")
+    done = install(place, *words)
+    assert done.exit_code == 0, done.stderr
+    assert lines_of(place, "User") == [USER]
+    assert lines_of(place, "StateDirectory") == [f"mabeam/{USER}"]
+    assert lines_of(place, "ReadWritePaths") == [f'"{place.folder}/x y$"']
+    assert lines_of(place, "ProtectSystem") == ["strict"]
+    assert f"XDG_RUNTIME_DIR=/run/mabeam/{USER}" in done.stderr
+
+
+def test_words_that_systemd_would_read_otherwise_are_escaped() -> None:
+    assert quoted("plain-1.2:3") == "plain-1.2:3"
+    assert quoted("") == '""'
+    assert quoted("50%") == "50%%"
+    assert quoted('a b$c"d\\e\n') == '"a b$$c\\"d\\\\e\\n"'
+    with pytest.raises(ConfigError, match="control character"):
+        quoted("\x07")
+    with pytest.raises(ConfigError, match="absolute"):
+        text_of(Service("c", "n", ("python",)))
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not here")
+@pytest.mark.parametrize("scope", ["user", "system"])
+def test_systemd_itself_finds_nothing_wrong_with_the_units(place: House, scope: str) -> None:
+    words = ("--system", "--run-as", USER) if scope == "system" else ()
+    done = install(place, *words, "--", "--name", "ant", "--data-dir", f"/srv/{NASTY}")
+    assert done.exit_code == 0, done.stderr
+    assert ANALYZE is not None
+    checked = subprocess.run(
+        [ANALYZE, f"--{scope}", "verify", str(unit_of(place))], capture_output=True, text=True
+    )
+    assert unit_of(place).name not in checked.stderr
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not here")
+def test_a_unit_that_systemd_would_not_take_is_not_written(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    done = install(place, "--", "--name", "ant")
+    assert done.exit_code == 78
+    assert "/nowhere/python" in done.stderr
+    assert not unit_of(place).exists()
+
+
+@pytest.mark.slow
+def test_the_command_of_a_unit_starts_a_daemon_that_tells_its_manager(place: House) -> None:
+    data = place.folder / NASTY.replace("/", "")
+    install(place, "--", "--name", "ant", "--expect", "1", "--no-mdns", "--data-dir", str(data))
+    (command,) = lines_of(place, "ExecStart")
+    words = [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(command)]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        address = str(place.folder / "notify")
+        manager.bind(address)
+        manager.settimeout(SECONDS)
+        told: list[str] = []
+
+        def hear(text: str) -> None:
+            while not told or not told[-1].startswith(text):
+                told.append(manager.recv(4_096).decode())
+
+        told_where = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "400000"}
+        process = subprocess.Popen(
+            words, env=environment() | told_where, cwd="/", stdout=subprocess.DEVNULL
+        )
+        try:
+            hear("READY=1")
+            hear("WATCHDOG=1")
+            assert data.is_dir()
+            process.terminate()
+            hear("STOPPING=1")
+            assert process.wait(SECONDS) == 0
+        finally:
+            process.kill()
+            process.wait()
+    assert any(line.startswith("STATUS=ant listens on 127.0.0.1:") for line in told)
+    assert "STATUS=ant leads in term 1" in told or "STATUS=ant leads in term 2" in told
+
+
+def test_a_folder_that_cannot_be_made_is_named(place: House) -> None:
+    (place.folder / "units").write_text("a file")
+    folder = place.folder / "units" / "deeper"
+    done = mabeam("service", "install", "--unit-dir", str(folder), "--", "--name", "ant")
+    assert done.exit_code == 78
+    assert str(folder / unit_of(place).name) in done.stderr
