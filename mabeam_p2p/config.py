@@ -6,6 +6,10 @@ from msgspec import Struct
 PROTOCOL_VERSION = 1
 """Version of frames between peers. A peer refuses others with another one."""
 
+MACHINE_VERSION = 1
+"""What the log means: peers at one index of it are equal only if they apply it by the same version.
+Whoever changes what a command comes to, or what a snapshot holds, raises it."""
+
 SERVICE_TYPE = "_mabeam._tcp.local."
 """DNS-SD type that peers publish (RFC 6763)."""
 
