@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import mabeam_p2p
-from mabeam_p2p.daemon.server import peer_user
+from mabeam_p2p.api.sockets import peer_user
 from mabeam_p2p.observe import logs
 from mabeam_p2p.observe.describing import Describer
 

@@ -1,6 +1,7 @@
 """One right specimen of everything that a client can say to its daemon."""
 
 from mabeam_p2p.ids import AgentId, AuctionId, PeerId, ProposalId, SessionId, TaskId
+from mabeam_p2p.inquiries import ReadEvidence, ReadFigures
 from mabeam_p2p.records import TaskStatus
 from mabeam_p2p.requests import (
     AccountQuery,
@@ -87,6 +88,8 @@ REQUESTS: tuple[Request, ...] = (
     SetFitness(50, "hot"),
     ChangeVoters(PEER, True, 4, 1.5),
     Leave(),
+    ReadEvidence(PEER),
+    ReadFigures(),
 )
 
 CLIENT_MESSAGES: tuple[ClientMessage, ...] = (

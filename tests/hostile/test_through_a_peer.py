@@ -14,7 +14,15 @@ from mabeam_p2p.config import PROTOCOL_VERSION, Config
 from mabeam_p2p.ids import ClusterId
 from mabeam_p2p.messages import Frame, Hello
 from mabeam_p2p.records import Member, MemberState
-from mabeam_p2p.requests import AgentQuery, Found, Members, Read, ReadMembers, ReadStatus, StatusAnswer
+from mabeam_p2p.requests import (
+    AgentQuery,
+    Found,
+    Members,
+    Read,
+    ReadMembers,
+    ReadStatus,
+    StatusAnswer,
+)
 from mabeam_p2p.runtime.driver import Driver
 from tests.eventually import eventually
 from tests.hostile import archive, spoiling

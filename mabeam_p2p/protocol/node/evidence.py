@@ -43,7 +43,7 @@ class Witness:
         membership, replication = self._membership, self._replication
         is_self = peer == replication.peer
         lead = None if is_self else self._variables.clock_lead(peer)
-        disk = replication.disk if is_self else None
+        disk = replication.room.usage if is_self else None
         return Evidence(
             peer,
             replication.peer,
