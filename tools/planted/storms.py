@@ -1,9 +1,11 @@
-"""Bugs that make a storm of what is said again: behind a disk that hangs."""
+"""Bugs that make a storm: of words that wait for a disk, and of answers to what comes late."""
 
 from tools.planted.base import Edit, Mutant
 
 BOOTSTRAP = "mabeam_p2p/protocol/bootstrap.py"
 BOOT_TESTS = ("tests/protocol/test_bootstrap.py",)
+RECORDS = "mabeam_p2p/protocol/membership/records.py"
+RECORDS_TESTS = ("tests/protocol/membership/test_records.py",)
 
 MUTANTS = (
     Mutant(
@@ -27,5 +29,35 @@ MUTANTS = (
             ),
         ),
         BOOT_TESTS,
+    ),
+    Mutant(
+        "storm-refutations",
+        "every accusation is answered, also those of one burst",
+        (Edit(RECORDS, "is_told = self._corrected.get(source) == record", "is_told = False"),),
+        RECORDS_TESTS,
+    ),
+    Mutant(
+        "storm-silence",
+        "who has answered an accusation does not answer its like again, if the answer was lost",
+        (Edit(RECORDS, "        self._corrected.clear()\n", ""),),
+        RECORDS_TESTS,
+    ),
+    Mutant(
+        "storm-stale",
+        "who was told of one incarnation is not told of the next",
+        (Edit(RECORDS, "self._corrected.get(source) == record", "source in self._corrected"),),
+        RECORDS_TESTS,
+    ),
+    Mutant(
+        "storm-accusers",
+        "who was corrected is remembered without a bound",
+        (
+            Edit(
+                RECORDS,
+                "if not is_told and len(self._corrected) < self._limits.members_max:",
+                "if not is_told:",
+            ),
+        ),
+        RECORDS_TESTS,
     ),
 )

@@ -289,7 +289,7 @@ class Membership:
         self._judge_suspects(now)
         if now >= self._probe_due:
             self._probe_due = now + self._timing.probe_interval_seconds
-            self._records.budget = self._limits.rumours_per_interval_max
+            self._records.begin_interval()
             self._probe(standing, now)
             self._maybe_sync(now)
             self._records.forget_long_gone(self._timing.dead_retention_seconds, now)

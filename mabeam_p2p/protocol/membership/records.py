@@ -49,6 +49,8 @@ class Records:
         """Rumours that may still be told in this probe interval."""
         self.refutation_counts: dict[PeerId, int] = {}
         """How often each of these has come back by its own word; this peer included. For show."""
+        self._corrected: dict[PeerId, Member] = {}
+        """Who was told in this probe interval that it is wrong, and of which record."""
         self._limits = limits
         self._outbox = outbox
         self._health = health
@@ -102,6 +104,11 @@ class Records:
         self._view = None
 
     # ---- news --------------------------------------------------------------------------------
+
+    def begin_interval(self) -> None:
+        """A probe interval begins."""
+        self.budget = self._limits.rumours_per_interval_max
+        self._corrected.clear()
 
     def met(self, member: Member, now: float) -> bool:
         """See `Membership.met`."""
@@ -165,7 +172,7 @@ class Records:
             return
         last = self.table.members.get(source) or self.table.graves.last(source)
         if last is not None:
-            self._outbox.send(source, Gossip((last,)))
+            self._correct(source, last)
 
     def _heard_of_me(self, source: PeerId, member: Member) -> None:
         """If it is bad, or too new to be true, refute it."""
@@ -178,7 +185,15 @@ class Records:
                 self._count_refutation(mine.peer)
             self.renew(mine, member.incarnation)
         if member.state is not MemberState.ALIVE:
-            self._outbox.send(source, Gossip((self.mine,)))
+            self._correct(source, self.mine)
+
+    def _correct(self, source: PeerId, record: Member) -> None:
+        """Tell a peer what it has wrong, once in a probe interval: what else comes of it so soon it
+        has said before it could hear that. If the answer is lost, it says it again later."""
+        is_told = self._corrected.get(source) == record
+        if not is_told and len(self._corrected) < self._limits.members_max:
+            self._corrected[source] = record
+            self._outbox.send(source, Gossip((record,)))
 
     def _heard_of_stranger(
         self, source: PeerId, member: Member, accuser: PeerId | None, now: float

@@ -384,6 +384,42 @@ def test_a_refutation_goes_to_the_accuser_at_once_and_to_everybody_as_a_rumour()
     assert Rumour(member(ME, raised=1)) in told
 
 
+def test_however_often_one_accuses_this_peer_it_is_answered_once_in_an_interval() -> None:
+    """What was held back on the way comes at once, and was said before it could be answered."""
+    table = Table(member(A), member(B))
+    accusation = member(ME, 1, SUSPECT)
+    answer = Gossip((member(ME, raised=1),))
+    sent = [table.tell(A, accusation, accusation) for _ in range(100)]
+    assert [message for one in sent for message in messages(one, Gossip)] == [answer]
+    assert messages(table.tell(B, accusation), Gossip) == [answer], "another accuser has its own"
+    table.pass_time(0.25, A, B)
+    assert messages(table.tell(A, accusation), Gossip) == [answer], "the first may have been lost"
+
+
+def test_an_accusation_of_the_next_incarnation_is_answered_at_once() -> None:
+    table = Table(member(A), member(B))
+    for raised in range(3):
+        said = messages(table.tell(A, member(ME, 1, SUSPECT, raised=raised)), Gossip)
+        assert said == [Gossip((member(ME, raised=raised + 1),))]
+
+
+def test_who_is_thought_dead_is_told_so_once_in_an_interval_however_much_it_says() -> None:
+    table = Table(member(A), member(B))
+    table.tell(B, member(A, 1, DEAD))
+    table.pass_time(TIMING.dead_retention_seconds + 1.0, B)
+    sent = [effect for _ in range(100) for effect in table.hear(A, Probe(5, THEIRS))]
+    assert sent == [Send(A, Gossip((member(A, 1, DEAD),)))]
+    table.pass_time(0.25, B)
+    assert table.hear(A, Probe(6, THEIRS)) == (Send(A, Gossip((member(A, 1, DEAD),))),)
+
+
+def test_no_more_peers_are_corrected_in_an_interval_than_a_table_has_members() -> None:
+    table = Table(member(A), limits=Limits(members_max=8))
+    accusation = member(ME, 1, SUSPECT)
+    said = [table.hear(one.peer, Gossip((accusation,))) for one in others(100)]
+    assert sum(len(messages(one, Gossip)) for one in said) == 8
+
+
 def test_each_independent_accuser_is_passed_on_once_it_is_news() -> None:
     table = Table(member(A), member(B), member(C), member(D))
     table.pass_time(20.0, A, B, C, D)
