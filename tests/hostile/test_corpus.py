@@ -9,7 +9,7 @@ from mabeam_p2p.commands import AnyCommand
 from mabeam_p2p.messages import Message
 from mabeam_p2p.requests import NodeRequest, Query
 from mabeam_p2p.wire import local
-from tests.hostile import archive, spoiling
+from tests.hostile import archive, rows, spoiling
 from tests.hostile.entrances import (
     READERS,
     SECONDS_MAX,
@@ -61,6 +61,11 @@ def test_every_file_is_refused_by_name_or_is_what_it_says(way_in: str) -> None:
     assert reasons[""] < 0.4 * reasons.total()
     assert reasons["cbor"] > 0
     assert reasons["verbose"] == 0
+
+
+def test_every_row_of_the_disk_is_read_or_refused() -> None:
+    for name, data in files_of("storage").items():
+        assert rows.read_row(data) in ("read", "refused"), name
 
 
 @pytest.mark.slow

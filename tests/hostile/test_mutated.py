@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from mabeam_p2p.wire import cbor, local
+from tests.hostile import archive, rows
 from tests.hostile.entrances import BULK, CODEC, READERS, outcome
 from tests.hostile.local_samples import CLIENT_MESSAGES
 from tests.hostile.mutation import mutated
@@ -32,6 +33,7 @@ SPECIMENS = {
         )
     ],
 }
+FILES = {**archive.read(), **archive.found()}
 COUNTS = {"frame": 300_000, "command": 20_000, "bulk": 10_000, "local": 20_000, "value": 20_000}
 RATE_LEAST = 100_000 / 60
 
@@ -60,3 +62,23 @@ def test_every_bit_of_a_frame_may_be_the_wrong_one() -> None:
             bit = 1 << (position % 8)
             flipped = frame[:position] + bytes((frame[position] ^ bit,)) + frame[position + 1 :]
             outcome("frame", flipped)
+
+
+@pytest.mark.slow
+def test_mutated_rows_of_the_disk_are_read_or_refused() -> None:
+    outcomes: Counter[str] = Counter()
+    specimens = [
+        *rows.seeds(),
+        *(data for name, data in FILES.items() if name.startswith("storage/")),
+    ]
+    for data in mutated(specimens, 30_000, seed=20_262):
+        try:
+            outcomes[rows.read_row(data)] += 1
+        except BaseException as error:
+            raise AssertionError(data.hex()) from error
+    assert outcomes["read"] > 100
+    assert outcomes["refused"] > 1_000
+
+
+def test_every_seed_of_a_row_is_right() -> None:
+    assert {rows.read_row(data) for data in rows.seeds()} == {"read"}
