@@ -313,5 +313,10 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether this peer may lead."""
     participates_in_consensus: bool = True
     """Whether the peer's own agent votes."""
+    dashboard: str = ""
+    """HOST:PORT where a daemon serves its dashboard; empty: nowhere. An embedded peer has none."""
+    dashboard_token: str = ""
+    """File with the word that opens the dashboard, made if it is not there; empty: it serves this
+    user alone, on this host alone."""
     timing: Timing = Timing()
     limits: Limits = Limits()

@@ -1,0 +1,82 @@
+// The stream of server-sent events, read by fetch: so the token travels in a header, and neither in
+// a URL nor in a cookie, which every port of a host would get. It comes back by itself.
+
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 5000;
+// The daemon says something every ten seconds.
+const SILENCE = 25000;
+
+const sleep = (milliseconds) => new Promise((wake) => setTimeout(wake, milliseconds));
+
+export class Stream {
+  // on: {open(), event(name, data), lost(pause), async token(isWrong)}: the latter returns when
+  // there is another token. token(): the present one, or null.
+  constructor(url, token, on) {
+    this.url = url;
+    this.token = token;
+    this.on = on;
+  }
+
+  async run() {
+    let pause = FIRST_PAUSE;
+    for (;;) {
+      const came = await this.once().catch(() => "nothing");
+      if (came === "no token") {
+        await this.on.token(this.token() !== null);
+        continue;
+      }
+      pause = came === "facts" ? FIRST_PAUSE : Math.min(pause * 2, LONGEST_PAUSE);
+      this.on.lost(pause);
+      await sleep(pause);
+    }
+  }
+
+  // What came until it ended: facts, nothing, or the word that a token is needed.
+  async once() {
+    const token = this.token();
+    const quitting = new AbortController();
+    const heard = () => {
+      clearTimeout(this.silence);
+      this.silence = setTimeout(() => quitting.abort(), SILENCE);
+    };
+    heard();
+    let came = "nothing";
+    try {
+      const response = await fetch(this.url, {
+        headers: token === null ? {} : { Authorization: `Bearer ${token}` },
+        signal: quitting.signal,
+        cache: "no-store",
+        credentials: "omit",
+      });
+      if (response.status === 401) return "no token";
+      if (!response.ok) return came;
+      this.on.open();
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      let text = "";
+      for (;;) {
+        const { value, done } = await reader.read().catch(() => ({ done: true }));
+        if (done) return came;
+        heard();
+        const blocks = (text + value).split("\n\n");
+        text = blocks.pop();
+        for (const block of blocks) {
+          if (this.take(block)) came = "facts";
+        }
+      }
+    } finally {
+      clearTimeout(this.silence);
+    }
+  }
+
+  take(block) {
+    let name = null;
+    let data = "";
+    for (const line of block.split("\n")) {
+      if (line.startsWith("event: ")) name = line.slice(7);
+      else if (line.startsWith("data: ")) data += line.slice(6);
+    }
+    if (name === null) return false;
+    this.on.event(name, JSON.parse(data));
+    return true;
+  }
+}
