@@ -10,6 +10,7 @@ import click
 
 from mabeam_p2p.api import settings
 from mabeam_p2p.cli import output
+from mabeam_p2p.cli.dashboard import running
 from mabeam_p2p.config import Config
 from mabeam_p2p.daemon import descriptors
 from mabeam_p2p.daemon.host import Host
@@ -42,6 +43,11 @@ OWNER_ONLY = 0o077
               " to lead.  [default: 50]")  # fmt: skip
 @click.option("--score-by", type=click.Choice(settings.SCORES_BY), help="What gives the score while"
               " the peer runs.")  # fmt: skip
+@click.option("--dashboard", metavar="[HOST:PORT]", is_flag=False, flag_value="127.0.0.1:0",
+              help="Serve a page that shows what this peer knows; without an address at a free port"
+              " of this host alone. Needs the extra dashboard.")  # fmt: skip
+@click.option("--dashboard-token", metavar="FILE", help="The page asks for the word in this file,"
+              " which is made if it is not there. Needed beyond this host.")  # fmt: skip
 @click.option("--config", "file", metavar="FILE", help="Read this file in place of ./mabeam.toml.")
 @click.option("--metrics", "metrics_at", metavar="[HOST:]PORT", envvar="MABEAM_METRICS",
               help="Serve metrics for Prometheus at /metrics there; a port alone means this host"
@@ -62,6 +68,8 @@ def up(
     insecure: bool,
     score: int | None,
     score_by: str | None,
+    dashboard: str | None,
+    dashboard_token: str | None,
     file: str | None,
     metrics_at: str | None,
     log_format: str,
@@ -92,6 +100,8 @@ def up(
         "insecure": True if insecure else None,
         "score": score,
         "score_by": score_by,
+        "dashboard": dashboard,
+        "dashboard_token": dashboard_token,
     }
     os.umask(OWNER_ONLY)
     descriptors.raise_limit()
@@ -124,22 +134,24 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None) -> int:
     if config.data_dir == ":memory:":
         output.note("this peer keeps nothing: all it knows is lost when it ends")
     manager.begin()
-    async with host, AsyncExitStack() as stack:
+    async with running(config, host) as dashboard, AsyncExitStack() as stack:
         dumps = Dumps(host.socket_path, host.parts)
         stack.callback(dumps.close)
         dumps.start()
+        served = {} if dashboard is None else {"dashboard": dashboard}
         if metrics is not None:
             stack.push_async_callback(metrics.close)
             await metrics.start(host.ask, name=config.name, peer=host.peer, cluster=config.cluster)
+            served["metrics"] = metrics.address
         manager.status(f"{config.name} listens on {host.address} and waits for its cluster")
-        _report(as_json, host, "listening", metrics)
+        _report(as_json, host, "listening", served)
         with output.patience(
             f"{config.name} waits: a new cluster forms when {config.expect} peers see each other, "
             "an old one goes on when a majority is back; see `mabeam status`"
         ):
             is_ready = await host.ready()
         if is_ready:
-            _report(as_json, host, "ready", metrics)
+            _report(as_json, host, "ready", served)
             manager.ready()
         await host.stopped()
         manager.stopping()
@@ -147,8 +159,8 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None) -> int:
     return output.INTERRUPTED if signal.SIGINT in signals else output.DONE
 
 
-def _report(as_json: bool, host: Host, event: str, metrics: Metrics | None) -> None:
-    more = {} if metrics is None else {"metrics": metrics.address}
+def _report(as_json: bool, host: Host, event: str, served: dict[str, str]) -> None:
+    """served: where pages of this peer are, by their name."""
     if as_json:
         output.json_line(
             {
@@ -159,7 +171,7 @@ def _report(as_json: bool, host: Host, event: str, metrics: Metrics | None) -> N
                 "address": host.address,
                 "socket": host.socket_path,
                 "pid": os.getpid(),
-                **more,
+                **served,
             }
         )
     elif event == "listening":
@@ -167,5 +179,7 @@ def _report(as_json: bool, host: Host, event: str, metrics: Metrics | None) -> N
             f"{host.config.name} ({host.peer}) of cluster {host.config.cluster} listens on "
             f"{host.address}"
         )
+        if dashboard is not None:
+            click.echo(f"its dashboard is {dashboard}")
     else:
         click.echo(f"{host.config.name} is ready")

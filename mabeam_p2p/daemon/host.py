@@ -108,6 +108,11 @@ class Host:
         """As a client of the local socket without a name."""
         return await self._server.ask(request)
 
+    @property
+    def attachment(self) -> Attachment:
+        """For what looks at the peer from within its process."""
+        return self._attachment
+
     async def ready(self) -> bool:
         """Wait until the peer can serve. False: it is to stop before that."""
         joining = self._tasks[0]

@@ -1,0 +1,30 @@
+"""A daemon with its dashboard, if it is to have one."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from mabeam_p2p.cli import output
+from mabeam_p2p.config import Config
+from mabeam_p2p.daemon.host import Host
+
+
+@asynccontextmanager
+async def running(config: Config, host: Host) -> AsyncIterator[str | None]:
+    """Within, the daemon runs; the URL of its dashboard, or None. What is wrong with that is said
+    before the peer has begun. Raises ConfigError, AddressError, and what `host` does."""
+    if not config.dashboard:
+        async with host:
+            yield None
+        return
+    # It needs an extra, which a peer without a dashboard does without.
+    from mabeam_p2p.dashboard.serving import prepared
+
+    with prepared(config) as dashboard:
+        if dashboard.is_exposed:
+            output.note(
+                f"the dashboard at {dashboard.url} is plain HTTP: whoever can listen on the way "
+                "reads along, the token too; behind a tunnel, as `ssh -L`, 127.0.0.1 does",
+                colour="yellow",
+            )
+        async with host, dashboard.serving(host.attachment):
+            yield dashboard.url
