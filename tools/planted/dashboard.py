@@ -1,0 +1,217 @@
+"""Bugs of the dashboard: who gets in, what gets out, and what a slow reader costs."""
+
+from tools.planted.base import Edit, Mutant
+
+ACCESS = "mabeam_p2p/dashboard/access.py"
+NEIGHBOURS = "mabeam_p2p/dashboard/neighbours.py"
+TOKENS = "mabeam_p2p/dashboard/tokens.py"
+SERVING = "mabeam_p2p/dashboard/serving.py"
+FEED = "mabeam_p2p/dashboard/feed.py"
+BOARD = "mabeam_p2p/dashboard/board.py"
+FITTING = "mabeam_p2p/dashboard/fitting.py"
+
+OF_ACCESS = ("tests/dashboard/test_access.py",)
+OF_NEIGHBOURS = ("tests/dashboard/test_neighbours.py",)
+OF_TOKENS = ("tests/dashboard/test_tokens.py",)
+OF_SERVING = ("tests/dashboard/test_serving.py",)
+OF_FEED = ("tests/dashboard/test_feed.py",)
+OF_BOARD = ("tests/dashboard/test_board.py",)
+OF_FITTING = ("tests/dashboard/test_fitting.py",)
+
+MUTANTS = (
+    Mutant(
+        "DB1",
+        "another method than GET is answered",
+        (Edit(ACCESS, 'if method != "GET":', 'if method == "TRACE":'),),
+        OF_ACCESS,
+    ),
+    Mutant(
+        "DB2",
+        "a name that was rebound to this host opens the page",
+        (Edit(ACCESS, "if not self._is_ours(host):", "if not host:"),),
+        OF_ACCESS,
+    ),
+    Mutant(
+        "DB3",
+        "a name counts by its beginning",
+        (Edit(ACCESS, "_HOST.fullmatch(host)", "_HOST.match(host)"),),
+        OF_ACCESS,
+    ),
+    Mutant(
+        "DB4",
+        "pages of another origin may read",
+        (Edit(ACCESS, "if origin is not None and origin", "if origin is None and host"),),
+        OF_ACCESS,
+    ),
+    Mutant(
+        "DB5",
+        "what a browser fetches for another site is answered",
+        (Edit(ACCESS, 'if site not in ("same-origin", "none") and', 'if site == "x" and'),),
+        OF_ACCESS,
+    ),
+    Mutant(
+        "DB6",
+        "without a token every user of this host may look",
+        (Edit(ACCESS, "user not in (None, own)", "user not in (None, own, user)"),),
+        OF_ACCESS,
+    ),
+    Mutant(
+        "DB7",
+        "the beginning of a token opens",
+        (
+            Edit(
+                ACCESS,
+                "hmac.compare_digest(_digest(said.strip()), self._digest)",
+                "bool(said) and self._digest is not None",
+            ),
+        ),
+        OF_ACCESS,
+    ),
+    Mutant(
+        "DB8",
+        "the token is kept",
+        (Edit(ACCESS, "None if token is None else _digest(token)", "token and token.encode()"),),
+        OF_ACCESS,
+    ),
+    Mutant(
+        "DB9",
+        "the user of this end of the connection counts",
+        (Edit(NEIGHBOURS, "(_words(source), _words(target))", "(_words(target), _words(source))"),),
+        OF_NEIGHBOURS,
+    ),
+    Mutant(
+        "DB10",
+        "a connection that the kernel does not know counts as one of no system that tells",
+        (Edit(NEIGHBOURS, "return NOBODY if is_told else None", "return None"),),
+        OF_NEIGHBOURS,
+    ),
+    Mutant(
+        "DB11",
+        "a token file that others can read is taken",
+        (Edit(TOKENS, "if found.st_mode & OTHERS:", "if found.st_mode & 0o007:"),),
+        OF_TOKENS,
+    ),
+    Mutant(
+        "DB12",
+        "a token file is followed through a link",
+        (
+            Edit(
+                TOKENS,
+                "os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK",
+                "os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK",
+            ),
+        ),
+        OF_TOKENS,
+    ),
+    Mutant(
+        "DB13",
+        "a token that is easily guessed is taken",
+        (Edit(TOKENS, "if not TOKEN_LENGTH_MIN <= len(token)", "if not 0 <= len(token)"),),
+        OF_TOKENS,
+    ),
+    Mutant(
+        "DB14",
+        "others reach the dashboard without a token",
+        (Edit(SERVING, "if not is_loopback(host) and token is None:", "if not host:"),),
+        OF_SERVING,
+    ),
+    Mutant(
+        "DB15",
+        "facts are given without the token",
+        (Edit(SERVING, "refusal = self._access.of_facts(request.headers)", "refusal = None"),),
+        OF_SERVING,
+    ),
+    Mutant(
+        "DB16",
+        "other users of this host are not looked for",
+        (
+            Edit(
+                SERVING,
+                "refusal = refusal or self._access.of_user(self._user(request), os.geteuid())",
+                "refusal = refusal or None",
+            ),
+        ),
+        OF_SERVING,
+    ),
+    Mutant(
+        "DB17",
+        "what is sent may be kept",
+        (Edit(SERVING, '"Cache-Control": "no-store"', '"Cache-Control": "max-age=60"'),),
+        OF_SERVING,
+    ),
+    Mutant(
+        "DB18",
+        "scripts may stand in the page",
+        (Edit(SERVING, "script-src 'self';", "script-src 'self' 'unsafe-inline';"),),
+        OF_SERVING,
+    ),
+    Mutant(
+        "DB19",
+        "connections are not counted",
+        (Edit(SERVING, ">= CONNECTIONS_MAX:", ">= 100 * CONNECTIONS_MAX:"),),
+        OF_SERVING,
+    ),
+    Mutant(
+        "DB20",
+        "a reader that takes nothing stays",
+        (
+            Edit(
+                SERVING,
+                "async with asyncio.timeout(WRITE_SECONDS):\n                await response.write",
+                "async with asyncio.timeout(None):\n                await response.write",
+            ),
+        ),
+        OF_SERVING,
+    ),
+    Mutant(
+        "DB21",
+        "whoever says nothing keeps its connection",
+        (Edit(SERVING, "keepalive_timeout=IDLE_SECONDS", "keepalive_timeout=3600"),),
+        OF_SERVING,
+    ),
+    Mutant(
+        "DB22",
+        "pages that are open are not counted",
+        (Edit(FEED, "if len(self._readers) >= READERS_MAX or", "if"),),
+        OF_FEED,
+    ),
+    Mutant(
+        "DB23",
+        "a section is made at every change",
+        (
+            Edit(
+                FEED,
+                "self._due[section] = self._made_at.get(section, -pause) + pause",
+                "self._due[section] = 0.0",
+            ),
+        ),
+        OF_FEED,
+    ),
+    Mutant(
+        "DB24",
+        "sections are made while nobody looks",
+        (
+            Edit(FEED, "if not self._readers or section in self._due:", "if section in self._due:"),
+            Edit(FEED, "if self._readers and self._due.get(", "if self._due.get("),
+        ),
+        OF_FEED,
+    ),
+    Mutant(
+        "DB25",
+        "the last reader leaves what is known to the next one",
+        (Edit(FEED, "            self._versions.clear()\n", "            pass\n"),),
+        OF_FEED,
+    ),
+    Mutant(
+        "DB26",
+        "every row is made, whether it is shown or not",
+        (Edit(FITTING, "if len(shown_rows) >= rows_max or size > ROWS_BYTES_MAX:", "if 0:"),),
+        OF_FITTING,
+    ),
+    Mutant(
+        "DB27",
+        "after lost events old decisions stay",
+        (Edit(BOARD, "        self._needs_seed = True\n        for", "        for"),),
+        OF_BOARD,
+    ),
+)
