@@ -5,8 +5,8 @@ said at once; `Dashboard.serving` serves one peer.
 
 1. Every answer has the same headers: nothing from elsewhere is loaded, nothing of this is shown
    within another page, nothing is kept.
-2. Connections and streams are counted, and silent ones end; a stream whose reader takes nothing for
-   WRITE_SECONDS is cut off.
+2. Requests, connections and streams are counted, and silent ones end; a stream whose reader takes
+   nothing for WRITE_SECONDS is cut off.
 3. At the end streams are told so; after CLOSE_SECONDS what is left is cut off.
 4. No request, header or token is ever logged.
 """
@@ -28,6 +28,7 @@ from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.config import Config
 from mabeam_p2p.dashboard import access, neighbours
 from mabeam_p2p.dashboard.access import Access, Refusal
+from mabeam_p2p.dashboard.allowance import Allowance
 from mabeam_p2p.dashboard.board import Board
 from mabeam_p2p.dashboard.feed import READERS_MAX, Feed, Reader
 from mabeam_p2p.dashboard.tokens import read_token
@@ -43,6 +44,10 @@ except ImportError as error:
     ) from error
 
 CONNECTIONS_MAX = 64
+REQUESTS_PER_SECOND = 50.0
+REQUESTS_AT_ONCE = 300
+"""Pages of all who may look, loaded at the same time. A request costs a fifth of a millisecond of
+the loop that the peer runs on, so a flood of them must not be answered."""
 BACKLOG = 32
 IDLE_SECONDS = 15.0
 """A connection on which nothing is asked for this long is closed."""
@@ -75,6 +80,8 @@ _TYPES = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
+
+FLOOD = Refusal(503, "flood", "Too much is asked at once: come again in some seconds.")
 
 STREAM = "/events"
 PAGE = "index.html"
@@ -160,9 +167,10 @@ class Dashboard:
         self._feed: Feed | None = None
         self._streams: dict[asyncio.Task[object], asyncio.BaseTransport] = {}
         self.counters = Counter(
-            dict.fromkeys((*access.REASONS, "crowd", "slow", "requests", "streams"), 0)
+            dict.fromkeys((*access.REASONS, "crowd", "flood", "slow", "requests", "streams"), 0)
         )
         """What was answered, and by which reason refused or cut off."""
+        self._allowance = Allowance(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
 
     @property
     def address(self) -> str:
@@ -237,6 +245,9 @@ class Dashboard:
         if len(web_server.connections) >= CONNECTIONS_MAX:
             self.counters["crowd"] += 1
             return _Refused()
+        if not self._allowance.take(asyncio.get_running_loop().time()):
+            self.counters["flood"] += 1
+            return _Refused()
         return web_server()
 
     def _user(self, request: web.BaseRequest) -> int | None:
@@ -255,6 +266,8 @@ class Dashboard:
             return _text(500, "The dashboard has failed; the peer's log tells how.")
 
     async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
+        if not self._allowance.take(asyncio.get_running_loop().time()):
+            return self._refused(FLOOD)
         refusal = self._access.of_request(request.method, request.headers)
         refusal = refusal or self._access.of_user(self._user(request), os.geteuid())
         if refusal is not None:

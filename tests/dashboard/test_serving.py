@@ -14,7 +14,7 @@ from mabeam_p2p.addresses import split_address
 from mabeam_p2p.config import Config
 from mabeam_p2p.dashboard import serving
 from mabeam_p2p.dashboard.board import SECTIONS
-from mabeam_p2p.dashboard.feed import READERS_MAX
+from mabeam_p2p.dashboard.feed import READERS_MAX, Feed
 from mabeam_p2p.errors import AddressError, ConfigError
 from mabeam_p2p.events import RoleChanged, VariableChanged
 from mabeam_p2p.records import Sibling, Variable
@@ -244,6 +244,35 @@ async def test_connections_beyond_the_limit_are_hung_up_on() -> None:
 
 
 @in_loop
+async def test_a_flood_of_connections_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "REQUESTS_AT_ONCE", 4)
+    monkeypatch.setattr(serving, "REQUESTS_PER_SECOND", 0.0)
+    async with served() as (page, _):
+        # A connection, and a request on it.
+        for _ in range(2):
+            assert (await get(page.address)).status == 200
+        reader, _ = await dialled(page.address)
+        with contextlib.suppress(ConnectionResetError):
+            async with asyncio.timeout(SECONDS):
+                assert await reader.read() == b""
+        assert page.counters["flood"] == 1
+
+
+@in_loop
+async def test_a_flood_on_one_connection_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "REQUESTS_AT_ONCE", 4)
+    monkeypatch.setattr(serving, "REQUESTS_PER_SECOND", 0.0)
+    async with served() as (page, _):
+        reader, writer = await dialled(page.address)
+        writer.write(f"GET /icon.svg HTTP/1.1\r\nHost: {page.address}\r\n\r\n".encode() * 50)
+        async with asyncio.timeout(SECONDS):
+            answers = (await reader.read()).decode()
+        assert answers.count(" 200 OK") == 3
+        assert answers.count(" 503 ") == 1
+        assert page.counters["requests"] == 3
+
+
+@in_loop
 async def test_a_connection_that_asks_for_nothing_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -309,3 +338,28 @@ async def test_it_stops_although_readers_are_there() -> None:
     assert await listening == {}
     with pytest.raises(ConnectionRefusedError):
         await dialled(address)
+
+
+@in_loop
+async def test_while_nothing_happens_something_is_said_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving, "STILL_HERE_SECONDS", 0.05)
+    async with served() as (page, _):
+        _, reader, _ = await asked(page.address, "/events")
+        async with asyncio.timeout(SECONDS):
+            await reader.readuntil(b": still here\n\n")
+            await reader.readuntil(b": still here\n\n")
+
+
+@in_loop
+async def test_what_breaks_an_invariant_is_logged_and_ends_one_answer_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served() as (page, _):
+        monkeypatch.setattr(Feed, "join", lambda feed: 1 / 0)
+        answer = await get(page.address, "/events")
+        assert answer.status == 500
+        assert "ZeroDivisionError" not in answer.body
+        assert "ZeroDivisionError" in caplog.text
+        assert (await get(page.address)).status == 200

@@ -6,6 +6,7 @@ ACCESS = "mabeam_p2p/dashboard/access.py"
 NEIGHBOURS = "mabeam_p2p/dashboard/neighbours.py"
 TOKENS = "mabeam_p2p/dashboard/tokens.py"
 SERVING = "mabeam_p2p/dashboard/serving.py"
+ALLOWANCE = "mabeam_p2p/dashboard/allowance.py"
 FEED = "mabeam_p2p/dashboard/feed.py"
 BOARD = "mabeam_p2p/dashboard/board.py"
 FITTING = "mabeam_p2p/dashboard/fitting.py"
@@ -14,6 +15,7 @@ OF_ACCESS = ("tests/dashboard/test_access.py",)
 OF_NEIGHBOURS = ("tests/dashboard/test_neighbours.py",)
 OF_TOKENS = ("tests/dashboard/test_tokens.py",)
 OF_SERVING = ("tests/dashboard/test_serving.py",)
+OF_ALLOWANCE = ("tests/dashboard/test_allowance.py",)
 OF_FEED = ("tests/dashboard/test_feed.py",)
 OF_BOARD = ("tests/dashboard/test_board.py",)
 OF_FITTING = ("tests/dashboard/test_fitting.py",)
@@ -168,6 +170,30 @@ MUTANTS = (
         "whoever says nothing keeps its connection",
         (Edit(SERVING, "keepalive_timeout=IDLE_SECONDS", "keepalive_timeout=3600"),),
         OF_SERVING,
+    ),
+    Mutant(
+        "DB28",
+        "connections come as fast as they like",
+        (
+            Edit(
+                SERVING,
+                'self.counters["flood"] += 1\n            return _Refused()',
+                'self.counters["flood"] += 1',
+            ),
+        ),
+        OF_SERVING,
+    ),
+    Mutant(
+        "DB29",
+        "who has a connection asks as much as it likes",
+        (Edit(SERVING, "            return self._refused(FLOOD)\n", "            pass\n"),),
+        OF_SERVING,
+    ),
+    Mutant(
+        "DB30",
+        "what was not asked for long can be asked at once",
+        (Edit(ALLOWANCE, "min(float(self._at_once), grown)", "grown"),),
+        OF_ALLOWANCE,
     ),
     Mutant(
         "DB22",
