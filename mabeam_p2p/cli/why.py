@@ -27,6 +27,7 @@ OBSTACLES = {
     "not_told": "the leader does not know how fit it is",
     "no_cluster": "there is no cluster",
     "no_quorum": "nobody can be elected",
+    "nobody_eligible": "nobody can be elected",
     "election": "there is an election",
 }
 

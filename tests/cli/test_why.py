@@ -83,5 +83,5 @@ def test_every_obstacle_that_a_core_names_has_words() -> None:
     assert set(OBSTACLES) >= {
         "no_member", "suspect", "dead", "left", "no_vote", "unfit", "leader_in_office",
         "not_caught_up", "score_too_low", "waits", "handing_over", "not_told", "no_cluster",
-        "no_quorum", "election",
+        "no_quorum", "nobody_eligible", "election",
     }  # fmt: skip

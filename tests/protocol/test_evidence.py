@@ -20,6 +20,7 @@ from mabeam_p2p.messages import (
 )
 from mabeam_p2p.protocol.variables import tree
 from mabeam_p2p.records import DiskUsage, Evidence, MemberState, Obstacle, Standing
+from mabeam_p2p.requests import SetFitness
 from tests.protocol.test_node import ME, VOTERS, A, B, Desk
 
 STRANGER = PeerId("f" * 16)
@@ -162,6 +163,19 @@ def test_without_a_quorum_that_is_what_keeps_everybody_from_leading() -> None:
     desk.wait(5.0)
     assert reasons(desk, ME) == ["no_quorum"]
     assert "1 of 3 voters" in evidence(desk, ME).obstacles[0].detail
+
+
+def test_where_nobody_may_lead_that_is_what_keeps_a_peer_from_it() -> None:
+    desk = Desk()
+    desk.wait(0.3)
+    unfit = Standing(1, 1, 5, 0, False)
+    for peer in (A, B):
+        answer_probes(desk, peer, unfit)
+    desk.did(desk.node.request(9, SetFitness(50, "its room is on fire"), desk.now))
+    desk.did(desk.node.tick(desk.now))
+    assert reasons(desk, ME) == ["unfit", "nobody_eligible"]
+    assert evidence(desk, ME).obstacles[0].detail == "its room is on fire"
+    assert reasons(desk, A) == ["unfit", "nobody_eligible"]
 
 
 def test_a_follower_names_the_leader_in_office() -> None:

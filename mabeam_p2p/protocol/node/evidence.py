@@ -151,6 +151,8 @@ class Witness:
                 f"{len(here)} of {len(voters)} voters are here, {majority(len(voters))} are needed"
             )
             return [Obstacle("no_quorum", text)]
+        if not any(self._place(voter) for voter in here):
+            return [Obstacle("nobody_eligible", "no voter that is here may lead")]
         return [Obstacle("election", "nobody leads; the first in the order stands within seconds")]
 
     def _obstacles_to_preference(self, peer: PeerId, now: float) -> list[Obstacle]:
