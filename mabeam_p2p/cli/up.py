@@ -179,7 +179,7 @@ def _report(as_json: bool, host: Host, event: str, served: dict[str, str]) -> No
             f"{host.config.name} ({host.peer}) of cluster {host.config.cluster} listens on "
             f"{host.address}"
         )
-        if dashboard is not None:
-            click.echo(f"its dashboard is {dashboard}")
+        if "dashboard" in served:
+            click.echo(f"its dashboard is {served['dashboard']}")
     else:
         click.echo(f"{host.config.name} is ready")
