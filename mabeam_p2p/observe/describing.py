@@ -35,8 +35,10 @@ _PACKAGE = "mabeam_p2p."
 _WITHOUT_STATE = ("mabeam_p2p.wire.",)
 """Tables of checks, equal in every peer."""
 _SECRET_NAME = re.compile(
-    r"secret|password|passphrase|private|join_code|(?:curve|public|server|client)_?key"
+    r"secret|password|passphrase|private|join_code|invitation|(?:curve|public|server|client)_?key"
 )
+_SECRET_TEXT_NAME = re.compile(r"token|_key$")
+"""What is a number, or a table, under these names is none."""
 _CURVE_KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 
 _CALLABLES = (FunctionType, MethodType, BuiltinFunctionType)
@@ -131,6 +133,8 @@ def _plain(name: str, value: object) -> str | None:
 def _is_secret(name: str, value: object) -> bool:
     if not isinstance(value, str):
         return bool(_SECRET_NAME.search(name.lower())) and not isinstance(value, msgspec.Struct)
+    if _SECRET_TEXT_NAME.search(name.lower()):
+        return True
     return bool(_SECRET_NAME.search(name.lower()) or _CURVE_KEY.fullmatch(value))
 
 
@@ -141,8 +145,10 @@ def _text(value: str) -> str:
 
 
 def _key(key: object) -> str:
-    """Of a mapping, on one line."""
-    return _text(key) if isinstance(key, str) else re.sub(r"\s+", " ", repr(key))[:TEXT_MAX]
+    """Of a mapping, on one line. It may hold what no value may show."""
+    if isinstance(key, tuple | frozenset):
+        return f"({', '.join(_key(part) for part in list(key)[:ROWS_MAX])})"
+    return _plain("", key) or f"<{_kind(key)}>"
 
 
 def _is_ours(value: object) -> bool:

@@ -92,6 +92,24 @@ def test_secrets_and_values_are_not_shown(name: str, value: object) -> None:
         assert name in text
 
 
+@pytest.mark.parametrize(
+    "key", [b"canary", ("a", b"canary"), ((b"canary",), 1), "canary" + "a" * 34, Thing(x="canary")]
+)
+def test_keys_of_mappings_show_no_more_than_values(key: object) -> None:
+    lines = described(table={key: 1})
+    assert "canary" not in "".join(lines)
+    assert lines[-1].endswith(": 1")
+
+
+def test_what_is_called_a_token_is_shown_unless_it_is_text() -> None:
+    assert described(_token=7, tokens={7: 8})[1:] == [
+        "  _token: 7",
+        "  tokens: dict of 1",
+        "    7: 8",
+    ]
+    assert described(token="canary")[1] == f"  token: {HIDDEN}"
+
+
 def test_bytes_are_told_by_their_number() -> None:
     assert described(blob=b"12345")[1] == "  blob: <5 bytes>"
     assert described(secret=JoinSecret())[1] == f"  secret: {HIDDEN}"

@@ -53,6 +53,12 @@ MUTANTS = (
         ("tests/observe/test_describing.py",),
     ),
     Mutant(
+        "M60k",
+        "a dump shows the keys of mappings as they are",
+        (Edit(DESCRIBING, 'return _plain("", key) or f"<{_kind(key)}>"', "return repr(key)"),),
+        ("tests/observe/test_describing.py",),
+    ),
+    Mutant(
         "M60f",
         "the page of metrics takes any number of connections",
         (Edit(SERVER, "or len(self._connections) >= CONNECTIONS_MAX", ""),),
