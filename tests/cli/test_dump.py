@@ -111,8 +111,8 @@ def test_without_a_daemon_there_is_nothing_to_dump(place: House) -> None:
 def test_a_daemon_leaves_none_of_its_files_behind(place: House) -> None:
     [daemon] = place.started("ant")
     folder = place.folder / "run" / "mabeam" / "test"
-    names = sorted(path.name for path in folder.iterdir())
-    assert names == ["ant.dump", "ant.sock", "ant.stacks"]
+    made = {"ant.dump", "ant.sock", "ant.stacks"}
+    assert {path.name for path in folder.iterdir()} >= made
     daemon.signal(signal.SIGTERM)
     assert daemon.wait() == 0
-    assert list(folder.iterdir()) == []
+    assert not {path.name for path in folder.iterdir()} & made
