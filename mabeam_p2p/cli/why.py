@@ -31,6 +31,13 @@ OBSTACLES = {
     "election": "there is an election",
 }
 
+UNREADY = {
+    "no_cluster": "no cluster",
+    "no_leader": "no leader",
+    "nothing_applied": "nothing applied",
+    "variables": "it was not given all variables",
+}
+
 
 @click.command()
 @click.argument("peer", metavar="PEER")
@@ -85,6 +92,8 @@ def _self_lines(seen: PeerEvidence) -> Iterator[str]:
             f"it was starved of time or answers of late (health {seen.health}): it waits "
             f"{seen.health + 1} times as long before it suspects anybody"
         )
+    for one in seen.unready:
+        yield f"is not ready: {UNREADY.get(one.reason, one.reason)}: {one.detail}"
     if seen.disk_bytes_max:
         share = 100 * seen.disk_used_bytes // seen.disk_bytes_max
         yield f"disk: {share} % of {output.size(seen.disk_bytes_max)} used"

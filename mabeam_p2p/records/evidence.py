@@ -63,7 +63,7 @@ class Follower(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Obstacle(Struct, frozen=True, gc=False, array_like=True):
-    """Why a peer does not lead. `reason` is a stable word."""
+    """Why a peer does not lead, or is not ready. `reason` is a stable word."""
 
     reason: str
     detail: str = ""
@@ -108,3 +108,5 @@ class Evidence(Struct, frozen=True, gc=False, array_like=True):
     disk_used_bytes: int = 0
     disk_bytes_max: int = 0
     """Of the telling peer's own disk, if it tells of itself; 0: not known, or nothing limits it."""
+    unready: tuple[Obstacle, ...] = ()
+    """Why the telling peer is not ready yet, if it tells of itself."""

@@ -282,8 +282,10 @@ def test_a_lost_quorum_is_named_with_who_is_missing(place: House) -> None:
 def test_a_cluster_that_has_not_formed_is_named_with_how_many_it_waits_for(place: House) -> None:
     daemon = place.start("--expect", "3")
     address = daemon.line()["address"]
-    one = fault(doctor(), "quorum")
+    found = doctor()
+    one = fault(found, "quorum")
     assert "1 of 3 peers see each other" in one.text
+    assert "ant is not ready: no_cluster" in fault(found, "ready").text
     assert f"--seed {address}" in one.mend
 
 

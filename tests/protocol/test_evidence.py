@@ -3,10 +3,12 @@ played."""
 
 from msgspec.structs import replace
 
-from mabeam_p2p.effects import Resolve, Send
+from mabeam_p2p.effects import Notify, Resolve, Send
+from mabeam_p2p.events import Ready
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.inquiries import EvidenceAnswer, Figures, ReadEvidence, ReadFigures
 from mabeam_p2p.messages import (
+    AppendEntries,
     AppendReply,
     Gossip,
     Heartbeat,
@@ -15,11 +17,12 @@ from mabeam_p2p.messages import (
     ProbeAck,
     ProbeRequest,
     Rumour,
+    TreeAnswer,
     TreeAsk,
     VoteReply,
 )
 from mabeam_p2p.protocol.variables import tree
-from mabeam_p2p.records import DiskUsage, Evidence, MemberState, Obstacle, Standing
+from mabeam_p2p.records import DiskUsage, Evidence, MemberState, Obstacle, Recovered, Standing
 from mabeam_p2p.requests import SetFitness
 from tests.protocol.test_node import ME, VOTERS, A, B, Desk
 
@@ -247,6 +250,42 @@ def test_its_own_disk_is_told_and_no_other() -> None:
     desk.stored(DiskUsage(7, 100))
     assert (evidence(desk, ME).disk_used_bytes, evidence(desk, ME).disk_bytes_max) == (7, 100)
     assert evidence(desk, A).disk_bytes_max == 0
+
+
+def unready(desk: Desk) -> dict[str, str]:
+    return {one.reason: one.detail for one in evidence(desk, ME).unready}
+
+
+def test_what_a_peer_waits_for_until_it_is_ready_is_told_step_by_step() -> None:
+    desk = Desk()
+    desk.wait(0.1)
+    assert set(unready(desk)) == {"no_leader", "variables"}
+    desk.hear(A, Heartbeat(0, 2, 1, 1))
+    desk.end_turn()
+    assert set(unready(desk)) == {"nothing_applied", "variables"}
+    desk.hear(A, AppendEntries(0, 2, 1, 1, 1, ()))
+    desk.end_turn()
+    assert set(unready(desk)) == {"variables"}
+    desk.hear(A, TreeAsk(1, ((tree.ROOT, 0),), 0, 0, clock=0, newcomer=True))
+    desk.end_turn()
+    assert unready(desk)["variables"].endswith("; as new: a")
+    [ask] = [e for e in desk.effects if isinstance(e, Send) and isinstance(e.message, TreeAsk)]
+    assert isinstance(ask.message, TreeAsk)
+    assert unready(desk)["variables"].startswith(f"it compares with {ask.target[0]}")
+    same = TreeAnswer(ask.message.number, 1, (), (), (), True, True, (), ask.message.base, (), 0)
+    desk.hear(ask.target, same)
+    desk.hear(A, Heartbeat(0, 2, 1, 2))
+    desk.end_turn()
+    assert unready(desk) == {}
+    assert Notify(Ready()) in desk.effects
+    assert evidence(desk, A).unready == ()
+
+
+def test_a_peer_in_no_cluster_says_so() -> None:
+    def newborn(found: Recovered) -> Recovered:
+        return replace(found, hard_states=(), batches=(), bootstrap=None)
+
+    assert "no_cluster" in unready(Desk(recovered=newborn))
 
 
 def figures(desk: Desk) -> dict[tuple[str, str], float]:

@@ -66,6 +66,7 @@ EVIDENCE = Evidence(
     obstacles=(Obstacle("suspect"),),
     clock_ahead_seconds=-90.5,
     leader=ONE,
+    unready=(Obstacle("variables", "it compares with two"),),
 )
 FROM_CLIENT: tuple[ClientMessage, ...] = (
     Greet(local.LOCAL_VERSION, "judge", SessionId(7)),

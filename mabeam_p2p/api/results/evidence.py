@@ -80,7 +80,7 @@ class Standing(Result):
 
 @dataclass(frozen=True, slots=True)
 class Obstacle(Result):
-    """Why a peer does not lead; `reason` is a stable word."""
+    """Why a peer does not lead, or is not ready; `reason` is a stable word."""
 
     reason: str
     detail: str
@@ -130,6 +130,8 @@ class PeerEvidence(Result):
     disk_used_bytes: int
     disk_bytes_max: int
     """Of the telling peer, if it tells of itself; 0: not known, or nothing limits it."""
+    unready: tuple[Obstacle, ...]
+    """Why the telling peer is not ready yet, if it tells of itself."""
 
     @staticmethod
     def of(record: Evidence, name_of: NameOf) -> "PeerEvidence":
@@ -163,6 +165,7 @@ class PeerEvidence(Result):
             health=record.health,
             disk_used_bytes=record.disk_used_bytes,
             disk_bytes_max=record.disk_bytes_max,
+            unready=tuple(Obstacle(one.reason, one.detail) for one in record.unready),
         )
 
 

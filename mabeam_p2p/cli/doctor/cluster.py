@@ -29,6 +29,8 @@ class Daemon:
     process: int | None
     status: PeerStatus
     members: tuple[Member, ...]
+    unready: tuple[str, ...]
+    """Why it is not ready yet."""
     clocks: Mapping[str, float]
     """By member's name: how far its clock is ahead of this host's, in seconds."""
 
@@ -47,7 +49,10 @@ async def ask(cluster: str, name: str) -> Daemon | Finding:
         who = f"the daemon {name!r}" + (f" (process {process})" if process else "")
         return error("daemon", f"{who} does not answer: it is stuck, or stopped",
                      f"mabeam dump --cluster {cluster} --addr {name}")  # fmt: skip
-    return Daemon(process, status, members, _clocks(told))
+    unready = tuple(
+        f"{reason.reason}: {reason.detail}" for one in told if one.is_self for reason in one.unready
+    )
+    return Daemon(process, status, members, unready, _clocks(told))
 
 
 def process_of(cluster: str, name: str) -> int | None:
@@ -85,6 +90,9 @@ def findings(daemon: Daemon) -> Iterator[Finding]:
     """What is wrong with its cluster, as it sees it."""
     status = daemon.status
     yield ok("daemon", f"{status.name} answers, as {status.role} in term {status.term}")
+    if daemon.unready:
+        text = f"{status.name} is not ready: {'; '.join(daemon.unready)}"
+        yield warning("ready", text, f"mabeam why {status.name}    # again, as it goes on")
     if status.disk_full:
         text = "its data folder is nine tenths full: where it leads, it takes no commands"
         more = f"MABEAM_LIMITS__DATA_BYTES_MAX={2 * status.disk_bytes_max} mabeam up"

@@ -84,6 +84,7 @@ class Desk:
             variables=variables,
             handover=handover,
             fitness=fitness,
+            unready=report.unready,
         )
         self._gauges = Gauges(
             links=links,

@@ -3,6 +3,8 @@
 It tells what is, and decides nothing. Called by `desk` alone.
 """
 
+from collections.abc import Callable
+
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.protocol.election import order_key
@@ -29,6 +31,7 @@ class Witness:
         variables: Variables,
         handover: Handover,
         fitness: Fitness,
+        unready: Callable[[float], tuple[Obstacle, ...]],
     ) -> None:
         self._links = links
         self._membership = membership
@@ -37,6 +40,7 @@ class Witness:
         self._variables = variables
         self._handover = handover
         self._fitness = fitness
+        self._unready = unready
 
     def evidence(self, peer: PeerId, now: float) -> Evidence:
         """Of `peer`, which may be this one, or one that is no member."""
@@ -66,6 +70,7 @@ class Witness:
             health=membership.health.score,
             disk_used_bytes=disk.used_bytes if disk is not None else 0,
             disk_bytes_max=disk.bytes_max if disk is not None else 0,
+            unready=self._unready(now) if is_self else (),
         )
 
     def _part(self, peer: PeerId) -> str:

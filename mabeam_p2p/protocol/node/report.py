@@ -13,7 +13,7 @@ from mabeam_p2p.protocol.node.fitness import Fitness
 from mabeam_p2p.protocol.quorum import majority
 from mabeam_p2p.protocol.replication import Replication, Role
 from mabeam_p2p.protocol.variables import Variables
-from mabeam_p2p.records import MemberState, Status
+from mabeam_p2p.records import MemberState, Obstacle, Status
 
 
 class Report:
@@ -47,6 +47,23 @@ class Report:
         self._quorum = False
         self._ready = False
         self._state: tuple[int, PeerId | None, Role] = (0, None, Role.NONE)
+
+    def unready(self, now: float) -> tuple[Obstacle, ...]:
+        """What is missing until `Ready` is told; nothing: it was."""
+        if self._ready:
+            return ()
+        found: list[Obstacle] = []
+        if not self.replication.voters:
+            found.append(Obstacle("no_cluster", "this peer is in no cluster yet"))
+        elif not self.replication.has_quorum(now):
+            found.append(Obstacle("no_leader", "it hears no leader that has a quorum"))
+        elif not self.machine.applied_index:
+            end = self.replication.log.last_index
+            text = f"its log ends at {end}, and its leader has confirmed nothing of it yet"
+            found.append(Obstacle("nothing_applied", text))
+        if waits := self._variables.waits_for(now):
+            found.append(Obstacle("variables", waits))
+        return tuple(found)
 
     def tell(self, ticked: bool, now: float) -> None:
         """Events for what has changed since the last turn. `ticked`: whether time has passed in it,

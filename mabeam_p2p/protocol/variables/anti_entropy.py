@@ -148,6 +148,12 @@ class AntiEntropy:
         """Whether an exchange is under way and has not come to a stop."""
         return self._exchange is not None and now < self._exchange.expires
 
+    def account(self, now: float) -> tuple[PeerId | None, tuple[PeerId, ...]]:
+        """For show, of one that is not given everything yet: with whom it compares now, and which
+        members have said that they are as new."""
+        peer = self._exchange.peer if self._exchange is not None and self.is_busy(now) else None
+        return peer, tuple(sorted(one for one, is_new in self._are_new.items() if is_new))
+
     def begin(self, target: PeerId, now: float) -> None:
         """Compare with `target`, in place of any older exchange."""
         change_count = self._table.change_count

@@ -126,6 +126,18 @@ class Variables:
         """
         return self._anti_entropy.is_given or not self._live
 
+    def waits_for(self, now: float) -> str:
+        """What is missing until `ready`, in words; empty: nothing."""
+        if self.ready:
+            return ""
+        partner, new = self._anti_entropy.account(now)
+        words = ["it compares with nobody at present"]
+        if partner is not None:
+            words = [f"it compares with {self._live.get(partner, partner)}"]
+        if new:
+            words.append(f"as new: {', '.join(self._live.get(peer, peer) for peer in new)}")
+        return "; ".join(words)
+
     def clock_lead(self, peer: PeerId) -> int | None:
         """Microseconds by which a live member's clock was ahead when it last told the time."""
         return self._clock.lead(peer)
