@@ -165,7 +165,8 @@ class Peer:
 
 
 class Cluster:
-    """One peer on each of these hosts. Nothing runs until it is started. Used as a context."""
+    """One peer on each of these hosts; on one that is named twice, two. Nothing runs until it is
+    started. Used as a context."""
 
     def __init__(
         self,
@@ -179,7 +180,11 @@ class Cluster:
         self.name = name
         self.listen = listen
         self._expect = len(hosts) if expect is None else expect
-        self.peers = [Peer(host, self, host.name) for host in hosts]
+        self.peers: list[Peer] = []
+        for host in hosts:
+            before = sum(peer.host is host for peer in self.peers)
+            name = f"{host.name}-{before}" if before else host.name
+            self.peers.append(Peer(host, self, name))
 
     async def __aenter__(self) -> "Cluster":
         return self

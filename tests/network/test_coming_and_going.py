@@ -80,18 +80,23 @@ async def test_a_host_that_loses_its_power_is_dead_for_the_others_and_comes_back
 async def test_a_host_whose_cable_is_pulled_is_dead_for_the_others_and_comes_back(
     lan: MakeLan, measured: Measure
 ) -> None:
-    net = lan(hosts=3)
-    async with Cluster(net.hosts) as cluster:
-        await cluster.started()
-        gone, *others = cluster.peers
+    """Also for one that comes later, and hears nobody else."""
+    net = lan(hosts=4)
+    async with Cluster(net.hosts, expect=3) as cluster:
+        gone, *others, late = cluster.peers
+        await cluster.begin(gone, *others)
+        await cluster.sees_itself([gone, *others])
         net.unplug(gone.host)
         pulled = time.monotonic()
         await take_for_dead(others, gone)
         measured("from the pull until dead for all, s", time.monotonic() - pulled)
         net.plug(gone.host)
         plugged = time.monotonic()
-        await cluster.sees_itself()
+        await cluster.sees_itself([gone, *others])
         measured("from plugging in until all see all, s", time.monotonic() - plugged)
+        net.partition([gone.host, late.host])
+        await cluster.begin(late)
+        await cluster.sees_itself([gone, late])
 
 
 @in_loop

@@ -5,9 +5,10 @@ import time
 import pytest
 
 from mabeam_p2p.discovery.mdns import BROWSE_SECONDS
+from mabeam_p2p.records import MemberState
 from tests.in_loop import in_loop
 from tests.network.conftest import MakeLan, Measure
-from tests.network.peers import Cluster
+from tests.network.peers import Cluster, until
 
 ROUNDS_MAX = 10
 """Of questions until all are found, on whatever machine; the first one does on one that is idle."""
@@ -47,3 +48,25 @@ async def test_hosts_find_each_other_by_seeds_where_multicast_is_dropped(
         await cluster.sees_itself()
         measured("from all listening until all see all, s", time.monotonic() - all_listen)
         await cluster.leader()
+
+
+@in_loop
+async def test_a_goodbye_takes_no_other_peer_of_its_host_away(lan: MakeLan) -> None:
+    """Neither for those that know it, nor for one that comes later and hears nobody else."""
+    net = lan(hosts=3)
+    shared, other, late_host = net.hosts
+    places = [shared, shared, other, late_host]
+    async with Cluster(places, expect=3, listen=lambda host: f"{host.address}:0") as cluster:
+        leaves, stays, watcher, late = cluster.peers
+        await cluster.begin(leaves, stays, watcher)
+        await cluster.sees_itself([leaves, stays, watcher])
+        assert leaves.stop() == 0
+
+        async def has_left() -> bool:
+            return await watcher.state_of(leaves) is MemberState.LEFT
+
+        await until(has_left, "the goodbye is heard")
+        assert await watcher.state_of(stays) is MemberState.ALIVE
+        net.partition([shared, late_host])
+        await cluster.begin(late)
+        await cluster.sees_itself([stays, late])
