@@ -122,6 +122,8 @@ class MdnsDiscovery:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # Whoever was there is asked for again: it may be elsewhere, too.
+        self._known.clear()
         stack, self._stack = self._stack, None
         if stack is None:
             return

@@ -70,6 +70,22 @@ async def test_a_leader_whose_address_changes_goes_on_and_is_found_at_the_new_on
 
 
 @in_loop
+async def test_hosts_that_all_get_other_addresses_at_once_find_each_other_again(
+    lan: MakeLan, measured: Measure
+) -> None:
+    """As when a router starts anew: nobody is where anybody knows it."""
+    net = lan(hosts=3)
+    async with Cluster(net.hosts, listen=anywhere) as cluster:
+        await cluster.started()
+        moved_at = time.monotonic()
+        for number, peer in enumerate(cluster.peers):
+            move(peer, f"10.77.0.{100 + number}")
+        await cluster.sees_itself()
+        await cluster.leader()
+        measured("from the change until all follow one leader, s", time.monotonic() - moved_at)
+
+
+@in_loop
 async def test_arrays_travel_between_hosts_also_when_one_has_got_another_address(
     lan: MakeLan,
 ) -> None:
