@@ -66,6 +66,10 @@ class Transport(Protocol):
         new `address`, or the same one."""
         ...
 
+    def blame(self) -> None:
+        """While `receive` runs: what it was given made no sense."""
+        ...
+
     def connect(self, target: str, address: str) -> None:
         """Open a link, in place of any older one to `target`; nothing of the old one is sent."""
         ...

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from mabeam_p2p.addresses import is_loopback, join_address, split_address
 from mabeam_p2p.config import PROTOCOL_VERSION, SERVICE_TYPE
+from mabeam_p2p.discovery import throttle
 from mabeam_p2p.discovery.threads import off_loop
 from mabeam_p2p.ids import PeerId, is_peer_id
 
@@ -139,6 +140,7 @@ class MdnsDiscovery:
         interface = self._interface()
         _check_interface(interface)
         self._stack = AsyncZeroconf(interfaces=[interface])
+        await throttle.install(self._stack.zeroconf)
         self._browse()
         self._info = self._announcement()
         await self._stack.async_register_service(self._info, cooperating_responders=True)

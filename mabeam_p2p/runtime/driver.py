@@ -233,6 +233,7 @@ class Driver:
             frame = self._codec.decode_frame(data)
         except RemoteProtocolError as error:
             self._frames_undecodable += 1
+            self._transport.blame()
             now = self._clock.monotonic()
             report = self._reports.drop("", error.reason, error.detail, now)
             if report is not None:

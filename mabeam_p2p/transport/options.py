@@ -28,7 +28,7 @@ def router_options(frame_bytes_max: int) -> tuple[Option, ...]:
     return (
         *_common_options(frame_bytes_max),
         Option(zmq.ROUTER_MANDATORY, 1, "never a silent drop, should it ever send"),
-        Option(zmq.RCVHWM, 1000, "frames of one connection that wait for the loop"),
+        Option(zmq.RCVHWM, 64, "frames of one connection that wait for the loop: 256 MB at most"),
         Option(zmq.SNDHWM, 1, "it never sends"),
         Option(zmq.BACKLOG, 1024, "with 100, bursts of connects lose a second to a dropped SYN"),
     )

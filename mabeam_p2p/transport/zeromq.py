@@ -4,7 +4,9 @@ One-way sockets cannot lose a wake-up: a ZeroMQ descriptor is edge-triggered, an
 does both, a send may eat the edge of an arrival.
 
 Rules
-1. A wake-up drains until EAGAIN, or books the rest for the next turn of the loop.
+1. A wake-up drains until EAGAIN, or books the rest for the next turn of the loop. No connection
+   takes the turns of others (`inbox`), and one that talks nonsense at length is not read for a
+   while (`strikes`).
 2. Nobody sets a ROUTING_ID: a fixed one can be stolen, and black-holes whoever reconnects early.
    Who speaks is known from the frame.
 3. A link queues nothing for a peer that is down. Only while it opens for the first time does it
@@ -30,12 +32,16 @@ from mabeam_p2p.addresses import (
     split_address,
 )
 from mabeam_p2p.errors import AddressError
+from mabeam_p2p.transport.inbox import Inbox
 from mabeam_p2p.transport.options import context_options, dealer_options, router_options
+from mabeam_p2p.transport.strikes import Strikes
 
 _log = logging.getLogger(__name__)
 
 DRAIN_MESSAGES_MAX = 256
-"""Messages delivered in one turn of the loop, so that timers and sends get their share."""
+DRAIN_BYTES_MAX = 8 * 1024 * 1024
+"""Messages, and bytes, taken in in one turn of the loop, so that timers and sends get their share.
+What is delivered of them is decided in `inbox`."""
 OPENING_MESSAGES_MAX = 64
 OPENING_BYTES_MAX = 1024 * 1024
 OPENING_SECONDS_MAX = 1.0
@@ -61,8 +67,8 @@ class ZeroMqTransport:
         host, port = _listen_host(listen, insecure)
         self.counters = dict.fromkeys(
             (
-                "received", "multipart", "sent", "refused_link_down", "refused_too_large",
-                "refused_address", "expired",
+                "received", "multipart", "muted", "overrun", "sent", "refused_link_down",
+                "refused_too_large", "refused_address", "expired",
             ),
             0,
         )  # fmt: skip
@@ -73,6 +79,10 @@ class ZeroMqTransport:
         """Addresses whose refusal the log has told."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._receive: Callable[[bytes], None] | None = None
+        self._strikes = Strikes()
+        self._inbox: Inbox[tuple[bytes, bytes]] = Inbox()
+        self._speaking: tuple[bytes, int] = b"", 0
+        """The connection whose message is being received, and its size."""
         self._is_closed = False
         self._context = zmq.Context()
         for option in context_options():
@@ -139,6 +149,10 @@ class ZeroMqTransport:
         self.counters["sent"] += 1
         return True
 
+    def blame(self) -> None:
+        assert self._loop is not None
+        self._strikes.blame(*self._speaking, self._loop.time())
+
     def close(self) -> None:
         """Idempotent. Takes FAREWELL_MILLISECONDS at most."""
         if self._is_closed:
@@ -152,31 +166,51 @@ class ZeroMqTransport:
         self._context.term()
 
     def _drain(self) -> None:
+        """Take in what has come, then deliver a turn of it."""
         if self._is_closed:
             return
         assert self._receive is not None
         assert self._loop is not None
-        receive, recv, counters = self._receive, self._router.recv, self.counters
         is_drained = False
         try:
+            is_drained = self._take_in(self._loop.time())
+            for connection, data in self._inbox.turn():
+                self.counters["received"] += 1
+                self._speaking = connection, len(data)
+                self._receive(data)
+                if self._is_closed:  # What was received made the peer stop.
+                    return
+        finally:
+            # Also when `receive` raised: no further edge announces what is still queued.
+            if not (is_drained and self._inbox.is_empty) and not self._is_closed:
+                self._loop.call_soon(self._drain)
+
+    def _take_in(self, now: float) -> bool:
+        """Whether nothing is left in the socket."""
+        recv, counters, size = self._router.recv, self.counters, 0
+        try:
             for _ in range(DRAIN_MESSAGES_MAX):
-                recv(zmq.NOBLOCK)  # The connection's random routing id; the frame says who spoke.
-                data = recv(zmq.NOBLOCK)
+                # The connection's random routing id; the frame says who spoke.
+                connection = recv(zmq.NOBLOCK)
+                is_muted = self._strikes.is_out(connection, now)
+                is_dropped = is_muted or self._inbox.is_full(connection)
+                data = b"" if is_dropped else recv(zmq.NOBLOCK)
+                if is_dropped:  # Taken without a copy.
+                    recv(zmq.NOBLOCK, copy=False)
                 if self._router.getsockopt(zmq.RCVMORE):
                     while self._router.getsockopt(zmq.RCVMORE):
                         recv(zmq.NOBLOCK)
                     counters["multipart"] += 1
-                    continue
-                counters["received"] += 1
-                receive(data)
-                if self._is_closed:  # What was received made the peer stop.
-                    return
+                elif is_dropped:
+                    counters["muted" if is_muted else "overrun"] += 1
+                else:
+                    self._inbox.put(connection, len(data), (connection, data))
+                    size += len(data)
+                    if size > DRAIN_BYTES_MAX:
+                        return False
         except zmq.Again:
-            is_drained = True
-        finally:
-            # Also when `receive` raised: no further edge announces what is still queued.
-            if not is_drained and not self._is_closed:
-                self._loop.call_soon(self._drain)
+            return True
+        return False
 
     def _why_not_dial(self, address: str) -> str:
         """Empty if `address` may be dialled."""

@@ -1,8 +1,9 @@
 """Hostile bytes on their real way: sockets, loop, driver, node, lane. The peer goes on serving."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import zmq
 from msgspec.structs import replace
 
 from mabeam_p2p import assembly
+from mabeam_p2p.addresses import split_address
 from mabeam_p2p.config import PROTOCOL_VERSION, Config
 from mabeam_p2p.ids import ClusterId
 from mabeam_p2p.messages import Frame, Hello
@@ -32,35 +34,51 @@ from tests.in_loop import in_loop
 from tests.wire.samples import MESSAGES, ONE
 
 FLUSH_EVERY = 64
+CONNECTION_EVERY = 200
+"""Frames from one connection: after more nonsense it would not be read for a while."""
 
 
 class Victim:
     """A peer that leads a cluster of its own, and a stranger's socket to it."""
 
-    def __init__(self, driver: Driver, socket: zmq.Socket[bytes]) -> None:
+    def __init__(self, driver: Driver, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self.driver = driver
         self.backend = assembly.loop_backend(driver)
         self.raised: list[dict[str, Any]] = []
-        self._socket = socket
+        self._context = context
         self._sent = 0
 
     async def send(self, frames: Iterable[bytes]) -> None:
         """All of them, each once; return when the last one was received."""
+        everything = tuple(frames)
+        for start in range(0, len(everything), CONNECTION_EVERY):
+            some = everything[start : start + CONNECTION_EVERY]
+            with self.connection() as dealer:
+                await self._send(dealer, some)
+        assert self.counter("muted") == 0
+
+    @contextmanager
+    def connection(self) -> Iterator[zmq.Socket[bytes]]:
+        with self._context.socket(zmq.DEALER) as dealer:
+            dealer.setsockopt(zmq.LINGER, 0)
+            dealer.connect(f"tcp://{self.driver.address}")
+            yield dealer
+
+    async def _send(self, dealer: zmq.Socket[bytes], frames: Sequence[bytes]) -> None:
         for data in frames:
             while True:
                 try:
-                    self._socket.send(data, zmq.NOBLOCK)
+                    dealer.send(data, zmq.NOBLOCK)
                     break
                 except zmq.Again:
                     await asyncio.sleep(0.001)
             self._sent += 1
             if self._sent % FLUSH_EVERY == 0:
                 await asyncio.sleep(0)
-        await eventually(lambda: self.received >= self._sent, 100.0)
+        await eventually(lambda: self.counter("received") >= self._sent, 100.0)
 
-    @property
-    def received(self) -> int:
-        return self.driver.counters()["transport_received"]
+    def counter(self, name: str) -> int:
+        return self.driver.counters()[f"transport_{name}"]
 
     async def cluster_id(self) -> ClusterId:
         answer = await self.backend.ask(ReadStatus())
@@ -81,10 +99,8 @@ async def victim() -> AsyncIterator[Victim]:
     config = Config(name="hill", data_dir=assembly.IN_MEMORY, mdns=False, expect=1)
     driver = assembly.build(config)
     await driver.start()
-    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
-        socket.setsockopt(zmq.LINGER, 0)
-        socket.connect(f"tcp://{driver.address}")
-        found = Victim(driver, socket)
+    with zmq.Context() as context:
+        found = Victim(driver, context)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: found.raised.append(context))
         try:
@@ -141,7 +157,56 @@ async def test_mutated_frames_from_a_member_do_not_stop_a_peer() -> None:
 @in_loop
 async def test_messages_of_many_parts_are_dropped_whole() -> None:
     async with victim() as v:
-        for parts in ([b"", b""], [b"x"] * 200, [b"", bytes(100_000)], [b"\xff", b"", b"\x80"]):
-            v._socket.send_multipart(parts)
-        await eventually(lambda: v.driver.counters()["transport_multipart"] == 4)
+        with v.connection() as dealer:
+            for parts in ([b"", b""], [b"x"] * 200, [b"", bytes(100_000)], [b"\xff", b"", b"\x80"]):
+                dealer.send_multipart(parts)
+            await eventually(lambda: v.counter("multipart") == 4)
         await v.check_it_serves()
+
+
+# ---- floods ----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@in_loop
+async def test_a_connection_that_talks_nonsense_at_length_is_not_read_for_a_while() -> None:
+    async with victim() as v:
+        with v.connection() as dealer:
+            frame = b"\x5a\x00\x20\x00\x00" + bytes(2 * 1024 * 1024)
+            for _ in range(40):
+                dealer.send(frame)
+            await eventually(lambda: v.counter("received") + v.counter("muted") == 40, 100.0)
+        assert v.counter("muted") > v.counter("received")
+        await v.check_it_serves()
+
+
+@pytest.mark.slow
+@in_loop
+async def test_half_open_connections_are_ended_and_cost_nobody_else_anything() -> None:
+    async with victim() as v:
+        host, port = split_address(v.driver.address)
+        with ExitStack() as stack:
+            opened = [
+                stack.enter_context(socket.create_connection((host, port), timeout=30))
+                for _ in range(500)
+            ]
+            for half in opened[::2]:
+                half.sendall(b"\xff\x00\x00")  # A greeting that stops in the middle.
+            head = await introduced(v)
+            await v.send([CODEC.encode_frame(replace(head, messages=(MESSAGES[0],)))])
+            await v.check_it_serves()
+            ended = await asyncio.gather(*(asyncio.to_thread(is_ended, half) for half in opened))
+        assert all(ended)
+        await v.check_it_serves()
+
+
+def is_ended(connection: socket.socket) -> bool:
+    """Read what the other end says until it hangs up."""
+    try:
+        while connection.recv(4_096):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    return True

@@ -61,6 +61,9 @@ class RecordingTransport(MemoryTransport):
     def connect(self, target: str, address: str) -> None:
         self.deeds.append(("connect", target))
 
+    def blame(self) -> None:
+        pass
+
     def disconnect(self, target: str) -> None:
         self.deeds.append(("disconnect", target))
 

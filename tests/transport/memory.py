@@ -38,6 +38,9 @@ class MemoryTransport:
     def connect(self, target: str, address: str) -> None:
         self.links[target] = address
 
+    def blame(self) -> None:
+        pass
+
     def disconnect(self, target: str) -> None:
         self.links.pop(target, None)
 
