@@ -26,7 +26,7 @@ Dot = tuple[PeerId, int]
 class Write:
     """One write of one variable."""
 
-    __slots__ = ("killers", "name", "seen", "sibling")
+    __slots__ = ("is_forgotten", "killers", "name", "seen", "sibling")
 
     def __init__(self, name: str, sibling: Sibling, seen: tuple[Dot, ...]) -> None:
         self.name = name
@@ -35,6 +35,9 @@ class Write:
         """The siblings that it superseded where it was made."""
         self.killers: dict[Dot, None] = {}
         """Writes that have superseded it where they were made."""
+        self.is_forgotten = False
+        """A deletion that its writer no longer has: what it has seen is in no later context of the
+        variable, but in what the writer tells that it knows."""
 
 
 class View:
@@ -157,7 +160,8 @@ class Causality:
             if write is None or sibling.value is None:
                 continue
             for killer in write.killers:
-                if _covers(record.context, killer) or killer[1] <= view.known.get(killer[0], 0):
+                is_told = _covers(record.context, killer) and not self._is_forgotten(killer)
+                if is_told or killer[1] <= view.known.get(killer[0], 0):
                     raise Violation("I14", f"{peer} has {sibling} beside {killer}: {record}")
 
     def _written(
@@ -184,6 +188,14 @@ class Causality:
         for actor, counter in variable.context:
             if actor != peer and counter > view.known.get(actor, 0):
                 raise Violation("I14", f"{peer} forgets {name!r} and could be told of it anew")
+        for sibling in variable.siblings:
+            write = self._writes.get((peer, sibling.counter)) if sibling.actor == peer else None
+            if write is not None:
+                write.is_forgotten = True
+
+    def _is_forgotten(self, dot: Dot) -> bool:
+        write = self._writes.get(dot)
+        return write is not None and write.is_forgotten
 
     def _marks(self, peer: PeerId, view: View, record: VariableMarks) -> None:
         known, base = dict(record.known), dict(record.base)

@@ -134,3 +134,29 @@ def test_a_deletion_that_was_forgotten_behind_an_older_mark_was_there() -> None:
     causality.synced(A, {}, marks)
     causality.started(A, {}, marks)
     causality.settled((A,))
+
+
+def test_a_write_after_a_forgotten_deletion_does_not_tell_what_that_had_seen() -> None:
+    """It is in what the writer tells that it knows: a peer that has not asked for that yet shows
+    the old value for a while, beside the new one."""
+    deleted = variable(sibling(B, 2, None), seen=((A, 1),))
+    anew = variable(sibling(B, 3))
+    known = ((A, 1), (B, 2))
+    records = (
+        (A, FIRST),
+        (B, FIRST),
+        (B, deleted),
+        (B, VariableMarks(known, known)),
+        (B, VariableForgotten("x")),
+        (B, anew),
+        (A, variable(*FIRST.siblings, *anew.siblings)),
+    )
+    causality = judge(*records)
+    with pytest.raises(Violation, match="is superseded"):
+        causality.settled((A, B))
+    with pytest.raises(Violation, match="beside"):
+        judge(
+            *records[:-1],
+            (A, VariableMarks(known, ())),
+            (A, variable(*FIRST.siblings, *anew.siblings)),
+        )
