@@ -7,6 +7,7 @@ import pytest
 from mabeam_p2p.config import SERVICE_TYPE
 from mabeam_p2p.discovery import mdns
 from mabeam_p2p.discovery.mdns import TXT_BYTES_MAX, MdnsDiscovery, cluster_hash
+from mabeam_p2p.discovery.throttle import Throttle
 from mabeam_p2p.ids import PeerId
 from tests.eventually import eventually
 
@@ -222,5 +223,19 @@ def test_a_peer_whose_address_changes_is_announced_at_the_new_one(
             await eventually(lambda: "127.0.0.1:7001" in other.suggested)
             moving.discovery.moved("127.0.0.1:7077")
             await eventually(lambda: "127.0.0.1:7077" in other.suggested)
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_every_socket_of_a_peer_that_looks_for_others_is_throttled(cluster: str) -> None:
+    async def story() -> None:
+        async with Finder(1, cluster) as finder:
+            await eventually(lambda: finder.discovery._stack is not None)
+            stack = finder.discovery._stack
+            assert stack is not None
+            await eventually(lambda: stack.zeroconf.engine.readers)
+            for reader in stack.zeroconf.engine.readers:
+                assert isinstance(reader.transport.get_protocol(), Throttle)
 
     asyncio.run(story())

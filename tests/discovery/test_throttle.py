@@ -60,3 +60,28 @@ async def test_every_socket_that_mdns_reads_from_is_throttled() -> None:
         assert [reader.transport.get_protocol() for reader in readers] == list(throttles)
     finally:
         await stack.async_close()
+
+
+def said(*labels: bytes) -> bytes:
+    """A question for a name of these labels."""
+    name = b"".join(bytes((len(label),)) + label for label in labels) + b"\x00"
+    return b"\x00" * 4 + b"\x00\x01" + b"\x00" * 6 + name + b"\x00\x0c\x00\x01"
+
+
+def test_a_packet_with_a_name_that_could_not_be_said_again_is_dropped() -> None:
+    assert throttle.is_sound(said(b"_http", b"_tcp", b"local"))
+    assert throttle.is_sound(said(b"x" * 63, b"local"))
+    for data in (
+        said(b"x" * 64, b"local"),
+        said(*[b"y" * 60] * 5),
+        b"",
+        b"\x00" * 11,
+        b"\xff" * 40,
+    ):
+        assert not throttle.is_sound(data)
+    behind = Behind()
+    before = Throttle(behind, lambda: 0.0, throttle.is_sound)
+    before.datagram_received(said(b"x" * 64), None)
+    before.datagram_received(said(b"x"), None)
+    assert behind.received == [said(b"x")]
+    assert before.dropped_count == 1

@@ -1,5 +1,9 @@
+import zmq
+
+from mabeam_p2p.config import Limits
 from mabeam_p2p.transport import inbox, strikes
 from mabeam_p2p.transport.inbox import Inbox
+from mabeam_p2p.transport.options import router_options
 from mabeam_p2p.transport.strikes import Strikes
 
 ONE, TWO = b"one", b"two"
@@ -36,6 +40,12 @@ def test_what_waits_of_one_connection_is_bounded_and_frees_what_was_taken() -> N
     assert not box.is_full(TWO)
     assert list(box.turn()) == [0]
     assert not box.is_full(ONE)
+
+
+def test_frames_of_one_connection_that_wait_in_the_socket_are_bounded() -> None:
+    size = Limits().frame_bytes_max
+    values = {option.name: option.value for option in router_options(size)}
+    assert values[zmq.RCVHWM] * values[zmq.MAXMSGSIZE] <= 256 * 1024 * 1024
 
 
 def test_a_little_nonsense_is_nobodys_fault() -> None:

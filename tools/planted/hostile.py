@@ -12,6 +12,15 @@ CBOR = "mabeam_p2p/wire/cbor.py"
 LANE = "mabeam_p2p/runtime/lane.py"
 CODEC = "mabeam_p2p/wire/codec.py"
 
+DRIVER = "mabeam_p2p/runtime/driver.py"
+INBOX = "mabeam_p2p/transport/inbox.py"
+STRIKES = "mabeam_p2p/transport/strikes.py"
+OPTIONS = "mabeam_p2p/transport/options.py"
+THROTTLE = "mabeam_p2p/discovery/throttle.py"
+MDNS = "mabeam_p2p/discovery/mdns.py"
+
+FLOODS = ("tests/transport/test_inbox.py", "tests/hostile/test_through_a_peer.py")
+MULTICAST = ("tests/discovery/test_throttle.py", "tests/discovery/test_mdns.py")
 ROOM = ("tests/daemon/test_room.py",)
 ROWS = ("tests/storage/test_rows.py",)
 LOCAL = ("tests/api/test_sockets.py", "tests/hostile/test_other_users.py")
@@ -227,5 +236,59 @@ MUTANTS: tuple[Mutant, ...] = (
         "a long message is weighed to its end, however long that takes",
         (Edit(CBOR, "while position < end and count <= ITEM_COUNT_MAX:", "while position < end:"),),
         ("tests/wire/test_cbor.py",),
+    ),
+    Mutant(
+        "H29",
+        "one connection takes the turns of all others",
+        (Edit(INBOX, "            while queue and share > 0:", "            while queue:"),),
+        FLOODS,
+    ),
+    Mutant(
+        "H30",
+        "what waits of one connection fills the memory",
+        (Edit(INBOX, "self._bytes.get(connection, 0) >= WAITING_BYTES_MAX", "False"),),
+        FLOODS,
+    ),
+    Mutant(
+        "H31",
+        "nonsense is read for ever",
+        (Edit(DRIVER, "            self._transport.blame()\n", ""),),
+        FLOODS,
+    ),
+    Mutant(
+        "H32",
+        "a connection that once talked nonsense is never read again",
+        (Edit(STRIKES, " and now < known[0]", ""),),
+        FLOODS,
+    ),
+    Mutant(
+        "H33",
+        "short nonsense costs its sender nothing",
+        (Edit(STRIKES, "count += max(size, MESSAGE_BYTES)", "count += size"),),
+        FLOODS,
+    ),
+    Mutant(
+        "H34",
+        "frames of one connection that wait in the socket take 4 GB",
+        (Edit(OPTIONS, "Option(zmq.RCVHWM, 64,", "Option(zmq.RCVHWM, 1000,"),),
+        FLOODS,
+    ),
+    Mutant(
+        "H35",
+        "every multicast packet of a flood is read",
+        (Edit(THROTTLE, "        if self._room < 1:", "        if False:"),),
+        MULTICAST,
+    ),
+    Mutant(
+        "H36",
+        "nothing stands before the sockets of mDNS",
+        (Edit(MDNS, "        await throttle.install(self._stack.zeroconf)\n", ""),),
+        MULTICAST,
+    ),
+    Mutant(
+        "H37",
+        "a name that cannot be said again stops the questions of mDNS",
+        (Edit(THROTTLE, "        if not self._is_sound(data):", "        if False:"),),
+        (*MULTICAST, "tests/hostile/test_hints.py"),
     ),
 )
