@@ -92,6 +92,8 @@ _SHELL = (
     Metric("transport_received_total", "counter", "Frames received."),
     Metric("transport_sent_total", "counter", "Frames sent."),
     Metric("transport_multipart_total", "counter", "Messages of several parts, dropped."),
+    Metric("transport_muted_total", "counter", "Messages of connections that are muted."),
+    Metric("transport_overrun_total", "counter", "Messages beyond one connection's room."),
     Metric("transport_refused_link_down_total", "counter", "Frames not sent: no link, or full."),
     Metric("transport_refused_too_large_total", "counter", "Frames not sent: too large."),
     Metric("transport_refused_address_total", "counter", "Addresses that were not dialled."),
