@@ -4,9 +4,14 @@
 from msgspec import Struct
 
 PROTOCOL_VERSION = 1
-"""Version of frames between peers. A peer refuses others with another one."""
+"""The latest version of frames between peers that this release speaks."""
+PROTOCOL_VERSION_MIN = 1
+"""The earliest. Two peers speak the latest that both do; without one they refuse each other."""
 
-MACHINE_VERSION = 1
+BULK_VERSION = 1
+"""Of frames that carry arrays between processes: one version, and no other."""
+
+MACHINE_VERSION = 2
 """What the log means: peers at one index of it are equal only if they apply it by the same version.
 Whoever changes what a command comes to, or what a snapshot holds, raises it."""
 
@@ -318,5 +323,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     dashboard_token: str = ""
     """File with the word that opens the dashboard, made if it is not there; empty: it serves this
     user alone, on this host alone."""
+    machine_version_max: int = MACHINE_VERSION
+    """The version of the log's meaning that this peer owns up to. Less than the latest keeps the
+    cluster at that for as long, so that the earlier release can still be gone back to."""
     timing: Timing = Timing()
     limits: Limits = Limits()

@@ -74,6 +74,13 @@ class VotersChanged(Struct, frozen=True, gc=False, array_like=True, tag=9):
     removed: tuple[PeerId, ...]
 
 
+class VersionRaised(Struct, frozen=True, gc=False, array_like=True, tag=70):
+    """From `index` on the log is applied by this machine version."""
+
+    index: int
+    version: int
+
+
 class Ready(Struct, frozen=True, gc=False, array_like=True, tag=6):
     """The peer follows the log and has been given all variables: it can serve."""
 
@@ -354,6 +361,7 @@ MachineEvent = (
     | AuctionRevealing
     | AuctionClosed
     | VotersChanged
+    | VersionRaised
 )
 
 Event = (
@@ -399,4 +407,5 @@ Event = (
     | AuctionRevealing
     | AuctionClosed
     | VotersChanged
+    | VersionRaised
 )

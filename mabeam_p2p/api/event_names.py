@@ -64,6 +64,7 @@ from mabeam_p2p.events import (
     TaskChanged,
     TaskRevoked,
     VariableChanged,
+    VersionRaised,
     VoteRecorded,
     VotersChanged,
     WorkerChanged,
@@ -131,6 +132,7 @@ EVENT_NAMES = (
     "task.revoked",
     "task.worker",
     "variable.changed",
+    "version.raised",
     "voters.changed",
 )
 
@@ -171,6 +173,8 @@ def named(event: PeerEvent) -> Event:
         case VotersChanged(index=index, voters=voters, added=added, removed=removed):
             facts = {"index": index, "voters": list(voters)}
             return Event("voters.changed", facts | {"added": [*added], "removed": [*removed]})
+        case VersionRaised(index=index, version=version):
+            return Event("version.raised", {"index": index, "version": version})
         case Ready():
             return Event("peer.ready", {})
         case Refused(peer=peer, reason=reason, detail=detail, fatal=fatal):

@@ -95,7 +95,9 @@ async def _take_part(attachment: Attachment, agent: Agent) -> None:
 def _refusal(attachment: Attachment, event: Refused) -> PeerRefused:
     advice = {
         "cluster": "check the cluster's name",
-        "version": "install the same release everywhere",
+        "version": "the two releases are too far apart: install one that both can speak to",
+        "machine": "install the release that the others have",
+        "limits": "all peers of a cluster need the same: take those of the others",
         "name": "another live peer has this name: take another one",
         "repaired": "start it with an empty data folder, as a new peer",
         "identity": "two peers use one data folder, or a copy of one: give each its own",

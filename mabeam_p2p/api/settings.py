@@ -23,7 +23,7 @@ from pathlib import Path
 
 import msgspec
 
-from mabeam_p2p.config import Config, Limits, Timing
+from mabeam_p2p.config import MACHINE_VERSION, Config, Limits, Timing
 from mabeam_p2p.errors import ConfigError
 from mabeam_p2p.ids import NAME_LENGTH_MAX, check_name
 
@@ -271,6 +271,8 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
     if not 1 <= config.max_voters <= config.limits.voters_max:
         most = config.limits.voters_max
         yield "max_voters", f"it is a number from 1 to limits.voters_max ({most})"
+    if not 1 <= config.machine_version_max <= MACHINE_VERSION:
+        yield "machine_version_max", f"it is a number from 1 to {MACHINE_VERSION}"
     for key, seconds in _flat(config.timing, "timing."):
         if not (math.isfinite(seconds) and seconds > 0):
             yield key, "it is a number of seconds greater than 0"

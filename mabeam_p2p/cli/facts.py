@@ -45,6 +45,7 @@ async def status(target: Target) -> None:
             "voters": [names.get(peer, peer) for peer in seen.voters],
             "learners": [names.get(peer, peer) for peer in seen.learners],
             "configuration": seen.configuration_index,
+            "machine version": _version(seen),
             "alive": _alive(seen),
             "score": f"{seen.score}, unfit: {seen.unfit}" if seen.unfit else seen.score,
         }
@@ -52,8 +53,17 @@ async def status(target: Target) -> None:
     if seen.voters and not seen.quorum:
         here = [peer for peer in seen.voters if peer in known and known[peer].state == "alive"]
         output.note(_missing(len(here), seen))
+    if seen.held_back_by:
+        behind = ", ".join(names.get(peer, peer) for peer in seen.held_back_by)
+        output.note(f"the log waits for {behind} to apply version {seen.machine_version_max}")
     if seen.peer in seen.barred:
         output.note(f"this peer was removed from the voters: `mabeam voters promote {seen.name}`")
+
+
+def _version(seen: PeerStatus) -> str:
+    if seen.machine_version == seen.machine_version_max:
+        return str(seen.machine_version)
+    return f"{seen.machine_version}; this peer applies up to {seen.machine_version_max}"
 
 
 def _disk(seen: PeerStatus) -> str:

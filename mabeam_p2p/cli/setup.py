@@ -6,7 +6,7 @@ from click.shell_completion import get_completion_class
 import mabeam_p2p
 from mabeam_p2p.api import settings
 from mabeam_p2p.cli import output
-from mabeam_p2p.config import PROTOCOL_VERSION
+from mabeam_p2p.config import MACHINE_VERSION, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN
 
 
 @click.group()
@@ -56,8 +56,18 @@ def completion(context: click.Context, shell: str) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def version(as_json: bool) -> None:
-    """Print the versions of the package and the protocol."""
+    """Print the versions of the package, of frames between peers, and of what the log means."""
     if as_json:
-        output.json_line({"version": mabeam_p2p.__version__, "protocol": PROTOCOL_VERSION})
+        output.json_line(
+            {
+                "version": mabeam_p2p.__version__,
+                "protocol": PROTOCOL_VERSION,
+                "protocol_min": PROTOCOL_VERSION_MIN,
+                "machine": MACHINE_VERSION,
+            }
+        )
     else:
-        click.echo(f"mabeam {mabeam_p2p.__version__} (protocol {PROTOCOL_VERSION})")
+        click.echo(
+            f"mabeam {mabeam_p2p.__version__} (protocol {PROTOCOL_VERSION}, machine "
+            f"{MACHINE_VERSION})"
+        )

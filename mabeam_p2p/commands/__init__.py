@@ -18,7 +18,14 @@ from mabeam_p2p.commands.auctions import (
     SealBid,
 )
 from mabeam_p2p.commands.base import ClusterCommand, Command, SessionCommand
-from mabeam_p2p.commands.cluster import AnyClusterCommand, Configure, DepartPeer, Noop, Tick
+from mabeam_p2p.commands.cluster import (
+    AnyClusterCommand,
+    Configure,
+    DepartPeer,
+    Noop,
+    RaiseVersion,
+    Tick,
+)
 from mabeam_p2p.commands.ledger import (
     AnyBudgetCommand,
     AnyLedgerCommand,
@@ -182,6 +189,7 @@ __all__ = [
     "ProposalCommand",
     "PublishScore",
     "PutItem",
+    "RaiseVersion",
     "Rate",
     "RecipeCommand",
     "ReleaseHold",

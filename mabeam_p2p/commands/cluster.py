@@ -22,6 +22,10 @@ class Configure(ClusterCommand, frozen=True, gc=False, array_like=True, tag=3):
     """Peers that do not vote until a command says so, in order of their barring."""
     repaired: ClusterId = ClusterId("")
     """The cluster whose log goes on here under another id; empty but in a repair."""
+    version: int = 0
+    """In the first entry of a log: the machine version by which it begins; 0: the first one."""
+    rules: int = 0
+    """In the first entry of a log, from version 2 on: a hash of the limits by which it is read."""
 
 
 class DepartPeer(ClusterCommand, frozen=True, gc=False, array_like=True, tag=6):
@@ -32,4 +36,12 @@ class DepartPeer(ClusterCommand, frozen=True, gc=False, array_like=True, tag=6):
     reason: str
 
 
-AnyClusterCommand = Noop | Tick | Configure | DepartPeer
+class RaiseVersion(ClusterCommand, frozen=True, gc=False, array_like=True, tag=70):
+    """The log is applied by machine version `version` from here on: all peers can."""
+
+    version: int
+    rules: int = 0
+    """A hash of the limits that it is applied by."""
+
+
+AnyClusterCommand = Noop | Tick | Configure | DepartPeer | RaiseVersion

@@ -6,14 +6,16 @@ keeps what is committed of them, for snapshots and for whoever asks.
 Rules
 1. The first configuration names the cluster. Another name follows only where the log itself was
    repaired after the loss of a majority (docs/guarantees.md), and says which one it goes on from.
-2. A Configure counts only in a batch that names the same voters: those are made by leaders, and by
+2. The machine version by which the log is applied begins with the first configuration and is raised
+   by RaiseVersion, alone and for ever. With version 2 the limits by which it is applied are told.
+3. A Configure counts only in a batch that names the same voters: those are made by leaders, and by
    the repair, alone. In any other batch it was put there by somebody who may not.
 """
 
 from msgspec import Struct
 
-from mabeam_p2p.commands import Configure
-from mabeam_p2p.events import MachineEvent, VotersChanged
+from mabeam_p2p.commands import Configure, RaiseVersion
+from mabeam_p2p.events import MachineEvent, VersionRaised, VotersChanged
 from mabeam_p2p.ids import ClusterId, PeerId, is_name, is_peer_id
 from mabeam_p2p.machine.core import Entry
 from mabeam_p2p.requests import Outcome, Refused
@@ -31,6 +33,8 @@ class ConfigurationState(Struct, frozen=True, array_like=True):
     barred: tuple[PeerId, ...]
     ancestors: tuple[ClusterId, ...]
     ignored_count: int
+    version: int = 1
+    rules: int = 0
 
 
 class Configuration:
@@ -49,6 +53,10 @@ class Configuration:
         """Ids that the cluster had before its log was repaired, oldest first."""
         self.ignored_count = 0
         """Configure commands that were refused."""
+        self.version = 1
+        """The machine version by which the log is applied."""
+        self.rules = 0
+        """A hash of the limits by which it is; 0: the log does not say."""
         self._events = events
 
     def apply(self, entry: Entry, command: Configure, voters: tuple[PeerId, ...]) -> Outcome:
@@ -65,6 +73,8 @@ class Configuration:
         if not usable or (known and command.cluster_id != known and not goes_on):
             self.ignored_count += 1
             return Refused("invalid", f"this is cluster {known or 'none'}")
+        if not known and command.version > 1:
+            self.version, self.rules = command.version, command.rules
         if goes_on:
             self.ancestors = (*self.ancestors, known)[-ANCESTORS_MAX:]
         added = tuple(voter for voter in voters if voter not in self.voters)
@@ -72,6 +82,14 @@ class Configuration:
         self.cluster_id, self.index, self.voters = command.cluster_id, entry.index, voters
         self.barred = command.barred[-BARRED_MAX:]
         self._events.append(VotersChanged(entry.index, voters, added, removed))
+        return entry.committed()
+
+    def raise_version(self, entry: Entry, command: RaiseVersion) -> Outcome:
+        """Of versions that this machine has: its owner has seen to that."""
+        if command.version <= self.version:
+            return Refused("stale_version", f"the log is applied by version {self.version}")
+        self.version, self.rules = command.version, command.rules
+        self._events.append(VersionRaised(entry.index, command.version))
         return entry.committed()
 
     def state(self) -> ConfigurationState:
@@ -82,6 +100,8 @@ class Configuration:
             barred=self.barred,
             ancestors=self.ancestors,
             ignored_count=self.ignored_count,
+            version=self.version,
+            rules=self.rules,
         )
 
     def load(self, state: ConfigurationState) -> None:
@@ -91,3 +111,5 @@ class Configuration:
         self.barred = state.barred
         self.ancestors = state.ancestors
         self.ignored_count = state.ignored_count
+        self.version = state.version
+        self.rules = state.rules

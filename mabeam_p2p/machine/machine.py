@@ -8,7 +8,8 @@ The rule of deadlines: a deadline d is past for the first command whose batch is
 later, and is processed before that command, at that command's index. Several that are past are
 processed in order of (deadline, kind, name). A Tick only gives the occasion.
 
-Session 0 is the cluster's: Noop, Tick, Configure and DepartPeer stand in it, and nothing else.
+Session 0 is the cluster's: Noop, Tick, Configure, DepartPeer and RaiseVersion stand in it, and
+nothing else.
 Everything else stands in an agent's session and takes effect once (sessions.py).
 """
 
@@ -41,6 +42,7 @@ from mabeam_p2p.commands import (
     OpenSession,
     ParameterCommand,
     ProposalCommand,
+    RaiseVersion,
     Rate,
     RecipeCommand,
     SeatCommand,
@@ -48,7 +50,7 @@ from mabeam_p2p.commands import (
     TaskCommand,
     Tick,
 )
-from mabeam_p2p.config import Limits
+from mabeam_p2p.config import MACHINE_VERSION, Limits
 from mabeam_p2p.events import MachineEvent
 from mabeam_p2p.ids import (
     CLUSTER_SESSION,
@@ -58,11 +60,13 @@ from mabeam_p2p.ids import (
     PeerId,
     is_peer_id,
 )
+from mabeam_p2p.limits import rules_of
 from mabeam_p2p.machine.configuration import Configuration, ConfigurationState
 from mabeam_p2p.machine.core import Deadlines, Entry
 from mabeam_p2p.machine.parts import Parts, PartsState
 from mabeam_p2p.machine.questions import MachineQuery, answer
 from mabeam_p2p.machine.sessions import Session
+from mabeam_p2p.machine.versions import as_of
 from mabeam_p2p.records import Agent, Batch
 from mabeam_p2p.requests import Found, Outcome, Refused
 
@@ -81,15 +85,33 @@ _encode = msgspec.msgpack.encode
 _decoder = msgspec.msgpack.Decoder(MachineState)
 
 
+def version_of(data: bytes) -> int:
+    """The machine version of an encoded snapshot, of later ones too. Raises msgspec.DecodeError."""
+    return _decoder.decode(data).configuration.version
+
+
+class Unable(Struct, frozen=True):
+    """Why a peer cannot go on with its log, though others may."""
+
+    reason: str
+    """`machine`: it is of a later version. `limits`: it is applied by other limits."""
+    detail: str
+
+
 def digest_of(data: bytes) -> int:
     """64 bits of a hash over an encoded snapshot."""
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
 
 
 class Machine:
-    """All that the log has made. Equal on all peers at equal `applied_index`."""
+    """All that the log has made. Equal on all peers at equal `applied_index`.
 
-    def __init__(self, limits: Limits) -> None:
+    version_max: the machine version up to which this one applies.
+    """
+
+    def __init__(self, limits: Limits, version_max: int = MACHINE_VERSION) -> None:
+        self.version_max = version_max
+        self.rules = rules_of(limits)
         self._events: list[MachineEvent] = []
         self._deadlines = Deadlines()
         self._parts = Parts(limits, self._deadlines, self._events)
@@ -122,6 +144,35 @@ class Machine:
         self.applied_index = batch.last_index
         self.applied_term = term
         return outcomes
+
+    @property
+    def version(self) -> int:
+        """The machine version by which the log is applied."""
+        return self.configuration.version
+
+    def objection(self, commands: tuple[AnyCommand, ...]) -> Unable | None:
+        """Why `apply` must not have these: they change by what the log is applied, to what this
+        machine cannot do, or by limits that are not its own. To be asked before every `apply`."""
+        for command in commands:
+            if type(command) is RaiseVersion or (
+                type(command) is Configure and not self.configuration.cluster_id
+            ):
+                unable = self.unable(command.version, command.rules)
+                if unable is not None:
+                    return unable
+        return None
+
+    def unable(self, version: int, rules: int) -> Unable | None:
+        """Why this machine cannot go on with a log of that version, and of those limits."""
+        if version > self.version_max:
+            return Unable(
+                "machine",
+                f"the log is of machine version {version}, and this peer applies up to "
+                f"{self.version_max}",
+            )
+        if rules not in (0, self.rules):
+            return Unable("limits", "the log is applied by other limits than those of this peer")
+        return None
 
     def take_events(self) -> tuple[MachineEvent, ...]:
         """What has happened since the last call, in order of the log."""
@@ -254,6 +305,8 @@ class Machine:
                 return self.configuration.apply(entry, command, self._batch_voters)
             case DepartPeer():
                 return self._depart_peer(entry, command)
+            case RaiseVersion():
+                return self.configuration.raise_version(entry, command)
             case _:
                 assert_never(command)
 
@@ -308,9 +361,9 @@ class Machine:
         return self._parts.counts()
 
     def encode(self) -> bytes:
-        """The snapshot as bytes: equal machines give equal bytes. Costs time in proportion to the
-        state."""
-        return _encode(self._state())
+        """The snapshot as bytes, as any release writes them that knows the log's version: equal
+        machines give equal bytes. Costs time in proportion to the state."""
+        return _encode(as_of(self._state(), self.version))
 
     def decode(self, data: bytes) -> MachineState:
         """What `encode` has encoded, to be loaded. Raises msgspec.DecodeError, a ValueError, for

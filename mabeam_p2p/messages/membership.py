@@ -5,7 +5,7 @@ from enum import IntEnum
 from msgspec import Struct
 
 from mabeam_p2p.ids import ClusterId, PeerId
-from mabeam_p2p.records import Member, Standing
+from mabeam_p2p.records import Able, Member, Standing
 
 
 class Hello(Struct, frozen=True, gc=False, array_like=True, tag=1):
@@ -18,10 +18,12 @@ class Hello(Struct, frozen=True, gc=False, array_like=True, tag=1):
     cluster_id: ClusterId
     member: Member
     answer: bool
+    able: Able = Able()
 
 
 class Refuse(Struct, frozen=True, gc=False, array_like=True, tag=2):
-    """The speaker will not talk to this peer: `reason` is cluster, version, name or identity."""
+    """The speaker will not talk to this peer: `reason` is cluster, version, name, identity,
+    repaired, machine or limits."""
 
     reason: str
     detail: str

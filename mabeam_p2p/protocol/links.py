@@ -6,10 +6,10 @@ It never judges whether a peer is alive: `membership` does.
 Rules
 1. Only Hello and Refuse are heard from a peer that has not been met in its present epoch.
 2. A frame from an older epoch of its source, or meant for an older epoch of ours, is dropped.
-3. Peers of another cluster name, another protocol version, another formed cluster, or with the name
-   of somebody else, are refused, and told why. Two clusters never merge. Of two peers that want one
-   name exactly one gives way: one in no formed cluster to one that is in, else the larger id to the
-   smaller. Whoever meets both can tell which.
+3. Peers of another cluster name, or another formed cluster, with the name of somebody else, or of a
+   release that cannot take part (`versions`), are refused, and told why. Two clusters never merge.
+   Of two peers that want one name exactly one gives way: one in no formed cluster to one that is
+   in, else the larger id to the smaller. Whoever meets both can tell which.
 4. An address that was suggested is greeted until a peer answers there, ever more slowly. The
    address of a member that has gone silent is greeted too: an outage of any length can heal. In a
    crowd each peer greets less, so that what arrives at one address does not grow with the crowd.
@@ -24,12 +24,20 @@ from collections.abc import Iterable
 from math import inf
 from random import Random
 
-from mabeam_p2p.config import PROTOCOL_VERSION, Limits, Timing
+from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.events import Dropped, Refused
 from mabeam_p2p.ids import ClusterId, PeerId
 from mabeam_p2p.messages import Frame, Hello, Message, Refuse
+from mabeam_p2p.protocol.acquaintances import SAYS_NOTHING, Greeting, Link
 from mabeam_p2p.protocol.core import Outbox
-from mabeam_p2p.records import Acquaintance, Member
+from mabeam_p2p.protocol.versions import (
+    common_protocol,
+    objection_to,
+    other_protocol,
+    speaks,
+    understood,
+)
+from mabeam_p2p.records import Able, Acquaintance, Member
 
 UNMET = "?"
 """Prefix of a target whose peer is not known yet; its address follows."""
@@ -40,31 +48,6 @@ REFUSAL_SECONDS = 2.0
 REFUSALS_MAX = 32
 SWEEP_SECONDS = 1.0
 """Links are looked through for idle ones this often."""
-
-
-class Link:
-    """A peer that has been met or that a member has told of: where, and in which epoch."""
-
-    __slots__ = ("address", "epoch", "greeted_at", "is_open", "used_at")
-
-    def __init__(self, address: str, epoch: int, now: float) -> None:
-        self.address = address
-        self.epoch = epoch
-        self.greeted_at = -inf
-        self.is_open = False
-        self.used_at = now
-
-
-class Greeting:
-    """An address that is being greeted."""
-
-    __slots__ = ("due", "interval", "is_dialled", "target")
-
-    def __init__(self, target: PeerId, due: float, interval: float) -> None:
-        self.is_dialled = False
-        self.target = target
-        self.due = due
-        self.interval = interval
 
 
 class Links:
@@ -81,11 +64,16 @@ class Links:
         limits: Limits,
         outbox: Outbox,
         random: Random,
+        able: Able = SAYS_NOTHING,
     ) -> None:
+        """able: what this peer's release can do."""
         self.cluster_id = ClusterId("")
         """Set by the owner when this peer belongs to a formed cluster."""
         self.ancestors: tuple[ClusterId, ...] = ()
         """Ids that the cluster had before its log was repaired. Set by the owner."""
+        self.machine_version = 1
+        """By which the log is applied. Set by the owner."""
+        self.able = able
         self.crowd = 0
         """Members that are here; set by the owner."""
         self.dropped_count = 0
@@ -113,22 +101,25 @@ class Links:
         """The frame in which `messages` travel to `target`."""
         link = self._links.get(target)
         self._sequence += 1
+        version = self.able.protocol_min
+        if link is not None and not any(isinstance(one, Hello | Refuse) for one in messages):
+            version = link.protocol
         return Frame(
-            PROTOCOL_VERSION,
+            version,
             self._peer,
             self._epoch,
             link.epoch if link is not None else 0,
             self._sequence,
             self.cluster_id,
-            messages,
+            understood(messages, version),
         )
 
     def opens(self, frame: Frame, mine: Member, now: float) -> bool:
         """Whether the frame's messages beyond acquaintance may be heard (rules 1 to 3)."""
         if frame.source == self._peer:
             return False
-        if frame.version != PROTOCOL_VERSION:
-            self.drop(frame.source, "version", _other_version(frame), now)
+        if not speaks(self.able, frame.version):
+            self.drop(frame.source, "version", other_protocol(self.able, frame), now)
             return False
         link = self._links.get(frame.source)
         if link is None:
@@ -271,7 +262,7 @@ class Links:
 
     def _hello(self, *, answer: bool) -> Hello:
         assert self._mine is not None, "the first input brings this peer's record"
-        return Hello(self._cluster, self.cluster_id, self._mine, answer)
+        return Hello(self._cluster, self.cluster_id, self._mine, answer, self.able)
 
     def next_deadline(self) -> float:
         if not self._greetings and not self._refusals:
@@ -326,7 +317,10 @@ class Links:
         if link is None or new:
             if link is not None and link.address != them.address:
                 self._greeting_ends(link.address)
-            self._links[them.peer] = link = Link(them.address, them.epoch, now)
+            link = Link(them.address, them.epoch, now, self.able.protocol_min)
+            self._links[them.peer] = link
+        link.able = hello.able
+        link.protocol = common_protocol(self.able, frame, hello.able)
         if not link.is_open:
             link.is_open = True
             link.used_at = now
@@ -358,8 +352,8 @@ class Links:
                 f"belongs to cluster {hello.cluster!r}, this peer to {self._cluster!r}",
             )
         # Behind the cluster's name: another release next door is nobody's error.
-        if frame.version != PROTOCOL_VERSION:
-            return Refuse("version", _other_version(frame), final=True)
+        if not common_protocol(self.able, frame, hello.able):
+            return Refuse("version", other_protocol(self.able, frame, hello.able), final=True)
         if hello.cluster_id in self.ancestors:
             return Refuse(
                 "repaired",
@@ -372,6 +366,9 @@ class Links:
         if them.peer == self._peer:
             detail = "has the identity of this peer: a copied data folder?"
             return Refuse("identity", detail, final=True)
+        unable = objection_to(hello, self.able, self.machine_version, has_log=bool(self.cluster_id))
+        if unable is not None:
+            return unable
         if name_holder is not None:
             holder, cluster_id = name_holder
             gives_way = not hello.cluster_id and (bool(cluster_id) or holder < them.peer)
@@ -415,7 +412,8 @@ class Links:
             if link is not None:
                 self._greeting_ends(link.address)
             is_anew = link is not None
-            self._links[member.peer] = link = Link(member.address, member.epoch, now)
+            link = Link(member.address, member.epoch, now, self.able.protocol_min)
+            self._links[member.peer] = link
             if was_open:
                 self._open(member.peer, link)
             return is_anew
@@ -482,13 +480,16 @@ class Links:
         open_count = sum(link.is_open for link in self._links.values())
         return len(self._links), open_count, len(self._greetings)
 
+    def able_of(self, peer: PeerId) -> Able | None:
+        """What the release of a peer can do; None: it was not met in its present epoch."""
+        if peer == self._peer:
+            return self.able
+        link = self._links.get(peer)
+        return None if link is None else link.able
+
     def is_linked(self, peer: PeerId) -> bool:
         return peer in self._links
 
     def close(self) -> None:
         for peer in list(self._links):
             self.forget(peer)
-
-
-def _other_version(frame: Frame) -> str:
-    return f"speaks protocol {frame.version}, this peer {PROTOCOL_VERSION}"

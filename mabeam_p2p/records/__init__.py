@@ -55,6 +55,7 @@ from mabeam_p2p.records.ledger import (
 )
 from mabeam_p2p.records.mail import MailAnswer
 from mabeam_p2p.records.members import (
+    Able,
     Member,
     MemberState,
     Standing,
@@ -104,6 +105,7 @@ from mabeam_p2p.records.tasks import (
 
 __all__ = [
     "RESOLVERS",
+    "Able",
     "Account",
     "Acquaintance",
     "Agent",

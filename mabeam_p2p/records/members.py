@@ -29,6 +29,19 @@ class Member(Struct, frozen=True, gc=False, array_like=True):
     version: int = 1
 
 
+class Able(Struct, frozen=True, gc=False, array_like=True):
+    """What a peer's release can do, and by what it applies a log. The defaults are those of a
+    release that says nothing of it."""
+
+    protocol_min: int = 1
+    protocol_max: int = 1
+    """The versions of frames that it speaks."""
+    machine: int = 1
+    """The machine version up to which it applies a log."""
+    rules: int = 0
+    """A hash of the limits by which it does; 0: not said."""
+
+
 class Standing(Struct, frozen=True, gc=False, array_like=True):
     """What the bully order compares, in this order; the peer's id breaks the tie."""
 
@@ -90,3 +103,9 @@ class Status(Struct, frozen=True, gc=False, array_like=True):
     nobody_eligible: bool = False
     """Nobody leads: a majority of the voters is alive, and none of these may, as far as they have
     told."""
+    machine_version: int = 1
+    """By which the log is applied."""
+    machine_version_max: int = 1
+    """Up to which this peer can, or is told to."""
+    held_back_by: tuple[str, ...] = ()
+    """While this peer leads: the peers for whose sake the log stays at an earlier version."""

@@ -24,7 +24,7 @@ from contextlib import suppress
 from threading import Thread, get_native_id
 from typing import NamedTuple
 
-from mabeam_p2p.config import PROTOCOL_VERSION, Limits
+from mabeam_p2p.config import BULK_VERSION, Limits
 from mabeam_p2p.errors import Closed, Overloaded, RemoteProtocolError
 from mabeam_p2p.messages import BulkChunk, BulkHeader, BulkMessage, BulkWant
 from mabeam_p2p.ports import BulkTransport
@@ -418,7 +418,7 @@ class _Desk:
 
     def _post(self, work: _Work, place: int, message: BulkMessage, payload: memoryview) -> bool:
         party, order = work.order.parties[place], work.order
-        header = BulkHeader(PROTOCOL_VERSION, party.token, order.round, order.me, message)
+        header = BulkHeader(BULK_VERSION, party.token, order.round, order.me, message)
         return self._transport.send(party.address, self._codec.encode(header), payload)
 
     def _count(self, what: str) -> None:

@@ -19,8 +19,14 @@ from msgspec.structs import replace
 
 from mabeam_p2p.config import Limits
 from mabeam_p2p.effects import Effect, Effects
-from mabeam_p2p.errors import Closed, MabeamError, OutcomeUnknown, RemoteProtocolError
-from mabeam_p2p.events import Event
+from mabeam_p2p.errors import (
+    Closed,
+    MabeamError,
+    OutcomeUnknown,
+    PeerRefused,
+    RemoteProtocolError,
+)
+from mabeam_p2p.events import Event, Refused
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.inquiries import Figures
 from mabeam_p2p.messages import Frame, Message
@@ -49,6 +55,12 @@ manager is promised (docs/operations.md)."""
 
 LOCATE_SECONDS = 2.0
 """Between two looks at where others reach this peer."""
+
+_ADVICE = {
+    "machine": "install the release that the others have; the data folder is left as it is",
+    "limits": "take the limits of the other peers, from the cluster's first day on",
+}
+"""What to do about a log that this peer cannot go on with."""
 
 _log = logging.getLogger(__name__)
 
@@ -332,6 +344,9 @@ class Driver:
 
     def _notify(self, event: Event) -> None:
         log_event(self.peer, event)
+        if type(event) is Refused and event.fatal and event.peer == self.peer:
+            # It has found out itself that it cannot go on with its cluster's log.
+            self._fail(PeerRefused(f"{event.detail}: {_ADVICE[event.reason]}", reason=event.reason))
         for listener in tuple(self._listeners.values()):
             self._call(listener, event)
 
@@ -354,7 +369,8 @@ class Driver:
         if self.failure is not None or not self.is_running:
             return
         self.failure = error
-        _log.critical("peer %s stops: %s", self.name, error, exc_info=error)
+        story = None if isinstance(error, PeerRefused) else error
+        _log.critical("peer %s stops: %s", self.name, error, exc_info=story)
         assert self._lane is not None
         self._lane.halt()
         self._halt()

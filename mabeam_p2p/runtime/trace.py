@@ -15,6 +15,7 @@ from mabeam_p2p.events import (
     Ready,
     Refused,
     RoleChanged,
+    VersionRaised,
     VotersChanged,
 )
 from mabeam_p2p.ids import PeerId
@@ -24,7 +25,7 @@ REPORT_INTERVAL_SECONDS = 1.0
 REPORTS_MAX = 256
 """Different (source, reason) pairs that are told apart; further ones are counted together."""
 
-_FROM_THE_LOG = frozenset(get_args(MachineEvent)) - {VotersChanged}
+_FROM_THE_LOG = frozenset(get_args(MachineEvent)) - {VotersChanged, VersionRaised}
 """What the application asked for. There may be one for each command, too many for a line each."""
 
 _log = logging.getLogger("mabeam_p2p")
@@ -58,6 +59,8 @@ def log_event(peer: PeerId, event: Event) -> None:
         case VotersChanged(index, voters, added, removed):
             changes = {"voters": voters, "added": added, "removed": removed}
             _tell(logging.INFO, "voters_changed", peer=peer, index=index, **changes)
+        case VersionRaised(index, version):
+            _tell(logging.INFO, "version_raised", peer=peer, index=index, version=version)
         case HandOverBegan(target, name, term, reason):
             facts = {"target": target, "name": name, "reason": reason}
             _tell(logging.INFO, "hand_over_began", peer=peer, term=term, **facts)

@@ -1,7 +1,7 @@
 """The header of a message between bulk sockets as bytes: a CBOR array, decoded as strictly as a
 frame between peers. The data itself is never encoded (docs/protocol.md, Bulk data)."""
 
-from mabeam_p2p.config import PROTOCOL_VERSION, Limits
+from mabeam_p2p.config import BULK_VERSION, Limits
 from mabeam_p2p.errors import RemoteProtocolError
 from mabeam_p2p.messages import BulkHeader
 from mabeam_p2p.wire import cbor
@@ -26,6 +26,6 @@ class BulkCodec:
         plain = cbor.decode(data, size_max=HEADER_BYTES_MAX)
         header = to_typed(plain, BulkHeader)
         self._schema.check(header)
-        if header.version != PROTOCOL_VERSION:
+        if header.version != BULK_VERSION:
             raise RemoteProtocolError("version", f"a bulk header of protocol {header.version}")
         return header

@@ -10,8 +10,8 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from mabeam_p2p.commands import AnyCommand
-from mabeam_p2p.config import PROTOCOL_VERSION, Limits
+from mabeam_p2p.commands import AnyCommand, RaiseVersion
+from mabeam_p2p.config import PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Limits
 from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
 from mabeam_p2p.messages import AppendEntries, Forward, Frame, Message, Offer, Relay, Relayed
 from mabeam_p2p.wire import cbor
@@ -58,7 +58,7 @@ class CborCodec:
                 self._read_commands(message)
         except RemoteProtocolError:
             match plain:
-                case [int(version), *_] if version != PROTOCOL_VERSION:
+                case [int(version), *_] if not PROTOCOL_VERSION_MIN <= version <= PROTOCOL_VERSION:
                     detail = f"a frame of protocol {version}, this peer speaks {PROTOCOL_VERSION}"
                     raise RemoteProtocolError("version", detail) from None
                 case _:
@@ -101,7 +101,10 @@ class CborCodec:
                 | Relay(count=count, blob=blob)
                 | Relayed(count=count, blob=blob)
             ):
-                self._decode_commands(count, blob)
+                for command in self._decode_commands(count, blob):
+                    # What the log means from here on is the leader's to say: it stops who cannot.
+                    if isinstance(command, RaiseVersion):
+                        raise RemoteProtocolError("schema", "a RaiseVersion that is forwarded")
             case Offer(first=first):
                 self._decode_commands(first.count, first.blob)
             case AppendEntries(batches=batches):

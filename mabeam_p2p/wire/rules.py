@@ -422,6 +422,10 @@ def relations() -> dict[type, tuple[str, Rule]]:
     return {
         messages.Offer: ("first is not the first of a log", lambda offer: offer.first.index == 1),
         messages.AppendEntries: ("batches are not contiguous", _is_contiguous),
+        records.Able: (
+            "its versions are none",
+            lambda able: 1 <= able.protocol_min <= able.protocol_max and able.machine >= 1,
+        ),
         records.Batch: ("voters are not sorted", lambda batch: _is_ascending(batch.voters)),
         records.Variable: ("siblings and context are not sorted or disagree", _is_causal),
     }

@@ -117,6 +117,8 @@ def test_unknown_argument_is_refused() -> None:
         ("expect = 99", "expect"),
         ("max_voters = 0", "max_voters"),
         ("max_voters = 8", "max_voters"),
+        ("machine_version_max = 0", "machine_version_max"),
+        ("machine_version_max = 99", "machine_version_max"),
         ("score = 101", "score"),
         ('score_by = "beauty"', "score_by"),
         ("preference_margin = 0", "preference_margin"),

@@ -13,7 +13,7 @@ from typing import Union, cast, get_args, get_origin
 from msgspec import Struct, msgpack
 from msgspec.structs import fields, replace
 
-from mabeam_p2p.commands import AnyCommand, AppendJournal, Configure
+from mabeam_p2p.commands import AnyCommand, AppendJournal, Configure, RaiseVersion
 from mabeam_p2p.config import PROTOCOL_VERSION, Config, Limits
 from mabeam_p2p.effects import Effects, Persist, Send
 from mabeam_p2p.errors import InvalidValue
@@ -78,7 +78,10 @@ MEMBER_EPOCH = 3
 TICKS_MAX = 300
 """Ticks at one time; more, and the next deadline would never lie ahead."""
 KINDS: tuple[type[Struct], ...] = get_args(Heard)
-COMMANDS: tuple[type[Struct], ...] = get_args(AnyCommand)
+COMMANDS: tuple[type[Struct], ...] = tuple(
+    kind for kind in get_args(AnyCommand) if kind is not RaiseVersion
+)
+"""All but what the wire lets nobody forward, and what stops a peer lawfully."""
 
 # ---- what a member may say -------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 import pytest
 from msgspec.structs import replace
 
-from mabeam_p2p.config import PROTOCOL_VERSION, Limits
+from mabeam_p2p.config import BULK_VERSION, Limits
 from mabeam_p2p.errors import AddressError, Closed, Overloaded
 from mabeam_p2p.messages import BulkChunk, BulkHeader, BulkWant, ChunkRange
 from mabeam_p2p.protocol.bulk import Plan, exchange, reduce_plan
@@ -221,7 +221,7 @@ def test_garbled_headers_raise_nothing(make: Make, network: Network, impatient: 
 
 def header(party: Party, **changes: object) -> BulkHeader:
     chunk = BulkChunk(0, 0, 0, 0)
-    return replace(BulkHeader(PROTOCOL_VERSION, party.token, 0, 1, chunk), **changes)
+    return replace(BulkHeader(BULK_VERSION, party.token, 0, 1, chunk), **changes)
 
 
 @pytest.mark.parametrize(

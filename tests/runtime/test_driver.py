@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from mabeam_p2p.effects import Connect, Effects, Notify, Persist, Resolve, Send
-from mabeam_p2p.errors import Closed, StorageError
-from mabeam_p2p.events import Dropped, Event, Ready
+from mabeam_p2p.errors import Closed, PeerRefused, StorageError
+from mabeam_p2p.events import Dropped, Event, Ready, Refused
 from mabeam_p2p.ids import ClusterId
 from mabeam_p2p.records import Status
 from mabeam_p2p.requests import (
@@ -169,6 +169,36 @@ def test_the_node_is_told_what_has_become_durable() -> None:
         await eventually(lambda: ("stored", 1) in node.told)
 
     with_driver(node, story)
+
+
+@pytest.mark.parametrize(
+    ("event", "stops"),
+    [
+        (Refused(PEER, "machine", "it is too old", fatal=True), True),
+        (Refused(PEER, "machine", "it is too old", fatal=False), False),
+        (Refused(OTHER, "machine", "it is too old", fatal=True), False),
+    ],
+)
+def test_a_peer_that_cannot_go_on_with_its_log_stops_and_says_what_to_do(
+    event: Refused, stops: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = FakeNode()
+    node.on_request = lambda token, request: (Notify(event), Resolve(token, Done()))
+
+    async def run() -> None:
+        driver = make_driver(node)
+        await driver.start()
+        driver.ask(ReadMembers(), lambda reply: None)
+        if not stops:
+            await LoopBackend(driver).ask(ReadStatus())
+            await driver.close()
+            return
+        with pytest.raises(PeerRefused, match="too old: install the release") as caught:
+            await driver.wait_stopped()
+        assert caught.value.reason == "machine"
+
+    asyncio.run(run())
+    assert not any(record.exc_info for record in caplog.records)
 
 
 def test_a_disk_that_fails_stops_the_peer() -> None:

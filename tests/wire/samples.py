@@ -37,6 +37,7 @@ from mabeam_p2p.commands import (
     PlaceHold,
     PublishScore,
     PutItem,
+    RaiseVersion,
     Rate,
     ReleaseHold,
     ReleaseLock,
@@ -57,7 +58,7 @@ from mabeam_p2p.commands import (
     Tick,
     Transfer,
 )
-from mabeam_p2p.config import PROTOCOL_VERSION
+from mabeam_p2p.config import BULK_VERSION, PROTOCOL_VERSION
 from mabeam_p2p.ids import (
     AgentId,
     AuctionId,
@@ -258,12 +259,13 @@ MESSAGES: tuple[Message, ...] = (
 COMMANDS: tuple[AnyCommand, ...] = (
     Noop(SessionId(0), 0),
     Tick(SessionId(0), 0),
-    Configure(SessionId(0), 0, CLUSTER, (ONE,), (TWO,), ClusterId("f" * 32)),
+    Configure(SessionId(0), 0, CLUSTER, (ONE,), (TWO,), ClusterId("f" * 32), 2, 2**52),
     OpenSession(
         SESSION, 1, AgentId("judge@one"), ONE, 4, ("all", "vision"), True, False, (("gpu", 1),)
     ),
     CloseSession(SESSION, 2, "closed"),
     DepartPeer(SessionId(0), 0, ONE, 4, "dead"),
+    RaiseVersion(SessionId(0), 0, 3, 2**52),
     OpenProposal(
         SESSION,
         3,
@@ -370,8 +372,8 @@ COMMANDS: tuple[AnyCommand, ...] = (
 
 
 BULK = (
-    BulkHeader(PROTOCOL_VERSION, bytes(range(16)), 0, 1, BulkWant((ChunkRange(0, 2, 0, 25),))),
-    BulkHeader(PROTOCOL_VERSION, bytes(range(16)), 1, 2, BulkChunk(1, 2, 24, 2**32 - 1)),
+    BulkHeader(BULK_VERSION, bytes(range(16)), 0, 1, BulkWant((ChunkRange(0, 2, 0, 25),))),
+    BulkHeader(BULK_VERSION, bytes(range(16)), 1, 2, BulkChunk(1, 2, 24, 2**32 - 1)),
 )
 
 

@@ -127,6 +127,12 @@ class PeerStatus(Result):
     nobody_eligible: bool = False
     """Nobody leads, though a majority of the voters is alive: none of these may (`eligible` is
     false, or it is unfit)."""
+    machine_version: int = 1
+    """By which the cluster's log is applied."""
+    machine_version_max: int = 1
+    """Up to which this peer can, or is told to."""
+    held_back_by: tuple[str, ...] = ()
+    """Where this peer leads: the peers for whose sake the log stays at an earlier version."""
 
     @staticmethod
     def of(record: Status) -> "PeerStatus":
@@ -161,6 +167,9 @@ class PeerStatus(Result):
             tuple(map(str, record.barred)),
             tuple(map(str, record.ancestors)),
             record.nobody_eligible,
+            record.machine_version,
+            record.machine_version_max,
+            tuple(map(str, record.held_back_by)),
         )
 
 

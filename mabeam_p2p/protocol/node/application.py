@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from mabeam_p2p.commands import AnyCommand, CommandCodec
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import RemoteProtocolError
-from mabeam_p2p.events import EVENTS_LOST, AgentLeft, Dropped
-from mabeam_p2p.machine.machine import Machine, MachineState, digest_of
+from mabeam_p2p.events import EVENTS_LOST, AgentLeft, Dropped, Refused
+from mabeam_p2p.machine.machine import Machine, MachineState, Unable, digest_of
 from mabeam_p2p.machine.subjects import settled_by
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.mail import Mail
@@ -57,17 +57,22 @@ class Application:
         """Whether that was done since it has been so full."""
         self._leap: tuple[Snapshot, MachineState] | None = None
         """What is to take the place of the machine at the end of this turn."""
+        self.unable: Unable | None = None
+        """Why this peer cannot go on with its log. It applies nothing more, and is to end."""
 
     def restore(self, snapshot: Snapshot | None) -> None:
         """Begin with what the disk holds. Checked against the hash that was stored beside it: an
         index counts for nothing without the state that goes with it."""
         if snapshot is not None:
             state = self._state_in(snapshot)
-            assert state is not None, "the snapshot in the data folder is not what was written"
-            self._become(snapshot, state)
+            if self.unable is None:
+                assert state is not None, "the snapshot in the data folder is not what was written"
+                self._become(snapshot, state)
 
     def advance(self, now: float) -> None:
         """Apply what is committed and not yet applied; of a long log, a part in each turn."""
+        if self.unable is not None:
+            return
         self._carry_leap()
         self._make_room(now)
         machine, pending, log = self._machine, self._pending, self._replication.log
@@ -80,6 +85,10 @@ class Application:
             last_index = log.holding(applied_index + 1, 1)[0].last_index
         for batch in log.between(applied_index, last_index):
             commands = self._decode(batch)
+            unable = machine.objection(commands)
+            if unable is not None:
+                self._give_up(unable)
+                return
             outcomes = machine.apply(batch, commands)
             if len(pending):
                 for command, outcome in zip(commands, outcomes, strict=True):
@@ -153,12 +162,24 @@ class Application:
         self._leap = snapshot, state
         return True
 
+    def _give_up(self, unable: Unable) -> None:
+        """Others can go on with the log, and this peer cannot: say so once."""
+        if self.unable is None:
+            self.unable = unable
+            peer = self._replication.peer
+            self._outbox.notify(Refused(peer, unable.reason, unable.detail, fatal=True))
+
     def _state_in(self, snapshot: Snapshot) -> MachineState | None:
         if digest_of(snapshot.data) != snapshot.digest:
             return None
         try:
             state = self._machine.decode(snapshot.data)
         except ValueError:
+            return None
+        configuration = state.configuration
+        unable = self._machine.unable(configuration.version, configuration.rules)
+        if unable is not None:
+            self._give_up(unable)
             return None
         if (state.applied_index, state.applied_term) != (snapshot.base.index, snapshot.base.term):
             return None

@@ -36,15 +36,9 @@ from mabeam_p2p.protocol.node.voting import Voting
 from mabeam_p2p.protocol.replication import Replication
 from mabeam_p2p.protocol.room import Room
 from mabeam_p2p.protocol.variables import Variables
+from mabeam_p2p.protocol.versions import able_of, common_machine
 from mabeam_p2p.protocol.waits import Waits
-from mabeam_p2p.records import (
-    Batch,
-    DiskUsage,
-    HardState,
-    MemberState,
-    Recovered,
-    Standing,
-)
+from mabeam_p2p.records import Able, Batch, DiskUsage, HardState, MemberState, Recovered, Standing
 from mabeam_p2p.requests import AgentQuery, Found, Leave, Query, Request
 
 LOG_ID = 0
@@ -63,11 +57,12 @@ class Node:
         random: Random,
         wall: float,
         now: float,
+        able: Able | None = None,
     ) -> None:
         """`address`: where others reach this peer. `wall`: seconds since 1970 at `now`, for display
-        and for hybrid clocks only."""
-        self.peer = recovered.peer
-        self.config = config
+        and for hybrid clocks only. `able`: what its release can do; None: all that there is."""
+        self.able = able or able_of(config)
+        self.peer, self.config = recovered.peer, config
         self.started_at = now
         self.outbox = Outbox()
         self._codec = codec
@@ -75,8 +70,7 @@ class Node:
         self._seed = self._random.getrandbits(64)
         self._now = now
         self._wall = wall - now
-        self._ticked = False
-        self._left = False
+        self._ticked = self._left = False
         self._make_cores(recovered, address, wall, now)
         self._join_cores(codec, recovered.epoch)
         self._application.restore(recovered.snapshot)
@@ -92,6 +86,7 @@ class Node:
             config, recovered, address, random=self._stream("members"), outbox=outbox, now=now
         )
         self.links, self.membership = self._neighbours.links, self._neighbours.membership
+        self.links.able = self.able
         self.bootstrap = Bootstrap(
             self.peer,
             config.expect,
@@ -128,8 +123,7 @@ class Node:
             outbox,
             recovered.marks,
         )
-        self._fitness = Fitness(config, self.membership)
-        self.machine = Machine(limits)
+        self.machine = Machine(limits, self.able.machine)
         self.mail = Mail(
             self.peer,
             agents_in=self.machine.agents_in,
@@ -143,6 +137,7 @@ class Node:
 
     def _join_cores(self, codec: CommandCodec, epoch: int) -> None:
         timing, limits, outbox = self.config.timing, self.config.limits, self.outbox
+        self._fitness = Fitness(self.config, self.membership)
         self._reporting = Reporting(
             self.peer,
             encode=codec.encode_commands,
@@ -200,6 +195,7 @@ class Node:
             replication=self.replication,
             machine=self.machine,
             agents=lambda: self._find(AgentQuery(), False).agents,
+            able_of=self.links.able_of,
             codec=codec,
         )
         self._dispatch = Dispatch(
@@ -228,6 +224,7 @@ class Node:
             self.variables,
             self.mail,
             self._fitness,
+            self._succession.upgrading,
             self.outbox,
         )
         self._desk = Desk(
@@ -348,6 +345,7 @@ class Node:
         self._leave_if_due()
         self._application.advance(now)
         self.links.ancestors = self.machine.configuration.ancestors
+        self.links.machine_version = self.machine.version
         for number, index in replication.granted_reads:
             self.waits.granted(number, index, now)
         replication.granted_reads.clear()
@@ -365,7 +363,8 @@ class Node:
         """When `tick` has something to do, in monotonic seconds."""
         if self._left:
             return inf
-        if self.machine.applied_index < self.replication.commit_index:
+        behind = self.machine.applied_index < self.replication.commit_index
+        if behind and self._application.unable is None:
             return self._now  # there is more to apply than one turn may take
         return min(
             self.membership.next_deadline(),
@@ -435,9 +434,10 @@ class Node:
 
     def _offer(self, voters: tuple[PeerId, ...], now: float) -> None:
         cluster_id = ClusterId(f"{self._random.getrandbits(128):032x}")
-        command = Configure(CLUSTER_SESSION, 0, cluster_id, voters)
-        blob = self._codec.encode_commands([command])
+        version, rules = common_machine(self.able, map(self.links.able_of, voters))
+        command = Configure(CLUSTER_SESSION, 0, cluster_id, voters, version=version, rules=rules)
         clock = min(max(0, int((self._wall + now) * 1_000_000)), INTEGER_MAX // 2)
+        blob = self._codec.encode_commands([command])
         self.bootstrap.offer(cluster_id, Batch(1, 1, FIRST_TERM, clock, blob, voters), now)
 
     def _begin_log(self) -> None:

@@ -10,6 +10,7 @@ from mabeam_p2p.protocol.links import Links
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.node.fitness import Fitness
+from mabeam_p2p.protocol.node.upgrading import Upgrading
 from mabeam_p2p.protocol.quorum import majority
 from mabeam_p2p.protocol.replication import Replication, Role
 from mabeam_p2p.protocol.variables import Variables
@@ -30,6 +31,7 @@ class Report:
         variables: Variables,
         mail: Mail,
         fitness: Fitness,
+        upgrading: Upgrading,
         outbox: Outbox,
     ) -> None:
         self._config = config
@@ -41,6 +43,7 @@ class Report:
         self._variables = variables
         self._mail = mail
         self._fitness = fitness
+        self._upgrading = upgrading
         self._outbox = outbox
         self._leader: PeerId | None = None
         self._role = Role.NONE
@@ -125,6 +128,9 @@ class Report:
             configuration_index=replication.log.configuration_index,
             barred=self.machine.configuration.barred,
             ancestors=self.machine.configuration.ancestors,
+            machine_version=self.machine.version,
+            machine_version_max=self.machine.version_max,
+            held_back_by=self._upgrading.held_back_by,
             score=self._fitness.score,
             unfit=self._fitness.unfit,
             nobody_eligible=self._is_nobody_eligible(now),

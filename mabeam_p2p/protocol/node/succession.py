@@ -5,12 +5,14 @@ from math import inf
 
 from mabeam_p2p.commands import CommandCodec
 from mabeam_p2p.config import Timing
+from mabeam_p2p.ids import PeerId
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.protocol.duties import Duties
 from mabeam_p2p.protocol.election import Election
 from mabeam_p2p.protocol.membership import Membership
+from mabeam_p2p.protocol.node.upgrading import Upgrading
 from mabeam_p2p.protocol.replication import Replication
-from mabeam_p2p.records import Agent, Standing
+from mabeam_p2p.records import Able, Agent, Standing
 
 
 class Succession:
@@ -26,9 +28,10 @@ class Succession:
         replication: Replication,
         machine: Machine,
         agents: Callable[[], tuple[Agent, ...]],
+        able_of: Callable[[PeerId], Able | None],
         codec: CommandCodec,
     ) -> None:
-        """agents: all that live, as of the last applied entry."""
+        """agents: all that live, as of the last applied entry. able_of: see Upgrading."""
         self._timing = timing
         self._membership = membership
         self._election = election
@@ -39,6 +42,9 @@ class Succession:
         self._heard_at = -inf
         self._was_leading = False
         self._duties: Duties | None = None
+        self.upgrading = Upgrading(
+            timing, able_of=able_of, replication=replication, machine=machine, codec=codec
+        )
 
     def tick(self, mine: Standing, now: float) -> None:
         """Stand, if the election says so."""
@@ -94,6 +100,7 @@ class Succession:
         leadership = self._replication.leadership
         if leadership is None or self._duties is None or leadership.transfer is not None:
             return  # While it hands over it takes no commands, its own included.
+        self.upgrading.flush(now)
         deadline, clock = self._machine.next_deadline(), leadership.clock(now)
         if not self._duties.is_due(deadline, clock, now):
             return
@@ -111,4 +118,5 @@ class Succession:
         if self._duties is not None and leadership is not None:
             deadline, clock = self._machine.next_deadline(), leadership.clock(now)
             due = min(due, self._duties.next_deadline(deadline, clock, now))
+            due = min(due, self.upgrading.next_deadline())
         return due

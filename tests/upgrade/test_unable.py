@@ -1,0 +1,111 @@
+"""A peer that cannot go on with its log says so and applies nothing more: whole peers, played."""
+
+import pytest
+from msgspec import msgpack
+from msgspec.structs import replace
+
+from mabeam_p2p.commands import AnyCommand, AppendJournal, Noop, OpenSession, RaiseVersion
+from mabeam_p2p.config import MACHINE_VERSION, Limits
+from mabeam_p2p.effects import Notify, Persist
+from mabeam_p2p.errors import RemoteProtocolError
+from mabeam_p2p.events import Refused
+from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, SessionId
+from mabeam_p2p.limits import rules_of
+from mabeam_p2p.machine.machine import digest_of
+from mabeam_p2p.messages import Forward, InstallSnapshot, Relay, Relayed
+from mabeam_p2p.records import Batch, Snapshot, SnapshotStored
+from mabeam_p2p.wire.codec import CborCodec
+from tests.protocol.test_node import ME, Desk
+from tests.protocol.test_node_snapshots import install, led, snapshot, started_from
+
+SESSION = SessionId(1)
+OPEN = OpenSession(SESSION, 1, AgentId("a@me"), ME, 5, (), True, True)
+RULES = rules_of(Limits())
+LATER = RaiseVersion(CLUSTER_SESSION, 0, MACHINE_VERSION + 1, RULES)
+OTHER_LIMITS = RaiseVersion(CLUSTER_SESSION, 0, MACHINE_VERSION, RULES + 1)
+CODEC = CborCodec(Limits())
+
+
+def batch(index: int, *commands: AnyCommand) -> Batch:
+    return Batch(index, len(commands), 2, 10 * index, CODEC.encode_commands(commands))
+
+
+def refusals(desk: Desk) -> list[Refused]:
+    events = [one.event for one in desk.effects if isinstance(one, Notify)]
+    return [event for event in events if isinstance(event, Refused)]
+
+
+def later_snapshot(version: int, rules: int) -> Snapshot:
+    """As a release with another machine, or with other limits, has written it."""
+    taken = snapshot(OPEN)
+    state = msgpack.decode(taken.data)
+    state[3] = [*state[3][:6], version, rules, "a field that came later"]
+    data = msgpack.encode([*state, b"and another one"])
+    return replace(taken, data=data, digest=digest_of(data))
+
+
+@pytest.mark.parametrize(("raised", "reason"), [(LATER, "machine"), (OTHER_LIMITS, "limits")])
+def test_a_peer_that_cannot_apply_the_log_says_so_once_and_applies_nothing_more(
+    raised: RaiseVersion, reason: str
+) -> None:
+    desk = led()
+    desk.append_committed((batch(2, OPEN),))
+    digest = desk.node.machine.digest()
+    desk.append_committed((batch(3, AppendJournal(SESSION, 2, "j", b"x"), raised),))
+    desk.append_committed((batch(5, AppendJournal(SESSION, 3, "j", b"y")),))
+    desk.wait(0.2)
+    assert [(one.peer, one.reason, one.fatal) for one in refusals(desk)] == [(ME, reason, True)]
+    assert desk.node.machine.applied_index == 2
+    assert desk.node.machine.digest() == digest
+
+
+def test_a_peer_goes_on_by_a_version_that_it_can() -> None:
+    desk = led()
+    raised = RaiseVersion(CLUSTER_SESSION, 0, MACHINE_VERSION, RULES)
+    desk.append_committed((batch(2, OPEN, raised, AppendJournal(SESSION, 2, "j", b"x")),))
+    assert refusals(desk) == []
+    assert desk.node.machine.version == MACHINE_VERSION
+    assert desk.node.links.machine_version == MACHINE_VERSION
+
+
+@pytest.mark.parametrize(
+    ("version", "rules", "reason"),
+    [(MACHINE_VERSION + 1, RULES, "machine"), (MACHINE_VERSION, RULES + 1, "limits")],
+)
+def test_a_snapshot_that_a_peer_cannot_go_on_from_is_not_stored(
+    version: int, rules: int, reason: str
+) -> None:
+    desk = led()
+    digest = desk.node.machine.digest()
+    install(desk, later_snapshot(version, rules))
+    assert [(one.reason, one.fatal) for one in refusals(desk)] == [(reason, True)]
+    records = [one.record for one in desk.effects if isinstance(one, Persist)]
+    assert not [one for one in records if isinstance(one, SnapshotStored)]
+    assert desk.node.machine.digest() == digest
+
+
+def test_a_folder_that_a_later_release_has_written_is_refused_at_the_start() -> None:
+    desk = started_from(later_snapshot(MACHINE_VERSION + 1, RULES))
+    desk.wait(0.2)
+    assert [(one.reason, one.fatal) for one in refusals(desk)] == [("machine", True)]
+    assert desk.node.machine.applied_index == 0
+
+
+def test_nobody_forwards_a_raise_of_the_version() -> None:
+    blob = CODEC.encode_commands([Noop(CLUSTER_SESSION, 0), LATER])
+    for message in (Forward(0, 1, 2, blob), Relay(0, 1, 2, blob), Relayed(0, 1, 2, blob)):
+        frame = led().node.frame(ME, (message,))
+        with pytest.raises(RemoteProtocolError, match="RaiseVersion"):
+            CODEC.decode_frame(CODEC.encode_frame(frame))
+
+
+def test_a_piece_of_such_a_snapshot_is_told_of_once() -> None:
+    desk, taken = led(), later_snapshot(MACHINE_VERSION + 1, RULES)
+    for _ in range(3):
+        size = len(taken.data)
+        desk.hear(
+            desk.node.replication.leader or ME,
+            InstallSnapshot(0, 2, taken.base, taken.digest, size, 0, taken.data),
+        )
+        desk.end_turn()
+    assert len(refusals(desk)) == 1
