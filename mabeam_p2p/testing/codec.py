@@ -3,8 +3,22 @@
 from collections.abc import Sequence
 
 from mabeam_p2p.commands import AnyCommand
+from mabeam_p2p.config import Limits
+from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import Frame
 from mabeam_p2p.ports import Codec
+from mabeam_p2p.testing.traffic import check_frame
+from mabeam_p2p.testing.violation import Violation
+
+
+def through(codec: Codec, peer: PeerId, frame: Frame, limits: Limits) -> Frame:
+    """A frame of `peer` as it comes out at the other end of a wire: as it was."""
+    data = codec.encode_frame(frame)
+    check_frame(peer, frame, len(data), limits)
+    decoded = codec.decode_frame(data)
+    if decoded != frame:
+        raise Violation("codec", f"{frame} comes back as {decoded}")
+    return decoded
 
 
 class RememberingCodec:

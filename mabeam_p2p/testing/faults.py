@@ -104,8 +104,27 @@ class Depart(Struct, frozen=True, tag="depart"):
     down: int
 
 
+class Upgrade(Struct, frozen=True, tag="upgrade"):
+    """The peer ends, and comes back as one of the later release, if it was of the earlier."""
+
+    peer: int
+    down: int
+
+
 Fault = (
-    Crash | Pause | Slow | Jump | Cut | Flap | Clog | Reset | SyncFails | DiskFull | Wipe | Depart
+    Crash
+    | Pause
+    | Slow
+    | Jump
+    | Cut
+    | Flap
+    | Clog
+    | Reset
+    | SyncFails
+    | DiskFull
+    | Wipe
+    | Depart
+    | Upgrade
 )
 
 CRASH = "crash"
@@ -146,6 +165,9 @@ LATER_KINDS = (
 )
 """Drawn behind everything else, so that the weather of a known seed stays what it was."""
 
+UPGRADE = "upgrade"
+"""Where there are two releases."""
+
 SHAPES = (HALVES, ISOLATE, ONE_WAY, BRIDGE, RING, LEADER, LEADER_MUTE, FLAP)
 """Partitions."""
 
@@ -183,6 +205,8 @@ def draw_fault(random: Random, kind: str, mean: int, count: int, leader: int | N
             return Wipe(victim, duration, flipped=True)
         case "depart":
             return Depart(victim, duration)
+        case "upgrade":
+            return Upgrade(victim, duration)
         case "clog" | "reset" | "late reset":
             links = [(a, b) for a in everyone for b in everyone if a != b and random.random() < 0.4]
             if kind == CLOG:

@@ -42,6 +42,7 @@ class Host:
         "idle_ticks",
         "inputs",
         "is_damaged",
+        "is_earlier",
         "late_deeds",
         "late_requests",
         "letter",
@@ -84,6 +85,8 @@ class Host:
         """The next fsync fails; the peer is down for this long then. 0: it does not."""
         self.is_damaged = False
         """A start finds that the folder was altered, and is refused."""
+        self.is_earlier = False
+        """It runs the earlier of two releases."""
         self.full_for = 0
         """The next write finds no room, likewise."""
         self.backlog: list[Frame] = []

@@ -22,13 +22,15 @@ from mabeam_p2p.ports import Codec
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.requests import Request
 from mabeam_p2p.testing.checkers import Checkers, CommitListener, Violation
+from mabeam_p2p.testing.codec import through
 from mabeam_p2p.testing.disk import Disk
 from mabeam_p2p.testing.faults import Fault
 from mabeam_p2p.testing.host import Host, Reply
 from mabeam_p2p.testing.inspection import check_figures, check_quorum
 from mabeam_p2p.testing.links import Links
+from mabeam_p2p.testing.releases import Releases
 from mabeam_p2p.testing.trace_hash import TraceHash
-from mabeam_p2p.testing.traffic import Traffic, check_frame, check_memory
+from mabeam_p2p.testing.traffic import Traffic, check_memory
 from mabeam_p2p.testing.upsets import Upsets
 from mabeam_p2p.testing.weather import Weather
 
@@ -55,7 +57,8 @@ class Simulator:
         self.seed = seed
         self.weather = weather
         self.codec = codec
-        self.checkers = Checkers(listeners)
+        self.releases = Releases(self)
+        self.checkers = Checkers((*listeners, self.releases))
         self.traffic = Traffic(weather.peers, weather.timing, weather.limits)
         self.now = 0
         self.cuts = 0
@@ -90,6 +93,7 @@ class Simulator:
         """Who else listens, and at which address: no peers of this cluster."""
         self._by_peer = {host.peer: host for host in self.hosts}
         self.upsets = Upsets(self)
+        self.releases.begin()
 
     # ---- time --------------------------------------------------------------------------------
 
@@ -155,6 +159,7 @@ class Simulator:
             self.stream(f"node/{host.number}/{host.life}"),
             wall,
             now,
+            self.releases.able(host, config),
         )
         self._listening[host.address] = host
         if self._trace:
@@ -348,6 +353,7 @@ class Simulator:
             case Notify():
                 if self._trace:
                     self._say(host, f"tells {effect.event}")
+                self.releases.told(host, effect.event)
                 if self.on_event is not None:
                     self.on_event(host, effect.event)
             case _:
@@ -446,19 +452,11 @@ class Simulator:
                 if self._trace:
                     self._say_frame(host, target, frame)
                 if self.weather.codec:
-                    frame = self._through_codec(host, frame)
+                    frame = through(self.codec, host.peer, frame, self.weather.limits)
                 if listener is not None:
                     self.links.send(host.number, listener.number, address, frame)
                 elif address in self.endpoints:
                     self.after(self.weather.network.delay, self.deliver, address, frame)
-
-    def _through_codec(self, host: Host, frame: Frame) -> Frame:
-        data = self.codec.encode_frame(frame)
-        check_frame(host.peer, frame, len(data), self.weather.limits)
-        decoded = self.codec.decode_frame(data)
-        if decoded != frame:
-            raise Violation("codec", f"{frame} comes back as {decoded}")
-        return decoded
 
     def deliver(self, address: str, frame: Frame) -> None:
         """A frame arrives at whoever listens there by now."""
@@ -467,10 +465,12 @@ class Simulator:
             if address in self.endpoints:
                 self.endpoints[address](frame)
             return
+        if (read := self.releases.heard(host, frame)) is None:
+            return
         if self.now < host.paused_until:
-            host.backlog.append(frame)
+            host.backlog.append(read)
         else:
-            self.receive(host, frame)
+            self.receive(host, read)
             if self.now < host.slow_until:
                 self.upsets.pause(host, host.slow_cost)
 

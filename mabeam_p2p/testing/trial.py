@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from mabeam_p2p.config import MACHINE_VERSION
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.requests import JournalQuery, Suggest
 from mabeam_p2p.testing import timeline, wing_gong
@@ -97,6 +98,7 @@ class Trial:
         codec = RememberingCodec(CborCodec(drawn.limits))
         self.outcomes = Outcomes(codec, drawn.limits)
         self.simulator = Simulator(seed, drawn, codec, (self.outcomes,), trace)
+        self.simulator.releases.restart = self._start
         self.workload = Workload(self.simulator, self.outcomes)
         if drawn.agents.tasks:
             workers = [TaskAgent(self.workload, host) for host in self.simulator.hosts]
@@ -156,6 +158,8 @@ class Trial:
         """Liveness: heal everything, start everybody, and wait until all is done and equal."""
         simulator = self.simulator
         self._calm = True
+        for host in simulator.hosts:
+            simulator.releases.upgrade(host)
         simulator.heal(calm(simulator.weather))
         self._whims.end()
         self._serve_by_a_core()
@@ -347,6 +351,12 @@ class Trial:
             if host.node is None:
                 return f"{host.letter} does not run"
             nodes.append(host.node)
+        here = {node.peer: None for node in nodes}
+        # A voter whose folder was lost is waited for until it is replaced, if it ever is.
+        if all(voter in here for voter in nodes[0].replication.voters):
+            behind = [node.peer for node in nodes if node.machine.version < MACHINE_VERSION]
+            if behind:
+                return f"{behind} apply an earlier machine version"
         leaders = {node.peer: None for node in nodes if node.replication.leadership is not None}
         if len(leaders) != 1:
             return f"{len(leaders)} leaders"

@@ -23,6 +23,7 @@ from mabeam_p2p.testing.faults import (
     Reset,
     Slow,
     SyncFails,
+    Upgrade,
     Wipe,
 )
 from mabeam_p2p.testing.host import Host
@@ -81,6 +82,10 @@ class Upsets:
                 self._lose(fault)
             case Depart():
                 self._depart(simulator.hosts[fault.peer], fault.down)
+            case Upgrade():
+                host = simulator.hosts[fault.peer]
+                simulator.releases.upgrade(host)
+                simulator.after(fault.down, self._restart, host)
             case _:
                 assert_never(fault)
 

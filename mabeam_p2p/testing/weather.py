@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mabeam_p2p.config import Limits, Timing
-from mabeam_p2p.testing.faults import FIRST_KINDS, LATER_KINDS
+from mabeam_p2p.testing.faults import FIRST_KINDS, LATER_KINDS, UPGRADE
 
 SECOND = 1_000_000
 
@@ -133,6 +133,8 @@ class Weather(Struct, frozen=True):
     hostile: bool = False
     """One member that is no voter says whatever the wire lets through (`hostile`)."""
     preferences: Preferences = Preferences()
+    earlier: tuple[int, ...] = ()
+    """Hosts that begin with the earlier release (`releases`)."""
 
 
 # ---- drawing a run ---------------------------------------------------------------------------
@@ -197,7 +199,7 @@ def draw(random: Random) -> Weather:
     weather = replace(weather, limits=draw_compaction(random, weather.limits))
     weather = _draw_voters(random, weather)
     weather = _with_preferences(random, weather, unit)
-    return _draw_variables(random, weather)
+    return _draw_releases(random, _draw_variables(random, weather))
 
 
 def _draw_voters(random: Random, weather: Weather) -> Weather:
@@ -304,6 +306,16 @@ def _draw_variables(random: Random, weather: Weather) -> Weather:
     return replace(
         weather, timing=replace(weather.timing, tombstone_seconds=horizon), limits=limits
     )
+
+
+def _draw_releases(random: Random, weather: Weather) -> Weather:
+    """In four runs of ten some hosts begin with the earlier release, and are upgraded."""
+    if random.random() >= 0.4:
+        return weather
+    count = random.randint(1, weather.peers)
+    faults = replace(weather.faults, kinds=(*weather.faults.kinds, UPGRADE))
+    earlier = tuple(sorted(random.sample(range(weather.peers), count)))
+    return replace(weather, earlier=earlier, faults=faults)
 
 
 def _draw_network(random: Random, unit: int) -> Network:

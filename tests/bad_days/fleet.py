@@ -35,6 +35,17 @@ class Fleet:
     def signal(self, name: str, number: signal.Signals) -> None:
         self._running[name].signal(number)
 
+    def stop(self, name: str) -> int:
+        """Have it leave; its exit code."""
+        self._running[name].signal(signal.SIGTERM)
+        return self._running.pop(name).wait()
+
+    def refused(self, name: str) -> tuple[int, str]:
+        """Start one that is to end by itself: its exit code, and what it said."""
+        self.begin(name)
+        daemon = self._running.pop(name)
+        return daemon.wait(), daemon.said()
+
     def kill(self, *names: str) -> None:
         """With nothing between the first and the last but the system calls."""
         for name in names:

@@ -1,4 +1,5 @@
-"""A log with something of everything in it, as a simulated cluster commits it."""
+"""A log with something of everything in it, as a simulated cluster commits it: one that is of the
+earlier release first, and is upgraded under way."""
 
 from collections.abc import Iterator
 
@@ -25,7 +26,7 @@ from mabeam_p2p.config import Limits
 from mabeam_p2p.ids import INTEGER_MAX, AgentId, SessionId
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.records import Batch
-from mabeam_p2p.testing.faults import CRASH, DEPART, PAUSE
+from mabeam_p2p.testing.faults import CRASH, DEPART, PAUSE, UPGRADE
 from mabeam_p2p.testing.trial import Trial
 from mabeam_p2p.testing.weather import SECOND, Agents, Faults, Weather, fair
 from mabeam_p2p.wire.codec import CborCodec
@@ -54,7 +55,8 @@ def weather() -> Weather:
         calm,
         limits=LIMITS,
         agents=agents,
-        faults=Faults(kinds=(CRASH, DEPART, PAUSE), every=2 * SECOND, down=SECOND),
+        faults=Faults(kinds=(CRASH, DEPART, PAUSE, UPGRADE), every=2 * SECOND, down=SECOND),
+        earlier=(0, 1, 2),
         timing=replace(calm.timing, departure_grace_seconds=0.5, restart_grace_seconds=0.5),
     )
 

@@ -25,19 +25,29 @@ TIMEOUT = 30.0
 
 
 class Cluster:
-    """Every link takes half a millisecond, every fsync two tenths of one. A leads."""
+    """Every link takes half a millisecond, every fsync two tenths of one. A leads. expect: how many
+    of them form it. earlier: numbers of those that run the earlier release."""
 
-    def __init__(self, count: int = 3, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        count: int = 3,
+        limits: Limits | None = None,
+        *,
+        expect: int = 0,
+        earlier: tuple[int, ...] = (),
+        timing: Timing | None = None,
+    ) -> None:
         weather = Weather(
             peers=count,
-            expect=count,
+            expect=expect or count,
             network=Network(delay=500, jitter=0, ordered=True),
             storage=Storage(sync=200, jitter=0),
             processes=Processes(turn_inputs=1000, turn=100),
             agents=Agents(),
             faults=Faults(),
-            timing=Timing(),
+            timing=timing or Timing(),
             limits=limits or Limits(),
+            earlier=earlier,
         )
         codec = RememberingCodec(CborCodec(weather.limits))
         self.outcomes = Outcomes(codec, weather.limits)

@@ -1,0 +1,137 @@
+"""Clusters of two releases in virtual time: when the log goes on by a later version."""
+
+import pytest
+from msgspec.structs import replace
+
+from mabeam_p2p.config import MACHINE_VERSION, Timing
+from mabeam_p2p.records import Status
+from mabeam_p2p.requests import Answer, Committed, ReadStatus, StatusAnswer
+from mabeam_p2p.testing.host import Host
+from tests.simulation.cluster import Cluster
+
+TIMING = Timing(
+    voter_grace_seconds=3.0, voter_change_seconds=0.2, dead_seconds=1.5, suspect_seconds=0.6
+)
+
+
+def versions(cluster: Cluster) -> list[int]:
+    return [cluster.node(host).machine.version for host in cluster.hosts if host.node is not None]
+
+
+def upgrade(cluster: Cluster, host: Host) -> None:
+    """Restart it in the later release, and give it time."""
+    cluster.simulator.releases.upgrade(host)
+    cluster.start(host)
+    cluster.run(2.5)
+
+
+def status(cluster: Cluster, host: Host) -> Status:
+    answers: list[Answer] = []
+    cluster.simulator.ask(host, ReadStatus(), answers.append)
+    (answer,) = answers
+    assert isinstance(answer, StatusAnswer)
+    return answer.status
+
+
+def serves(cluster: Cluster, host: Host) -> bool:
+    answers = cluster.append(host, b"x")
+    cluster.run(1.0)
+    return bool(answers) and isinstance(answers[0][0], Committed)
+
+
+def test_a_cluster_of_one_release_begins_by_its_version_and_spends_no_entry_on_it() -> None:
+    cluster = Cluster(3)
+    assert versions(cluster) == [MACHINE_VERSION] * 3
+    assert cluster.simulator.releases.raised == []
+    shown = status(cluster, cluster.hosts[0])
+    assert (shown.machine_version, shown.machine_version_max) == (MACHINE_VERSION,) * 2
+    assert shown.held_back_by == ()
+
+
+def test_a_rolling_upgrade_raises_the_version_once_and_only_when_the_last_peer_can() -> None:
+    cluster = Cluster(3, earlier=(0, 1, 2))
+    assert versions(cluster) == [1, 1, 1]
+    for host in reversed(cluster.hosts):
+        assert cluster.simulator.releases.raised == []
+        assert serves(cluster, cluster.hosts[0])
+        upgrade(cluster, host)
+    cluster.run(2.0)
+    assert versions(cluster) == [MACHINE_VERSION] * 3
+    assert len(cluster.simulator.releases.raised) == 1
+    assert serves(cluster, cluster.hosts[1])
+    assert len({cluster.node(host).machine.digest() for host in cluster.hosts}) == 1
+
+
+def test_a_leader_names_the_peers_for_whose_sake_it_waits() -> None:
+    cluster = Cluster(3, earlier=(2,))
+    shown = status(cluster, cluster.hosts[0])
+    assert shown.role == "leader"
+    assert (shown.machine_version, shown.machine_version_max) == (1, MACHINE_VERSION)
+    assert shown.held_back_by == (cluster.hosts[2].peer,)
+    assert status(cluster, cluster.hosts[1]).held_back_by == ()
+
+
+def test_a_learner_is_waited_for() -> None:
+    timing = replace(TIMING, voter_change_seconds=600.0)
+    cluster = Cluster(4, expect=3, earlier=(0, 1, 2, 3), timing=timing)
+    cluster.run(1.0)
+    learner = next(h for h in cluster.hosts if status(cluster, h).role == "learner")
+    for host in cluster.hosts:
+        if host is not learner:
+            upgrade(cluster, host)
+    assert status(cluster, learner).role == "learner"
+    assert versions(cluster) == [1] * 4
+    upgrade(cluster, learner)
+    assert versions(cluster) == [MACHINE_VERSION] * 4
+
+
+def test_a_voter_that_is_away_is_waited_for_until_it_is_replaced() -> None:
+    cluster = Cluster(4, expect=3, earlier=(0, 1, 2, 3), timing=TIMING)
+    cluster.run(2.0)
+    away = cluster.hosts[2]
+    cluster.simulator.crash(away)
+    for host in cluster.hosts:
+        if host is not away:
+            upgrade(cluster, host)
+    if any(away.peer in cluster.node(host).replication.voters for host in cluster.hosts[:2]):
+        assert cluster.simulator.releases.raised == []
+    cluster.run(8.0)
+    leader = next(h for h in cluster.hosts if h.node and h.node.replication.leadership)
+    assert away.peer not in cluster.node(leader).replication.voters
+    assert versions(cluster) == [MACHINE_VERSION] * 3
+
+
+def test_a_peer_of_the_earlier_release_that_comes_too_late_is_refused_and_harms_nothing() -> None:
+    timing = replace(TIMING, voter_change_seconds=600.0)
+    cluster = Cluster(4, expect=3, earlier=(0, 1, 2, 3), timing=timing)
+    cluster.run(1.0)
+    late = next(h for h in cluster.hosts if status(cluster, h).role == "learner")
+    cluster.simulator.crash(late)
+    for host in cluster.hosts:
+        if host is not late:
+            upgrade(cluster, host)
+    cluster.run(4.0)
+    assert versions(cluster) == [MACHINE_VERSION] * 3
+    assert cluster.simulator.releases.refused_count == 0
+    cluster.start(late)
+    cluster.run(0.4)
+    assert cluster.simulator.releases.refused_count == 1
+    assert late.is_earlier
+    # Somebody reads why, and installs the later release.
+    cluster.run(4.0)
+    assert versions(cluster) == [MACHINE_VERSION] * 4
+    assert len({cluster.node(host).machine.digest() for host in cluster.hosts}) == 1
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_version_that_was_raised_is_known_after_a_restart(number: int) -> None:
+    cluster = Cluster(3, earlier=(2,))
+    upgrade(cluster, cluster.hosts[2])
+    assert len(cluster.simulator.releases.raised) == 1
+    for host in cluster.hosts:
+        cluster.simulator.crash(host)
+    for host in cluster.hosts[number:] + cluster.hosts[:number]:
+        cluster.start(host)
+    cluster.run(3.0)
+    assert versions(cluster) == [MACHINE_VERSION] * 3
+    assert len(cluster.simulator.releases.raised) == 1

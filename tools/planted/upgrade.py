@@ -1,0 +1,265 @@
+"""Bugs of versions: of frames, of what the log means, of states; and of two releases together."""
+
+from tools.planted.base import Edit, Mutant
+
+VERSIONS = "mabeam_p2p/protocol/versions.py"
+LINKS = "mabeam_p2p/protocol/links.py"
+UPGRADING = "mabeam_p2p/protocol/node/upgrading.py"
+APPLICATION = "mabeam_p2p/protocol/node/application.py"
+NODE = "mabeam_p2p/protocol/node/node.py"
+MACHINE = "mabeam_p2p/machine/machine.py"
+STATES = "mabeam_p2p/machine/versions.py"
+CONFIGURATION = "mabeam_p2p/machine/configuration.py"
+COUNTERS = "mabeam_p2p/machine/recipes/counters.py"
+CODEC = "mabeam_p2p/wire/codec.py"
+LIMITS = "mabeam_p2p/limits.py"
+
+GREETINGS = ("tests/upgrade/test_greetings.py",)
+IN_STATES = ("tests/upgrade/test_states.py",)
+RAISING = ("tests/upgrade/test_raising.py",)
+UNABLE = ("tests/upgrade/test_unable.py",)
+GOLDEN = ("tests/machine/test_golden.py",)
+
+MUTANTS = (
+    Mutant(
+        "V-latest",
+        "a peer speaks its own latest version of frames, whatever the other one speaks",
+        (
+            Edit(
+                VERSIONS,
+                "version = min(mine.protocol_max, theirs.protocol_max)",
+                "version = mine.protocol_max",
+            ),
+        ),
+        GREETINGS,
+    ),
+    Mutant(
+        "V-earliest",
+        "two peers speak a version that one of them has given up",
+        (
+            Edit(
+                VERSIONS,
+                "version if version >= max(mine.protocol_min, theirs.protocol_min) else 0",
+                "version",
+            ),
+        ),
+        GREETINGS,
+    ),
+    Mutant(
+        "V-greeting",
+        "greetings travel in the version that was agreed with a process that may be gone",
+        (
+            Edit(
+                LINKS,
+                "if link is not None and not any(isinstance(one, Hello | Refuse)"
+                " for one in messages):",
+                "if link is not None:",
+            ),
+        ),
+        GREETINGS,
+    ),
+    Mutant(
+        "V-told-of",
+        "who was only told of is sent the latest version",
+        (
+            Edit(
+                LINKS,
+                "link = Link(member.address, member.epoch, now, self.able.protocol_min)",
+                "link = Link(member.address, member.epoch, now, self.able.protocol_max)",
+            ),
+        ),
+        GREETINGS,
+    ),
+    Mutant(
+        "V-opens",
+        "frames of versions that this release does not speak are opened",
+        (Edit(LINKS, "if not speaks(self.able, frame.version):", "if False:"),),
+        GREETINGS,
+    ),
+    Mutant(
+        "V-restart",
+        "what a peer said in an earlier life counts",
+        (
+            Edit(LINKS, "link.able = hello.able\n", "link.able = link.able or hello.able\n"),
+            Edit(
+                LINKS,
+                "if link is None or new:\n            if link is not None and link.address",
+                "if link is None or (new and link.address != them.address):\n"
+                "            if link is not None and link.address",
+            ),
+        ),
+        GREETINGS,
+    ),
+    Mutant(
+        "V-understood",
+        "a peer is sent messages that its release does not know",
+        (Edit(VERSIONS, "MESSAGES_SINCE.get(type(one), 1) <= version", "version"),),
+        GREETINGS,
+    ),
+    Mutant(
+        "V-too-old",
+        "who cannot apply the log takes part",
+        (Edit(VERSIONS, "if theirs.machine < machine_version:", "if False:"),),
+        (*GREETINGS, *RAISING),
+    ),
+    Mutant(
+        "V-limits-refused",
+        "who has other limits than the log takes part",
+        (Edit(VERSIONS, "if has_log and machine_version >= WITH_LIMITS and differ:", "if False:"),),
+        GREETINGS,
+    ),
+    Mutant(
+        "V-limits-first",
+        "peers of different limits begin a cluster",
+        (Edit(VERSIONS, "if not has_log and not hello.cluster_id and differ:", "if False:"),),
+        GREETINGS,
+    ),
+    Mutant(
+        "V-unknown",
+        "a peer of which nothing is known is taken for one that can all",
+        (
+            Edit(
+                VERSIONS,
+                "if other is None:\n            return 1, 0",
+                "if other is None:\n            continue",
+            ),
+        ),
+        (*IN_STATES, *RAISING),
+    ),
+    Mutant(
+        "V-limits-common",
+        "the log is raised to a version that names limits, over a peer that has others",
+        (Edit(VERSIONS, "if other.rules != mine.rules:", "if False:"),),
+        IN_STATES,
+    ),
+    Mutant(
+        "V-voters",
+        "a version is raised that a voter cannot apply",
+        (Edit(UPGRADING, "(*replication.voters, *replication.learners)", "replication.learners"),),
+        RAISING,
+    ),
+    Mutant(
+        "V-learners",
+        "a version is raised that a learner cannot apply",
+        (Edit(UPGRADING, "(*replication.voters, *replication.learners)", "replication.voters"),),
+        RAISING,
+    ),
+    Mutant(
+        "V-founding",
+        "a cluster begins by the version of its coordinator, whatever its voters can",
+        (
+            Edit(
+                NODE,
+                "version, rules = common_machine(self.able, map(self.links.able_of, voters))",
+                "version, rules = common_machine(self.able, ())",
+            ),
+        ),
+        RAISING,
+    ),
+    Mutant(
+        "V-again",
+        "a leader that has yet to apply its log raises what is raised",
+        (
+            Edit(
+                UPGRADING,
+                "return machine.applied_index >= leadership.first_index",
+                "return True",
+            ),
+        ),
+        (*RAISING, "tests/scenarios/test_scenarios.py"),
+    ),
+    Mutant(
+        "V-lowered",
+        "a version is lowered",
+        (Edit(CONFIGURATION, "if command.version <= self.version:", "if False:"),),
+        IN_STATES,
+    ),
+    Mutant(
+        "V-applies",
+        "a peer applies what it cannot",
+        (Edit(MACHINE, "if version > self.version_max:", "if False:"),),
+        (*IN_STATES, *UNABLE),
+    ),
+    Mutant(
+        "V-applies-limits",
+        "a peer applies a log of other limits",
+        (Edit(MACHINE, "if rules not in (0, self.rules):", "if False:"),),
+        (*IN_STATES, *UNABLE),
+    ),
+    Mutant(
+        "V-goes-on",
+        "a peer that cannot apply an entry goes on behind it",
+        (
+            Edit(
+                APPLICATION,
+                "                self._give_up(unable)\n                return\n",
+                "                self._give_up(unable)\n",
+            ),
+        ),
+        UNABLE,
+    ),
+    Mutant(
+        "V-snapshot",
+        "a peer takes in a snapshot that it cannot go on from",
+        (
+            Edit(
+                APPLICATION,
+                "        if unable is not None:\n            self._give_up(unable)\n"
+                "            return None\n",
+                "",
+            ),
+        ),
+        UNABLE,
+    ),
+    Mutant(
+        "V-forwarded",
+        "anybody can have the version raised",
+        (Edit(CODEC, "if isinstance(command, RaiseVersion):", "if False:"),),
+        UNABLE,
+    ),
+    Mutant(
+        "V-encoded",
+        "a state is encoded with all fields, whatever the log's version",
+        (Edit(MACHINE, "_encode(as_of(self._state(), self.version))", "_encode(self._state())"),),
+        (*IN_STATES, *GOLDEN),
+    ),
+    Mutant(
+        "V-own-version",
+        "a state is encoded by the version of the release",
+        (
+            Edit(
+                MACHINE,
+                "_encode(as_of(self._state(), self.version))",
+                "_encode(as_of(self._state(), self.version_max))",
+            ),
+        ),
+        (*IN_STATES, *GOLDEN),
+    ),
+    Mutant(
+        "V-nested",
+        "fields that came later are left out at the top of a state alone",
+        (
+            Edit(
+                STATES,
+                "kept.append((field.name, _plan_of(field.type, version)))",
+                "kept.append((field.name, None))",
+            ),
+        ),
+        IN_STATES,
+    ),
+    Mutant(
+        "V-outcome",
+        "a command comes to something else without a new version",
+        (Edit(COUNTERS, "return entry.committed(value)", "return entry.committed(known)"),),
+        GOLDEN,
+    ),
+    Mutant(
+        "V-hash",
+        "limits are compared by name alone",
+        (
+            Edit(LIMITS, 'f"{name}={value}"', 'f"{name}"'),
+            Edit(LIMITS, "if value != FIRST_LIMITS[name]", ""),
+        ),
+        IN_STATES,
+    ),
+)
