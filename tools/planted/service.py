@@ -1,0 +1,125 @@
+"""Bugs of services: of what systemd is told, of units, and of ending in time."""
+
+from tools.planted.base import Edit, Mutant
+
+NOTIFY = "mabeam_p2p/daemon/notify.py"
+SERVER = "mabeam_p2p/daemon/server.py"
+UNIT = "mabeam_p2p/cli/service/unit.py"
+VERBS = "mabeam_p2p/cli/service/__init__.py"
+DRIVER = "mabeam_p2p/runtime/driver.py"
+
+TOLD = ("tests/daemon/test_notify.py",)
+SERVED = ("tests/daemon/test_server.py",)
+SERVICES = ("tests/cli/test_service.py",)
+
+MUTANTS = (
+    Mutant(
+        "S-stops-twice",
+        "a peer that stops is said to be ready",
+        (
+            Edit(
+                NOTIFY,
+                "if not self._is_ready and not self._is_stopping:\n            self._is_ready",
+                "if not self._is_ready:\n            self._is_ready",
+            ),
+        ),
+        TOLD,
+    ),
+    Mutant(
+        "S-no-pings",
+        "the watchdog is never pinged",
+        (Edit(NOTIFY, 'self._send("WATCHDOG", "1")', 'self._send("STATUS", "1")'),),
+        TOLD,
+    ),
+    Mutant(
+        "S-extends-for-ever",
+        "a peer that is ready goes on asking for time to start",
+        (
+            Edit(
+                NOTIFY,
+                "if not self._is_ready and not self._is_stopping:\n            self._send",
+                "if True:\n            self._send",
+            ),
+        ),
+        TOLD,
+    ),
+    Mutant(
+        "S-inherited",
+        "children speak in the daemon's name",
+        (Edit(NOTIFY, 'environment.pop(_SOCKET, "")', 'environment.get(_SOCKET, "")'),),
+        TOLD,
+    ),
+    Mutant(
+        "S-others-watchdog",
+        "the watchdog of another process is taken for one's own",
+        (
+            Edit(
+                NOTIFY,
+                "if watchdog.isdecimal() and watched == str(os.getpid()):",
+                "if watchdog.isdecimal():",
+            ),
+        ),
+        TOLD,
+    ),
+    Mutant(
+        "S-waits-for-readers",
+        "a client that reads nothing keeps a daemon that is to end",
+        (Edit(SERVER, "            client.hang_up()\n", "            pass\n"),),
+        SERVED,
+    ),
+    Mutant(
+        "S-specifier",
+        "systemd expands what looks like a specifier",
+        (Edit(UNIT, 'word.replace("%", "%%")', "word"),),
+        SERVICES,
+    ),
+    Mutant(
+        "S-variable",
+        "systemd expands what looks like a variable",
+        (Edit(UNIT, '.replace("$", "$$")', ""),),
+        SERVICES,
+    ),
+    Mutant(
+        "S-overwrites",
+        "a unit that was changed by hand is overwritten",
+        (
+            Edit(
+                VERBS,
+                "if known is not None and known != text and not is_as_written(known)"
+                " and not force:",
+                "if False:",
+            ),
+        ),
+        SERVICES,
+    ),
+    Mutant(
+        "S-removes",
+        "a unit that was changed by hand is removed",
+        (
+            Edit(
+                VERBS,
+                "if not is_as_written(known) and not force:\n            what",
+                "if False:\n            what",
+            ),
+        ),
+        SERVICES,
+    ),
+    Mutant(
+        "S-root",
+        "a unit of the system runs as root",
+        (Edit(VERBS, "if user.pw_uid == 0:", "if False:"),),
+        SERVICES,
+    ),
+    Mutant(
+        "S-own-refusal",
+        "a peer that cannot go on with its log is left running",
+        (
+            Edit(
+                DRIVER,
+                "type(event) is Refused and event.fatal and event.peer == self.peer",
+                "False",
+            ),
+        ),
+        ("tests/runtime/test_driver.py",),
+    ),
+)
