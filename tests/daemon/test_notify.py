@@ -62,6 +62,18 @@ async def test_a_peer_that_can_serve_says_so_once_and_that_it_stops_once(
 
 
 @in_loop
+async def test_a_peer_that_stops_before_it_was_ready_never_says_that_it_is(
+    manager: Manager,
+) -> None:
+    daemon = told_to(manager)
+    daemon.begin()
+    daemon.stopping()
+    daemon.ready()
+    daemon.close()
+    assert [line for line in manager.hear() if "TIMEOUT" not in line] == ["STOPPING=1"]
+
+
+@in_loop
 async def test_pings_come_twice_in_the_time_that_the_manager_allows(manager: Manager) -> None:
     daemon = told_to(manager, WATCHDOG_USEC="3000000", WATCHDOG_PID=str(os.getpid()))
     assert daemon.beat_seconds == 1.5
