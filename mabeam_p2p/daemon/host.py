@@ -22,6 +22,7 @@ from mabeam_p2p.api.session import Profile
 from mabeam_p2p.config import Config
 from mabeam_p2p.daemon.admission import OwnCommand
 from mabeam_p2p.daemon.server import Server
+from mabeam_p2p.errors import MabeamError
 from mabeam_p2p.events import Event, Ready
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.requests import Answer, Failed, Request
@@ -159,5 +160,7 @@ class Host:
             self._follows.set()
 
     def _fail(self, error: Exception) -> None:
+        # What stopped the peer says more than what that has done to our own agent.
+        cause = self._driver.failure
         if not self._end.done():
-            self._end.set_exception(error)
+            self._end.set_exception(cause if isinstance(cause, MabeamError) else error)

@@ -58,7 +58,7 @@ LOCATE_SECONDS = 2.0
 
 _ADVICE = {
     "machine": "install the release that the others have; the data folder is left as it is",
-    "limits": "take the limits of the other peers, from the cluster's first day on",
+    "limits": "take those that the other peers have, and that this one had",
 }
 """What to do about a log that this peer cannot go on with."""
 

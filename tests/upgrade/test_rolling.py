@@ -95,6 +95,34 @@ def test_a_rolling_upgrade_fails_no_write_and_raises_the_version_at_its_end(
     until(lambda: version_of("cow") == MACHINE_VERSION)
 
 
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        (
+            HELD_BACK,
+            f"the log is of machine version {MACHINE_VERSION}, and this peer applies up to 1",
+        ),
+        ("MABEAM_LIMITS__SESSIONS_MAX", "the log is applied by other limits"),
+    ],
+)
+def test_a_peer_that_cannot_go_on_with_its_own_log_ends_and_leaves_it_as_it_is(
+    place: House, monkeypatch: pytest.MonkeyPatch, variable: str, text: str
+) -> None:
+    fleet = Fleet(place, "ant")
+    fleet.start("ant")
+    assert mabeam("set", "rate", "0.5").exit_code == 0
+    assert fleet.stop("ant") == 0
+    monkeypatch.setenv(variable, "1")
+    code, said = fleet.refused("ant")
+    # Not 75: it would be so again, and nobody is to start it again for that.
+    assert code == 1
+    assert text in said
+    assert "Traceback" not in said
+    monkeypatch.delenv(variable)
+    fleet.start("ant")
+    assert told("get", "rate")["value"] == 0.5
+
+
 def test_a_cluster_is_held_back_by_the_setting_and_says_for_whom(
     place: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
