@@ -60,6 +60,13 @@ def test_the_settings_file_of_this_folder_goes_with_the_service(place: House) ->
     assert shlex.split(command)[-2:] == ["--config", str(place.folder / "mabeam.toml")]
 
 
+def test_flags_that_were_not_given_are_not_in_the_unit_and_given_ones_are(place: House) -> None:
+    install(place, "--", "--name", "ant", "--no-mdns", "--log-format", "json", "-v")
+    (command,) = lines_of(place, "ExecStart")
+    words = shlex.split(command)[9:]
+    assert sorted(words) == ["--log-format", "--no-mdns", "--verbose", "json"]
+
+
 def test_settings_of_the_environment_are_named_and_left_out(
     place: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ def place() -> Iterator[House]:
 
 def left_behind(place: House) -> list[str]:
     """Sockets, and locks of data folders that somebody holds."""
-    found = [str(path) for path in (place.folder / "run").rglob("*.sock")]
+    found = [str(path) for path in (place.folder / "run").rglob("*") if path.is_socket()]
     for path in (place.folder / "state").rglob("lock"):
         with path.open("rb") as lock:
             try:

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from mabeam_p2p.api import settings
 from mabeam_p2p.cli import output
@@ -20,7 +21,7 @@ from mabeam_p2p.config import Config
 from mabeam_p2p.errors import ConfigError
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
-PATHS = ("data_dir", "file")
+PATHS = ("data_dir", "file", "dashboard_token")
 """Parameters of `up` that name a place: a service has another working folder."""
 
 IN_MEMORY = ":memory:"
@@ -187,7 +188,8 @@ def _config(flags: tuple[str, ...]) -> tuple[Config, list[str]]:
     words = ["--name", config.name, "--cluster", config.cluster]
     for parameter in up.params:
         value = context.params.get(str(parameter.name))
-        if parameter.name in ("name", "cluster") or value in (None, (), False):
+        source = context.get_parameter_source(str(parameter.name))
+        if parameter.name in ("name", "cluster") or source is not ParameterSource.COMMANDLINE:
             continue
         option = parameter.opts[0]
         if value is True:
