@@ -2,7 +2,8 @@
 
     MabeamError
     ├── ConfigError              a setting is wrong: which one, where it came from
-    │   └── InvalidName          a name that cannot be used
+    │   ├── InvalidName          a name that cannot be used
+    │   └── InvalidJoinCode      a join code with a typing error, or of another release
     ├── InvalidValue             a value that cannot travel: not encodable, or too large
     ├── Rejected                 asked and refused: certainly not done
     │   ├── NameTaken  UnknownProposal  ProposalClosed  NotEligible  ConflictingVote
@@ -26,7 +27,7 @@
     ├── LeadershipLost           the scope that needed leadership has ended
     ├── LeaseLost                a lock, or an item of a queue, was taken away while it was held
     ├── StorageError             the data folder cannot be used
-    │   └── DataFolderHeld  LogCorrupt
+    │   └── DataFolderHeld  LogCorrupt  KeyFileError
     ├── DaemonNotRunning         (also ConnectionError) nobody answers on the local socket
     ├── AuthenticationError      the other side could not prove who it is
     ├── AddressError             an address cannot be listened on
@@ -54,6 +55,10 @@ class ConfigError(MabeamError):
 
 class InvalidName(ConfigError, ValueError):
     """A name that breaks the rules of `ids`."""
+
+
+class InvalidJoinCode(ConfigError, ValueError):
+    """A join code has a typing error, or is of another release. Never holds the code itself."""
 
 
 class InvalidValue(MabeamError, ValueError):
@@ -359,12 +364,21 @@ class LogCorrupt(StorageError):
         self.offset = offset
 
 
+class KeyFileError(StorageError):
+    """A file with secrets is damaged, cannot be used, or can be read by others."""
+
+
 class DaemonNotRunning(MabeamError, ConnectionError):
     """Nobody answers on the local socket."""
 
 
 class AuthenticationError(MabeamError):
-    """The other side could not prove who it is."""
+    """The other side could not prove who it is, or does not let this peer in. `reason` is a stable
+    word: used, expired, unknown_code, unknown_secret, rotated, revoked, other_key, identity."""
+
+    def __init__(self, message: str, *, reason: str = "proof") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class AddressError(MabeamError):

@@ -33,6 +33,18 @@ from mabeam_p2p.messages.hierarchy import (
     RelayedAck,
     RelayRefused,
 )
+from mabeam_p2p.messages.joining import (
+    CURVE_KEY_BYTES,
+    LABEL_BYTES,
+    NONCE_BYTES,
+    PROOF_BYTES,
+    JoinAsk,
+    JoinChallenge,
+    JoinMessage,
+    JoinProof,
+    JoinRefusal,
+    JoinWelcome,
+)
 from mabeam_p2p.messages.log import (
     AppendEntries,
     AppendReply,
@@ -92,6 +104,10 @@ from mabeam_p2p.messages.variables import (
 
 __all__ = [
     "BULK_TOKEN_BYTES",
+    "CURVE_KEY_BYTES",
+    "LABEL_BYTES",
+    "NONCE_BYTES",
+    "PROOF_BYTES",
     "AckMessage",
     "AckRelay",
     "AcksRelayed",
@@ -119,6 +135,12 @@ __all__ = [
     "HeartbeatReply",
     "Hello",
     "InstallSnapshot",
+    "JoinAsk",
+    "JoinChallenge",
+    "JoinMessage",
+    "JoinProof",
+    "JoinRefusal",
+    "JoinWelcome",
     "Letter",
     "LetterAnswer",
     "LetterReceipt",

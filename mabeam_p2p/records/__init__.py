@@ -76,6 +76,7 @@ from mabeam_p2p.records.seats import (
     Ranking,
     Seat,
 )
+from mabeam_p2p.records.security import Credential, Credentials
 from mabeam_p2p.records.stored import (
     RESOLVERS,
     Batch,
@@ -126,6 +127,8 @@ __all__ = [
     "Choice",
     "Claim",
     "Counter",
+    "Credential",
+    "Credentials",
     "Currency",
     "Deal",
     "DiskUsage",

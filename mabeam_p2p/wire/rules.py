@@ -116,10 +116,16 @@ def shorter(most: int) -> Rule:
     return lambda value: len(value) <= most
 
 
+def exactly(size: int) -> Rule:
+    """Of bytes."""
+    return lambda value: len(value) == size
+
+
 def always(value: object) -> bool:
     return True
 
 
+is_curve_key = exactly(messages.CURVE_KEY_BYTES)
 positive = between(1, INTEGER_MAX)
 thousandths = between(0, 1000)
 signed = between(-INTEGER_MAX, INTEGER_MAX)
@@ -158,6 +164,7 @@ def by_field(limits: Limits) -> Table:
         _auctions()
         | _records(limits)
         | _messages(limits)
+        | _introductions()
         | _variable_messages(limits)
         | _commands(limits)
         | _recipe_commands()
@@ -257,6 +264,22 @@ def _messages(limits: Limits) -> Table:
         (messages.BulkChunk, "checksum"): between(0, 2**32 - 1),
         (messages.BulkWant, "wanted"): shorter(limits.bulk_ranges_max),
         (messages.BulkHeader, "token"): lambda value: len(value) == messages.BULK_TOKEN_BYTES,
+    }
+
+
+def _introductions() -> Table:
+    label = exactly(messages.LABEL_BYTES)
+    return {
+        (messages.JoinAsk, "label"): label,
+        (messages.JoinAsk, "nonce"): exactly(messages.NONCE_BYTES),
+        (messages.JoinChallenge, "key"): is_curve_key,
+        (messages.JoinChallenge, "port"): between(1, 65_535),
+        (messages.JoinChallenge, "nonce"): exactly(messages.NONCE_BYTES),
+        (messages.JoinChallenge, "proof"): exactly(messages.PROOF_BYTES),
+        (messages.JoinProof, "proof"): exactly(messages.PROOF_BYTES),
+        (messages.JoinWelcome, "label"): or_empty(label),
+        (messages.JoinWelcome, "masked"): or_empty(exactly(messages.PROOF_BYTES)),
+        (messages.JoinRefusal, "reason"): shorter(64),
     }
 
 

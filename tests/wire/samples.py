@@ -90,6 +90,11 @@ from mabeam_p2p.messages import (
     HeartbeatReply,
     Hello,
     InstallSnapshot,
+    JoinAsk,
+    JoinChallenge,
+    JoinProof,
+    JoinRefusal,
+    JoinWelcome,
     Letter,
     LetterAnswer,
     LetterReceipt,
@@ -370,6 +375,14 @@ COMMANDS: tuple[AnyCommand, ...] = (
     CancelAuction(SESSION, 64, AuctionId("a-2"), "no need any more"),
 )
 
+
+JOINING = (
+    JoinAsk(PROTOCOL_VERSION, ONE, bytes(range(8)), bytes(range(16))),
+    JoinChallenge(TWO, bytes(range(32)), 49_152, bytes(range(16)), bytes(range(32))),
+    JoinProof(bytes(range(32))),
+    JoinWelcome(bytes(range(8)), bytes(range(32))),
+    JoinRefusal("revoked"),
+)
 
 BULK = (
     BulkHeader(BULK_VERSION, bytes(range(16)), 0, 1, BulkWant((ChunkRange(0, 2, 0, 25),))),

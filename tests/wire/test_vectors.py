@@ -1,8 +1,8 @@
 """Golden vectors: what was written once is read for ever.
 
-A file of `tests/vectors` holds one frame, one command of a batch, or one bulk header, in
-hexadecimal. It is never edited. A new message, or a field that a message has gained, brings a new
-file beside the old:
+A file of `tests/vectors` holds one frame, one command of a batch, one bulk header, or one word of
+an introduction, in hexadecimal. It is never edited. A new message, or a field that a message has
+gained, brings a new file beside the old:
 `pytest tests/wire/test_vectors.py --write-vectors` writes those that are missing.
 """
 
@@ -15,11 +15,13 @@ from mabeam_p2p.config import Limits
 from mabeam_p2p.wire import cbor
 from mabeam_p2p.wire.bulk import BulkCodec
 from mabeam_p2p.wire.codec import CborCodec
-from tests.wire.samples import BULK, COMMANDS, MESSAGES, frame_of, plain_lists
+from mabeam_p2p.wire.joining import JoinCodec
+from tests.wire.samples import BULK, COMMANDS, JOINING, MESSAGES, frame_of, plain_lists
 
 FOLDER = Path(__file__).resolve().parent.parent / "vectors"
 CODEC = CborCodec(Limits())
 BULK_CODEC = BulkCodec(Limits())
+JOIN_CODEC = JoinCodec()
 LINE_DIGITS = 96
 
 SPECIMENS = (
@@ -28,6 +30,7 @@ SPECIMENS = (
         for message in MESSAGES
     }
     | {f"bulk_{type(one.message).__name__}": BULK_CODEC.encode(one) for one in BULK}
+    | {f"joining_{type(one).__name__}": JOIN_CODEC.encode(one) for one in JOINING}
     | {
         f"command_{type(command).__name__}": CODEC.encode_commands([command])
         for command in COMMANDS
@@ -66,6 +69,8 @@ def test_what_was_written_once_means_the_same(path: Path) -> None:
         read = plain_lists(CODEC.decode_frame(data))
     elif path.stem.startswith("bulk_"):
         read = plain_lists(BULK_CODEC.decode(data))
+    elif path.stem.startswith("joining_"):
+        read = plain_lists(JOIN_CODEC.decode(data))
     else:
         (command,) = CODEC.decode_commands(1, data)
         read = plain_lists(command)

@@ -1,0 +1,193 @@
+"""Who may speak to this peer, and who each one is. One table of keys: no socket is asked, and no
+name that a stranger gives counts.
+
+Rules
+1. A key is let in if the log has admitted it, or if it has proved the join secret here (it is
+   *pending*: the leader admits it). A key or a peer that was revoked is not, whatever it can prove.
+2. A peer has the keys that the log says. Until then it has the first one that proved the secret
+   under its id: a second one is refused, as somebody else's.
+3. Who can prove the previous secret alone is told the present one if the log has admitted it, and
+   refused otherwise: a rotation shuts out those who were not members.
+4. A message counts as the peer's whose key its connection has proved to have.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.messages import NONCE_BYTES
+from mabeam_p2p.records import Credentials
+from mabeam_p2p.security.keyring import KeyPair, Keyring, gate_key_pair
+from mabeam_p2p.security.secrets import Secret, label
+
+PENDING_MAX = 1_024
+"""Keys that have proved the secret and are not admitted; of more the oldest give way."""
+
+_log = logging.getLogger(__name__)
+
+
+class Guard:
+    """The keys of one peer and of those that it knows. Satisfies joining.Book and ports.Guard."""
+
+    def __init__(
+        self,
+        peer: PeerId,
+        keyring: Keyring,
+        *,
+        token: Secret | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """token: of the code by which this peer joins; it is of no use once it has joined."""
+        self.peer = peer
+        self.keyring = keyring
+        self.version = 0
+        """Grows when somebody who was let in may be no more."""
+        self.on_pending: Callable[[PeerId, bytes], None] = lambda peer, key: None
+        """Told of each peer that has proved the secret, and of this one."""
+        self._token = token
+        self._wall = wall
+        self._pending: dict[bytes, PeerId] = {}
+        self._pending_keys: dict[PeerId, bytes] = {}
+        self._admitted: dict[bytes, PeerId] = {}
+        self._keys: dict[PeerId, tuple[bytes, ...]] = {}
+        self._revoked: dict[bytes | PeerId, None] = {}
+        self._wanted = b""
+        """Label of the join secret that the cluster has agreed on; empty: of none."""
+
+    # ---- who may speak ---------------------------------------------------------------------------
+
+    def speaker(self, key: bytes) -> PeerId | None:
+        """Whose key it is; None: nobody's who may speak."""
+        peer = self._admitted.get(key) or self._pending.get(key)
+        return None if peer is None or peer in self._revoked or key in self._revoked else peer
+
+    def is_revoked(self, key: bytes) -> bool:
+        return key in self._revoked or self._pending.get(key) in self._revoked
+
+    def update(self, credentials: Credentials) -> None:
+        """What the log says now."""
+        self._keys = {one.peer: one.keys for one in credentials.admitted}
+        self._admitted = {key: one.peer for one in credentials.admitted for key in one.keys}
+        revoked: dict[bytes | PeerId, None] = {}
+        for one in credentials.revoked:
+            revoked[one.peer] = None
+            revoked.update(dict.fromkeys(one.keys))
+        self._revoked = revoked
+        for peer, key in tuple(self._pending_keys.items()):
+            known = self._keys.get(peer)
+            if peer in revoked or (known is not None and key not in known):
+                self._forget(peer)
+        self.version += 1
+        self._wanted = credentials.secret
+        proposed = self.keyring.proposed
+        if proposed is not None and label(proposed) == self._wanted:
+            self.keyring.rotate(proposed)
+
+    def met(self, peer: PeerId, key: bytes) -> bool:
+        """A server has proved itself. Whether it is believed to be that peer."""
+        reason = self._objection(peer, key)
+        if reason:
+            _log.warning("a peer that says it is %s is not believed: %s", peer, reason)
+            return False
+        self._remember(peer, key)
+        return True
+
+    @property
+    def is_revoked_itself(self) -> bool:
+        return self.peer in self._revoked
+
+    # ---- as a client -----------------------------------------------------------------------------
+
+    @property
+    def pair(self) -> KeyPair:
+        return self.keyring.pair
+
+    def gate_pair(self) -> KeyPair:
+        assert self.keyring.gate is not None, "a peer without a gate has nobody to ask"
+        return gate_key_pair(self.keyring.gate)
+
+    def provable(self) -> tuple[Secret, ...]:
+        """What this peer can prove, the best first; nothing while it waits for its inviter."""
+        known = (self.keyring.current, self.keyring.previous, self.keyring.proposed, self._token)
+        return tuple(one for one in known if one is not None)
+
+    @property
+    def waits_for_inviter(self) -> bool:
+        return not self.keyring.has_joined
+
+    @property
+    def lacks_secret(self) -> bool:
+        """Whether the cluster has agreed on a join secret that this peer does not have."""
+        current = self.keyring.current
+        return bool(self._wanted) and (current is None or label(current) != self._wanted)
+
+    def handed(self, secret: Secret) -> None:
+        """A member has told the present join secret."""
+        gate = self.keyring.gate
+        if not self.keyring.has_joined and gate is not None:
+            self.keyring.join(gate, secret)
+        elif not self._wanted or label(secret) == self._wanted:
+            self.keyring.rotate(secret)
+
+    # ---- as a server -----------------------------------------------------------------------------
+
+    @property
+    def public_key(self) -> bytes:
+        return self.keyring.pair.public
+
+    def nonce(self) -> bytes:
+        return os.urandom(NONCE_BYTES)
+
+    def secret_of(self, name: bytes) -> Secret | None:
+        if self.keyring.current is None:
+            return None
+        for secret in (self.keyring.current, self.keyring.previous):
+            if secret is not None and label(secret) == name:
+                return secret
+        return self.keyring.invitation(name)
+
+    def let_in(self, peer: PeerId, key: bytes, name: bytes) -> str:
+        reason = self._objection(peer, key)
+        if reason:
+            return reason
+        current, previous = self.keyring.current, self.keyring.previous
+        is_member = key in self._admitted
+        if previous is not None and label(previous) == name:
+            if not is_member:
+                return "rotated"
+        elif current is None or label(current) != name:
+            reason = self.keyring.use_invitation(name, key, self._wall())
+            if reason:
+                return reason
+        self._remember(peer, key)
+        return ""
+
+    def present(self) -> Secret:
+        assert self.keyring.current is not None, "who has none lets nobody in"
+        return self.keyring.current
+
+    def _objection(self, peer: PeerId, key: bytes) -> str:
+        if peer in self._revoked or key in self._revoked:
+            return "revoked"
+        if peer == self.peer or key == self.public_key:
+            return "identity"
+        known = self._keys.get(peer)
+        if known is None and peer in self._pending_keys:
+            known = (self._pending_keys[peer],)
+        owner = self._admitted.get(key, self._pending.get(key, peer))
+        return "other_key" if (known is not None and key not in known) or owner != peer else ""
+
+    def _remember(self, peer: PeerId, key: bytes) -> None:
+        if key in self._pending or key in self._admitted:
+            return
+        if len(self._pending) >= PENDING_MAX:
+            self._forget(next(iter(self._pending_keys)))
+        self._pending[key] = peer
+        self._pending_keys[peer] = key
+        self.on_pending(peer, key)
+
+    def _forget(self, peer: PeerId) -> None:
+        self._pending.pop(self._pending_keys.pop(peer), None)
+        self.version += 1

@@ -1,0 +1,313 @@
+"""What one peer has in secret: its key pair, the join secret of its cluster, and the invitations
+that it has given out. Kept in its data folder; a peer without one keeps them in memory.
+
+1. A peer without a join secret takes that of its user on this host, or makes it. So the processes
+   of one user find each other without a code. Who joins by a code gets it from its inviter.
+2. The gate belongs to a cluster for good; the join secret is rotated. The one before is kept: by it
+   members that have missed a rotation are told the present one.
+3. Whatever another peer may be told is durable before: a key, a rotation, a use of an invitation.
+"""
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+import zmq
+from msgspec import Struct
+from zmq.utils import z85
+
+from mabeam_p2p.errors import KeyFileError
+from mabeam_p2p.security import files
+from mabeam_p2p.security.codes import new_gate, new_token
+from mabeam_p2p.security.secrets import SECRET_BYTES, Secret, label, mac
+
+KEY_NAME = "peer.key"
+SECRET_NAME = "cluster.secret"
+INVITATIONS_NAME = "invitations"
+INVITATIONS_MAX = 64
+FILE_VERSION = 1
+
+_Content = TypeVar("_Content", "KeyFile", "SecretFile")
+
+
+class Veiled(Struct, forbid_unknown_fields=True):
+    """What is written to a file, and never shown."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(redacted)"
+
+
+class KeyFile(Veiled):
+    version: int
+    public: bytes
+    secret: bytes
+    former_public: bytes = b""
+    former_secret: bytes = b""
+    """While the key is rotated: others may know the former one alone."""
+
+
+class SecretFile(Veiled):
+    version: int
+    gate: bytes
+    current: bytes
+    previous: bytes = b""
+    proposed: bytes = b""
+    """Made here, and not yet committed by the cluster."""
+
+
+class Invitation(Veiled):
+    token: bytes
+    expires_at: float
+    """Seconds since 1970."""
+    once: bool
+    used_by: bytes = b""
+    """The key that it has let in."""
+
+
+class InvitationFile(Veiled):
+    version: int
+    invitations: list[Invitation]
+
+
+class KeyPair(Struct, frozen=True):
+    """A CURVE key pair; 32 bytes each."""
+
+    public: bytes
+    secret: Secret
+
+    def __repr__(self) -> str:
+        return f"KeyPair({self.public.hex()[:8]}…, redacted)"
+
+
+def new_key_pair() -> KeyPair:
+    public, secret = zmq.curve_keypair()
+    return KeyPair(z85.decode(public), Secret(z85.decode(secret)))
+
+
+def gate_key_pair(gate: Secret) -> KeyPair:
+    """Of a cluster's join ports: who knows the gate knows both keys. It keeps strangers out of the
+    room where secrets are proved, and proves nothing itself."""
+    secret = mac(gate, "gate")
+    return KeyPair(z85.decode(zmq.curve_public(z85.encode(secret))), Secret(secret))
+
+
+class Keyring:
+    """Opened with `open_keyring`. Not shared between threads."""
+
+    def __init__(self, folder: Path | None, shared: Path | None, pair: KeyPair) -> None:
+        self.pair = pair
+        self.former: KeyPair | None = None
+        self.gate: Secret | None = None
+        """None: this peer has not joined yet."""
+        self.current: Secret | None = None
+        self.previous: Secret | None = None
+        self.proposed: Secret | None = None
+        self._folder = folder
+        self._shared = shared
+        self._invitations: list[Invitation] = []
+
+    # ---- the join secret -----------------------------------------------------------------------
+
+    @property
+    def has_joined(self) -> bool:
+        return self.current is not None
+
+    def join(self, gate: Secret, secret: Secret) -> None:
+        """An inviter has let this peer in. The other processes of this user follow it."""
+        self.gate, self.current, self.previous, self.proposed = gate, secret, None, None
+        self._write_secret()
+        if self._shared is not None:
+            files.make_folder(self._shared.parent)
+            content = SecretFile(FILE_VERSION, gate.reveal(), secret.reveal())
+            files.write(self._shared, content)
+
+    def propose(self) -> Secret:
+        """A join secret to come; the cluster decides on its label."""
+        self.proposed = Secret(os.urandom(SECRET_BYTES))
+        self._write_secret()
+        return self.proposed
+
+    def rotate(self, secret: Secret) -> None:
+        """`secret` is the present one from now on."""
+        if secret == self.current:
+            return
+        self.previous, self.current, self.proposed = self.current, secret, None
+        self._write_secret()
+        self._follow()
+
+    def _follow(self) -> None:
+        """Take the rotation over into what this user's processes share, if they share this
+        cluster."""
+        if self._shared is None:
+            return
+        known = files.read(self._shared, SecretFile)
+        if known is not None and self.gate == Secret(known.gate):
+            files.write(self._shared, self._content())
+
+    def _content(self) -> SecretFile:
+        assert self.gate is not None, "written once there is one"
+        return SecretFile(
+            FILE_VERSION,
+            self.gate.reveal(),
+            _bytes_of(self.current),
+            _bytes_of(self.previous),
+            _bytes_of(self.proposed),
+        )
+
+    def _write_secret(self) -> None:
+        if self._folder is not None:
+            files.write(self._folder / SECRET_NAME, self._content())
+
+    def read_secret(self, content: SecretFile) -> None:
+        """Become what a file says."""
+        self.gate, self.current = Secret(content.gate), Secret(content.current)
+        self.previous = Secret(content.previous) if content.previous else None
+        self.proposed = Secret(content.proposed) if content.proposed else None
+
+    def use_secret(self, content: SecretFile) -> None:
+        """As `read_secret`, and keep it in the data folder."""
+        self.read_secret(SecretFile(FILE_VERSION, content.gate, content.current, content.previous))
+        self._write_secret()
+
+    # ---- this peer's key -----------------------------------------------------------------------
+
+    def renew_key(self) -> KeyPair:
+        """Another key pair; the one before is kept until `retire_key`."""
+        self.former, self.pair = self.pair, new_key_pair()
+        self._write_keys()
+        return self.pair
+
+    def retire_key(self) -> None:
+        self.former = None
+        self._write_keys()
+
+    def _write_keys(self) -> None:
+        if self._folder is not None:
+            files.write(self._folder / KEY_NAME, _key_file(self.pair, self.former))
+
+    # ---- invitations ---------------------------------------------------------------------------
+
+    def invite(self, *, seconds: float, once: bool, wall: float) -> Secret:
+        """A token that lets peers in for so long, or one of them. Raises KeyFileError."""
+        token = new_token()
+        live = [one for one in self._invitations if one.expires_at > wall]
+        live.append(Invitation(token.reveal(), wall + seconds, once))
+        self._invitations = live[-INVITATIONS_MAX:]
+        self._write_invitations()
+        return token
+
+    def invitation(self, name: bytes) -> Secret | None:
+        """The token of this label, used up, expired or not."""
+        for one in self._invitations:
+            if label(Secret(one.token)) == name:
+                return Secret(one.token)
+        return None
+
+    def use_invitation(self, name: bytes, key: bytes, wall: float) -> str:
+        """Let `key` in by the token of this label. Empty, and durable, or why not."""
+        for one in self._invitations:
+            if label(Secret(one.token)) != name:
+                continue
+            if one.once and one.used_by and one.used_by != key:
+                return "used"
+            if wall >= one.expires_at and one.used_by != key:
+                return "expired"
+            if one.used_by != key:
+                one.used_by = key
+                self._write_invitations()
+            return ""
+        return "unknown_code"
+
+    def read_invitations(self, content: InvitationFile) -> None:
+        self._invitations = content.invitations
+
+    def _write_invitations(self) -> None:
+        if self._folder is not None:
+            content = InvitationFile(FILE_VERSION, self._invitations)
+            files.write(self._folder / INVITATIONS_NAME, content)
+
+
+def open_keyring(
+    folder: Path | None, shared: Path | None, *, joins_gate: Secret | None = None
+) -> Keyring:
+    """What is in the data folder; what is missing is made.
+
+    folder: exists, and is this process's alone; None keeps nothing. shared: the file of this user's
+    join secret for this cluster; None: there is none. joins_gate: that of the code which this peer
+    was given; it then waits for its inviter, unless it is of that cluster already. Raises
+    KeyFileError.
+    """
+    pair, former = _keys(folder)
+    keyring = Keyring(folder, shared, pair)
+    keyring.former = former
+    if folder is not None:
+        own = files.read(folder / SECRET_NAME, SecretFile)
+        if own is not None:
+            keyring.read_secret(_of_this_release(own, folder / SECRET_NAME))
+        given = files.read(folder / INVITATIONS_NAME, InvitationFile)
+        if given is not None:
+            keyring.read_invitations(given)
+    if joins_gate is not None and keyring.gate != joins_gate:
+        # Of no cluster, or of one that it leaves: nothing is known of the new one yet.
+        keyring.gate, keyring.current, keyring.previous = joins_gate, None, None
+    elif keyring.current is None:
+        keyring.use_secret(_shared_secret(shared))
+    return keyring
+
+
+def is_secured(folder: Path) -> bool:
+    """Whether the peer of this data folder has a key."""
+    return (folder / KEY_NAME).exists()
+
+
+def _keys(folder: Path | None) -> tuple[KeyPair, KeyPair | None]:
+    if folder is None:
+        return new_key_pair(), None
+    files.check_folder(folder, folder.stat())
+    path = folder / KEY_NAME
+    known = files.read(path, KeyFile)
+    if known is None:
+        pair = new_key_pair()
+        files.write(path, _key_file(pair, None))
+        return pair, None
+    _of_this_release(known, path)
+    former = None
+    if known.former_public:
+        former = KeyPair(known.former_public, Secret(known.former_secret))
+    return KeyPair(known.public, Secret(known.secret)), former
+
+
+def _key_file(pair: KeyPair, former: KeyPair | None) -> KeyFile:
+    content = KeyFile(FILE_VERSION, pair.public, pair.secret.reveal())
+    if former is not None:
+        content.former_public, content.former_secret = former.public, former.secret.reveal()
+    return content
+
+
+def _shared_secret(shared: Path | None) -> SecretFile:
+    fresh = SecretFile(FILE_VERSION, new_gate().reveal(), os.urandom(SECRET_BYTES))
+    if shared is None:
+        return fresh
+    files.make_folder(shared.parent)
+    known = files.read(shared, SecretFile)
+    if known is None:
+        if files.create(shared, fresh):
+            return fresh
+        known = files.read(shared, SecretFile)
+    if known is None:
+        raise KeyFileError(f"{shared} comes and goes: who removes it?", path=str(shared))
+    return _of_this_release(known, shared)
+
+
+def _of_this_release(content: _Content, path: Path) -> _Content:
+    if content.version != FILE_VERSION:
+        raise KeyFileError(
+            f"{path} is of version {content.version}, and this release reads {FILE_VERSION}: "
+            "install the release that wrote it, or a later one",
+            path=str(path),
+        )
+    return content
+
+
+def _bytes_of(secret: Secret | None) -> bytes:
+    return b"" if secret is None else secret.reveal()

@@ -1,0 +1,227 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from mabeam_p2p.errors import KeyFileError
+from mabeam_p2p.security import files
+from mabeam_p2p.security.keyring import (
+    INVITATIONS_MAX,
+    KEY_NAME,
+    SECRET_NAME,
+    Keyring,
+    gate_key_pair,
+    open_keyring,
+)
+from mabeam_p2p.security.secrets import Secret, label
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tmp_path.chmod(0o700)
+    folder = tmp_path / "peer"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    return tmp_path / "secrets" / "default"
+
+
+def present(keyring: Keyring) -> Secret:
+    assert keyring.current is not None
+    return keyring.current
+
+
+def test_keys_and_secret_are_kept_and_are_this_users_alone(folder: Path, shared: Path) -> None:
+    first = open_keyring(folder, shared)
+    first.invite(seconds=10, once=True, wall=0.0)
+    again = open_keyring(folder, shared)
+    assert again.pair == first.pair
+    assert (again.gate, again.current) == (first.gate, first.current)
+    for path in (*folder.iterdir(), shared):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    assert stat.S_IMODE(shared.parent.stat().st_mode) == 0o700
+
+
+def test_peers_of_one_user_share_the_secret_and_not_the_key(folder: Path, shared: Path) -> None:
+    other = folder.with_name("other")
+    other.mkdir(mode=0o700)
+    one, two, three = (open_keyring(where, shared) for where in (folder, other, None))
+    assert one.current == two.current == three.current is not None
+    assert one.gate == two.gate == three.gate
+    assert len({ring.pair.public for ring in (one, two, three)}) == 3
+
+
+def test_without_a_shared_file_each_peer_has_a_secret_of_its_own(folder: Path) -> None:
+    assert open_keyring(folder, None).current != open_keyring(None, None).current
+
+
+def test_the_secret_in_the_data_folder_goes_before_the_shared_one(
+    folder: Path, shared: Path
+) -> None:
+    own = open_keyring(folder, None)
+    assert open_keyring(None, shared).current != own.current
+    assert open_keyring(folder, shared).current == own.current
+
+
+@pytest.mark.parametrize("name", [KEY_NAME, SECRET_NAME])
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
+def test_a_file_that_others_can_read_or_write_is_refused(
+    folder: Path, shared: Path, name: str, mode: int
+) -> None:
+    open_keyring(folder, shared)
+    (folder / name).chmod(mode)
+    with pytest.raises(KeyFileError, match=rf"{name} has mode {mode:04o}.*chmod 600"):
+        open_keyring(folder, shared)
+
+
+def test_a_shared_file_that_others_can_read_is_refused(folder: Path, shared: Path) -> None:
+    open_keyring(None, shared)
+    shared.chmod(0o644)
+    with pytest.raises(KeyFileError, match="mode 0644"):
+        open_keyring(folder, shared)
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+def test_a_folder_that_others_can_write_to_is_refused(folder: Path, mode: int) -> None:
+    folder.chmod(mode)
+    with pytest.raises(KeyFileError, match="chmod 700"):
+        open_keyring(folder, None)
+
+
+def test_a_symbolic_link_is_not_followed(folder: Path, shared: Path) -> None:
+    open_keyring(folder, shared)
+    moved = folder / "moved"
+    os.rename(folder / KEY_NAME, moved)
+    (folder / KEY_NAME).symlink_to(moved)
+    with pytest.raises(KeyFileError, match="cannot be used"):
+        open_keyring(folder, shared)
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / KEY_NAME, 0o600)
+    with pytest.raises(KeyFileError, match="no plain file"):
+        open_keyring(folder, None)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_a_file_or_folder_of_another_user_is_refused(folder: Path, shared: Path) -> None:
+    open_keyring(folder, shared)
+    os.chown(folder / KEY_NAME, 65_534, 65_534)
+    with pytest.raises(KeyFileError, match="belongs to user 65534"):
+        open_keyring(folder, shared)
+    os.chown(folder, 65_534, 65_534)
+    with pytest.raises(KeyFileError, match="belongs to user 65534"):
+        open_keyring(folder, shared)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"version": 1, "secret": "canary"}', "[1]", "\0"])
+def test_a_damaged_file_is_named_and_not_shown(folder: Path, text: str) -> None:
+    open_keyring(folder, None)
+    (folder / KEY_NAME).write_text(text)
+    with pytest.raises(KeyFileError, match="is damaged") as caught:
+        open_keyring(folder, None)
+    assert "canary" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_file_of_a_later_release_is_left_alone(folder: Path) -> None:
+    open_keyring(folder, None)
+    path = folder / KEY_NAME
+    path.write_text(path.read_text().replace('"version":1', '"version":2'))
+    with pytest.raises(KeyFileError, match="version 2"):
+        open_keyring(folder, None)
+
+
+def test_of_many_that_create_a_file_one_does(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert [files.create(path, number) for number in range(5)] == [True, False, False, False, False]
+    assert files.read(path, int) == 0
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_rotation_keeps_the_secret_before_and_reaches_the_users_other_peers(
+    folder: Path, shared: Path
+) -> None:
+    keyring = open_keyring(folder, shared)
+    before = keyring.current
+    after = keyring.propose()
+    assert open_keyring(folder, shared).proposed == after
+    assert open_keyring(None, shared).current == before, "not agreed on yet"
+    keyring.rotate(after)
+    assert (keyring.current, keyring.previous, keyring.proposed) == (after, before, None)
+    for known in (open_keyring(folder, shared), open_keyring(None, shared)):
+        assert (known.current, known.previous) == (after, before)
+
+
+def test_a_rotation_leaves_the_shared_secret_of_another_cluster_alone(
+    folder: Path, shared: Path
+) -> None:
+    keyring = open_keyring(folder, None)
+    other = open_keyring(None, shared)
+    keyring = open_keyring(folder, shared)
+    keyring.rotate(keyring.propose())
+    assert open_keyring(None, shared).current == other.current
+
+
+def test_who_joins_by_a_code_waits_and_then_shares_what_it_was_told(
+    folder: Path, shared: Path
+) -> None:
+    gate, secret = Secret(b"gate" * 2), Secret(b"s" * 32)
+    keyring = open_keyring(folder, shared, joins_gate=gate)
+    assert not keyring.has_joined
+    assert not shared.exists()
+    keyring.join(gate, secret)
+    assert open_keyring(None, shared).current == secret
+    again = open_keyring(folder, shared, joins_gate=gate)
+    assert again.has_joined, "the code is not needed twice"
+
+
+def test_a_code_of_another_cluster_is_followed(folder: Path, shared: Path) -> None:
+    before = open_keyring(folder, shared)
+    keyring = open_keyring(folder, shared, joins_gate=Secret(b"another!"))
+    assert not keyring.has_joined
+    assert open_keyring(folder, shared).current == before.current, "until the inviter has agreed"
+
+
+def test_a_key_is_renewed_and_the_former_one_kept_until_it_is_retired(folder: Path) -> None:
+    keyring = open_keyring(folder, None)
+    before = keyring.pair
+    after = keyring.renew_key()
+    again = open_keyring(folder, None)
+    assert (again.pair, again.former) == (after, before)
+    again.retire_key()
+    assert open_keyring(folder, None).former is None
+
+
+def test_an_invitation_for_one_lets_in_one_key_as_often_as_it_asks(folder: Path) -> None:
+    keyring = open_keyring(folder, None)
+    name = label(keyring.invite(seconds=10, once=True, wall=0.0))
+    assert keyring.use_invitation(name, b"one", 1.0) == ""
+    again = open_keyring(folder, None)
+    assert again.use_invitation(name, b"two", 2.0) == "used", "also after a restart"
+    assert again.use_invitation(name, b"one", 3.0) == ""
+
+
+def test_an_invitation_expires_for_whoever_it_has_not_let_in(folder: Path) -> None:
+    keyring = open_keyring(folder, None)
+    name = label(keyring.invite(seconds=10, once=False, wall=0.0))
+    assert keyring.use_invitation(name, b"one", 9.9) == ""
+    assert keyring.use_invitation(name, b"two", 10.0) == "expired"
+    assert keyring.use_invitation(b"other", b"one", 1.0) == "unknown_code"
+
+
+def test_invitations_are_bounded(folder: Path) -> None:
+    keyring = open_keyring(folder, None)
+    tokens = [keyring.invite(seconds=10, once=True, wall=0.0) for _ in range(INVITATIONS_MAX + 1)]
+    assert keyring.invitation(label(tokens[0])) is None
+    assert keyring.invitation(label(tokens[1])) == tokens[1]
+
+
+def test_the_gates_key_is_the_same_for_all_who_know_the_gate() -> None:
+    gate = Secret(b"a gate..")
+    assert gate_key_pair(gate) == gate_key_pair(Secret(b"a gate.."))
+    assert gate_key_pair(gate).public != gate_key_pair(Secret(b"another.")).public
