@@ -1,14 +1,18 @@
 """From a configuration to a peer: the only place that names concrete adapters."""
 
+import logging
 import random
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import zmq
+
 from mabeam_p2p.config import Config, Limits
 from mabeam_p2p.discovery.mdns import MdnsDiscovery
 from mabeam_p2p.discovery.seeds import SeedDiscovery
-from mabeam_p2p.ids import check_name
+from mabeam_p2p.errors import ConfigError
+from mabeam_p2p.ids import PeerId, check_name
 from mabeam_p2p.ports import Discovery, Storage
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.protocol.replication import repair as repairing
@@ -17,12 +21,18 @@ from mabeam_p2p.runtime.backend import LoopBackend
 from mabeam_p2p.runtime.bulk import BulkThread, message_bytes_max
 from mabeam_p2p.runtime.clock import SystemClock
 from mabeam_p2p.runtime.driver import Driver
+from mabeam_p2p.security.gatekeeper import Gatekeeper
+from mabeam_p2p.security.guard import Guard
+from mabeam_p2p.security.keyring import is_secured, open_keyring, shared_path
 from mabeam_p2p.storage.folder import default_path
 from mabeam_p2p.storage.memory import MemoryStorage
 from mabeam_p2p.storage.sqlite import SqliteStorage, last_written
 from mabeam_p2p.transport.bulk import ZeroMqBulk
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from mabeam_p2p.wire.codec import CborCodec
+from mabeam_p2p.wire.joining import JoinCodec
+
+_log = logging.getLogger(__name__)
 
 IN_MEMORY = ":memory:"
 """The data folder that keeps nothing."""
@@ -38,10 +48,12 @@ def build(config: Config) -> Driver:
         storage = _storage(config)
         recovered = storage.recover()
         undo.callback(storage.close)
+        gatekeeper = _gatekeeper(config, recovered.peer, storage.path)
         transport = ZeroMqTransport(
             config.listen,
             frame_bytes_max=config.limits.frame_bytes_max,
-            insecure=config.insecure,
+            insecure=config.insecure_plaintext,
+            keys=gatekeeper,
         )
         undo.callback(transport.close)
         clock = SystemClock()
@@ -98,6 +110,45 @@ def repair(data_dir: str, *, write: bool) -> tuple[repairing.Assessment | None, 
     finally:
         storage.close()
     return found, written_at
+
+
+def _gatekeeper(config: Config, peer: PeerId, folder: str) -> Gatekeeper | None:
+    """The keys of this peer, or None if it speaks without. Raises KeyFileError, ConfigError."""
+    path = None if folder == IN_MEMORY else Path(folder)
+    shared = shared_path(config.cluster)
+    if config.insecure_plaintext:
+        _refuse_downgrade(config.cluster, path, shared)
+        _log.warning(
+            "INSECURE: peer %s speaks in plain text, and asks nobody for a proof. Whoever can reach"
+            " its port can read what agents agree on, vote in their name, and take the cluster "
+            "over",
+            config.name,
+        )
+        return None
+    if not zmq.has("curve"):
+        _log.warning(
+            "INSECURE: this libzmq has no CURVE, so that peer %s speaks without keys and stays on "
+            "this machine, where every user can steer it: install a pyzmq that brings CURVE",
+            config.name,
+        )
+        return None
+    return Gatekeeper(Guard(peer, open_keyring(path, shared)), JoinCodec())
+
+
+def _refuse_downgrade(cluster: str, folder: Path | None, shared: Path) -> None:
+    """Who has had keys does not go on without, nor do this user's other peers."""
+    if folder is not None and is_secured(folder):
+        why, where = "this peer has a key", str(folder)
+    elif shared.exists():
+        why, where = f"this user's peers of cluster {cluster!r} have keys", str(shared)
+    else:
+        return
+    raise ConfigError(
+        f"insecure_plaintext is refused, as {why} ({where}): leave it out, or take another cluster "
+        "and data folder",
+        key="insecure_plaintext",
+        path=where,
+    )
 
 
 def data_folder(config: Config) -> Path | None:

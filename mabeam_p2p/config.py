@@ -302,8 +302,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     mdns: bool = True
     expect: int = 3
     """Peers that must see each other before a new cluster forms."""
-    insecure: bool = False
-    """Listen beyond loopback without keys."""
+    insecure_plaintext: bool = False
+    """Speak without keys: whoever reaches the port can read and steer the peer, on loopback every
+    user of this machine. All peers of a cluster do, or none."""
     max_voters: int = 5
     """Peers that vote in the log, if so many are there; the others learn it. Odd numbers count."""
     score: int = 50

@@ -6,7 +6,7 @@ from typing import Protocol
 from mabeam_p2p.commands import CommandCodec
 from mabeam_p2p.events import Event
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.messages import Frame
+from mabeam_p2p.messages import Frame, JoinMessage
 from mabeam_p2p.records import DiskUsage, Record, Recovered
 from mabeam_p2p.requests import Answer, Request
 
@@ -51,14 +51,21 @@ class Transport(Protocol):
 
     address: str
     """Where others reach this peer: HOST:PORT with the real port."""
+    speaker: PeerId | None
+    """While `receive` runs: whose key the message came under; None: there are no keys."""
 
     @property
     def counters(self) -> Mapping[str, int]:
         """What has happened so far, by name."""
         ...
 
-    def start(self, receive: Callable[[bytes], None]) -> None:
-        """Begin to deliver; `receive` gets each message of the wire, whatever it holds."""
+    def start(
+        self,
+        receive: Callable[[bytes], None],
+        fail: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        """Begin to deliver; `receive` gets each message of the wire, whatever it holds. `fail` is
+        told once if the transport has closed itself, as nobody guards it any more."""
         ...
 
     def locate(self) -> str:
@@ -82,6 +89,86 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class JoinCodec(Protocol):
+    """The words of introductions to bytes and back."""
+
+    def encode(self, message: JoinMessage) -> bytes: ...
+
+    def decode(self, data: bytes) -> JoinMessage:
+        """Raises RemoteProtocolError; never anything else, whatever the bytes."""
+        ...
+
+
+class KeyPair(Protocol):
+    """A CURVE key pair; 32 bytes each."""
+
+    @property
+    def public(self) -> bytes: ...
+
+    def reveal(self) -> bytes:
+        """The secret half."""
+        ...
+
+
+class Visit(Protocol):
+    """One attempt to be introduced to whoever is at an address."""
+
+    @property
+    def first(self) -> bytes:
+        """What to say first."""
+        ...
+
+    def receive(self, data: bytes) -> bytes | None:
+        """What to say next, if anything. Never raises."""
+        ...
+
+    @property
+    def has_ended(self) -> bool: ...
+
+    @property
+    def found(self) -> tuple[bytes, int] | None:
+        """Key and port of the data socket of a peer that has proved itself, once it has."""
+        ...
+
+    @property
+    def refusal(self) -> str:
+        """Why there will be none, as a stable word; empty as long as there may be."""
+        ...
+
+
+class Gatekeeper(Protocol):
+    """Whose keys are whose, and how they are proved. Used from the loop's thread alone."""
+
+    @property
+    def version(self) -> int:
+        """Grows when somebody who might speak may do so no more."""
+        ...
+
+    @property
+    def pair(self) -> KeyPair:
+        """This peer's."""
+        ...
+
+    def gate_pair(self) -> KeyPair:
+        """Of the join ports of this peer's cluster."""
+        ...
+
+    def speaker(self, key: bytes) -> PeerId | None:
+        """Whose key it is; None: nobody's who may speak."""
+        ...
+
+    def is_revoked(self, key: bytes) -> bool: ...
+
+    def answer(self, connection: bytes, key: bytes, data: bytes, port: int, now: float) -> bytes:
+        """To what came over a connection of the join port, whose other end has this key. port: of
+        the data socket. Never raises, whatever the bytes."""
+        ...
+
+    def visits(self) -> tuple[Visit, ...]:
+        """Attempts at an introduction, the best first: one for each secret to prove."""
+        ...
 
 
 class BulkTransport(Protocol):

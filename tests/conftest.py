@@ -1,3 +1,7 @@
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 
@@ -7,3 +11,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write a new file into tests/vectors for what has none",
     )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Secrets that a user's peers share are kept there: never in the home of who runs the tests."""
+    folder = tmp_path_factory.mktemp("state")
+    before = os.environ.get("XDG_STATE_HOME")
+    os.environ["XDG_STATE_HOME"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["XDG_STATE_HOME"]
+    else:
+        os.environ["XDG_STATE_HOME"] = before

@@ -250,7 +250,7 @@ def test_a_held_folder_is_refused_before_the_port_is_bound(tmp_path: Path) -> No
     [
         ({"name": ""}, ConfigError),
         ({"cluster": "a b"}, ConfigError),
-        ({"listen": "0.0.0.0:0"}, AddressError),
+        ({"listen": "192.0.2.1:0"}, AddressError),
         ({"seeds": ("nonsense",)}, AddressError),
     ],
 )

@@ -145,6 +145,9 @@ class Cluster:
                     seeds=tuple(other for other in addresses if other != address),
                     mdns=False,
                     expect=count,
+                    # Proxies stand between the peers, one for each port that they know of: with
+                    # keys the data has a port of its own, which only introductions tell.
+                    insecure_plaintext=True,
                 ),
                 folder / f"p{number}.log",
                 gil_seconds=gil_seconds if number == count - 1 else 0.0,

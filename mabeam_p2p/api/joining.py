@@ -125,7 +125,8 @@ async def _late(
             f"no cluster {status.cluster!r} after {seconds} s: peer {status.name} at "
             f"{status.address} sees {status.alive_count} of the {status.expect} peers that it "
             "expects, itself included; start the others, give their addresses as seeds where mDNS "
-            "does not reach, or expect fewer"
+            "does not reach, or expect fewer. Those of another host, user or cluster answer to a "
+            "join code alone (`mabeam keys invite`)"
             + "".join(
                 f". Peer {event.peer} refuses it (reason: {event.reason}): {event.detail}"
                 for event in refusals

@@ -37,8 +37,8 @@ OWNER_ONLY = 0o077
               " be; may be given several times.")  # fmt: skip
 @click.option("--no-mdns", is_flag=True, help="Neither announce this peer nor look for others by"
               " multicast DNS.")  # fmt: skip
-@click.option("--insecure", is_flag=True, help="Listen beyond this host without keys: whoever can"
-              " reach the port can take part.")  # fmt: skip
+@click.option("--insecure-plaintext", is_flag=True, help="Speak without keys: whoever can reach the"
+              " port can read everything and take part.")  # fmt: skip
 @click.option("--score", type=click.IntRange(0, 100), metavar="0..100", help="How fit this peer is"
               " to lead.  [default: 50]")  # fmt: skip
 @click.option("--score-by", type=click.Choice(settings.SCORES_BY), help="What gives the score while"
@@ -65,7 +65,7 @@ def up(
     expect: int | None,
     seeds: tuple[str, ...],
     no_mdns: bool,
-    insecure: bool,
+    insecure_plaintext: bool,
     score: int | None,
     score_by: str | None,
     dashboard: str | None,
@@ -87,7 +87,7 @@ def up(
 
     \b
       mabeam up --name a --expect 1
-      mabeam up --name b --listen 192.0.2.7:7946 --seed 192.0.2.8:7946 --insecure
+      mabeam up --name b --listen 192.0.2.7:7946 --seed 192.0.2.8:7946
     """
     given = {
         "name": name,
@@ -97,7 +97,7 @@ def up(
         "expect": expect,
         "seeds": seeds or None,
         "mdns": False if no_mdns else None,
-        "insecure": True if insecure else None,
+        "insecure_plaintext": True if insecure_plaintext else None,
         "score": score,
         "score_by": score_by,
         "dashboard": dashboard,

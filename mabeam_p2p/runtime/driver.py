@@ -130,6 +130,7 @@ class Driver:
         self._listeners: dict[int, Callable[[Event], None]] = {}
         self._reports = DropReports()
         self._frames_undecodable = 0
+        self._frames_misattributed = 0
         self._overloaded = 0
         """Requests that found a queue full, here or at the leader."""
         self._searches: list[asyncio.Task[None]] = []
@@ -152,7 +153,7 @@ class Driver:
             fail=self._fail,
         )
         self.is_running = True
-        self._transport.start(self._receive)
+        self._transport.start(self._receive, self._fail)
         self._feed(self._node.start)
         self._searches = [
             asyncio.create_task(self._search(discovery), name=type(discovery).__name__)
@@ -192,6 +193,7 @@ class Driver:
         """What has happened so far, by name."""
         counts = {
             "frames_undecodable": self._frames_undecodable,
+            "frames_misattributed": self._frames_misattributed,
             "overloaded": self._overloaded,
         }
         parts = {"transport": self._transport.counters}
@@ -251,7 +253,19 @@ class Driver:
             if report is not None:
                 self._notify(report)
         else:
-            self._feed(lambda now: self._node.receive(frame, now))
+            speaker = self._transport.speaker
+            if speaker is not None and frame.source != speaker:
+                self._misattributed(frame.source, speaker)
+            else:
+                self._feed(lambda now: self._node.receive(frame, now))
+
+    def _misattributed(self, source: PeerId, speaker: PeerId) -> None:
+        """A frame says that it is somebody else's than the key of its connection."""
+        self._frames_misattributed += 1
+        detail = f"says that it is of peer {source}"
+        report = self._reports.drop(speaker, "impostor", detail, self._clock.monotonic())
+        if report is not None:
+            self._notify(report)
 
     def _stored(self, number: int, usage: DiskUsage | None) -> None:
         self._feed(lambda now: self._node.stored(number, now, usage))

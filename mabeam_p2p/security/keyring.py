@@ -8,6 +8,7 @@ that it has given out. Kept in its data folder; a peer without one keeps them in
 3. Whatever another peer may be told is durable before: a key, a rotation, a use of an invitation.
 """
 
+import logging
 import os
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +27,10 @@ SECRET_NAME = "cluster.secret"
 INVITATIONS_NAME = "invitations"
 INVITATIONS_MAX = 64
 FILE_VERSION = 1
+SHARED_FOLDER = ".secrets"
+"""In the user's state folder; no cluster's name begins with a dot."""
+
+_log = logging.getLogger(__name__)
 
 _Content = TypeVar("_Content", "KeyFile", "SecretFile")
 
@@ -74,6 +79,9 @@ class KeyPair(Struct, frozen=True):
 
     public: bytes
     secret: Secret
+
+    def reveal(self) -> bytes:
+        return self.secret.reveal()
 
     def __repr__(self) -> str:
         return f"KeyPair({self.public.hex()[:8]}…, redacted)"
@@ -260,6 +268,13 @@ def is_secured(folder: Path) -> bool:
     return (folder / KEY_NAME).exists()
 
 
+def shared_path(cluster: str) -> Path:
+    """The file of this user's join secret for the cluster of this name."""
+    home = os.environ.get("XDG_STATE_HOME")
+    state_folder = Path(home) if home else Path.home() / ".local" / "state"
+    return state_folder / "mabeam" / SHARED_FOLDER / cluster
+
+
 def _keys(folder: Path | None) -> tuple[KeyPair, KeyPair | None]:
     if folder is None:
         return new_key_pair(), None
@@ -288,7 +303,14 @@ def _shared_secret(shared: Path | None) -> SecretFile:
     fresh = SecretFile(FILE_VERSION, new_gate().reveal(), os.urandom(SECRET_BYTES))
     if shared is None:
         return fresh
-    files.make_folder(shared.parent)
+    try:
+        files.make_folder(shared.parent)
+    except KeyFileError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        # Nobody's fault: a home that cannot be written. Others need a code, then.
+        _log.warning("%s; this user's other peers will need a join code", error)
+        return fresh
     known = files.read(shared, SecretFile)
     if known is None:
         if files.create(shared, fresh):

@@ -47,6 +47,47 @@ def dealer_options(frame_bytes_max: int) -> tuple[Option, ...]:
     )
 
 
+def join_context_options() -> tuple[Option, ...]:
+    return (
+        Option(zmq.IO_THREADS, 1, "of its own: strangers do not take the members' one"),
+        Option(zmq.MAX_SOCKETS, 256, "a few introductions at a time, and the closing ones"),
+    )
+
+
+def join_server_options() -> tuple[Option, ...]:
+    """Of the socket that answers introductions."""
+    return (
+        *_join_options(),
+        Option(zmq.ROUTER_MANDATORY, 1, "never a silent drop"),
+        Option(zmq.RCVHWM, 4, "words of one connection that wait for the loop"),
+        Option(zmq.SNDHWM, 4, "answers that wait for a slow reader; then it gets none"),
+        Option(zmq.BACKLOG, 128, "connections that wait; more are dropped, and come again"),
+        Option(zmq.HEARTBEAT_IVL, 1000, "ms; who has vanished holds no descriptor"),
+        Option(zmq.HEARTBEAT_TIMEOUT, 3000, "ms; after this the connection ends"),
+    )
+
+
+def join_client_options() -> tuple[Option, ...]:
+    """Of a socket for one introduction."""
+    return (
+        *_join_options(),
+        Option(zmq.SNDHWM, 4, "it says two words"),
+        Option(zmq.RCVHWM, 4, "and hears two"),
+        Option(zmq.CONNECT_TIMEOUT, 1000, "ms; the system's SYN back-off would take half a minute"),
+        Option(zmq.RECONNECT_IVL, 100, "ms; a peer that starts is reached soon"),
+        Option(zmq.RECONNECT_IVL_MAX, 1000, "ms; the attempt ends after three seconds"),
+    )
+
+
+def _join_options() -> tuple[Option, ...]:
+    return (
+        Option(zmq.LINGER, 0, "an introduction is over, or tried again"),
+        Option(zmq.HANDSHAKE_IVL, 2000, "ms; silent connections do not hold descriptors for 30 s"),
+        Option(zmq.MAXMSGSIZE, 4096, "bytes; without it a stranger fills the memory"),
+        Option(zmq.IPV6, 1, "both families on one socket"),
+    )
+
+
 def bulk_router_options(message_bytes_max: int) -> tuple[Option, ...]:
     """Of the socket that receives bulk data."""
     return (

@@ -8,18 +8,23 @@ Rules
    takes the turns of others (`inbox`), and one that talks nonsense at length is not read for a
    while (`strikes`).
 2. Nobody sets a ROUTING_ID: a fixed one can be stolen, and black-holes whoever reconnects early.
-   Who speaks is known from the frame.
+   Who speaks is known from the key of the connection, or, without keys, from the frame.
 3. A link queues nothing for a peer that is down. Only while it opens for the first time does it
    keep a few young messages, so that a greeting is not lost to the handshake.
 4. Only IP addresses are dialled: a name that came from the network is never looked up.
-5. Without keys nothing leaves the loopback interface, unless `insecure` was asked for.
+5. Without keys nothing leaves the loopback interface, unless `insecure` was asked for. A peer that
+   listens on loopback dials loopback only: from elsewhere nobody could answer.
+6. With keys the address of a peer is that of its join port. A link begins with an introduction
+   there, which tells where the data socket is and which key has to answer; a link that has gone
+   down asks again. Every message is delivered only if the key of its connection may speak at that
+   moment: one that was revoked is cut off although its connection lives.
+7. When nobody guards the data socket any more, it is closed, and the links with it.
 """
 
 import asyncio
 import errno
 import logging
 import socket
-from collections import deque
 from collections.abc import Callable
 
 import zmq
@@ -31,8 +36,13 @@ from mabeam_p2p.addresses import (
     join_address,
     split_address,
 )
-from mabeam_p2p.errors import AddressError
+from mabeam_p2p.errors import AddressError, AuthenticationError
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.ports import Gatekeeper
+from mabeam_p2p.transport.curve import Verdict, ZapHandler, as_client, as_server, key_of
 from mabeam_p2p.transport.inbox import Inbox
+from mabeam_p2p.transport.introductions import JoinPort
+from mabeam_p2p.transport.link import Link
 from mabeam_p2p.transport.options import context_options, dealer_options, router_options
 from mabeam_p2p.transport.strikes import Strikes
 
@@ -42,10 +52,6 @@ DRAIN_MESSAGES_MAX = 256
 DRAIN_BYTES_MAX = 8 * 1024 * 1024
 """Messages, and bytes, taken in in one turn of the loop, so that timers and sends get their share.
 What is delivered of them is decided in `inbox`."""
-OPENING_MESSAGES_MAX = 64
-OPENING_BYTES_MAX = 1024 * 1024
-OPENING_SECONDS_MAX = 1.0
-"""What a link keeps until its first handshake: this much, this young."""
 REFUSALS_TOLD_MAX = 64
 FAREWELL_MILLISECONDS = 200
 """How long closing lets the last messages of a live link leave."""
@@ -57,55 +63,118 @@ _INSECURE_WARNING = (
 )
 
 
+DOMAIN = b"mabeam"
+SPEAKERS_MAX = 8_192
+"""Connections whose key is remembered; of more it is read anew from their messages."""
+INTRODUCE_AGAIN_SECONDS = 1.0
+"""A link that does not take messages asks so often where its target is."""
+PAUSE_SECONDS = 0.1
+PAUSE_SECONDS_MAX = 2.0
+"""Between an introduction that failed and the next; doubles from the first to the second."""
+TOLD = (
+    "revoked", "identity", "other_key", "version", "used", "expired", "unknown_code", "rotated",
+    "unknown_secret",
+)  # fmt: skip
+"""Refusals that another attempt will hardly change: told in the log."""
+
+
 class ZeroMqTransport:
     """The Transport of `ports` over TCP. Binds when it is made."""
 
     address: str
 
-    def __init__(self, listen: str, *, frame_bytes_max: int, insecure: bool = False) -> None:
-        """listen: HOST:PORT, port 0 takes a free one. Raises AddressError."""
-        host, port = _listen_host(listen, insecure)
+    def __init__(
+        self,
+        listen: str,
+        *,
+        frame_bytes_max: int,
+        insecure: bool = False,
+        keys: Gatekeeper | None = None,
+        on_refusal: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """listen: HOST:PORT, port 0 takes a free one. keys: None speaks without. on_refusal: told
+        the address and the word if a peer does not let this one in. Raises AddressError."""
+        host, port = _listen_host(listen, insecure or keys is not None)
+        self.speaker: PeerId | None = None
         self.counters = dict.fromkeys(
             (
                 "received", "multipart", "muted", "overrun", "sent", "refused_link_down",
-                "refused_too_large", "refused_address", "expired",
+                "refused_too_large", "refused_address", "refused_key", "expired", "unguarded",
             ),
             0,
         )  # fmt: skip
         self._frame_bytes_max = frame_bytes_max
-        self._insecure = insecure
-        self._links: dict[str, _Link] = {}
+        self._may_leave_host = insecure or (keys is not None and not is_loopback(host))
+        self._keys = keys
+        self._on_refusal = on_refusal or (lambda address, reason: None)
+        self._links: dict[str, Link] = {}
+        self._places: dict[str, tuple[bytes, str]] = {}
+        """By address: key and data address, as of the last introduction there."""
         self._refused: dict[str, None] = {}
         """Addresses whose refusal the log has told."""
+        self._known_keys: dict[bytes, bytes] = {}
+        """By connection; the oldest give way."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._receive: Callable[[bytes], None] | None = None
+        self._fail: Callable[[BaseException], None] | None = None
         self._strikes = Strikes()
-        self._inbox: Inbox[tuple[bytes, bytes]] = Inbox()
+        self._inbox: Inbox[tuple[bytes, bytes, bytes]] = Inbox()
+        """Connection, message, and the key that it came under."""
         self._speaking: tuple[bytes, int] = b"", 0
         """The connection whose message is being received, and its size."""
         self._is_closed = False
         self._context = zmq.Context()
         for option in context_options():
             self._context.set(option.name, option.value)
+        # Before anything is bound: without it libzmq would have nobody to ask.
+        self._zap = None if keys is None else ZapHandler(self._context, DOMAIN)
+        self._join: JoinPort | None = None
         self._router = self._context.socket(zmq.ROUTER)
-        for option in router_options(frame_bytes_max):
-            self._router.setsockopt(option.name, option.value)
         try:
-            self._router.bind(f"tcp://{join_address(host, port)}")
+            bound_port = self._bind(host, port)
         except zmq.ZMQError as error:
             self.close()
             raise _bind_error(listen, error) from error
-        endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://")
-        bound_port = split_address(endpoint)[1]
         self._host, self._port = host, bound_port
         self.address = join_address(_reachable_host(host), bound_port)
-        if not is_loopback(host):
+        if keys is None and not is_loopback(host):
             _log.warning(_INSECURE_WARNING, join_address(host, bound_port))
 
-    def start(self, receive: Callable[[bytes], None]) -> None:
+    def _bind(self, host: str, port: int) -> int:
+        """The port that others are told: without keys that of the data, else the join port."""
+        for option in router_options(self._frame_bytes_max):
+            self._router.setsockopt(option.name, option.value)
+        if self._keys is None:
+            self._router.bind(f"tcp://{join_address(host, port)}")
+            return self._bound_port()
+        as_server(self._router, self._keys.pair, DOMAIN)
+        self._join = JoinPort(host, port, self._keys)
+        # The next one, if it is free, so that a firewall can be told of both.
+        for data_port in (port + 1, 0) if 0 < port < 65_535 else (0,):
+            try:
+                self._router.bind(f"tcp://{join_address(host, data_port)}")
+            except zmq.ZMQError as error:
+                if error.errno != errno.EADDRINUSE or not data_port:
+                    raise
+            else:
+                break
+        return self._join.port
+
+    def _bound_port(self) -> int:
+        endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://")
+        return split_address(endpoint)[1]
+
+    def start(
+        self,
+        receive: Callable[[bytes], None],
+        fail: Callable[[BaseException], None] | None = None,
+    ) -> None:
         assert self._receive is None, "started twice"
-        self._receive = receive
+        self._receive, self._fail = receive, fail
         self._loop = asyncio.get_running_loop()
+        if self._zap is not None and self._join is not None:
+            self._zap.start(self._decide, self._lose_guard)
+            self._join.start(self._bound_port(), self._lose_guard)
         self._loop.add_reader(self._router.FD, self._drain)
         # What came before the reader was set has used up its edge.
         self._loop.call_soon(self._drain)
@@ -124,15 +193,33 @@ class ZeroMqTransport:
         if refusal:
             self._refuse(address, refusal)
             return
+        link = Link(address, self._loop, self.counters)
+        if self._keys is None:
+            if self._dial(link, None, address):
+                self._links[target] = link
+            return
+        self._links[target] = link
+        place = self._places.get(address)
+        if place is not None and self._keys.speaker(place[0]) is not None:
+            self._dial(link, *place)
+        self._introduce(target, link)
+
+    def _dial(self, link: Link, key: bytes | None, where: str) -> bool:
+        """Whether there was a descriptor for it. key: that has to answer there; None: none has."""
         try:
             dealer = self._context.socket(zmq.DEALER)
         except zmq.ZMQError as error:  # No descriptors left: this link is down, others work.
-            self._refuse(address, str(error))
-            return
+            self._refuse(link.address, str(error))
+            return False
         for option in dealer_options(self._frame_bytes_max):
             dealer.setsockopt(option.name, option.value)
-        dealer.connect(f"tcp://{address}")
-        self._links[target] = _Link(dealer, self._loop, self.counters)
+        if key is not None:
+            assert self._keys is not None
+            as_client(dealer, self._keys.pair, key)
+            link.place = key, where
+        dealer.connect(f"tcp://{where}")
+        link.dial(dealer, FAREWELL_MILLISECONDS)
+        return True
 
     def disconnect(self, target: str) -> None:
         self._drop_link(target, linger=FAREWELL_MILLISECONDS)
@@ -143,11 +230,11 @@ class ZeroMqTransport:
             self.counters["refused_too_large"] += 1
             return False
         link = self._links.get(target)
-        if link is None or not link.send(data):
-            self.counters["refused_link_down"] += 1
-            return False
-        self.counters["sent"] += 1
-        return True
+        is_taken = link is not None and link.send(data)
+        if link is not None and self._keys is not None and not (is_taken and link.is_open):
+            self._introduce_again(target, link)
+        self.counters["sent" if is_taken else "refused_link_down"] += 1
+        return is_taken
 
     def blame(self) -> None:
         assert self._loop is not None
@@ -160,10 +247,82 @@ class ZeroMqTransport:
         self._is_closed = True
         if self._loop is not None:
             self._loop.remove_reader(self._router.FD)
+        if self._join is not None:
+            self._join.close()
         for target in tuple(self._links):
             self.disconnect(target)
+        if self._zap is not None:
+            self._zap.close()
         self._router.close(linger=0)
         self._context.term()
+
+    # ---- who is where --------------------------------------------------------------------------
+
+    def _introduce(self, target: str, link: Link) -> None:
+        assert self._join is not None
+
+        def ended(found: tuple[bytes, int] | None, refusal: str) -> None:
+            if self._links.get(target) is link:
+                self._introduced(target, link, found, refusal)
+
+        link.asks(self._join.visit(link.address, ended))
+
+    def _introduce_again(self, target: str, link: Link) -> None:
+        """It is down, or does not open: its target may be elsewhere, or have forgotten us."""
+        assert self._loop is not None
+        since = self._loop.time() - link.introduced_at
+        if not link.is_asking and since >= INTRODUCE_AGAIN_SECONDS:
+            self._introduce(target, link)
+
+    def _introduced(
+        self, target: str, link: Link, found: tuple[bytes, int] | None, refusal: str
+    ) -> None:
+        if found is None:
+            self._ask_later(target, link)
+            self._on_refusal(link.address, refusal)
+            if refusal in TOLD:
+                self._refuse(link.address, f"the peer there does not let this one in ({refusal})")
+            return
+        link.asked()
+        key, port = found
+        place = key, join_address(split_address(link.address)[0], port)
+        self._places.pop(link.address, None)
+        self._places[link.address] = place
+        if len(self._places) > SPEAKERS_MAX:
+            del self._places[next(iter(self._places))]
+        if link.place == place or self._dial(link, *place):
+            link.pause = 0.0
+        else:
+            self._ask_later(target, link)
+
+    def _ask_later(self, target: str, link: Link) -> None:
+        assert self._loop is not None
+        link.pause = min(max(2 * link.pause, PAUSE_SECONDS), PAUSE_SECONDS_MAX)
+        link.asked(self._loop.call_later(link.pause, self._introduce, target, link))
+
+    def refresh(self) -> None:
+        """Ask every target anew where it is, and under which key."""
+        for target, link in tuple(self._links.items()):
+            if self._keys is not None and not link.is_asking:
+                self._introduce(target, link)
+
+    # ---- who speaks ----------------------------------------------------------------------------
+
+    def _decide(self, address: str, key: bytes) -> Verdict:
+        assert self._keys is not None
+        if self._keys.is_revoked(key):
+            return Verdict.REFUSE
+        return Verdict.AGAIN if self._keys.speaker(key) is None else Verdict.ADMIT
+
+    def _lose_guard(self, error: BaseException) -> None:
+        """Nobody says any more who may come in: nobody may, and nothing is sent."""
+        if self._is_closed:
+            return
+        self.counters["unguarded"] += 1
+        _log.critical("the handler that checks keys has ended (%s): all sockets are closed", error)
+        self.close()
+        if self._fail is not None:
+            self._fail(AuthenticationError(f"nobody checks the keys of other peers: {error}"))
 
     def _drain(self) -> None:
         """Take in what has come, then deliver a turn of it."""
@@ -174,13 +333,17 @@ class ZeroMqTransport:
         is_drained = False
         try:
             is_drained = self._take_in(self._loop.time())
-            for connection, data in self._inbox.turn():
+            for connection, data, key in self._inbox.turn():
+                # Once more: it may have been revoked since its message came.
+                if not self._is_heard(key):
+                    continue
                 self.counters["received"] += 1
                 self._speaking = connection, len(data)
                 self._receive(data)
                 if self._is_closed:  # What was received made the peer stop.
                     return
         finally:
+            self.speaker = None
             # Also when `receive` raised: no further edge announces what is still queued.
             if not (is_drained and self._inbox.is_empty) and not self._is_closed:
                 self._loop.call_soon(self._drain)
@@ -190,27 +353,54 @@ class ZeroMqTransport:
         recv, counters, size = self._router.recv, self.counters, 0
         try:
             for _ in range(DRAIN_MESSAGES_MAX):
-                # The connection's random routing id; the frame says who spoke.
-                connection = recv(zmq.NOBLOCK)
+                # The connection's random routing id, which nobody can choose.
+                connection, data, key = recv(zmq.NOBLOCK), b"", b""
                 is_muted = self._strikes.is_out(connection, now)
                 is_dropped = is_muted or self._inbox.is_full(connection)
-                data = b"" if is_dropped else recv(zmq.NOBLOCK)
                 if is_dropped:  # Taken without a copy.
                     recv(zmq.NOBLOCK, copy=False)
+                elif self._keys is None:
+                    data = recv(zmq.NOBLOCK)
+                else:
+                    data, key = self._recv_known(connection)
                 if self._router.getsockopt(zmq.RCVMORE):
                     while self._router.getsockopt(zmq.RCVMORE):
                         recv(zmq.NOBLOCK)
                     counters["multipart"] += 1
                 elif is_dropped:
                     counters["muted" if is_muted else "overrun"] += 1
-                else:
-                    self._inbox.put(connection, len(data), (connection, data))
+                elif self._is_heard(key):
+                    self._inbox.put(connection, len(data), (connection, data, key))
                     size += len(data)
                     if size > DRAIN_BYTES_MAX:
                         return False
         except zmq.Again:
             return True
         return False
+
+    def _is_heard(self, key: bytes) -> bool:
+        """Whether what came under it counts now; then `speaker` is whose it is."""
+        self.speaker = None
+        if self._keys is None:
+            return True
+        self.speaker = self._keys.speaker(key)
+        if self.speaker is None:
+            self.counters["refused_key"] += 1
+        return self.speaker is not None
+
+    def _recv_known(self, connection: bytes) -> tuple[bytes, bytes]:
+        """The next part of a message, and the key that it came under; empty: none. To ask for the
+        key of a connection costs as much as to receive: it is asked for once."""
+        key = self._known_keys.get(connection)
+        if key is not None:
+            return self._router.recv(zmq.NOBLOCK), key
+        frame = self._router.recv(zmq.NOBLOCK, copy=False)
+        key = self._known_keys[connection] = key_of(frame) or b""
+        if len(self._known_keys) > SPEAKERS_MAX:
+            del self._known_keys[next(iter(self._known_keys))]
+        return frame.bytes, key
+
+    # ---- what is dialled -----------------------------------------------------------------------
 
     def _why_not_dial(self, address: str) -> str:
         """Empty if `address` may be dialled."""
@@ -220,9 +410,11 @@ class ZeroMqTransport:
             return str(error)
         if port == 0 or not is_literal(host):
             return "only IP addresses with a port are dialled"
-        if not (self._insecure or is_loopback(host)):
-            return "without keys a peer speaks to this machine only; --insecure lifts that"
-        return ""
+        if self._may_leave_host or is_loopback(host):
+            return ""
+        if self._keys is not None:
+            return "this peer listens on loopback, where nobody there could answer; see --listen"
+        return "without keys a peer speaks to this machine only"
 
     def _refuse(self, address: str, why: str) -> None:
         self.counters["refused_address"] += 1
@@ -237,82 +429,7 @@ class ZeroMqTransport:
             link.close(linger)
 
 
-class _Link:
-    """One DEALER. `_opening` is what waits for the first handshake; None once that has come."""
-
-    __slots__ = ("_counters", "_dealer", "_descriptor", "_loop", "_opening", "_opening_bytes")
-
-    def __init__(
-        self,
-        dealer: zmq.Socket[bytes],
-        loop: asyncio.AbstractEventLoop,
-        counters: dict[str, int],
-    ) -> None:
-        self._dealer = dealer
-        self._loop = loop
-        self._counters = counters
-        self._opening: deque[tuple[float, bytes]] | None = deque()
-        self._opening_bytes = 0
-        # With IMMEDIATE the socket gets its pipe, and this descriptor its edge, at the handshake.
-        self._descriptor = dealer.FD
-        loop.add_reader(self._descriptor, self._settle)
-
-    def send(self, data: bytes) -> bool:
-        """Whether the message was taken."""
-        if self._opening is not None:
-            self._settle()
-        if self._opening is None:
-            return self._send_now(data)
-        return self._keep(data)
-
-    def close(self, linger: int) -> None:
-        """linger: milliseconds for messages that a live connection has not yet written."""
-        self._end_opening()
-        self._dealer.close(linger)
-
-    def _send_now(self, data: bytes) -> bool:
-        try:
-            self._dealer.send(data, zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        return True
-
-    def _keep(self, data: bytes) -> bool:
-        assert self._opening is not None
-        size = len(data)
-        if (
-            len(self._opening) >= OPENING_MESSAGES_MAX
-            or self._opening_bytes + size > OPENING_BYTES_MAX
-        ):
-            return False
-        self._opening.append((self._loop.time() + OPENING_SECONDS_MAX, data))
-        self._opening_bytes += size
-        return True
-
-    def _settle(self) -> None:
-        """Once the handshake has come, send what is still young, and end the opening."""
-        if self._opening is None:
-            return
-        now = self._loop.time()
-        while self._opening and self._opening[0][0] <= now:
-            self._opening_bytes -= len(self._opening.popleft()[1])
-            self._counters["expired"] += 1
-        # Asking also takes the edge back: the descriptor would stay raised.
-        if not self._dealer.poll(0, zmq.POLLOUT):
-            return
-        kept = self._opening
-        self._end_opening()
-        for _, data in kept:
-            if not self._send_now(data):
-                self._counters["expired"] += 1
-
-    def _end_opening(self) -> None:
-        if self._opening is not None:
-            self._opening = None
-            self._loop.remove_reader(self._descriptor)
-
-
-def _listen_host(listen: str, insecure: bool) -> tuple[str, int]:
+def _listen_host(listen: str, may_leave: bool) -> tuple[str, int]:
     """Where to bind, as an IP address. Raises AddressError, too, when keys would be needed."""
     host, port = split_address(listen)
     if not is_literal(host):
@@ -324,11 +441,12 @@ def _listen_host(listen: str, insecure: bool) -> tuple[str, int]:
                 "take one of its IP addresses"
             ) from error
         host = str(found[0][4][0])
-    if not (insecure or is_loopback(host)):
+    if not (may_leave or is_loopback(host)):
         raise AddressError(
             f"will not listen on {listen}: without keys a peer listens on this machine only, as "
-            "anyone on the network could read and steer it. Listen on 127.0.0.1, or, on a "
-            "network where you trust everybody, say --insecure"
+            "anyone on the network could read and steer it. Listen on 127.0.0.1, or install a "
+            "pyzmq whose libzmq has CURVE, or, on a network where you trust everybody, say "
+            "--insecure-plaintext"
         )
     return host, port
 

@@ -13,6 +13,7 @@ async def started(
     expect: int,
     timing: Timing | None = None,
     limits: Limits | None = None,
+    insecure_plaintext: bool = False,
 ) -> Peer:
     peer = Peer(
         Config(
@@ -24,6 +25,7 @@ async def started(
             expect=expect,
             timing=timing or Timing(),
             limits=limits or Limits(),
+            insecure_plaintext=insecure_plaintext,
         )
     )
     await peer.start()
@@ -32,14 +34,18 @@ async def started(
 
 @asynccontextmanager
 async def cluster(
-    count: int = 3, timing: Timing | None = None, limits: Limits | None = None
+    count: int = 3,
+    timing: Timing | None = None,
+    limits: Limits | None = None,
+    insecure_plaintext: bool = False,
 ) -> AsyncIterator[list[Peer]]:
     """So many peers that are about to form a cluster."""
     peers: list[Peer] = []
     seeds: tuple[str, ...] = ()
     try:
         for number in range(count):
-            peers.append(await started(f"p{number}", seeds, count, timing, limits))
+            name = f"p{number}"
+            peers.append(await started(name, seeds, count, timing, limits, insecure_plaintext))
             seeds = (*seeds, (await peers[-1].status()).address)
         yield peers
     finally:
@@ -48,7 +54,7 @@ async def cluster(
 
 
 @asynccontextmanager
-async def agents(count: int = 3) -> AsyncIterator[list[Agent]]:
+async def agents(count: int = 3, insecure_plaintext: bool = False) -> AsyncIterator[list[Agent]]:
     """One agent on each of so many peers, called a0, a1, ..."""
-    async with cluster(count) as peers:
+    async with cluster(count, insecure_plaintext=insecure_plaintext) as peers:
         yield list(await asyncio.gather(*(peer.agent(f"a{n}") for n, peer in enumerate(peers))))

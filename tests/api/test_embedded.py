@@ -3,6 +3,8 @@
 import asyncio
 import time
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -336,13 +338,26 @@ async def test_name_of_a_live_peer_is_refused_at_once() -> None:
 
 
 @in_loop
-async def test_refusal_by_another_cluster_is_told_when_joining_takes_too_long() -> None:
-    async with cluster(1) as peers:
+async def test_refusal_by_another_cluster_is_told_when_joining_takes_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    plain: Any = {"data_dir": ":memory:", "mdns": False, "insecure_plaintext": True, "timeout": 1}
+    async with cluster(1, insecure_plaintext=True) as peers:
         seed = (await peers[0].status()).address
         with pytest.raises(MabeamTimeout, match=r"refuses it.*'test'"):
+            await mabeam_p2p.join("q", cluster="other", seeds=[seed], **plain)
+
+
+@in_loop
+async def test_cluster_whose_secret_is_another_says_nothing_and_a_code_is_advised() -> None:
+    async with cluster(1) as peers:
+        seed = (await peers[0].status()).address
+        with pytest.raises(MabeamTimeout, match=r"other host, user or cluster.*join code"):
             await mabeam_p2p.join(
                 "q", cluster="other", seeds=[seed], data_dir=":memory:", mdns=False, timeout=1
             )
+        assert [member.name for member in peers[0].members()] == ["p0"]
 
 
 @in_loop

@@ -1,11 +1,12 @@
 """Whoever does not belong: other clusters, other releases, other programs, and namesakes; at real
-peers, over real sockets."""
+peers, over real sockets, and without keys: with them none of these is heard at all."""
 
 import asyncio
 import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,12 +28,19 @@ from tools.children import free_ports
 pytestmark = pytest.mark.slow
 
 CODEC = CborCodec(Limits())
+PLAIN: Any = {"data_dir": ":memory:", "mdns": False, "insecure_plaintext": True}
+
+
+@pytest.fixture(autouse=True)
+def nobody_has_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else plain text would be refused in clusters that other tests have secured."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
 @asynccontextmanager
 async def lone_agent(**settings: Any) -> AsyncIterator[Agent]:
     """An agent on a peer that is a cluster by itself."""
-    config = Config(**{"data_dir": ":memory:", "mdns": False, "expect": 1, **settings})
+    config = Config(**{"expect": 1, **PLAIN, **settings})
     async with Peer(config) as peer:
         yield await peer.agent("a")
 
@@ -126,7 +134,7 @@ async def test_frame_of_another_release_is_dropped_and_reported() -> None:
 @in_loop
 async def test_peer_goes_on_serving_under_garbage_and_oversized_frames() -> None:
     """From raw connections that speak no ZeroMQ, and from well-behaved ones that speak nonsense."""
-    async with agents(3) as everyone:
+    async with agents(3, insecure_plaintext=True) as everyone:
         leader = await everyone[0].wait_for_leader(timeout=10)
         served = next(agent for agent in everyone if agent.peer == leader.name)
         before = await served.status()
@@ -171,10 +179,10 @@ async def test_join_under_the_name_of_a_member_is_refused_and_the_member_stays()
     async with lone_agent(name="sun", cluster="day") as agent:
         seed = await address_of(agent)
         with pytest.raises(PeerRefused, match="another live peer has this name") as caught:
-            await join("sun", cluster="day", seeds=[seed], data_dir=":memory:", mdns=False)
+            await join("sun", cluster="day", seeds=[seed], **PLAIN)
         assert caught.value.reason == "name"
         assert await agent.journal("run").append("still here") == 1
-        async with join("moon", cluster="day", seeds=[seed], data_dir=":memory:", mdns=False) as b:
+        async with join("moon", cluster="day", seeds=[seed], **PLAIN) as b:
             assert [item.value for item in await b.journal("run").read()] == ["still here"]
 
 
@@ -182,10 +190,7 @@ async def test_join_under_the_name_of_a_member_is_refused_and_the_member_stays()
 async def test_of_two_that_join_at_once_under_one_name_exactly_one_gets_in() -> None:
     async with lone_agent(name="sun", cluster="day") as agent:
         seed = await address_of(agent)
-        joining = (
-            join("moon", cluster="day", seeds=[seed], data_dir=":memory:", mdns=False, timeout=10)
-            for _ in range(2)
-        )
+        joining = (join("moon", cluster="day", seeds=[seed], **PLAIN, timeout=10) for _ in range(2))
         ends = await asyncio.gather(*joining, return_exceptions=True)
         inside = [end for end in ends if isinstance(end, Agent)]
         refused = [end for end in ends if isinstance(end, PeerRefused)]

@@ -111,10 +111,23 @@ def test_port_that_is_taken_is_refused(place: House) -> None:
     assert str(port) in said
 
 
-def test_address_beyond_this_host_needs_insecure(place: House) -> None:
-    code, said = refused(place, "--listen", "0.0.0.0:0")
-    assert code == 78
-    assert "--insecure" in said
+def test_plain_text_is_refused_where_there_were_keys(place: House) -> None:
+    (daemon,) = place.started("ant")
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    for name in ("ant", "bee"):
+        code, said = refused(place, "--insecure-plaintext", name=name)
+        assert code == 78
+        assert "insecure_plaintext is refused" in said
+
+
+def test_plain_text_is_warned_of_at_every_start(place: House) -> None:
+    for _ in range(2):
+        daemon = place.start("--expect", "1", "--insecure-plaintext")
+        assert daemon.line()["event"] == "listening"
+        assert "INSECURE" in daemon.said()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
 
 
 def test_unknown_key_of_a_file_is_refused_with_the_nearest(place: House) -> None:
@@ -172,9 +185,9 @@ def test_name_that_another_member_has_is_refused_by_the_cluster(
 
 
 def test_peer_that_meets_another_cluster_says_so_and_goes_on_looking(place: House) -> None:
-    place.started("ant")
-    address = str(told("status")["address"])
-    daemon = place.start("--seed", address, name="bee", cluster="other")
+    plain = "--insecure-plaintext"
+    address = str(place.start("--expect", "1", plain).line()["address"])
+    daemon = place.start("--seed", address, plain, name="bee", cluster="other")
     daemon.line()
     daemon.wait_until_it_says("reason=cluster")
     assert daemon.process.poll() is None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from mabeam_p2p.addresses import join_address
 from mabeam_p2p.errors import AddressError
+from mabeam_p2p.ids import PeerId
 
 
 class Wire:
@@ -24,12 +25,17 @@ class MemoryTransport:
             raise AddressError(f"cannot listen on {address}: another program has the port")
         wire.bound[address] = self
         self.address = address
+        self.speaker: PeerId | None = None
         self.counters: Mapping[str, int] = {}
         self.wire = wire
         self.links: dict[str, str] = {}
         self.receive: Callable[[bytes], None] | None = None
 
-    def start(self, receive: Callable[[bytes], None]) -> None:
+    def start(
+        self,
+        receive: Callable[[bytes], None],
+        fail: Callable[[BaseException], None] | None = None,
+    ) -> None:
         self.receive = receive
 
     def locate(self) -> str:

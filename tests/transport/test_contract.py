@@ -10,6 +10,7 @@ from mabeam_p2p.errors import AddressError
 from mabeam_p2p.ports import Transport
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from tests.eventually import eventually
+from tests.transport.keys import Cluster
 from tests.transport.memory import MemoryTransport, Wire
 
 FRAME_BYTES_MAX = 64 * 1024
@@ -19,13 +20,16 @@ Make = Callable[[str], Transport]
 """Binds to an address; to a free one if it is empty."""
 
 
-@pytest.fixture(params=["memory", "zeromq"])
+@pytest.fixture(params=["memory", "zeromq", "curve"])
 def make(request: pytest.FixtureRequest) -> Make:
     if request.param == "memory":
         wire = Wire()
         return lambda address: MemoryTransport(wire, address)
+    cluster = Cluster() if request.param == "curve" else None
     return lambda address: ZeroMqTransport(
-        address or "127.0.0.1:0", frame_bytes_max=FRAME_BYTES_MAX
+        address or "127.0.0.1:0",
+        frame_bytes_max=FRAME_BYTES_MAX,
+        keys=None if cluster is None else cluster.gatekeeper(),
     )
 
 

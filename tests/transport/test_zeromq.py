@@ -9,7 +9,7 @@ import zmq
 
 from mabeam_p2p.addresses import split_address
 from mabeam_p2p.errors import AddressError
-from mabeam_p2p.transport import zeromq
+from mabeam_p2p.transport import link, zeromq
 from mabeam_p2p.transport.options import context_options, dealer_options, router_options
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from tests.eventually import eventually
@@ -131,17 +131,17 @@ def test_what_waits_for_a_handshake_is_bounded() -> None:
         with silent_listener() as address:
             source.connect("many", address)
             taken = [source.send("many", b"x") for _ in range(100)]
-            assert taken.count(True) == zeromq.OPENING_MESSAGES_MAX
+            assert taken.count(True) == link.OPENING_MESSAGES_MAX
             source.connect("large", address)
             taken = [source.send("large", b"x" * FRAME_BYTES_MAX) for _ in range(60)]
-            assert taken.count(True) == zeromq.OPENING_BYTES_MAX // FRAME_BYTES_MAX
+            assert taken.count(True) == link.OPENING_BYTES_MAX // FRAME_BYTES_MAX
             source.close()
 
     asyncio.run(story())
 
 
 def test_a_greeting_that_grew_old_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zeromq, "OPENING_SECONDS_MAX", 0.0)
+    monkeypatch.setattr(link, "OPENING_SECONDS_MAX", 0.0)
 
     async def story() -> None:
         source, target = make(), make()
@@ -253,9 +253,9 @@ def test_a_transport_may_be_closed_while_it_delivers() -> None:
 
 
 def test_beyond_loopback_needs_an_explicit_word() -> None:
-    with pytest.raises(AddressError, match="--insecure"):
+    with pytest.raises(AddressError, match="--insecure-plaintext"):
         make("0.0.0.0:0")
-    with pytest.raises(AddressError, match="--insecure"):
+    with pytest.raises(AddressError, match="--insecure-plaintext"):
         make("[::]:0")
 
 

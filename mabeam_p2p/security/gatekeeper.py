@@ -1,0 +1,88 @@
+"""The guard and the introductions as the transport sees them: bytes in, bytes out."""
+
+from mabeam_p2p.errors import RemoteProtocolError
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.messages import JoinRefusal
+from mabeam_p2p.ports import JoinCodec
+from mabeam_p2p.security.guard import Guard
+from mabeam_p2p.security.joining import Reception, Visit
+from mabeam_p2p.security.keyring import KeyPair
+
+
+class Gatekeeper:
+    """Satisfies ports.Gatekeeper."""
+
+    def __init__(self, guard: Guard, codec: JoinCodec) -> None:
+        self.guard = guard
+        self.undecodable_count = 0
+        self._codec = codec
+        self._reception = Reception(guard, guard.nonce)
+
+    @property
+    def version(self) -> int:
+        return self.guard.version
+
+    @property
+    def pair(self) -> KeyPair:
+        return self.guard.pair
+
+    def gate_pair(self) -> KeyPair:
+        return self.guard.gate_pair()
+
+    def speaker(self, key: bytes) -> PeerId | None:
+        return self.guard.speaker(key)
+
+    def is_revoked(self, key: bytes) -> bool:
+        return self.guard.is_revoked(key)
+
+    def answer(self, connection: bytes, key: bytes, data: bytes, port: int, now: float) -> bytes:
+        try:
+            message = self._codec.decode(data)
+        except RemoteProtocolError:
+            self.undecodable_count += 1
+            return self._codec.encode(JoinRefusal("order"))
+        return self._codec.encode(self._reception.receive(connection, key, message, port, now))
+
+    def visits(self) -> tuple["CodedVisit", ...]:
+        return tuple(
+            CodedVisit(self.guard, self._codec, Visit(self.guard.peer, self.pair.public, one,
+                                                      self.guard.nonce()))
+            for one in self.guard.provable()
+        )  # fmt: skip
+
+
+class CodedVisit:
+    """Satisfies ports.Visit. Whoever is met, the guard knows from then on."""
+
+    def __init__(self, guard: Guard, codec: JoinCodec, visit: Visit) -> None:
+        self.found: tuple[bytes, int] | None = None
+        self.refusal = ""
+        self._guard = guard
+        self._codec = codec
+        self._visit = visit
+
+    @property
+    def first(self) -> bytes:
+        return self._codec.encode(self._visit.ask)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.found is not None or bool(self.refusal)
+
+    def receive(self, data: bytes) -> bytes | None:
+        try:
+            message = self._codec.decode(data)
+        except RemoteProtocolError as error:
+            self.refusal = self.refusal or error.reason
+            return None
+        answer = self._visit.receive(message)
+        self.refusal = self._visit.refusal
+        met = self._visit.met
+        if met is not None and self.found is None and not self.refusal:
+            if met.handed is not None:
+                self._guard.handed(met.handed)
+            if self._guard.met(met.peer, met.key):
+                self.found = met.key, met.port
+            else:
+                self.refusal = "other_key"
+        return None if answer is None else self._codec.encode(answer)
