@@ -122,6 +122,7 @@ if TYPE_CHECKING:
     from mabeam_p2p.api.journals import (
         Journal,
     )
+    from mabeam_p2p.api.keys import KeyFacts, Keys, PeerKeys
     from mabeam_p2p.api.leadership import (
         Leadership,
     )
@@ -245,6 +246,7 @@ _LATER = {
         "Reputation",
     ),
     "api.journals": ("Journal",),
+    "api.keys": ("KeyFacts", "Keys", "PeerKeys"),
     "api.leadership": ("Leadership",),
     "api.ledger": (
         "Hold",
@@ -387,7 +389,9 @@ __all__ = [
     "JournalFull",
     "JournalItem",
     "JournalMismatch",
+    "KeyFacts",
     "KeyFileError",
+    "Keys",
     "Leader",
     "Leadership",
     "LeadershipLost",
@@ -423,6 +427,7 @@ __all__ = [
     "Parameters",
     "Peer",
     "PeerEvidence",
+    "PeerKeys",
     "PeerRefused",
     "PeerStatus",
     "PlacedBid",

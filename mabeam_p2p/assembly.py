@@ -8,6 +8,7 @@ from pathlib import Path
 
 import zmq
 
+from mabeam_p2p.addresses import join_address, split_address
 from mabeam_p2p.config import Config, Limits
 from mabeam_p2p.discovery.mdns import MdnsDiscovery
 from mabeam_p2p.discovery.seeds import SeedDiscovery
@@ -21,6 +22,9 @@ from mabeam_p2p.runtime.backend import LoopBackend
 from mabeam_p2p.runtime.bulk import BulkThread, message_bytes_max
 from mabeam_p2p.runtime.clock import SystemClock
 from mabeam_p2p.runtime.driver import Driver
+from mabeam_p2p.security import codes
+from mabeam_p2p.security.codes import JoinCode
+from mabeam_p2p.security.gate import Gate
 from mabeam_p2p.security.gatekeeper import Gatekeeper
 from mabeam_p2p.security.guard import Guard
 from mabeam_p2p.security.keyring import is_secured, open_keyring, shared_path
@@ -28,7 +32,7 @@ from mabeam_p2p.storage.folder import default_path
 from mabeam_p2p.storage.memory import MemoryStorage
 from mabeam_p2p.storage.sqlite import SqliteStorage, last_written
 from mabeam_p2p.transport.bulk import ZeroMqBulk
-from mabeam_p2p.transport.zeromq import ZeroMqTransport
+from mabeam_p2p.transport.zeromq import ZeroMqTransport, local_host
 from mabeam_p2p.wire.codec import CborCodec
 from mabeam_p2p.wire.joining import JoinCodec
 
@@ -43,20 +47,27 @@ def build(config: Config) -> Driver:
     be set. Raises ConfigError, StorageError, AddressError, and then holds nothing."""
     check_name(config.name, "peer name")
     check_name(config.cluster, "cluster name")
+    code = _join_code(config)
     with ExitStack() as undo:
         # The folder first: two processes with one identity must not meet on the network.
         storage = _storage(config)
         recovered = storage.recover()
         undo.callback(storage.close)
-        gatekeeper = _gatekeeper(config, recovered.peer, storage.path)
+        gatekeeper = _gatekeeper(config, code, recovered.peer, storage.path)
         transport = ZeroMqTransport(
-            config.listen,
+            _listen(config, code),
             frame_bytes_max=config.limits.frame_bytes_max,
             insecure=config.insecure_plaintext,
             keys=gatekeeper,
         )
         undo.callback(transport.close)
         clock = SystemClock()
+        gate: Gate | None = None
+        if gatekeeper is not None:
+            inviter = code.address if code is not None else ""
+            guard = gatekeeper.guard
+            gate = Gate(guard, transport, cluster=config.cluster, wall=clock.wall, inviter=inviter)
+            transport.on_refusal = gate.on_refusal
         codec = CborCodec(config.limits)
         node = Node(
             config,
@@ -75,9 +86,10 @@ def build(config: Config) -> Driver:
             codec=codec,
             storage=storage,
             transport=transport,
-            discoveries=_discoveries(config, recovered, transport.address),
+            discoveries=_discoveries(config, code, recovered, transport.address),
             limits=config.limits,
             clock=clock,
+            gate=gate,
         )
         undo.pop_all()
     return driver
@@ -112,10 +124,40 @@ def repair(data_dir: str, *, write: bool) -> tuple[repairing.Assessment | None, 
     return found, written_at
 
 
-def _gatekeeper(config: Config, peer: PeerId, folder: str) -> Gatekeeper | None:
+def join_cluster(code: str) -> str:
+    """The cluster that a join code is for. Raises InvalidJoinCode."""
+    return codes.decode(code).cluster
+
+
+def _join_code(config: Config) -> JoinCode | None:
+    if not config.join_code:
+        return None
+    code = codes.decode(config.join_code)
+    if code.cluster != config.cluster:
+        raise ConfigError(
+            f"the join code is for cluster {code.cluster!r}, and this peer is to be of "
+            f"{config.cluster!r}: leave one of them out",
+            key="join_code",
+        )
+    return code
+
+
+def _listen(config: Config, code: JoinCode | None) -> str:
+    """Where to listen: if nobody has said so, on the interface that leads to the inviter."""
+    if code is None or config.listen != Config().listen:
+        return config.listen
+    host, _ = split_address(code.address)
+    return join_address(local_host(host), 0)
+
+
+def _gatekeeper(
+    config: Config, code: JoinCode | None, peer: PeerId, folder: str
+) -> Gatekeeper | None:
     """The keys of this peer, or None if it speaks without. Raises KeyFileError, ConfigError."""
     path = None if folder == IN_MEMORY else Path(folder)
     shared = shared_path(config.cluster)
+    if code is not None and (config.insecure_plaintext or not zmq.has("curve")):
+        raise ConfigError("a join code needs keys, and this peer has none", key="join_code")
     if config.insecure_plaintext:
         _refuse_downgrade(config.cluster, path, shared)
         _log.warning(
@@ -132,7 +174,9 @@ def _gatekeeper(config: Config, peer: PeerId, folder: str) -> Gatekeeper | None:
             config.name,
         )
         return None
-    return Gatekeeper(Guard(peer, open_keyring(path, shared)), JoinCodec())
+    keyring = open_keyring(path, shared, joins_gate=None if code is None else code.gate)
+    guard = Guard(peer, keyring, token=None if code is None else code.token)
+    return Gatekeeper(guard, JoinCodec())
 
 
 def _refuse_downgrade(cluster: str, folder: Path | None, shared: Path) -> None:
@@ -165,10 +209,13 @@ def _storage(config: Config) -> Storage:
     return SqliteStorage(str(path), bytes_max=config.limits.data_bytes_max)
 
 
-def _discoveries(config: Config, recovered: Recovered, address: str) -> tuple[Discovery, ...]:
+def _discoveries(
+    config: Config, code: JoinCode | None, recovered: Recovered, address: str
+) -> tuple[Discovery, ...]:
     found: list[Discovery] = []
-    if config.seeds:
-        found.append(SeedDiscovery(config.seeds))
+    seeds = config.seeds if code is None else (*config.seeds, code.address)
+    if seeds:
+        found.append(SeedDiscovery(seeds))
     if config.mdns:
         found.append(
             MdnsDiscovery(

@@ -302,6 +302,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     mdns: bool = True
     expect: int = 3
     """Peers that must see each other before a new cluster forms."""
+    join_code: str = ""
+    """By which this peer is let into a cluster on another host. Of no use once it was."""
     insecure_plaintext: bool = False
     """Speak without keys: whoever reaches the port can read and steer the peer, on loopback every
     user of this machine. All peers of a cluster do, or none."""
@@ -329,3 +331,12 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     cluster at that for as long, so that the earlier release can still be gone back to."""
     timing: Timing = Timing()
     limits: Limits = Limits()
+
+    def __repr__(self) -> str:
+        # A join code is a secret, and settings end up in logs.
+        shown = (
+            f"{name}={'(redacted)' if name == 'join_code' and value else repr(value)}"
+            for name in self.__struct_fields__
+            for value in (getattr(self, name),)
+        )
+        return f"Config({', '.join(shown)})"

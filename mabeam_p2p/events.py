@@ -81,6 +81,15 @@ class VersionRaised(Struct, frozen=True, gc=False, array_like=True, tag=70):
     version: int
 
 
+class KeysChanged(Struct, frozen=True, gc=False, array_like=True, tag=71):
+    """The log lets other keys in. what: admitted, revoked, renewed; secret: `peer` has rotated the
+    join secret."""
+
+    index: int
+    peer: PeerId
+    what: str
+
+
 class Ready(Struct, frozen=True, gc=False, array_like=True, tag=6):
     """The peer follows the log and has been given all variables: it can serve."""
 
@@ -362,6 +371,7 @@ MachineEvent = (
     | AuctionClosed
     | VotersChanged
     | VersionRaised
+    | KeysChanged
 )
 
 Event = (
@@ -408,4 +418,5 @@ Event = (
     | AuctionClosed
     | VotersChanged
     | VersionRaised
+    | KeysChanged
 )

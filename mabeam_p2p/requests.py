@@ -16,6 +16,7 @@ from mabeam_p2p.ids import (
     TaskId,
 )
 from mabeam_p2p.inquiries import EvidenceAnswer, Figures, ReadEvidence, ReadFigures
+from mabeam_p2p.key_requests import GateAnswer, GateRequest, Introduced
 from mabeam_p2p.records import (
     Account,
     Agent,
@@ -357,10 +358,11 @@ NodeRequest = (
     | ChangeVoters
     | ReadEvidence
     | ReadFigures
+    | Introduced
 )
 """Whatever one of a node's cores answers."""
 
-Request = NodeRequest | Leave
+Request = NodeRequest | Leave | GateRequest
 
 # ---- answers ---------------------------------------------------------------------------------
 
@@ -490,4 +492,5 @@ Answer = (
     | HandedOver
     | EvidenceAnswer
     | Figures
+    | GateAnswer
 )

@@ -15,6 +15,7 @@ from mabeam_p2p.api.evaluators import Evaluator, Evaluators
 from mabeam_p2p.api.fitness import transferred
 from mabeam_p2p.api.grants import Grants
 from mabeam_p2p.api.inquiries import evidence_of
+from mabeam_p2p.api.keys import Keys
 from mabeam_p2p.api.mail import Mail
 from mabeam_p2p.api.market import Market
 from mabeam_p2p.api.parameters import Parameters
@@ -137,6 +138,11 @@ class Agent(Scope):
         self._end_mending = attachment.on_mended(self._look_anew)
 
     # ---- who and where -----------------------------------------------------------------------
+
+    @property
+    def keys(self) -> Keys:
+        """Join codes, and whose keys are let in."""
+        return Keys(self._attachment, self.session)
 
     @property
     def name(self) -> str:

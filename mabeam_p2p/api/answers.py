@@ -267,6 +267,20 @@ _REFUSED: dict[str, Refusal] = {
         _rejected(Rejected, "conflicting_rating"),
         "the first rating binds",
     ),
+    "no_keys": (
+        _rejected(Rejected, "no_keys"),
+        "start it, and all others of its cluster, without --insecure-plaintext",
+    ),
+    "not_joined": (_rejected(Rejected, "not_joined"), "wait until it was let in"),
+    "not_admitted": (
+        _rejected(Rejected, "not_admitted"),
+        "the leader admits members that have proved the join secret: try again",
+    ),
+    "other_key": (_rejected(Rejected, "other_key"), "a key is one peer's: see `mabeam keys list`"),
+    "revoked": (
+        _rejected(Rejected, "revoked"),
+        "let it join as a new peer, with an empty data folder",
+    ),
     "no_worker": (
         _rejected(NoWorker, "no_worker"),
         "declare it with `@agent.task` where it can be done, or submit it with wait=True; "

@@ -180,16 +180,21 @@ class Attachment:
         id, or the name of a member that is here."""
         seconds = self.timing.request_timeout_seconds if timeout is None else timeout
         what = f"{'promoting' if votes else 'removing'} {peer}"
+        found = self.peer_called(peer)
+        answer = await self.ask(ChangeVoters(found, votes, index, seconds), seconds)
+        if isinstance(answer, Committed):
+            return answer.index
+        raise self.error(answer, what)
+
+    def peer_called(self, peer: str) -> PeerId:
+        """A member by its name, or whatever peer has this id. Raises UnknownPeer."""
         found = self.find_peer(peer) or (PeerId(peer) if is_peer_id(peer) else None)
         if found is None:
             raise UnknownPeer(
                 f"no peer is called {peer!r}: see `mabeam members` for names and ids",
                 reason="no_member",
             )
-        answer = await self.ask(ChangeVoters(found, votes, index, seconds), seconds)
-        if isinstance(answer, Committed):
-            return answer.index
-        raise self.error(answer, what)
+        return found
 
     def find_peer(self, peer: str) -> PeerId | None:
         """A member by its name or its id; of several that have had a name, the one that is here."""

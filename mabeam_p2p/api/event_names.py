@@ -43,6 +43,7 @@ from mabeam_p2p.events import (
     HandOverBegan,
     ItemTaken,
     JournalAppended,
+    KeysChanged,
     LeaderChanged,
     LedgerChanged,
     LockEnded,
@@ -134,6 +135,7 @@ EVENT_NAMES = (
     "variable.changed",
     "version.raised",
     "voters.changed",
+    "keys.changed",
 )
 
 _BARRIER_NAMES = {
@@ -175,6 +177,8 @@ def named(event: PeerEvent) -> Event:
             return Event("voters.changed", facts | {"added": [*added], "removed": [*removed]})
         case VersionRaised(index=index, version=version):
             return Event("version.raised", {"index": index, "version": version})
+        case KeysChanged(index=index, peer=peer, what=what):
+            return Event("keys.changed", {"index": index, "peer": peer, "what": what})
         case Ready():
             return Event("peer.ready", {})
         case Refused(peer=peer, reason=reason, detail=detail, fatal=fatal):

@@ -100,6 +100,7 @@ def _refusal(attachment: Attachment, event: Refused) -> PeerRefused:
         "limits": "all peers of a cluster need the same: take those of the others",
         "name": "another live peer has this name: take another one",
         "repaired": "start it with an empty data folder, as a new peer",
+        "revoked": "its key was revoked: let it join as a new peer, with an empty data folder",
         "identity": "two peers use one data folder, or a copy of one: give each its own",
     }
     return PeerRefused(

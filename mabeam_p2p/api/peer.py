@@ -12,10 +12,12 @@ from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.fitness import Score, ScoreWatch, ready, set_fitness, transferred
 from mabeam_p2p.api.joining import START_SECONDS, Joining, joined
+from mabeam_p2p.api.keys import invited
 from mabeam_p2p.api.results import Leader, Member, PeerStatus
 from mabeam_p2p.api.session import profile_of
 from mabeam_p2p.config import Config
 from mabeam_p2p.errors import Closed
+from mabeam_p2p.key_requests import INVITE_SECONDS
 from mabeam_p2p.runtime.thread import PeerThread
 
 
@@ -105,6 +107,10 @@ class Peer:
         """How often the function that gives the score has raised, or given something else."""
         return 0 if self._watch is None else self._watch.fault_count
 
+    async def invite(self, *, seconds: float = INVITE_SECONDS, once: bool = False) -> str:
+        """As `Keys.invite`, also before there is a cluster."""
+        return await invited(self._running, seconds, once)
+
     async def transfer_leadership(
         self, peer: str | None = None, *, timeout: float | None = None
     ) -> Leader:
@@ -155,6 +161,7 @@ def join(
     listen: str | None = None,
     data_dir: str | None = None,
     mdns: bool | None = None,
+    join_code: str | None = None,
     insecure_plaintext: bool | None = None,
     score: int | Score | None = None,
     capabilities: Mapping[str, int] | None = None,
@@ -168,9 +175,10 @@ def join(
     Use it as `async with join(...) as agent`, or `agent = await join(...)` and `await
     agent.close()`. What is not given comes from the environment, files and the built-in values;
     `Peer` takes a whole Config. group: the agent's, beside `all`. data_dir: None takes the user's
-    state folder, ":memory:" keeps nothing. lease: as of `connect`; None leaves it to the cluster to
-    notice this peer's end. score: how fit the peer is to lead, or a function as of `Peer`. timeout:
-    seconds to wait until a cluster exists and knows the agent.
+    state folder, ":memory:" keeps nothing. join_code: by which a peer on another host, or of
+    another user, lets this one in; it names the cluster, too. lease: as of `connect`; None leaves
+    it to the cluster to notice this peer's end. score: how fit the peer is to lead, or a function
+    as of `Peer`. timeout: seconds to wait until a cluster exists and knows the agent.
 
     Raises ConfigError, AddressError, StorageError, MabeamTimeout, NameTaken, PeerRefused.
     """
@@ -182,6 +190,7 @@ def join(
         "listen": listen,
         "data_dir": data_dir,
         "mdns": mdns,
+        "join_code": join_code,
         "insecure_plaintext": insecure_plaintext,
         "score": None if callable(score) else score,
         "participates_in_consensus": participates_in_consensus,

@@ -84,6 +84,9 @@ def load(
     for layer in _layers(given or {}, file, environment, origin):
         chosen.setdefault(layer.key, layer)
     values = {key: _convert(setting) for key, setting in chosen.items()}
+    if values.get("join_code") and "cluster" not in chosen:
+        values["cluster"] = _cluster_of(str(values["join_code"]))
+        chosen["cluster"] = Setting("cluster", values["cluster"], chosen["join_code"].origin)
     config = _assemble(values)
     if not config.name:
         config = _named(config)
@@ -92,10 +95,22 @@ def load(
     return Settings(
         config,
         tuple(
-            Setting(key, value, chosen[key].origin if key in chosen else BUILT_IN)
+            Setting(key, _shown(key, value), chosen[key].origin if key in chosen else BUILT_IN)
             for key, value in _flatten(config).items()
         ),
     )
+
+
+def _cluster_of(join_code: str) -> str:
+    # Here: only who joins by a code needs what this brings.
+    from mabeam_p2p import assembly
+
+    return assembly.join_cluster(join_code)
+
+
+def _shown(key: str, value: object) -> object:
+    """What may be printed of a value."""
+    return "(redacted)" if key == "join_code" and value else value
 
 
 def complete(config: Config) -> Config:

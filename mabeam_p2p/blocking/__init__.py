@@ -7,6 +7,7 @@ evaluators and bidders that are plain functions may call everything here, corout
 
 from mabeam_p2p.blocking.agent import Agent, Barrier, Group, Journal
 from mabeam_p2p.blocking.economics import Budget, Hold, Ledger, Reputations, Reservation
+from mabeam_p2p.blocking.keys import Keys
 from mabeam_p2p.blocking.loop import Stream
 from mabeam_p2p.blocking.market import Market
 from mabeam_p2p.blocking.peer import Peer, connect, join
@@ -25,6 +26,7 @@ __all__ = [
     "Group",
     "Hold",
     "Journal",
+    "Keys",
     "Leadership",
     "Lease",
     "Ledger",

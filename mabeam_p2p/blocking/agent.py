@@ -34,6 +34,7 @@ from mabeam_p2p.api.results.seats import AmongWord, Election, Seat
 from mabeam_p2p.api.scoring import Scorer
 from mabeam_p2p.blocking.array_scope import ArrayScope
 from mabeam_p2p.blocking.economics import Budget, Ledger, Reputations
+from mabeam_p2p.blocking.keys import Keys
 from mabeam_p2p.blocking.loop import LOOP, Stream
 from mabeam_p2p.blocking.market import AuctionScope
 from mabeam_p2p.blocking.recipes import Counter, Lock, Queue, ReadWriteLock
@@ -279,6 +280,10 @@ class Agent(Scope):
         self.parameters = Parameters(own.parameters)
         self.variables = Variables(own.variables)
         self._own = own
+
+    @property
+    def keys(self) -> Keys:
+        return Keys(self._own.keys)
 
     @property
     def name(self) -> str:

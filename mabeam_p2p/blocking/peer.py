@@ -12,6 +12,7 @@ from mabeam_p2p.api.results import Leader, Member, PeerStatus
 from mabeam_p2p.blocking.agent import Agent
 from mabeam_p2p.blocking.loop import LOOP
 from mabeam_p2p.config import Config
+from mabeam_p2p.key_requests import INVITE_SECONDS
 
 
 class Peer:
@@ -67,6 +68,9 @@ class Peer:
     def score_faults(self) -> int:
         return self._own.score_faults
 
+    def invite(self, *, seconds: float = INVITE_SECONDS, once: bool = False) -> str:
+        return LOOP.run(self._own.invite(seconds=seconds, once=once))
+
     def transfer_leadership(
         self, peer: str | None = None, *, timeout: float | None = None
     ) -> Leader:
@@ -98,6 +102,7 @@ def join(
     listen: str | None = None,
     data_dir: str | None = None,
     mdns: bool | None = None,
+    join_code: str | None = None,
     insecure_plaintext: bool | None = None,
     score: int | Score | None = None,
     capabilities: Mapping[str, int] | None = None,
@@ -116,6 +121,7 @@ def join(
         listen=listen,
         data_dir=data_dir,
         mdns=mdns,
+        join_code=join_code,
         insecure_plaintext=insecure_plaintext,
         score=score,
         capabilities=capabilities,

@@ -14,6 +14,7 @@ from mabeam_p2p.cli.doctor import doctor
 from mabeam_p2p.cli.dump import dump
 from mabeam_p2p.cli.facts import down, info, leader, members, score, status, transfer
 from mabeam_p2p.cli.journal import log
+from mabeam_p2p.cli.keys import keys
 from mabeam_p2p.cli.recipes import counter, lock, queue
 from mabeam_p2p.cli.repair import repair
 from mabeam_p2p.cli.seats import elect, lead
@@ -27,7 +28,7 @@ from mabeam_p2p.cli.voters import voters
 from mabeam_p2p.cli.why import why
 
 FAMILIES: dict[str, tuple[click.Command, ...]] = {
-    "Peers": (up, down, status, info, members, why, voters, monitor, events, log),
+    "Peers": (up, down, status, info, members, why, voters, keys, monitor, events, log),
     "Agree": (propose, vote, proposals, explain),
     "Lead": (leader, transfer, score, elect, lead),
     "Share and meet": (get, set_, watch, barrier),

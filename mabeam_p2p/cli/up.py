@@ -11,6 +11,8 @@ import click
 from mabeam_p2p.api import settings
 from mabeam_p2p.cli import output
 from mabeam_p2p.cli.dashboard import running
+from mabeam_p2p.cli.joining import read_code
+from mabeam_p2p.cli.keys import notes_on
 from mabeam_p2p.config import Config
 from mabeam_p2p.daemon import descriptors
 from mabeam_p2p.daemon.host import Host
@@ -26,13 +28,18 @@ OWNER_ONLY = 0o077
 @click.command()
 @click.option("--name", help="Name of the peer and of its own agent.  [default: the host's name]")
 @click.option("--cluster", help="Name of the cluster.  [default: default]")
-@click.option("--listen", metavar="HOST:PORT", help="Where other peers reach this one; port 0"
-              " takes a free one, host 0.0.0.0 follows this machine's address."
-              "  [default: 127.0.0.1:0]")  # fmt: skip
+@click.option("--listen", metavar="HOST[:PORT]", help="Where other peers reach this one; lan: the"
+              " address that leads to the network; port 0 takes a free one, host 0.0.0.0 follows"
+              " this machine's address.  [default: 127.0.0.1:0; with --join the address that leads"
+              " there]")  # fmt: skip
 @click.option("--data-dir", metavar="FOLDER", help="Where the log is kept; :memory: keeps nothing."
               "  [default: under the user's state folder, by cluster and name]")  # fmt: skip
 @click.option("--expect", type=int, metavar="N", help="Peers that must see each other before a new"
               " cluster forms.  [default: 3]")  # fmt: skip
+@click.option("--join", "join_code", metavar="CODE", help="Be let into the cluster that printed"
+              " CODE. - asks for it, or reads it from a pipe; @FILE reads it from a file; so does"
+              " MABEAM_JOIN_CODE, which other users do not see.")  # fmt: skip
+@click.option("--no-invite", is_flag=True, help="Print no join code.")
 @click.option("--seed", "seeds", multiple=True, metavar="HOST:PORT", help="Where another peer might"
               " be; may be given several times.")  # fmt: skip
 @click.option("--no-mdns", is_flag=True, help="Neither announce this peer nor look for others by"
@@ -63,6 +70,8 @@ def up(
     listen: str | None,
     data_dir: str | None,
     expect: int | None,
+    join_code: str | None,
+    no_invite: bool,
     seeds: tuple[str, ...],
     no_mdns: bool,
     insecure_plaintext: bool,
@@ -80,14 +89,18 @@ def up(
 
     Peers of the same cluster find each other by multicast DNS and by seeds. When --expect of them
     see each other for the first time they form the cluster; later ones join it. The peer keeps its
-    identity and its log in its data folder.
+    identity, its key and its log in its data folder.
+
+    The peers of one user on one host share a secret, and need no code. For another host, listen on
+    an address of this one: the peer prints a code, with which the other is let in.
 
     Prints a line when it listens and a line when it can serve. SIGTERM or Ctrl-C leaves the
     cluster, which a leader hands over to another one; a second one ends at once.
 
     \b
       mabeam up --name a --expect 1
-      mabeam up --name b --listen 192.0.2.7:7946 --seed 192.0.2.8:7946
+      mabeam up --listen lan               here, and on the other host:
+      mabeam up --join MB1-...
     """
     given = {
         "name": name,
@@ -108,12 +121,13 @@ def up(
     logs.set_up(log_format, logging.INFO if verbose else logging.WARNING)
     notes = output.notes_to(logs.note) if log_format == "json" else nullcontext()
     with notes, output.endings():
+        given["join_code"] = read_code(join_code)
         config = settings.load(given, file=file, origin="command line").config
-        code = asyncio.run(_run(config, as_json, metrics_at))
+        code = asyncio.run(_run(config, as_json, metrics_at, invites=not no_invite))
         raise output.Exit(code)
 
 
-async def _run(config: Config, as_json: bool, metrics_at: str | None) -> int:
+async def _run(config: Config, as_json: bool, metrics_at: str | None, *, invites: bool) -> int:
     """Serve until told to leave; the exit code."""
     metrics = Metrics(metrics_at) if metrics_at else None
     manager = ServiceManager(os.environ)
@@ -144,7 +158,8 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None) -> int:
             await metrics.start(host.ask, name=config.name, peer=host.peer, cluster=config.cluster)
             served["metrics"] = metrics.address
         manager.status(f"{config.name} listens on {host.address} and waits for its cluster")
-        _report(as_json, host, "listening", served)
+        code = await host.invite() if invites else ""
+        _report(as_json, host, "listening", served, code)
         with output.patience(
             f"{config.name} waits: a new cluster forms when {config.expect} peers see each other, "
             "an old one goes on when a majority is back; see `mabeam status`"
@@ -159,9 +174,12 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None) -> int:
     return output.INTERRUPTED if signal.SIGINT in signals else output.DONE
 
 
-def _report(as_json: bool, host: Host, event: str, served: dict[str, str]) -> None:
-    """served: where pages of this peer are, by their name."""
+def _report(
+    as_json: bool, host: Host, event: str, served: dict[str, str], code: str = ""
+) -> None:
+    """served: where pages of this peer are, by their name. code: with which others join."""
     if as_json:
+        known = {"join": code} if code else {}
         output.json_line(
             {
                 "event": event,
@@ -172,6 +190,7 @@ def _report(as_json: bool, host: Host, event: str, served: dict[str, str]) -> No
                 "socket": host.socket_path,
                 "pid": os.getpid(),
                 **served,
+                **known,
             }
         )
     elif event == "listening":
@@ -181,5 +200,9 @@ def _report(as_json: bool, host: Host, event: str, served: dict[str, str]) -> No
         )
         if "dashboard" in served:
             click.echo(f"its dashboard is {served['dashboard']}")
+        if code:
+            click.echo(f"for an hour others join with:  mabeam up --join {code}")
+            for note in notes_on(host.address):
+                output.note(note)
     else:
         click.echo(f"{host.config.name} is ready")

@@ -26,6 +26,14 @@ from mabeam_p2p.commands.cluster import (
     RaiseVersion,
     Tick,
 )
+from mabeam_p2p.commands.keys import (
+    Admit,
+    AnyKeyCommand,
+    KeyCommand,
+    RevokePeer,
+    RotateSecret,
+    SetKeys,
+)
 from mabeam_p2p.commands.ledger import (
     AnyBudgetCommand,
     AnyLedgerCommand,
@@ -113,10 +121,11 @@ AnySessionCommand = (
     | AnyRecipeCommand
     | AnyTaskCommand
     | AnyAuctionCommand
+    | AnyKeyCommand
 )
 """What an agent says in its session."""
 
-AnyCommand = AnyClusterCommand | OpenSession | AnySessionCommand
+AnyCommand = AnyClusterCommand | Admit | OpenSession | AnySessionCommand
 
 
 class CommandCodec(Protocol):
@@ -137,11 +146,13 @@ __all__ = [
     "AcknowledgeItem",
     "AcquireLock",
     "AddCounter",
+    "Admit",
     "AnyAuctionCommand",
     "AnyBudgetCommand",
     "AnyClusterCommand",
     "AnyCommand",
     "AnyEndClaim",
+    "AnyKeyCommand",
     "AnyLedgerCommand",
     "AnyParameterCommand",
     "AnyProposalCommand",
@@ -175,6 +186,7 @@ __all__ = [
     "FailTask",
     "JoinGroup",
     "KeepAlive",
+    "KeyCommand",
     "LeaveGroup",
     "LedgerCommand",
     "Mint",
@@ -201,11 +213,14 @@ __all__ = [
     "RetryTask",
     "ReturnItem",
     "RevealBid",
+    "RevokePeer",
+    "RotateSecret",
     "SealBid",
     "SeatCommand",
     "SessionCommand",
     "SetBudget",
     "SetCounter",
+    "SetKeys",
     "SpendReserved",
     "Stand",
     "SubmitTask",

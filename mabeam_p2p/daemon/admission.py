@@ -3,10 +3,10 @@
 1. A client with a name commits commands of the session that it greeted with, and opens that
    session under that name. Where the agent lives is the daemon's word.
 2. A client without a name has no session. Its proposals, votes, items, elections, counts, money,
-   budgets, ratings and auctions are those of the daemon's own agent: it marks them with session 0,
-   and the daemon numbers them. What else needs a session is refused as `no_session`.
+   budgets, ratings, auctions and keys are those of the daemon's own agent: it marks them with
+   session 0, and the daemon numbers them. What else needs a session is refused as `no_session`.
 3. A client sends and takes the letters of its own agent alone.
-4. What the leader alone writes is refused to every client.
+4. What the leader alone writes, or a peer's own proof alone says, is refused to every client.
 5. The host closes a session with CLOSING_SEQUENCE, behind which nothing can come: what the client
    had still under way is stale then.
 """
@@ -17,6 +17,7 @@ from mabeam_p2p.commands import (
     AddCounter,
     AnyAuctionCommand,
     AnyBudgetCommand,
+    AnyKeyCommand,
     AnyLedgerCommand,
     AppendJournal,
     CastVote,
@@ -31,6 +32,7 @@ from mabeam_p2p.commands import (
     SetCounter,
 )
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, AgentId, PeerId, SessionId
+from mabeam_p2p.key_requests import Introduced
 from mabeam_p2p.requests import Refused, Request, SendMail, Submit, TakeMail
 
 CLOSING_SEQUENCE = INTEGER_MAX
@@ -48,6 +50,7 @@ OwnCommand = (
     | AnyBudgetCommand
     | Rate
     | AnyAuctionCommand
+    | AnyKeyCommand
 )
 """What a client without a name may say with the voice of the daemon's own agent."""
 
@@ -77,6 +80,8 @@ class Admission:
                 return self._mine(request)
             case SendMail(sender=agent) | TakeMail(agent=agent) if agent != self.agent:
                 return Refused("invalid", f"this connection greeted as {self.agent or 'nobody'}")
+            case Introduced():
+                return Refused("invalid", "a peer is introduced by its own proof")
             case Submit(command=ClusterCommand() as command):
                 return Refused("invalid", f"{type(command).__name__} is written by leaders only")
             case _:

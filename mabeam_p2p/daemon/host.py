@@ -18,13 +18,15 @@ from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.fitness import ScoreWatch, ready
 from mabeam_p2p.api.joining import joined
+from mabeam_p2p.api.keys import invited
 from mabeam_p2p.api.session import Profile
 from mabeam_p2p.config import Config
 from mabeam_p2p.daemon.admission import OwnCommand
 from mabeam_p2p.daemon.server import Server
-from mabeam_p2p.errors import MabeamError
+from mabeam_p2p.errors import MabeamError, Rejected
 from mabeam_p2p.events import Event, Ready
 from mabeam_p2p.ids import PeerId
+from mabeam_p2p.key_requests import INVITE_SECONDS
 from mabeam_p2p.requests import Answer, Failed, Request
 
 
@@ -95,6 +97,13 @@ class Host:
             await self._score_watch.close()
         await self._driver.close()
         await self._server.close()
+
+    async def invite(self) -> str:
+        """A join code; empty if this peer can let nobody in."""
+        try:
+            return await invited(self._attachment, INVITE_SECONDS, False)
+        except Rejected:
+            return ""
 
     def stop(self) -> None:
         """Let `stopped` return. Idempotent."""

@@ -8,9 +8,8 @@ The rule of deadlines: a deadline d is past for the first command whose batch is
 later, and is processed before that command, at that command's index. Several that are past are
 processed in order of (deadline, kind, name). A Tick only gives the occasion.
 
-Session 0 is the cluster's: Noop, Tick, Configure, DepartPeer and RaiseVersion stand in it, and
-nothing else.
-Everything else stands in an agent's session and takes effect once (sessions.py).
+Session 0 is the cluster's: Noop, Tick, Configure, DepartPeer, Admit and RaiseVersion stand in it,
+and nothing else. Everything else stands in an agent's session and takes effect once (sessions.py).
 """
 
 import hashlib
@@ -20,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from mabeam_p2p.commands import (
+    Admit,
     AnyClusterCommand,
     AnyCommand,
     AnySessionCommand,
@@ -36,6 +36,7 @@ from mabeam_p2p.commands import (
     EndClaim,
     JoinGroup,
     KeepAlive,
+    KeyCommand,
     LeaveGroup,
     LedgerCommand,
     Noop,
@@ -61,13 +62,14 @@ from mabeam_p2p.ids import (
     is_peer_id,
 )
 from mabeam_p2p.limits import rules_of
+from mabeam_p2p.machine.admissions import Admissions
 from mabeam_p2p.machine.configuration import Configuration, ConfigurationState
 from mabeam_p2p.machine.core import Deadlines, Entry
 from mabeam_p2p.machine.parts import Parts, PartsState
 from mabeam_p2p.machine.questions import MachineQuery, answer
 from mabeam_p2p.machine.sessions import Session
 from mabeam_p2p.machine.versions import as_of
-from mabeam_p2p.records import Agent, Batch
+from mabeam_p2p.records import Agent, Batch, Credentials
 from mabeam_p2p.requests import Found, Outcome, Refused
 
 
@@ -81,8 +83,15 @@ class MachineState(Struct, frozen=True, array_like=True):
     parts: PartsState
 
 
+class KeyedState(MachineState, frozen=True, array_like=True):
+    """The same, of a cluster whose peers have keys. One without is written as it ever was, so that
+    what was stored before there were keys keeps its hash."""
+
+    credentials: Credentials = Credentials()
+
+
 _encode = msgspec.msgpack.encode
-_decoder = msgspec.msgpack.Decoder(MachineState)
+_decoder = msgspec.msgpack.Decoder(KeyedState)
 
 
 def version_of(data: bytes) -> int:
@@ -120,6 +129,7 @@ class Machine:
         self.clock = 0
         """The greatest stamp of an applied batch, microseconds."""
         self.configuration = Configuration(self._events)
+        self.admissions = Admissions(self._events)
         self._batch_voters: tuple[PeerId, ...] = ()
         """Those of the batch that is being applied."""
 
@@ -241,6 +251,8 @@ class Machine:
                 return self._parts.seats.apply(entry, session.agent, command)
             case TaskCommand():
                 return self._parts.tasks.apply(entry, session.agent, command)
+            case KeyCommand():
+                return self.admissions.apply(entry, session.agent, command)
             case AuctionCommand():
                 return self._parts.auctions.apply(entry, session.agent, command)
             case _:
@@ -295,7 +307,7 @@ class Machine:
 
     # ---- the cluster's own commands --------------------------------------------------------
 
-    def _apply_for_cluster(self, entry: Entry, command: AnyClusterCommand) -> Outcome:
+    def _apply_for_cluster(self, entry: Entry, command: AnyClusterCommand | Admit) -> Outcome:
         if command.session != CLUSTER_SESSION:
             return Refused("invalid", "a command of the cluster stands in session 0")
         match command:
@@ -303,6 +315,8 @@ class Machine:
                 return entry.committed()
             case Configure():
                 return self.configuration.apply(entry, command, self._batch_voters)
+            case Admit(peer=peer, key=key):
+                return self.admissions.admit(entry, peer, key)
             case DepartPeer():
                 return self._depart_peer(entry, command)
             case RaiseVersion():
@@ -354,7 +368,7 @@ class Machine:
     def restore(self, snapshot: object) -> None:
         """Become the machine that gave `snapshot`; untaken events are gone. Raises
         msgspec.ValidationError, a ValueError, and changes nothing, if it has another shape."""
-        self.load(msgspec.convert(snapshot, MachineState))
+        self.load(msgspec.convert(snapshot, KeyedState))
 
     def counts(self) -> tuple[tuple[str, int], ...]:
         """How many things the machines hold open, by the things' name."""
@@ -379,6 +393,9 @@ class Machine:
         self.clock = state.clock
         self.configuration.load(state.configuration)
         self._parts.load(state.parts)
+        self.admissions.credentials = (
+            state.credentials if isinstance(state, KeyedState) else Credentials()
+        )
 
     def digest(self) -> int:
         """64 bits of a hash over the snapshot: equal on every peer, process and machine at equal
@@ -386,13 +403,12 @@ class Machine:
         return digest_of(self.encode())
 
     def _state(self) -> MachineState:
-        return MachineState(
-            applied_index=self.applied_index,
-            applied_term=self.applied_term,
-            clock=self.clock,
-            configuration=self.configuration.state(),
-            parts=self._parts.state(),
-        )
+        parts = self._parts.state()
+        configuration, credentials = self.configuration.state(), self.admissions.credentials
+        index, term, clock = self.applied_index, self.applied_term, self.clock
+        if credentials == Credentials():
+            return MachineState(index, term, clock, configuration, parts)
+        return KeyedState(index, term, clock, configuration, parts, credentials)
 
 
 def _is_reason(text: str) -> bool:

@@ -74,6 +74,8 @@ class Links:
         self.machine_version = 1
         """By which the log is applied. Set by the owner."""
         self.able = able
+        self.revoked: dict[PeerId, None] = {}
+        """Peers that are not let in any more, whatever they say."""
         self.crowd = 0
         """Members that are here; set by the owner."""
         self.dropped_count = 0
@@ -120,6 +122,9 @@ class Links:
             return False
         if not speaks(self.able, frame.version):
             self.drop(frame.source, "version", other_protocol(self.able, frame), now)
+            return False
+        if frame.source in self.revoked:
+            self.drop(frame.source, "revoked", "is not let in any more", now)
             return False
         link = self._links.get(frame.source)
         if link is None:
@@ -181,7 +186,7 @@ class Links:
 
     def silent(self, member: Member, now: float) -> None:
         """A member has gone silent: greet its address until it answers (rule 4)."""
-        if member.address in self._greetings:
+        if member.address in self._greetings or member.peer in self.revoked:
             return
         silent = [a for a, g in self._greetings.items() if not g.target.startswith(UNMET)]
         if len(silent) >= self._limits.forgotten_max:
@@ -354,6 +359,8 @@ class Links:
         # Behind the cluster's name: another release next door is nobody's error.
         if not common_protocol(self.able, frame, hello.able):
             return Refuse("version", other_protocol(self.able, frame, hello.able), final=True)
+        if them.peer in self.revoked:
+            return Refuse("revoked", "its key was revoked in this cluster", final=True)
         if hello.cluster_id in self.ancestors:
             return Refuse(
                 "repaired",
@@ -402,6 +409,8 @@ class Links:
     def know(self, member: Member, now: float) -> bool:
         """Another member has told of this one, or this one has: there it can be reached. Whether
         it runs anew since it was met."""
+        if member.peer in self.revoked:
+            return False
         link = self._links.get(member.peer)
         if link is None and not self._has_room():
             return False
@@ -457,6 +466,12 @@ class Links:
             del self._links[peer]
             if link.is_open:
                 self._outbox.connect(peer, None)
+
+    def revoke(self, peers: tuple[PeerId, ...]) -> None:
+        """These are neither heard nor spoken to any more."""
+        self.revoked = dict.fromkeys(peers)
+        for peer in peers:
+            self.forget(peer)
 
     def lose(self, peer: PeerId) -> None:
         """The peer is no member any more, but may come back: where it was is still greeted."""

@@ -29,9 +29,10 @@ from mabeam_p2p.errors import (
 from mabeam_p2p.events import Event, Refused
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.inquiries import Figures
+from mabeam_p2p.key_requests import GateRequest, Introduced
 from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.ports import Clock, Codec, Discovery, Storage, Transport
-from mabeam_p2p.records import DiskUsage, Figure
+from mabeam_p2p.records import Credentials, DiskUsage, Figure
 from mabeam_p2p.requests import (
     Answer,
     Committed,
@@ -83,6 +84,21 @@ class NodeVerbs(Protocol):
     def flush(self, now: float) -> Effects: ...
     def next_deadline(self) -> float: ...
     def frame(self, target: PeerId, messages: tuple[Message, ...]) -> Frame: ...
+    def credentials(self) -> Credentials: ...
+
+
+class Gate(Protocol):
+    """What the driver needs of `security.gate.Gate`: the keys of this peer and of others."""
+
+    def start(
+        self, tell: Callable[[PeerId, bytes], None], fail: Callable[[BaseException], None]
+    ) -> None:
+        """tell: of each peer that has proved the join secret, this one first."""
+        ...
+
+    def update(self, credentials: Credentials) -> None: ...
+
+    def ask(self, request: GateRequest) -> Answer: ...
 
 
 class Driver:
@@ -101,7 +117,9 @@ class Driver:
         discoveries: Sequence[Discovery],
         limits: Limits,
         clock: Clock,
+        gate: Gate | None = None,
     ) -> None:
+        """gate: None for a peer that speaks without keys."""
         self.peer = peer
         self.name = name
         self.cluster = cluster
@@ -117,6 +135,9 @@ class Driver:
         self._transport = transport
         self._discoveries = discoveries
         self._clock = clock
+        self._gate = gate
+        self._credentials: Credentials | None = None
+        """What the gate was told last."""
         self._lane: Lane | None = None
         self._effects: list[Effect] = []
         self._is_turn_open = False
@@ -154,6 +175,10 @@ class Driver:
         )
         self.is_running = True
         self._transport.start(self._receive, self._fail)
+        if self._gate is not None:
+            # What the disk knows, before anybody is listened to.
+            self._update_gate()
+            self._gate.start(self._on_introduced, self._fail)
         self._feed(self._node.start)
         self._searches = [
             asyncio.create_task(self._search(discovery), name=type(discovery).__name__)
@@ -169,10 +194,20 @@ class Driver:
         if not self.is_running:
             self._loop.call_soon(reply, self._closed())
             return token
+        if self._gate is not None and isinstance(request, GateRequest):
+            self._loop.call_soon(reply, self._ask_gate(request))
+            return token
         since = self._clock.monotonic() if type(request) is Submit else None
         self._replies[token] = reply, since
         self._feed(lambda now: self._node.request(token, request, now))
         return token
+
+    def _ask_gate(self, request: GateRequest) -> Reply:
+        assert self._gate is not None
+        try:
+            return self._gate.ask(request)
+        except MabeamError as error:
+            return error
 
     def cancel(self, token: int) -> None:
         """Nobody waits for the answer any more."""
@@ -273,6 +308,16 @@ class Driver:
     def _suggest(self, addresses: tuple[str, ...]) -> None:
         self._feed(lambda now: self._node.request(0, Suggest(addresses), now))
 
+    def _on_introduced(self, peer: PeerId, key: bytes) -> None:
+        self._feed(lambda now: self._node.request(0, Introduced(peer, key), now))
+
+    def _update_gate(self) -> None:
+        if self._gate is not None:
+            credentials = self._node.credentials()
+            if credentials is not self._credentials:
+                self._credentials = credentials
+                self._gate.update(credentials)
+
     async def _search(self, discovery: Discovery) -> None:
         try:
             await discovery.start(self._suggest)
@@ -306,6 +351,7 @@ class Driver:
         assert self._lane is not None
         try:
             self._effects.extend(self._node.flush(self._clock.monotonic()))
+            self._update_gate()
             effects, self._effects = self._effects, []
             self._lane.run(effects)
             self._set_timer()

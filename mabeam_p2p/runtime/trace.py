@@ -8,6 +8,7 @@ from mabeam_p2p.events import (
     Dropped,
     Event,
     HandOverBegan,
+    KeysChanged,
     LeaderChanged,
     MachineEvent,
     MemberChanged,
@@ -25,7 +26,7 @@ REPORT_INTERVAL_SECONDS = 1.0
 REPORTS_MAX = 256
 """Different (source, reason) pairs that are told apart; further ones are counted together."""
 
-_FROM_THE_LOG = frozenset(get_args(MachineEvent)) - {VotersChanged, VersionRaised}
+_FROM_THE_LOG = frozenset(get_args(MachineEvent)) - {VotersChanged, VersionRaised, KeysChanged}
 """What the application asked for. There may be one for each command, too many for a line each."""
 
 _log = logging.getLogger("mabeam_p2p")
@@ -56,6 +57,8 @@ def log_event(peer: PeerId, event: Event) -> None:
             _tell(level, "quorum_changed", peer=peer, quorum=quorum)
         case ClusterFormed(cluster_id, voters):
             _tell(logging.INFO, "cluster_formed", peer=peer, cluster=cluster_id, voters=voters)
+        case KeysChanged(index, changed, what):
+            _tell(logging.INFO, "keys_changed", peer=peer, index=index, of=changed, what=what)
         case VotersChanged(index, voters, added, removed):
             changes = {"voters": voters, "added": added, "removed": removed}
             _tell(logging.INFO, "voters_changed", peer=peer, index=index, **changes)

@@ -85,6 +85,10 @@ class Guard:
         if proposed is not None and label(proposed) == self._wanted:
             self.keyring.rotate(proposed)
 
+    def pending(self) -> tuple[tuple[PeerId, bytes], ...]:
+        """Who has proved the join secret and is not admitted."""
+        return tuple((p, k) for p, k in self._pending_keys.items() if k not in self._admitted)
+
     def met(self, peer: PeerId, key: bytes) -> bool:
         """A server has proved itself. Whether it is believed to be that peer."""
         reason = self._objection(peer, key)

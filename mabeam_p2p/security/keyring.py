@@ -46,6 +46,9 @@ class KeyFile(Veiled):
     version: int
     public: bytes
     secret: bytes
+    next_public: bytes = b""
+    next_secret: bytes = b""
+    """Made, and not yet in the log."""
     former_public: bytes = b""
     former_secret: bytes = b""
     """While the key is rotated: others may know the former one alone."""
@@ -104,6 +107,7 @@ class Keyring:
 
     def __init__(self, folder: Path | None, shared: Path | None, pair: KeyPair) -> None:
         self.pair = pair
+        self.next: KeyPair | None = None
         self.former: KeyPair | None = None
         self.gate: Secret | None = None
         """None: this peer has not joined yet."""
@@ -180,10 +184,17 @@ class Keyring:
     # ---- this peer's key -----------------------------------------------------------------------
 
     def renew_key(self) -> KeyPair:
-        """Another key pair; the one before is kept until `retire_key`."""
-        self.former, self.pair = self.pair, new_key_pair()
+        """The key pair to come. Nobody knows of it before `take_next`."""
+        if self.next is None:
+            self.next = new_key_pair()
+            self._write_keys()
+        return self.next
+
+    def take_next(self) -> None:
+        """The log has admitted it. The one before is kept until `retire_key`."""
+        assert self.next is not None, "there is none"
+        self.former, self.pair, self.next = self.pair, self.next, None
         self._write_keys()
-        return self.pair
 
     def retire_key(self) -> None:
         self.former = None
@@ -191,7 +202,36 @@ class Keyring:
 
     def _write_keys(self) -> None:
         if self._folder is not None:
-            files.write(self._folder / KEY_NAME, _key_file(self.pair, self.former))
+            files.write(self._folder / KEY_NAME, self._key_file())
+
+    def _key_file(self) -> KeyFile:
+        content = KeyFile(FILE_VERSION, self.pair.public, self.pair.reveal())
+        if self.next is not None:
+            content.next_public, content.next_secret = self.next.public, self.next.reveal()
+        if self.former is not None:
+            content.former_public = self.former.public
+            content.former_secret = self.former.reveal()
+        return content
+
+    def read_keys(self, content: KeyFile) -> None:
+        """Become what a file says."""
+        self.pair = KeyPair(content.public, Secret(content.secret))
+        if content.next_public:
+            self.next = KeyPair(content.next_public, Secret(content.next_secret))
+        if content.former_public:
+            self.former = KeyPair(content.former_public, Secret(content.former_secret))
+
+    def open_keys(self) -> None:
+        """Those of the data folder; new ones if it has none."""
+        if self._folder is None:
+            return
+        files.check_folder(self._folder, self._folder.stat())
+        path = self._folder / KEY_NAME
+        known = files.read(path, KeyFile)
+        if known is None:
+            self._write_keys()
+        else:
+            self.read_keys(_of_this_release(known, path))
 
     # ---- invitations ---------------------------------------------------------------------------
 
@@ -245,9 +285,8 @@ def open_keyring(
     was given; it then waits for its inviter, unless it is of that cluster already. Raises
     KeyFileError.
     """
-    pair, former = _keys(folder)
-    keyring = Keyring(folder, shared, pair)
-    keyring.former = former
+    keyring = Keyring(folder, shared, new_key_pair())
+    keyring.open_keys()
     if folder is not None:
         own = files.read(folder / SECRET_NAME, SecretFile)
         if own is not None:
@@ -273,30 +312,6 @@ def shared_path(cluster: str) -> Path:
     home = os.environ.get("XDG_STATE_HOME")
     state_folder = Path(home) if home else Path.home() / ".local" / "state"
     return state_folder / "mabeam" / SHARED_FOLDER / cluster
-
-
-def _keys(folder: Path | None) -> tuple[KeyPair, KeyPair | None]:
-    if folder is None:
-        return new_key_pair(), None
-    files.check_folder(folder, folder.stat())
-    path = folder / KEY_NAME
-    known = files.read(path, KeyFile)
-    if known is None:
-        pair = new_key_pair()
-        files.write(path, _key_file(pair, None))
-        return pair, None
-    _of_this_release(known, path)
-    former = None
-    if known.former_public:
-        former = KeyPair(known.former_public, Secret(known.former_secret))
-    return KeyPair(known.public, Secret(known.secret)), former
-
-
-def _key_file(pair: KeyPair, former: KeyPair | None) -> KeyFile:
-    content = KeyFile(FILE_VERSION, pair.public, pair.secret.reveal())
-    if former is not None:
-        content.former_public, content.former_secret = former.public, former.secret.reveal()
-    return content
 
 
 def _shared_secret(shared: Path | None) -> SecretFile:

@@ -76,6 +76,13 @@ class Link:
         self._descriptor = dealer.FD
         self._loop.add_reader(self._descriptor, self._settle)
 
+    def hang_up(self) -> None:
+        """Send nothing any more to who is there; an introduction may find somebody else."""
+        if self._dealer is not None:
+            self._end_opening()
+            self._dealer.close(0)
+            self._dealer, self.place = None, None
+
     def send(self, data: bytes) -> bool:
         """Whether the message was taken."""
         if self._opening is not None and self._dealer is not None:

@@ -64,6 +64,10 @@ _INSECURE_WARNING = (
 
 
 DOMAIN = b"mabeam"
+LAN = "lan"
+"""In place of a host to listen on: the address that leads to the network."""
+ELSEWHERE, ELSEWHERE_V6 = "192.0.2.1", "2001:db8::1"
+"""Documentation addresses stand for all other machines."""
 SPEAKERS_MAX = 8_192
 """Connections whose key is remembered; of more it is read anew from their messages."""
 INTRODUCE_AGAIN_SECONDS = 1.0
@@ -90,10 +94,9 @@ class ZeroMqTransport:
         frame_bytes_max: int,
         insecure: bool = False,
         keys: Gatekeeper | None = None,
-        on_refusal: Callable[[str, str], None] | None = None,
     ) -> None:
-        """listen: HOST:PORT, port 0 takes a free one. keys: None speaks without. on_refusal: told
-        the address and the word if a peer does not let this one in. Raises AddressError."""
+        """listen: HOST:PORT, port 0 takes a free one. keys: None speaks without. Raises
+        AddressError."""
         host, port = _listen_host(listen, insecure or keys is not None)
         self.speaker: PeerId | None = None
         self.counters = dict.fromkeys(
@@ -106,7 +109,8 @@ class ZeroMqTransport:
         self._frame_bytes_max = frame_bytes_max
         self._may_leave_host = insecure or (keys is not None and not is_loopback(host))
         self._keys = keys
-        self._on_refusal = on_refusal or (lambda address, reason: None)
+        self.on_refusal: Callable[[str, str], None] = lambda address, reason: None
+        """Told the address and the word if a peer does not let this one in."""
         self._links: dict[str, Link] = {}
         self._places: dict[str, tuple[bytes, str]] = {}
         """By address: key and data address, as of the last introduction there."""
@@ -122,6 +126,8 @@ class ZeroMqTransport:
         """Connection, message, and the key that it came under."""
         self._speaking: tuple[bytes, int] = b"", 0
         """The connection whose message is being received, and its size."""
+        self._former_endpoint = ""
+        """Where the data socket answers under the key before; empty: nowhere."""
         self._is_closed = False
         self._context = zmq.Context()
         for option in context_options():
@@ -279,7 +285,7 @@ class ZeroMqTransport:
     ) -> None:
         if found is None:
             self._ask_later(target, link)
-            self._on_refusal(link.address, refusal)
+            self.on_refusal(link.address, refusal)
             if refusal in TOLD:
                 self._refuse(link.address, f"the peer there does not let this one in ({refusal})")
             return
@@ -301,10 +307,34 @@ class ZeroMqTransport:
         link.asked(self._loop.call_later(link.pause, self._introduce, target, link))
 
     def refresh(self) -> None:
-        """Ask every target anew where it is, and under which key."""
+        """Ask every target anew where it is, and under which key. Who may not speak any more is
+        spoken to no more, either."""
+        assert self._keys is not None, "asked by who keeps the keys"
         for target, link in tuple(self._links.items()):
-            if self._keys is not None and not link.is_asking:
+            if link.place is not None and self._keys.speaker(link.place[0]) is None:
+                link.hang_up()
+            if not link.is_asking:
                 self._introduce(target, link)
+
+    def rekey(self) -> None:
+        """Speak and listen under this peer's present key, too: a second port for that key, and
+        links anew. Whoever knows the former one alone is still heard, at the former port."""
+        if self._keys is None or self._join is None or self._former_endpoint:
+            return
+        self._former_endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+        host = split_address(self._former_endpoint.removeprefix("tcp://"))[0]
+        as_server(self._router, self._keys.pair, DOMAIN)
+        self._router.bind(f"tcp://{join_address(host, 0)}")
+        self._join.moved(self._bound_port())
+        for link in self._links.values():
+            if link.place is not None:
+                self._dial(link, *link.place)
+
+    def retire(self) -> None:
+        """Listen under the present key alone: connections to the former port end."""
+        if self._former_endpoint:
+            self._router.unbind(self._former_endpoint)
+            self._former_endpoint = ""
 
     # ---- who speaks ----------------------------------------------------------------------------
 
@@ -431,7 +461,7 @@ class ZeroMqTransport:
 
 def _listen_host(listen: str, may_leave: bool) -> tuple[str, int]:
     """Where to bind, as an IP address. Raises AddressError, too, when keys would be needed."""
-    host, port = split_address(listen)
+    host, port = _split_listen(listen)
     if not is_literal(host):
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -451,17 +481,38 @@ def _listen_host(listen: str, may_leave: bool) -> tuple[str, int]:
     return host, port
 
 
+def _split_listen(listen: str) -> tuple[str, int]:
+    """HOST:PORT; a port that is left out is a free one, and the host LAN is this machine's on its
+    network."""
+    bare = listen if is_literal(listen) or ":" not in listen else ""
+    host, port = (bare, 0) if bare else split_address(listen)
+    if host != LAN:
+        return host, port
+    host = local_host(ELSEWHERE)
+    if is_loopback(host):
+        raise AddressError(
+            f"cannot listen on {listen}: this machine has no way to a network; name one of its "
+            "addresses, as `ip address` shows them"
+        )
+    return host, port
+
+
 def _reachable_host(host: str) -> str:
     """An address for others: `host` itself, or, if it stands for every interface, the one that
     leads to the network."""
     if not is_wildcard(host):
         return host
-    is_v6 = ":" in host
+    return local_host(ELSEWHERE_V6 if ":" in host else ELSEWHERE)
+
+
+def local_host(remote: str) -> str:
+    """The address of this machine from which it reaches `remote`, an IP address; a loopback one if
+    there is no way."""
+    is_v6 = ":" in remote
     family = socket.AF_INET6 if is_v6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            # A documentation address: connecting a datagram socket only consults the routes.
-            probe.connect(("2001:db8::1" if is_v6 else "192.0.2.1", 9))
+            probe.connect((remote, 9))  # Sends nothing: it only consults the routes.
             return str(probe.getsockname()[0])
     except OSError:
         return "::1" if is_v6 else "127.0.0.1"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from operator import lt
 from typing import Any
 
-from mabeam_p2p import commands, messages, records, requests
+from mabeam_p2p import commands, key_requests, messages, records, requests
 from mabeam_p2p.config import Limits
 from mabeam_p2p.ids import (
     INTEGER_MAX,
@@ -168,6 +168,7 @@ def by_field(limits: Limits) -> Table:
         | _variable_messages(limits)
         | _commands(limits)
         | _recipe_commands()
+        | _key_commands()
         | _requests(limits)
     )
 
@@ -403,6 +404,14 @@ def _recipe_commands() -> Table:
     }
 
 
+def _key_commands() -> Table:
+    return {
+        (commands.Admit, "key"): is_curve_key,
+        (commands.SetKeys, "keys"): each(is_curve_key, 2, least=1),
+        (commands.RotateSecret, "label"): exactly(messages.LABEL_BYTES),
+    }
+
+
 def _requests(limits: Limits) -> Table:
     return {
         (requests.ParameterQuery, "name"): or_empty(is_key),
@@ -436,6 +445,7 @@ def _requests(limits: Limits) -> Table:
         (requests.VariableChange, "context"): _context(limits),
         (requests.SetVariables, "wait"): between(requests.WAIT_MAJORITY, limits.members_max),
         (requests.ReadVariables, "name"): or_empty(is_key),
+        (key_requests.Introduced, "key"): is_curve_key,
         (requests.Suggest, "addresses"): each(is_address, limits.candidates_max),
     }
 

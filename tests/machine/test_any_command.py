@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin
 import msgspec
 import pytest
 
-from mabeam_p2p.commands import AnyCommand, AnySessionCommand, DepartPeer, OpenSession
+from mabeam_p2p.commands import Admit, AnyCommand, AnySessionCommand, DepartPeer, OpenSession
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import InvalidValue
 from mabeam_p2p.ids import (
@@ -83,6 +83,7 @@ LEASED = (TaskStatus.LEASED,)
 KINDS = get_args(AnySessionCommand)
 AGENTS = tuple(AgentId(f"a{number}@p{number % 3}") for number in range(5))
 WORDS = ("x", "y", "g:x")
+KEYS = (b"1" * 32, b"2" * 32, b"3" * 32)
 POOLS: dict[str, tuple[Any, ...]] = {
     "group": ("all", "all", "g"),
     "account": (*AGENTS, "pot", "g:pot"),
@@ -123,6 +124,9 @@ POOLS: dict[str, tuple[Any, ...]] = {
     "retries": (0, 1),
     "participates": (True, True, False),
     "eligible": (True, True, False),
+    "key": KEYS,
+    "keys": (*((key,) for key in KEYS), KEYS[:2]),
+    "label": (bytes(8), b"l" * 8),
 }
 """By the name of a field: what is mostly drawn for it."""
 
@@ -182,6 +186,9 @@ class Drawn:
             )
         if drawn < 0.05:
             return DepartPeer(CLUSTER_SESSION, 0, peer_id(self.random.randrange(3)), 2, "gone")
+        if drawn < 0.06:
+            number = self.random.randrange(3)
+            return Admit(CLUSTER_SESSION, 0, peer_id(number), KEYS[number])
         session = self._session = self.random.choice(live).session
         command: AnyCommand = self._struct(self.random.choice(KINDS))
         sequence = self._said[session] = self._said.get(session, 1) + 1
@@ -262,7 +269,8 @@ class Drawn:
         if arguments[1:] != (...,):
             return tuple(self._value(kind, name) for kind in arguments)
         count = self.random.choice((0, 0, 1, 2))
-        values = [self._value(arguments[0], name) for _ in range(count)]
+        # Pools hold whole fields: what stands within one is drawn by its type.
+        values = [self._value(arguments[0], "") for _ in range(count)]
         is_sorted = not isinstance(values[0], msgspec.Struct) if values else False
         return tuple(sorted(dict.fromkeys(values))) if is_sorted else tuple(values)
 

@@ -12,7 +12,7 @@ from mabeam_p2p.errors import RemoteProtocolError, StorageError
 from mabeam_p2p.ids import ClusterId, PeerId
 from mabeam_p2p.messages import Frame, Message, Probe
 from mabeam_p2p.ports import Codec, Discovery, Storage
-from mabeam_p2p.records import DiskUsage, HardState, Record, Recovered, Standing
+from mabeam_p2p.records import Credentials, DiskUsage, HardState, Record, Recovered, Standing
 from mabeam_p2p.requests import Done, Leave, Request
 from mabeam_p2p.runtime.clock import SystemClock
 from mabeam_p2p.runtime.driver import Driver, NodeVerbs
@@ -37,6 +37,7 @@ class FakeNode:
     def __init__(self) -> None:
         self.told: list[tuple[str, object]] = []
         self.deadline = inf
+        self.known_credentials = Credentials()
         self.flush_count = 0
         self.answers_leave = True
         self.sequence = 0
@@ -78,6 +79,9 @@ class FakeNode:
         self.told.append(("tick", None))
         self.deadline = inf
         return self.on_tick()
+
+    def credentials(self) -> Credentials:
+        return self.known_credentials
 
     def flush(self, now: float) -> Effects:
         self.flush_count += 1

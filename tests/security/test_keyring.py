@@ -192,7 +192,10 @@ def test_a_key_is_renewed_and_the_former_one_kept_until_it_is_retired(folder: Pa
     before = keyring.pair
     after = keyring.renew_key()
     again = open_keyring(folder, None)
-    assert (again.pair, again.former) == (after, before)
+    assert (again.pair, again.next, again.renew_key()) == (before, after, after)
+    again.take_next()
+    again = open_keyring(folder, None)
+    assert (again.pair, again.next, again.former) == (after, None, before)
     again.retire_key()
     assert open_keyring(folder, None).former is None
 

@@ -6,6 +6,7 @@ from mabeam_p2p.commands import (
     AcknowledgeItem,
     AcquireLock,
     AddCounter,
+    Admit,
     AnyCommand,
     AppendJournal,
     Arrive,
@@ -48,9 +49,12 @@ from mabeam_p2p.commands import (
     RetryTask,
     ReturnItem,
     RevealBid,
+    RevokePeer,
+    RotateSecret,
     SealBid,
     SetBudget,
     SetCounter,
+    SetKeys,
     SpendReserved,
     Stand,
     SubmitTask,
@@ -264,6 +268,10 @@ MESSAGES: tuple[Message, ...] = (
 COMMANDS: tuple[AnyCommand, ...] = (
     Noop(SessionId(0), 0),
     Tick(SessionId(0), 0),
+    Admit(SessionId(0), 0, ONE, bytes(range(32))),
+    RevokePeer(SessionId(7), 3, TWO),
+    SetKeys(SessionId(7), 4, (bytes(range(32)), bytes(range(1, 33)))),
+    RotateSecret(SessionId(7), 5, bytes(range(8))),
     Configure(SessionId(0), 0, CLUSTER, (ONE,), (TWO,), ClusterId("f" * 32), 2, 2**52),
     OpenSession(
         SESSION, 1, AgentId("judge@one"), ONE, 4, ("all", "vision"), True, False, (("gpu", 1),)

@@ -4,6 +4,7 @@ from typing import assert_never
 
 from mabeam_p2p.config import Timing
 from mabeam_p2p.inquiries import EvidenceAnswer, Figures, ReadEvidence, ReadFigures
+from mabeam_p2p.key_requests import Introduced
 from mabeam_p2p.machine.subjects import subject_of
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.links import Links
@@ -11,6 +12,7 @@ from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.node.application import Application
 from mabeam_p2p.protocol.node.changes import VoterChanges
+from mabeam_p2p.protocol.node.credentials import Keys
 from mabeam_p2p.protocol.node.evidence import Witness
 from mabeam_p2p.protocol.node.figures import Gauges
 from mabeam_p2p.protocol.node.fitness import Fitness
@@ -61,6 +63,7 @@ class Desk:
         report: Report,
         handover: Handover,
         fitness: Fitness,
+        keys: Keys,
         outbox: Outbox,
     ) -> None:
         self._timing = timing
@@ -75,6 +78,7 @@ class Desk:
         self._report = report
         self._handover = handover
         self._fitness = fitness
+        self._keys = keys
         self._outbox = outbox
         self._witness = Witness(
             links=links,
@@ -132,6 +136,9 @@ class Desk:
                 outbox.resolve(token, EvidenceAnswer(self._witness.evidence(peer, now)))
             case ReadFigures():
                 outbox.resolve(token, Figures(self._gauges.figures(now)))
+            case Introduced():
+                self._keys.introduced(request.peer, request.key)
+                outbox.resolve(token, Done())
             case Suggest():
                 for address in request.addresses:
                     self._links.suggest(address, now)

@@ -16,6 +16,7 @@ from mabeam_p2p.config import Config
 from mabeam_p2p.effects import Effects
 from mabeam_p2p.events import ClusterFormed
 from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, ClusterId, PeerId
+from mabeam_p2p.key_requests import GateRequest
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.machine.subjects import is_settled
 from mabeam_p2p.messages import Frame, Heard, Hello, LogMessage, Message, Refuse
@@ -24,6 +25,7 @@ from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.election import Election
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.node.application import Application
+from mabeam_p2p.protocol.node.credentials import Keys
 from mabeam_p2p.protocol.node.desk import Desk
 from mabeam_p2p.protocol.node.dispatch import Dispatch
 from mabeam_p2p.protocol.node.fitness import Fitness
@@ -33,13 +35,13 @@ from mabeam_p2p.protocol.node.report import Report
 from mabeam_p2p.protocol.node.reporting import Reporting
 from mabeam_p2p.protocol.node.succession import Succession
 from mabeam_p2p.protocol.node.voting import Voting
-from mabeam_p2p.protocol.replication import Replication
+from mabeam_p2p.protocol.replication import Replication, hard_state_of
 from mabeam_p2p.protocol.room import Room
 from mabeam_p2p.protocol.variables import Variables
 from mabeam_p2p.protocol.versions import able_of, common_machine
 from mabeam_p2p.protocol.waits import Waits
-from mabeam_p2p.records import Able, Batch, DiskUsage, HardState, MemberState, Recovered, Standing
-from mabeam_p2p.requests import AgentQuery, Found, Leave, Query, Request
+from mabeam_p2p.records import Able, Batch, Credentials, DiskUsage, MemberState, Recovered, Standing
+from mabeam_p2p.requests import AgentQuery, Found, Leave, Query, Refused, Request
 
 LOG_ID = 0
 TENURE_SECONDS = 60.0
@@ -100,7 +102,7 @@ class Node:
         self.election = Election(self.peer, timing, self._stream("election"), now)
         self.replication = Replication(
             self.peer,
-            hard_state=_hard_state(recovered),
+            hard_state=hard_state_of(recovered, LOG_ID),
             batches=recovered.batches,
             base=recovered.base,
             snapshot=recovered.snapshot,
@@ -188,6 +190,7 @@ class Node:
             self.config.limits,
             outbox,
         )
+        self._keys = Keys(self.links, self.membership, self.machine)
         self._succession = Succession(
             timing,
             membership=self.membership,
@@ -197,6 +200,7 @@ class Node:
             agents=lambda: self._find(AgentQuery(), False).agents,
             able_of=self.links.able_of,
             codec=codec,
+            admissions=self._keys.admissions,
         )
         self._dispatch = Dispatch(
             self.membership,
@@ -240,6 +244,7 @@ class Node:
             report=self._report,
             handover=self._handover,
             fitness=self._fitness,
+            keys=self._keys,
             outbox=self.outbox,
         )
 
@@ -276,6 +281,8 @@ class Node:
         self._now = now
         if isinstance(request, Leave):
             self._handover.leave(token, now)
+        elif isinstance(request, GateRequest):
+            self.outbox.resolve(token, Refused("no_keys", "this peer speaks without keys"))
         else:
             self._desk.request(token, request, now)
         return self.outbox.take()
@@ -334,7 +341,8 @@ class Node:
         if replication.leadership is not None:
             self._succession.do_duties(now)
         elif replication.is_elected:
-            replication.lead(self._noop(), now)
+            noop = self._codec.encode_commands([Noop(CLUSTER_SESSION, 0)])
+            replication.lead((1, noop), now)
         leader = self._usable_leader(now)
         self._voting.flush(leader[0] if leader else None, now)
         self._reporting.flush(leader, now)
@@ -344,6 +352,7 @@ class Node:
         self._handover.flush(now)
         self._leave_if_due()
         self._application.advance(now)
+        self._keys.carry()
         self.links.ancestors = self.machine.configuration.ancestors
         self.links.machine_version = self.machine.version
         for number, index in replication.granted_reads:
@@ -358,6 +367,10 @@ class Node:
     def frame(self, target: PeerId, messages: tuple[Message, ...]) -> Frame:
         """The frame in which `messages` travel to `target` now."""
         return self.links.seal(target, messages)
+
+    def credentials(self) -> Credentials:
+        """Who is let in, as of the log: another object after each change."""
+        return self._keys.credentials
 
     def next_deadline(self) -> float:
         """When `tick` has something to do, in monotonic seconds."""
@@ -462,9 +475,6 @@ class Node:
         is_other = peer != self.peer
         return self.membership.is_here(peer) and not (is_other and not self.links.is_linked(peer))
 
-    def _noop(self) -> tuple[int, bytes]:
-        return 1, self._codec.encode_commands([Noop(CLUSTER_SESSION, 0)])
-
     def _usable_leader(self, now: float) -> tuple[PeerId, int] | None:
         replication = self.replication
         if replication.is_handing_over:
@@ -493,8 +503,3 @@ class Node:
             self.replication.resign()
             self.membership.leave()
         self._handover.left()
-
-
-def _hard_state(recovered: Recovered) -> HardState | None:
-    states = [state for state in recovered.hard_states if state.log == LOG_ID]
-    return states[-1] if states else None

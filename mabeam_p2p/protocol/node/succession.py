@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import inf
 
-from mabeam_p2p.commands import CommandCodec
+from mabeam_p2p.commands import Admit, CommandCodec
 from mabeam_p2p.config import Timing
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.machine.machine import Machine
@@ -30,8 +30,10 @@ class Succession:
         agents: Callable[[], tuple[Agent, ...]],
         able_of: Callable[[PeerId], Able | None],
         codec: CommandCodec,
+        admissions: Callable[[float], tuple[Admit, ...]],
     ) -> None:
-        """agents: all that live, as of the last applied entry. able_of: see Upgrading."""
+        """agents: all that live, as of the last applied entry. able_of: see Upgrading. admissions:
+        peers to let in."""
         self._timing = timing
         self._membership = membership
         self._election = election
@@ -39,6 +41,7 @@ class Succession:
         self._machine = machine
         self._agents = agents
         self._codec = codec
+        self._admissions = admissions
         self._heard_at = -inf
         self._was_leading = False
         self._duties: Duties | None = None
@@ -106,6 +109,7 @@ class Succession:
             return
         commands = self._duties.tick_command(deadline, clock)
         commands += self._duties.departures(self._agents(), self._membership.view(), now)
+        commands += self._admissions(now)
         for command in commands:
             self._replication.propose(1, self._codec.encode_commands([command]))
 

@@ -6,7 +6,7 @@ sent behind the Persist that `persist` names.
 
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.protocol.core import Outbox
-from mabeam_p2p.records import HardState
+from mabeam_p2p.records import HardState, Recovered
 
 NOBODY = PeerId("")
 
@@ -34,3 +34,9 @@ class Term:
         self.number = number
         self.vote = vote
         self.persist = self._outbox.persist(HardState(self._log_id, number, vote))
+
+
+def hard_state_of(recovered: Recovered, log_id: int) -> HardState | None:
+    """The last one that was stored."""
+    states = [state for state in recovered.hard_states if state.log == log_id]
+    return states[-1] if states else None

@@ -1,0 +1,130 @@
+"""Join codes, and whose keys are let in: looked at and changed by way of one peer."""
+
+import asyncio
+from dataclasses import dataclass
+
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.results.base import Result
+from mabeam_p2p.api.session import Session
+from mabeam_p2p.commands import AnyKeyCommand, RevokePeer, RotateSecret, SetKeys
+from mabeam_p2p.ids import CLUSTER_SESSION
+from mabeam_p2p.key_requests import (
+    INVITE_SECONDS,
+    Invite,
+    Invited,
+    KeyRenewed,
+    KeysAnswer,
+    ProposeSecret,
+    ReadKeys,
+    RenewKey,
+    SecretProposed,
+)
+
+ANSWER_SECONDS = 10.0
+ROTATION_SECONDS = 5.0
+"""How long both keys of a peer count, so that the others find the new one: they are told by the
+log, and ask anew then."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerKeys(Result):
+    """The keys of one peer."""
+
+    peer: str
+    name: str
+    """As a member; empty if it is none now."""
+    state: str
+    """admitted, pending (it has proved the join secret here) or revoked."""
+    keys: tuple[str, ...]
+    """In hexadecimal; two while one takes the other's place."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts(Result):
+    """What a peer knows of keys. Nothing of it is secret."""
+
+    peer: str
+    key: str
+    secret: str
+    """The label of the join secret that it has; empty while it waits for its inviter."""
+    peers: tuple[PeerKeys, ...]
+
+
+async def invited(attachment: Attachment, seconds: float, once: bool) -> str:
+    """As Keys.invite."""
+    answer = await attachment.ask(Invite(float(seconds), once), ANSWER_SECONDS)
+    if isinstance(answer, Invited):
+        return answer.code
+    raise attachment.error(answer, "a join code")
+
+
+class Keys:
+    """Of a peer and its cluster, by way of one of the peer's agents."""
+
+    def __init__(self, attachment: Attachment, session: Session) -> None:
+        self._attachment = attachment
+        self._session = session
+
+    async def invite(self, *, seconds: float = INVITE_SECONDS, once: bool = False) -> str:
+        """A join code by which peers of other hosts and users are let in for so long, or one of
+        them. It is a secret. It names the address of this peer, which alone honours it.
+
+        Raises Rejected with reason no_keys or not_joined."""
+        return await invited(self._attachment, seconds, once)
+
+    async def read(self) -> KeyFacts:
+        """Who is let in, and who is not. Raises Rejected with reason no_keys."""
+        answer = await self._attachment.ask(ReadKeys(), ANSWER_SECONDS)
+        if not isinstance(answer, KeysAnswer):
+            raise self._attachment.error(answer, "keys")
+        names = {member.id: member.name for member in self._attachment.view.members()}
+        groups = (
+            ("admitted", answer.credentials.admitted),
+            ("pending", answer.pending),
+            ("revoked", answer.credentials.revoked),
+        )
+        peers = tuple(
+            PeerKeys(one.peer, names.get(one.peer, ""), state, tuple(key.hex() for key in one.keys))
+            for state, group in groups
+            for one in group
+        )
+        return KeyFacts(answer.peer, answer.key.hex(), answer.label.hex(), peers)
+
+    async def revoke(self, peer: str, *, timeout: float | None = None) -> None:
+        """Let a peer in no more, by id or a member's name, and take its vote first if it has one.
+        It still knows the join secret: rotate that as well.
+
+        Raises UnknownPeer, VotersUnchanged, NoQuorum, OutcomeUnknown."""
+        found = self._attachment.peer_called(peer)
+        status = await self._attachment.status()
+        if found in status.voters:
+            await self._attachment.change_voters(found, False, 0, timeout)
+        command = RevokePeer(CLUSTER_SESSION, 0, found)
+        await self._say(command, f"the revocation of {peer}", timeout)
+
+    async def rotate(self, *, timeout: float | None = None) -> str:
+        """Give this peer another key; return it, in hexadecimal. Both count for a while: nothing
+        that others send meanwhile is lost. Raises Rejected, NoQuorum, OutcomeUnknown."""
+        answer = await self._attachment.ask(RenewKey(), ANSWER_SECONDS)
+        if not isinstance(answer, KeyRenewed):
+            raise self._attachment.error(answer, "another key")
+        both, one = (answer.former, answer.key), (answer.key,)
+        await self._say(SetKeys(CLUSTER_SESSION, 0, both), "the new key", timeout)
+        await asyncio.sleep(ROTATION_SECONDS)
+        await self._say(SetKeys(CLUSTER_SESSION, 0, one), "the end of the former key", timeout)
+        return answer.key.hex()
+
+    async def rotate_secret(self, *, timeout: float | None = None) -> str:
+        """Give the cluster another join secret; return its label. Codes that were given out are
+        void. Members learn it by themselves. Raises Rejected, NoQuorum, OutcomeUnknown."""
+        answer = await self._attachment.ask(ProposeSecret(), ANSWER_SECONDS)
+        if not isinstance(answer, SecretProposed):
+            raise self._attachment.error(answer, "another join secret")
+        command = RotateSecret(CLUSTER_SESSION, 0, answer.label)
+        await self._say(command, "the new join secret", timeout)
+        return answer.label.hex()
+
+    async def _say(self, command: AnyKeyCommand, what: str, timeout: float | None) -> None:
+        timing = self._attachment.timing
+        seconds = timing.request_timeout_seconds if timeout is None else timeout
+        await self._session.commit(command, what, seconds)

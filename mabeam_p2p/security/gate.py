@@ -1,0 +1,152 @@
+"""Where the keys of one running peer are asked about and changed: by its agents, by the log, and by
+the transport. Lives on the peer's loop.
+
+1. What the log says goes to the guard first; then the transport is told whose links to look at.
+2. A code by which this peer joins is tried until its inviter answers. If that refuses, the peer
+   stops and says why: it would wait for ever.
+"""
+
+from collections.abc import Callable
+from typing import Protocol, assert_never
+
+from mabeam_p2p.errors import AuthenticationError
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.key_requests import (
+    INVITE_SECONDS_MAX,
+    GateAnswer,
+    GateRequest,
+    Invite,
+    Invited,
+    KeyRenewed,
+    KeysAnswer,
+    ProposeSecret,
+    ReadKeys,
+    RenewKey,
+    SecretProposed,
+)
+from mabeam_p2p.records import Credential, Credentials
+from mabeam_p2p.requests import Refused
+from mabeam_p2p.security.codes import JoinCode, encode
+from mabeam_p2p.security.guard import Guard
+from mabeam_p2p.security.secrets import label
+
+ADVICE = {
+    "used": "the join code has let in another peer already, and was for one: ask for a new one "
+    "(`mabeam keys invite`)",
+    "expired": "the join code has expired: ask for a new one (`mabeam keys invite`)",
+    "unknown_secret": "the join code is not known there any more: ask for a new one (`mabeam keys "
+    "invite`)",
+    "revoked": "this peer was revoked: join as a new one, with an empty data folder",
+    "other_key": "this peer is known under another key: put its key file back, or join as a new "
+    "one, with an empty data folder",
+    "identity": "it is this peer itself, or a copy of its data folder: give each its own",
+    "version": "it speaks another version of the protocol: install the same release on both",
+}
+
+
+class Doors(Protocol):
+    """The transport, as the gate sees it."""
+
+    address: str
+
+    def refresh(self) -> None:
+        """Ask every target anew where it is, and under which key."""
+        ...
+
+    def rekey(self) -> None:
+        """Speak and listen under this peer's present key, too."""
+        ...
+
+    def retire(self) -> None:
+        """Speak and listen under the present key alone."""
+        ...
+
+
+class Gate:
+    """Satisfies what `runtime.driver` asks of it."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        doors: Doors,
+        *,
+        cluster: str,
+        wall: Callable[[], float],
+        inviter: str = "",
+    ) -> None:
+        """inviter: the address in the code by which this peer joins; empty: there is none."""
+        self.tell: Callable[[PeerId, bytes], None] = lambda peer, key: None
+        """Told of each peer that has proved the join secret."""
+        self.fail: Callable[[BaseException], None] = lambda error: None
+        self._guard = guard
+        self._doors = doors
+        self._cluster = cluster
+        self._wall = wall
+        self._inviter = inviter
+        self._credentials = Credentials()
+
+    def start(
+        self, tell: Callable[[PeerId, bytes], None], fail: Callable[[BaseException], None]
+    ) -> None:
+        self.tell, self.fail = tell, fail
+        self._guard.on_pending = tell
+        tell(self._guard.peer, self._guard.public_key)
+
+    def on_refusal(self, address: str, reason: str) -> None:
+        """A peer does not let this one in."""
+        if address != self._inviter or not self._guard.waits_for_inviter or reason not in ADVICE:
+            return
+        self.fail(
+            AuthenticationError(
+                f"the peer at {address} does not let this one in: {ADVICE[reason]}", reason=reason
+            )
+        )
+
+    def update(self, credentials: Credentials) -> None:
+        """What the log says now. Raises KeyFileError."""
+        before, self._credentials = self._credentials, credentials
+        self._guard.update(credentials)
+        mine = [one.keys for one in credentials.admitted if one.peer == self._guard.peer]
+        keyring = self._guard.keyring
+        keys = mine[0] if mine else ()
+        if keyring.next is not None and keyring.next.public in keys:
+            keyring.take_next()
+            self._doors.rekey()
+        elif keyring.former is not None and keys and keyring.former.public not in keys:
+            keyring.retire_key()
+            self._doors.retire()
+        if before.admitted != credentials.admitted or self._guard.lacks_secret:
+            self._doors.refresh()
+
+    def ask(self, request: GateRequest) -> GateAnswer | Refused:
+        """Raises KeyFileError."""
+        guard, keyring = self._guard, self._guard.keyring
+        if guard.waits_for_inviter and not isinstance(request, ReadKeys):
+            return Refused("not_joined", "this peer has not been let in by its inviter yet")
+        match request:
+            case Invite():
+                return self._invite(request)
+            case ReadKeys():
+                former = b"" if keyring.former is None else keyring.former.public
+                name = b"" if keyring.current is None else label(keyring.current)
+                pending = tuple(Credential(peer, (key,)) for peer, key in guard.pending())
+                return KeysAnswer(
+                    guard.peer, keyring.pair.public, former, name, self._credentials, pending
+                )
+            case RenewKey():
+                if keyring.former is not None:  # The one before is not yet over.
+                    return KeyRenewed(keyring.pair.public, keyring.former.public)
+                return KeyRenewed(keyring.renew_key().public, keyring.pair.public)
+            case ProposeSecret():
+                return SecretProposed(label(keyring.propose()))
+            case _:
+                assert_never(request)
+
+    def _invite(self, request: Invite) -> Invited | Refused:
+        keyring = self._guard.keyring
+        assert keyring.gate is not None, "asked of who has joined"
+        if not 0 < request.seconds <= INVITE_SECONDS_MAX:
+            return Refused("invalid", f"a code is good for 1 to {INVITE_SECONDS_MAX:g} seconds")
+        token = keyring.invite(seconds=request.seconds, once=request.once, wall=self._wall())
+        address = self._doors.address
+        return Invited(encode(JoinCode(address, keyring.gate, token, self._cluster)), address)

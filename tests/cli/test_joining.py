@@ -1,0 +1,167 @@
+"""Two hosts, as two users' folders on this one: what a code lets in, and what it does not."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.daemons import Daemon, House, house, mabeam, told
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def place() -> Iterator[House]:
+    with house() as place:
+        yield place
+
+
+@contextmanager
+def elsewhere(place: House, name: str = "b") -> Iterator[Path]:
+    """As another user, who shares nothing with the first."""
+    folder = place.folder / name
+    (folder / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder / "run"))
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        yield folder
+
+
+def invited(place: House, expect: int = 2) -> tuple[Daemon, str]:
+    """A first peer, and the code that it prints."""
+    daemon = place.start("--expect", str(expect), name="ant")
+    return daemon, str(daemon.line()["join"])
+
+
+def test_two_commands_make_a_cluster_of_two_hosts(place: House) -> None:
+    daemon, code = invited(place)
+    with elsewhere(place):
+        other = place.start("--expect", "2", "--join", code, name="bee")
+        assert other.line()["event"] == "listening"
+        assert other.line()["event"] == "ready"
+        assert daemon.line()["event"] == "ready"
+        keys = told("keys", "list")["peers"]
+        assert isinstance(keys, list)
+        assert {(one["name"], one["state"]) for one in keys} == {
+            ("ant", "admitted"),
+            ("bee", "admitted"),
+        }
+
+
+def test_who_has_no_code_is_not_heard(place: House) -> None:
+    daemon, _ = invited(place, expect=1)
+    address = str(daemon.line()["address"])
+    with elsewhere(place):
+        other = place.start("--expect", "1", "--seed", address, name="bee")
+        other.line()
+        assert other.line()["event"] == "ready", "it is a cluster by itself"
+    members = told("members")["members"]
+    assert [one["name"] for one in members] == ["ant"]  # type: ignore[index, union-attr]
+
+
+def test_a_code_comes_from_a_file_the_environment_or_a_pipe(place: House) -> None:
+    _, code = invited(place, expect=1)
+    (place.folder / "code").write_text(code + "\n")
+    with elsewhere(place):
+        by_file = place.start("--expect", "1", "--join", f"@{place.folder / 'code'}", name="bee")
+        by_file.line()
+        assert by_file.line()["event"] == "ready"
+    with elsewhere(place, "c"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MABEAM_JOIN_CODE", code.lower())
+        by_variable = place.start("--expect", "1", name="cat")
+        by_variable.line()
+        assert by_variable.line()["event"] == "ready"
+        shown = mabeam("config", "show", "--origin").stdout
+    assert "(redacted)" in shown
+    assert code.lower() not in shown
+
+
+def test_a_code_with_a_typing_error_is_named_before_anything_is_done(place: House) -> None:
+    _, code = invited(place)
+    spoiled = code[:-1] + ("0" if code[-1] != "0" else "1")
+    with elsewhere(place) as folder:
+        other = place.start("--join", spoiled, name="bee")
+        assert other.wait() == 78
+        assert "typing error" in other.said()
+        assert spoiled not in other.said()
+        assert not (folder / "state" / "mabeam").exists()
+
+
+def test_a_code_for_one_lets_in_one_and_says_so_to_the_next(place: House) -> None:
+    invited(place, expect=1)[0].line()
+    code = told("keys", "invite", "--once")["code"]
+    with elsewhere(place):
+        other = place.start("--expect", "1", "--join", str(code), name="bee")
+        other.line()
+        assert other.line()["event"] == "ready"
+        # It needs no code any more, and is not harmed by one that is used up.
+        other.signal(signal.SIGTERM)
+        assert other.wait() == 0
+        other = place.start("--expect", "1", "--join", str(code), name="bee")
+        other.line()
+        assert other.line()["event"] == "ready"
+    with elsewhere(place, "c"):
+        third = place.start("--expect", "1", "--join", str(code), name="cat")
+        third.line()
+        assert third.wait() == 1
+        assert "has let in another peer already" in third.said()
+
+
+def test_a_code_that_has_expired_is_told_so(place: House) -> None:
+    invited(place, expect=1)[0].line()
+    code = told("keys", "invite", "--seconds", "0.001")["code"]
+    with elsewhere(place):
+        other = place.start("--expect", "1", "--join", str(code), name="bee")
+        other.line()
+        assert other.wait() == 1
+        assert "has expired" in other.said()
+
+
+def test_a_code_is_void_once_the_secret_was_rotated_and_members_go_on(place: House) -> None:
+    daemon, code = invited(place)
+    with elsewhere(place):
+        other = place.start("--expect", "2", "--join", code, name="bee")
+        other.line()
+        assert other.line()["event"] == "ready"
+    daemon.line()
+    label = told("keys", "rotate", "--secret")["secret"]
+    with elsewhere(place):
+        other.signal(signal.SIGKILL)
+        other.wait()
+        # It may have missed the rotation: it is a member by its key, and is told.
+        other = place.start("--expect", "2", name="bee")
+        other.line()
+        assert other.line()["event"] == "ready"
+        secret = place.folder / "b" / "state" / "mabeam" / "test" / "bee" / "cluster.secret"
+        assert secret.stat().st_mode & 0o777 == 0o600
+        assert mabeam("keys", "list").stderr.strip().endswith(str(label))
+
+
+def test_who_was_revoked_is_cut_off_and_stays_out(place: House) -> None:
+    daemon, code = invited(place)
+    with elsewhere(place):
+        other = place.start("--expect", "2", "--join", code, name="bee")
+        other.line()
+        assert other.line()["event"] == "ready"
+    daemon.line()
+    assert mabeam("keys", "revoke", "bee").exit_code == 0
+    with elsewhere(place):
+        other.wait_until_it_says("revoked")
+        assert told("status")["quorum"] is False
+    states = {one["name"]: one["state"] for one in told("keys", "list")["peers"]}  # type: ignore[index, union-attr]
+    assert states == {"ant": "admitted", "bee": "revoked"}
+    assert told("status")["quorum"] is True
+
+
+def test_a_key_that_others_can_read_stops_the_start(place: House) -> None:
+    daemon, _ = invited(place)
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    key = place.folder / "state" / "mabeam" / "test" / "ant" / "peer.key"
+    os.chmod(key, 0o644)
+    again = place.start(name="ant")
+    assert again.wait() == 78
+    assert "chmod 600" in again.said()
