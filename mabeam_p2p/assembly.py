@@ -23,6 +23,7 @@ from mabeam_p2p.runtime.bulk import BulkThread, message_bytes_max
 from mabeam_p2p.runtime.clock import SystemClock
 from mabeam_p2p.runtime.driver import Driver
 from mabeam_p2p.security import codes
+from mabeam_p2p.security.announcements import Announcements
 from mabeam_p2p.security.codes import JoinCode
 from mabeam_p2p.security.gate import Gate
 from mabeam_p2p.security.gatekeeper import Gatekeeper
@@ -86,7 +87,7 @@ def build(config: Config) -> Driver:
             codec=codec,
             storage=storage,
             transport=transport,
-            discoveries=_discoveries(config, code, recovered, transport.address),
+            discoveries=_discoveries(config, code, gatekeeper, recovered, transport.address),
             limits=config.limits,
             clock=clock,
             gate=gate,
@@ -210,13 +211,20 @@ def _storage(config: Config) -> Storage:
 
 
 def _discoveries(
-    config: Config, code: JoinCode | None, recovered: Recovered, address: str
+    config: Config,
+    code: JoinCode | None,
+    gatekeeper: Gatekeeper | None,
+    recovered: Recovered,
+    address: str,
 ) -> tuple[Discovery, ...]:
     found: list[Discovery] = []
     seeds = config.seeds if code is None else (*config.seeds, code.address)
     if seeds:
         found.append(SeedDiscovery(seeds))
     if config.mdns:
+        announcements: Announcements | None = None
+        if gatekeeper is not None:
+            announcements = Announcements(gatekeeper.guard, config.cluster, recovered.epoch)
         found.append(
             MdnsDiscovery(
                 peer=recovered.peer,
@@ -225,6 +233,7 @@ def _discoveries(
                 address=address,
                 expect=config.expect,
                 candidates_max=config.limits.candidates_max,
+                announcements=announcements,
             )
         )
     return tuple(found)

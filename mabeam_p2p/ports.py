@@ -171,6 +171,23 @@ class Gatekeeper(Protocol):
         ...
 
 
+class Announcements(Protocol):
+    """What a peer with keys says of itself on the local network, and whom it believes there."""
+
+    @property
+    def instance(self) -> str:
+        """Names the announcement: sixteen hexadecimal digits, which say nothing of the peer."""
+        ...
+
+    def facts(self, host: str, port: int) -> dict[str, str]:
+        """What to publish for this address; empty: nothing yet."""
+        ...
+
+    def is_genuine(self, facts: Mapping[bytes, bytes | None], host: str, port: int) -> bool:
+        """Whether a peer of this cluster has published these for that address. Never raises."""
+        ...
+
+
 class BulkTransport(Protocol):
     """Links between processes for much data. Made, used and closed on one thread, but for `wake`.
 

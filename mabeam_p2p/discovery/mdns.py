@@ -3,9 +3,13 @@
 Announcements are hints: they add addresses and never remove a member, and nobody is believed to
 be who a record says.
 
+Of a peer with keys they are dialled only if a peer of the cluster has signed them (ports,
+Announcements): anybody can publish anything here.
+
 Rules
 1. One explicit interface, that of the peer's own address: on loopback nothing leaves the machine.
-2. The instance is named by the peer's id, unique by construction, so nothing is probed for.
+2. The instance is named by the peer's key, or its id, unique by construction, so nothing is probed
+   for.
 3. The announcement is repeated, and, while peers are missing, so is the question: a browser on its
    own is silent for most of an hour, and misses whoever came while the network was cut.
 4. Questions want multicast answers (QM): a unicast one reaches one socket of a host only.
@@ -29,6 +33,7 @@ from mabeam_p2p.config import PROTOCOL_VERSION, SERVICE_TYPE
 from mabeam_p2p.discovery import throttle
 from mabeam_p2p.discovery.threads import off_loop
 from mabeam_p2p.ids import PeerId, is_peer_id
+from mabeam_p2p.ports import Announcements
 
 if TYPE_CHECKING:
     from zeroconf import ServiceStateChange, Zeroconf
@@ -41,6 +46,8 @@ BROWSE_SECONDS = 3.0
 """Between two rounds of questions, while fewer peers are known than are expected."""
 RESOLVE_MILLISECONDS = 3000
 ADDRESSES_PER_PEER_MAX = 4
+ADDRESSES_PER_RECORD_MAX = 16
+"""That are looked at: each costs a check of its own."""
 TXT_BYTES_MAX = 400
 """All of a record in one packet."""
 
@@ -64,10 +71,12 @@ class MdnsDiscovery:
         address: str,
         expect: int,
         candidates_max: int,
+        announcements: Announcements | None = None,
     ) -> None:
         """address: where this peer is reached. expect: peers, this one included, until which the
-        question is repeated."""
+        question is repeated. announcements: None for a peer without keys."""
         self._peer = peer
+        self._announcements = announcements
         self._cluster = cluster_hash(cluster)
         self._epoch = epoch
         self._host, self._port = split_address(address)
@@ -78,7 +87,7 @@ class MdnsDiscovery:
         """Instances of this cluster that were resolved."""
         self._resolving: dict[str, asyncio.Task[None]] = {}
         self._stack: AsyncZeroconf | None = None
-        self._info: AsyncServiceInfo | None = None
+        self._published: AsyncServiceInfo | None = None
         """What is announced at present."""
         self._browser: AsyncServiceBrowser | None = None
         self._task: asyncio.Task[None] | None = None
@@ -142,29 +151,39 @@ class MdnsDiscovery:
         self._stack = AsyncZeroconf(interfaces=[interface])
         await throttle.install(self._stack.zeroconf)
         self._browse()
-        self._info = self._announcement()
-        await self._stack.async_register_service(self._info, cooperating_responders=True)
+        self._published = None
+        await self._announce()
 
     def _interface(self) -> str:
         # Multicast on ::1 reaches nobody; peers there still find each other over IPv4.
         return "127.0.0.1" if is_loopback(self._host) else self._host
 
-    def _announcement(self) -> "AsyncServiceInfo":
+    @property
+    def _instance(self) -> str:
+        return self._peer if self._announcements is None else self._announcements.instance
+
+    def _facts(self) -> dict[str, str]:
+        """Empty as long as there is nothing to publish."""
+        if self._announcements is not None:
+            return self._announcements.facts(self._host, self._port)
+        return {
+            "v": str(PROTOCOL_VERSION),
+            "id": self._peer,
+            "cluster": self._cluster,
+            # A restart changes the record, else no browser would tell of it.
+            "epoch": str(self._epoch),
+        }
+
+    def _announcement(self, instance: str, facts: dict[str, str]) -> "AsyncServiceInfo":
         from zeroconf.asyncio import AsyncServiceInfo
 
         info = AsyncServiceInfo(
             SERVICE_TYPE,
-            f"{self._peer}.{SERVICE_TYPE}",
+            f"{instance}.{SERVICE_TYPE}",
             port=self._port,
             parsed_addresses=[self._host.partition("%")[0]],
-            server=f"{self._peer}.local.",
-            properties={
-                "v": str(PROTOCOL_VERSION),
-                "id": self._peer,
-                "cluster": self._cluster,
-                # A restart changes the record, else no browser would tell of it.
-                "epoch": str(self._epoch),
-            },
+            server=f"{instance}.local.",
+            properties=facts,
         )
         assert len(info.text or b"") <= TXT_BYTES_MAX
         return info
@@ -223,9 +242,19 @@ class MdnsDiscovery:
         self._browse()
 
     async def _announce(self) -> None:
+        """Say it, or say it again, as it is now: secrets and keys are rotated."""
         assert self._stack is not None
-        assert self._info is not None
-        await self._stack.async_update_service(self._info)
+        facts, instance = self._facts(), self._instance
+        if not facts:
+            return
+        info = self._announcement(instance, facts)
+        if self._published is not None and self._published.name == info.name:
+            await self._stack.async_update_service(info)
+        else:
+            if self._published is not None:
+                await self._stack.async_unregister_service(self._published)
+            await self._stack.async_register_service(info, cooperating_responders=True)
+        self._published = info
 
     # ---- what others announce ----------------------------------------------------------------
 
@@ -237,7 +266,7 @@ class MdnsDiscovery:
         state_change: "ServiceStateChange",
     ) -> None:
         instance = name.removesuffix(f".{SERVICE_TYPE}")
-        if not is_peer_id(instance) or instance == self._peer:
+        if not is_peer_id(instance) or instance == self._instance:
             return
         if state_change.name == "Removed":
             # Of interest for the next question only: who left is not for discovery to say.
@@ -262,9 +291,7 @@ class MdnsDiscovery:
             is_resolved = info.load_from_cache(zeroconf) or await info.async_request(
                 zeroconf, RESOLVE_MILLISECONDS, question_type=DNSQuestionType.QM
             )
-            if not is_resolved or info.properties.get(b"cluster") != self._cluster.encode():
-                return
-            addresses = self._usable(info)
+            addresses = self._usable(info) if is_resolved else ()
         except Exception:
             # The record came from the network, and may hold anything.
             _log.debug("mDNS: record of %s is unusable", instance, exc_info=True)
@@ -277,9 +304,18 @@ class MdnsDiscovery:
         """Addresses that mean the same here as there: loopback ones on loopback only."""
         port = info.port or 0
         is_local = is_loopback(self._host)
-        hosts = dict.fromkeys(info.parsed_scoped_addresses())
-        usable = [host for host in hosts if port and is_loopback(host) == is_local]
+        hosts = dict.fromkeys(info.parsed_scoped_addresses()[:ADDRESSES_PER_RECORD_MAX])
+        usable = [
+            host
+            for host in hosts
+            if port and is_loopback(host) == is_local and self._is_believed(info, host, port)
+        ]
         return tuple(join_address(host, port) for host in usable[:ADDRESSES_PER_PEER_MAX])
+
+    def _is_believed(self, info: "AsyncServiceInfo", host: str, port: int) -> bool:
+        if self._announcements is None:
+            return info.properties.get(b"cluster") == self._cluster.encode()
+        return self._announcements.is_genuine(info.properties, host, port)
 
 
 def _check_interface(host: str) -> None:

@@ -30,6 +30,12 @@ def elsewhere(place: House, name: str = "b") -> Iterator[Path]:
         yield folder
 
 
+def listed(key: str, *verb: str) -> list[dict[str, object]]:
+    found = told(*verb)[key]
+    assert isinstance(found, list)
+    return found
+
+
 def invited(place: House, expect: int = 2) -> tuple[Daemon, str]:
     """A first peer, and the code that it prints."""
     daemon = place.start("--expect", str(expect), name="ant")
@@ -43,8 +49,7 @@ def test_two_commands_make_a_cluster_of_two_hosts(place: House) -> None:
         assert other.line()["event"] == "listening"
         assert other.line()["event"] == "ready"
         assert daemon.line()["event"] == "ready"
-        keys = told("keys", "list")["peers"]
-        assert isinstance(keys, list)
+        keys = listed("peers", "keys", "list")
         assert {(one["name"], one["state"]) for one in keys} == {
             ("ant", "admitted"),
             ("bee", "admitted"),
@@ -58,8 +63,7 @@ def test_who_has_no_code_is_not_heard(place: House) -> None:
         other = place.start("--expect", "1", "--seed", address, name="bee")
         other.line()
         assert other.line()["event"] == "ready", "it is a cluster by itself"
-    members = told("members")["members"]
-    assert [one["name"] for one in members] == ["ant"]  # type: ignore[index, union-attr]
+    assert [one["name"] for one in listed("members", "members")] == ["ant"]
 
 
 def test_a_code_comes_from_a_file_the_environment_or_a_pipe(place: House) -> None:
@@ -151,7 +155,7 @@ def test_who_was_revoked_is_cut_off_and_stays_out(place: House) -> None:
     with elsewhere(place):
         other.wait_until_it_says("revoked")
         assert told("status")["quorum"] is False
-    states = {one["name"]: one["state"] for one in told("keys", "list")["peers"]}  # type: ignore[index, union-attr]
+    states = {one["name"]: one["state"] for one in listed("peers", "keys", "list")}
     assert states == {"ant": "admitted", "bee": "revoked"}
     assert told("status")["quorum"] is True
 

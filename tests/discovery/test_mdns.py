@@ -9,7 +9,10 @@ from mabeam_p2p.discovery import mdns
 from mabeam_p2p.discovery.mdns import TXT_BYTES_MAX, MdnsDiscovery, cluster_hash
 from mabeam_p2p.discovery.throttle import Throttle
 from mabeam_p2p.ids import PeerId
+from mabeam_p2p.security.announcements import Announcements
+from mabeam_p2p.security.guard import Guard
 from tests.eventually import eventually
+from tests.transport.keys import Cluster
 
 
 def unique_peer(number: int) -> PeerId:
@@ -21,7 +24,13 @@ class Finder:
     """One discovery on loopback and what it suggested."""
 
     def __init__(
-        self, number: int, cluster: str, *, epoch: int = 1, candidates_max: int = 256
+        self,
+        number: int,
+        cluster: str,
+        *,
+        epoch: int = 1,
+        candidates_max: int = 256,
+        keys: Guard | None = None,
     ) -> None:
         self.suggested: list[str] = []
         self.discovery = MdnsDiscovery(
@@ -31,6 +40,7 @@ class Finder:
             address=f"127.0.0.1:{7000 + number}",
             expect=3,
             candidates_max=candidates_max,
+            announcements=None if keys is None else Announcements(keys, cluster, epoch),
         )
 
     async def __aenter__(self) -> "Finder":
@@ -133,11 +143,64 @@ def test_the_question_is_repeated_while_peers_are_missing(
 
 
 def test_announcements_are_small_and_hold_no_names(cluster: str) -> None:
-    info = Finder(1, cluster).discovery._announcement()
+    discovery = Finder(1, cluster).discovery
+    info = discovery._announcement(unique_peer(1), discovery._facts())
     assert len(info.text) <= TXT_BYTES_MAX
     assert cluster.encode() not in info.text
     assert cluster_hash(cluster).encode() in info.text
     assert info.name == f"{unique_peer(1)}.{SERVICE_TYPE}"
+
+
+@pytest.mark.slow
+def test_with_keys_only_what_the_cluster_has_signed_is_suggested(cluster: str) -> None:
+    """Neither what has no proof, nor what strangers have signed, nor a copy of what a member has
+    said, published for an address of another."""
+
+    async def story() -> None:
+        ours = Cluster()
+        copied = ours.gatekeeper().guard
+        async with (
+            Finder(1, cluster, keys=ours.gatekeeper().guard) as one,
+            Finder(2, cluster),
+            Finder(3, cluster, keys=Cluster(b"x" * 32).gatekeeper().guard),
+            Finder(4, cluster, keys=copied) as four,
+        ):
+            await eventually(lambda: "127.0.0.1:7004" in one.suggested)
+            facts = four.discovery._facts()
+            copy = Finder(5, cluster)
+            copy.discovery._facts = lambda: facts  # type: ignore[method-assign]  # The forgery.
+            async with copy, Finder(6, cluster, keys=ours.gatekeeper().guard):
+                await eventually(lambda: "127.0.0.1:7006" in one.suggested)
+            assert {*one.suggested} == {"127.0.0.1:7004", "127.0.0.1:7006"}
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_a_peer_announces_itself_once_it_was_let_in_and_anew_after_a_rotation(
+    cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mdns, "BROWSE_SECONDS", 0.01)
+    monkeypatch.setattr(mdns, "ANNOUNCE_SECONDS", 0.01)
+    monkeypatch.setattr(mdns, "ANNOUNCE_SECONDS_MAX", 0.01)
+
+    async def story() -> None:
+        ours = Cluster()
+        late = ours.gatekeeper().guard
+        late.keyring.current = None
+        first, third = ours.gatekeeper().guard, ours.gatekeeper().guard
+        async with Finder(1, cluster, keys=first) as one:
+            async with Finder(2, cluster, keys=late), Finder(3, cluster, keys=third):
+                await eventually(lambda: "127.0.0.1:7003" in one.suggested)
+                assert "127.0.0.1:7002" not in one.suggested
+                late.keyring.current = ours.secret
+                await eventually(lambda: "127.0.0.1:7002" in one.suggested)
+            rotated = Cluster(b"r" * 32)
+            async with Finder(4, cluster, keys=rotated.gatekeeper().guard) as four:
+                first.keyring.rotate(rotated.secret)
+                await eventually(lambda: "127.0.0.1:7001" in four.suggested)
+
+    asyncio.run(story())
 
 
 def test_without_zeroconf_there_is_one_warning_and_no_error(
