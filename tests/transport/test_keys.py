@@ -1,0 +1,489 @@
+"""Who gets through to whom: each mechanism with each key, with somebody at the door and with
+nobody; and what is to be seen on the wire."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+import zmq
+from zmq.utils import z85
+from zmq.utils.monitor import parse_monitor_message
+
+from mabeam_p2p.addresses import join_address, split_address
+from mabeam_p2p.errors import AuthenticationError
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.records import Credential, Credentials
+from mabeam_p2p.security.gatekeeper import Gatekeeper
+from mabeam_p2p.security.keyring import KeyPair, gate_key_pair, new_key_pair
+from mabeam_p2p.transport import zeromq
+from mabeam_p2p.transport.curve import ZapHandler, as_client, as_server
+from mabeam_p2p.transport.link import Link
+from mabeam_p2p.transport.zeromq import ZeroMqTransport
+from tests.eventually import eventually
+from tests.in_loop import in_loop
+from tests.transport.keys import Cluster
+
+CANARY = b"canary-of-the-application"
+ENDS = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_DISCONNECTED
+)
+
+
+class Peer:
+    """A transport with keys, and what it has received from whom."""
+
+    def __init__(
+        self, gatekeeper: Gatekeeper, kind: type[ZeroMqTransport] = ZeroMqTransport
+    ) -> None:
+        self.gatekeeper = gatekeeper
+        self.guard = gatekeeper.guard
+        self.transport = kind("127.0.0.1:0", frame_bytes_max=65_536, keys=gatekeeper)
+        self.heard: list[tuple[PeerId | None, bytes]] = []
+        self.failures: list[BaseException] = []
+        self.transport.start(
+            lambda data: self.heard.append((self.transport.speaker, data)), self.failures.append
+        )
+
+    @property
+    def key(self) -> bytes:
+        return self.guard.public_key
+
+    @property
+    def data_address(self) -> str:
+        return join_address("127.0.0.1", self.transport._bound_port())
+
+    async def say(self, other: "Peer", data: bytes) -> None:
+        """Returns once the other has it."""
+        count = len(other.heard)
+        if str(other.guard.peer) not in self.transport._links:
+            self.transport.connect(other.guard.peer, other.transport.address)
+        await eventually(partial(self.transport.send, other.guard.peer, data))
+        await eventually(lambda: len(other.heard) > count)
+
+
+@asynccontextmanager
+async def peers(count: int, cluster: Cluster | None = None) -> AsyncIterator[list[Peer]]:
+    cluster = cluster or Cluster()
+    made = [Peer(cluster.gatekeeper()) for _ in range(count)]
+    try:
+        yield made
+    finally:
+        for peer in made:
+            peer.transport.close()
+
+
+class Stranger:
+    """A DEALER of the test's own, and the end of its first handshake."""
+
+    def __init__(self, address: str, prepare: Callable[["zmq.Socket[bytes]"], None]) -> None:
+        self._context = zmq.Context()
+        self.socket = self._context.socket(zmq.DEALER)
+        self.socket.linger = 0
+        self._monitor = self.socket.get_monitor_socket()
+        prepare(self.socket)
+        self.socket.connect(f"tcp://{address}")
+        for _ in range(3):
+            self.socket.send(CANARY)
+        self.event = 0
+
+    async def ended(self) -> None:
+        def look() -> bool:
+            while self._monitor.poll(0):
+                event = parse_monitor_message(self._monitor.recv_multipart())["event"]
+                if event & ENDS:
+                    self.event = int(event)
+                    return True
+            return False
+
+        await eventually(look)
+
+    def close(self) -> None:
+        self.socket.disable_monitor()
+        self._context.destroy(linger=0)
+
+
+def plain(socket: "zmq.Socket[bytes]") -> None:
+    socket.plain_username, socket.plain_password = b"user", b"password"
+
+
+def under(pair: KeyPair, server_key: bytes, routing_id: bytes = b"") -> Callable[..., None]:
+    def prepare(socket: "zmq.Socket[bytes]") -> None:
+        as_client(socket, pair, server_key)
+        if routing_id:
+            socket.setsockopt(zmq.ROUTING_ID, routing_id)
+
+    return prepare
+
+
+def ways(target: Peer, member: KeyPair, revoked: KeyPair) -> dict[str, Callable[..., None]]:
+    """Every mechanism with every key that somebody could have."""
+    return {
+        "NULL": lambda socket: None,
+        "PLAIN": plain,
+        "CURVE, unknown key": under(new_key_pair(), target.key),
+        "CURVE, revoked key": under(revoked, target.key),
+        "CURVE, another server's key": under(member, new_key_pair().public),
+        "CURVE, valid key": under(member, target.key),
+    }
+
+
+WAYS = (
+    "NULL", "PLAIN", "CURVE, unknown key", "CURVE, revoked key", "CURVE, another server's key",
+    "CURVE, valid key",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_guarded", [True, False], ids=["ZAP alive", "ZAP dead"])
+@pytest.mark.parametrize("way", WAYS)
+def test_no_byte_of_the_application_from_or_to_whoever_has_proved_nothing(
+    way: str, is_guarded: bool
+) -> None:
+    @in_loop
+    async def story() -> None:
+        async with peers(2) as (target, other):
+            member, revoked = new_key_pair(), new_key_pair()
+            one, two = PeerId("1" * 15 + "a"), PeerId("2" * 15 + "a")
+            target.guard.update(
+                Credentials(
+                    (Credential(one, (member.public,)),), (Credential(two, (revoked.public,)),)
+                )
+            )
+            address = target.data_address
+            if not is_guarded:
+                assert target.transport._zap is not None
+                target.transport._zap._socket.close(0)
+                await eventually(lambda: target.failures)
+            stranger = Stranger(address, ways(target, member, revoked)[way])
+            try:
+                if is_guarded:
+                    await stranger.ended()
+                    await other.say(target, b"from a member")
+                    is_in = way == "CURVE, valid key"
+                    assert (stranger.event == zmq.EVENT_HANDSHAKE_SUCCEEDED) == is_in
+                    if is_in:
+                        await eventually(lambda: len(target.heard) == 4)
+                    expected = [(one, CANARY)] * 3 if is_in else []
+                    assert [one for one in target.heard if one[1] == CANARY] == expected
+                else:
+                    assert target.transport._router.closed
+                    with pytest.raises(ConnectionRefusedError):
+                        socket.create_connection(split_address(address), 1.0).close()
+                    assert not target.transport.send("anybody", CANARY)
+                    assert target.heard == []
+                assert stranger.socket.poll(0) == 0, "nothing came back"
+            finally:
+                stranger.close()
+
+    story()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["NULL", "PLAIN", "CURVE, another gate", "CURVE, the gate"])
+@in_loop
+async def test_no_byte_of_the_application_over_the_join_port(way: str) -> None:
+    cluster = Cluster()
+    async with peers(2, cluster) as (target, other):
+        gate = gate_key_pair(cluster.gate).public
+        prepare: dict[str, Callable[..., None]] = {
+            "NULL": lambda socket: None,
+            "PLAIN": plain,
+            "CURVE, another gate": under(new_key_pair(), new_key_pair().public),
+            "CURVE, the gate": under(new_key_pair(), gate),
+        }
+        stranger = Stranger(target.transport.address, prepare[way])
+        try:
+            await stranger.ended()
+            assert (stranger.event == zmq.EVENT_HANDSHAKE_SUCCEEDED) == (way == "CURVE, the gate")
+            if way == "CURVE, the gate":
+                await eventually(lambda: stranger.socket.poll(0))
+                assert b"order" in stranger.socket.recv()
+            await other.say(target, b"from a member")
+            assert target.heard == [(other.guard.peer, b"from a member")]
+        finally:
+            stranger.close()
+
+
+@in_loop
+async def test_a_routing_id_is_nobodys_name() -> None:
+    """Neither a stolen one shuts its owner out, nor does it make anybody somebody else."""
+    async with peers(2) as (target, other):
+        thief = new_key_pair()
+        name = PeerId("7" * 16)
+        target.guard.update(Credentials((Credential(name, (thief.public,)),)))
+        await other.say(target, b"first")
+        stranger = Stranger(
+            target.data_address, under(thief, target.key, other.guard.peer.encode())
+        )
+        try:
+            await eventually(lambda: len(target.heard) == 4)
+            await other.say(target, b"second")
+            assert target.heard == [
+                (other.guard.peer, b"first"),
+                *[(name, CANARY)] * 3,
+                (other.guard.peer, b"second"),
+            ]
+        finally:
+            stranger.close()
+
+
+@in_loop
+async def test_who_is_revoked_is_cut_off_although_its_connection_lives() -> None:
+    async with peers(2) as (target, other):
+        await other.say(target, b"before")
+        target.guard.update(Credentials((), (Credential(other.guard.peer, (other.key,)),)))
+        other.transport.send(target.guard.peer, b"after")
+        await eventually(lambda: target.transport.counters["refused_key"])
+        assert [data for _, data in target.heard] == [b"before"]
+
+
+@in_loop
+async def test_nothing_is_said_any_more_to_who_is_revoked() -> None:
+    async with peers(2) as (source, other):
+        await source.say(other, b"before")
+        source.guard.update(Credentials((), (Credential(other.guard.peer, (other.key,)),)))
+        source.transport.refresh()
+        source.transport.send(other.guard.peer, b"after")
+        await eventually(lambda: source.transport.counters["refused_address"])
+        assert not source.transport.send(other.guard.peer, b"after")
+        assert other.heard == [(source.guard.peer, b"before")]
+
+
+@in_loop
+async def test_a_handler_that_cannot_decide_refuses_and_goes_on() -> None:
+    async with peers(3) as (target, first, second):
+        decide = target.guard.speaker
+
+        def fault(key: bytes) -> PeerId | None:
+            raise RuntimeError("a fault of the test")
+
+        target.guard.speaker = fault  # type: ignore[method-assign]
+        first.transport.connect(target.guard.peer, target.transport.address)
+        assert target.transport._zap is not None
+        faults = target.transport._zap.counters
+        await eventually(lambda: faults["faults"])
+        target.guard.speaker = decide  # type: ignore[method-assign]
+        await second.say(target, b"served")
+        assert target.failures == []
+
+
+@in_loop
+async def test_a_peer_whose_handler_dies_closes_its_sockets_and_says_so() -> None:
+    async with peers(2) as (target, other):
+        await other.say(target, b"before")
+        assert target.transport._zap is not None
+        target.transport._zap._socket.close(0)
+        await eventually(lambda: target.failures)
+        assert isinstance(target.failures[0], AuthenticationError)
+        assert target.transport._router.closed
+        assert target.transport.counters["unguarded"] == 1
+
+
+@in_loop
+async def test_a_restarted_peer_that_knows_nobody_is_introduced_anew() -> None:
+    cluster = Cluster()
+    source, target = Peer(cluster.gatekeeper()), Peer(cluster.gatekeeper(PeerId("5" * 16)))
+    try:
+        await source.say(target, b"before")
+        pair, address = target.guard.pair, target.transport.address
+        target.transport.close()
+        gatekeeper = cluster.gatekeeper(PeerId("5" * 16))
+        gatekeeper.guard.keyring.pair = pair
+        target = Peer.__new__(Peer)
+        target.gatekeeper, target.guard = gatekeeper, gatekeeper.guard
+        target.transport = ZeroMqTransport(address, frame_bytes_max=65_536, keys=gatekeeper)
+        target.heard, target.failures = [], []
+        target.transport.start(lambda data: target.heard.append((target.transport.speaker, data)))
+        await eventually(
+            lambda: source.transport.send("5" * 16, b"after") and target.heard, seconds=20
+        )
+        assert target.heard[-1] == (source.guard.peer, b"after")
+    finally:
+        source.transport.close()
+        target.transport.close()
+
+
+@in_loop
+async def test_a_key_is_rotated_and_whatever_was_taken_arrives() -> None:
+    """New connections come to the second port, under the new key; old ones live until the end."""
+    cluster = Cluster()
+    async with peers(2, cluster) as (source, target):
+        keyring = target.guard.keyring
+        former = keyring.pair.public
+        sent = 0
+
+        async def say(count: int) -> None:
+            nonlocal sent
+            for _ in range(count):
+                await eventually(partial(source.transport.send, target.guard.peer, b"%d" % sent))
+                sent += 1
+
+        source.transport.connect(target.guard.peer, target.transport.address)
+        await say(50)
+        key = keyring.renew_key().public
+        both = Credentials((Credential(target.guard.peer, (former, key)),))
+        keyring.take_next()
+        for peer in (source, target):
+            peer.guard.update(both)
+        target.transport.rekey()
+        await say(50)
+        source.transport.refresh()
+        link = source.transport._links[target.guard.peer]
+        await eventually(lambda: link.place is not None and link.place[0] == key)
+        await say(50)
+        for peer in (source, target):
+            peer.guard.update(Credentials((Credential(target.guard.peer, (key,)),)))
+        await eventually(lambda: len(target.heard) == sent)
+        target.transport.retire()
+        await say(50)
+        await eventually(lambda: len(target.heard) == sent)
+        assert sorted(int(data) for _, data in target.heard) == list(range(sent))
+        assert {speaker for speaker, _ in target.heard} == {source.guard.peer}
+
+
+class Tap:
+    """A port that leads to another one, and keeps every byte of both directions."""
+
+    def __init__(self, target: str) -> None:
+        self.seen = bytearray()
+        self.address = ""
+        self._target = target
+        self._server: asyncio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self.address = join_address(*self._server.sockets[0].getsockname()[:2])
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        try:
+            back, forth = await asyncio.open_connection(*split_address(self._target))
+        except OSError:
+            return
+        self._writers.append(forth)
+        self._tasks += [
+            asyncio.create_task(self._pump(reader, forth)),
+            asyncio.create_task(self._pump(back, writer)),
+        ]
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            self.seen += data
+            writer.write(data)
+        writer.close()
+
+    async def close(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)
+
+
+class Tapped(ZeroMqTransport):
+    """Dials data sockets by way of a tap."""
+
+    tap: Tap | None = None
+
+    def _dial(self, link: Link, key: bytes | None, where: str) -> bool:
+        assert self.tap is not None
+        return super()._dial(link, key, self.tap.address)
+
+
+@in_loop
+async def test_nothing_that_is_said_or_secret_is_to_be_seen_on_the_wire() -> None:
+    cluster = Cluster(b"canary-of-the-join-secret-123456")
+    source, target = Peer(cluster.gatekeeper(), Tapped), Peer(cluster.gatekeeper())
+    source.guard.keyring.current = None
+    token = target.guard.keyring.invite(seconds=60, once=True, wall=0.0)
+    target.guard._wall = lambda: 1.0
+    source.guard._token = token
+    taps = [Tap(target.transport.address), Tap(target.data_address)]
+    try:
+        for tap in taps:
+            await tap.start()
+        assert isinstance(source.transport, Tapped)
+        source.transport.tap = taps[1]
+        source.transport.connect("target", taps[0].address)
+        await eventually(lambda: source.transport.send("target", CANARY * 10) and target.heard)
+        assert source.guard.keyring.current == cluster.secret, "it was handed over"
+        hidden = [CANARY, cluster.secret.reveal(), token.reveal(), cluster.gate.reveal()]
+        hidden += [peer.guard.pair.reveal() for peer in (source, target)]
+        hidden += [peer.guard.peer.encode() for peer in (source, target)]
+        for tap in taps:
+            assert len(tap.seen) > 500, "it was on the way"
+            for secret in hidden:
+                text = z85.encode(secret.ljust(32, b"\0")[:32])
+                for form in (secret, text, secret.hex().encode()):
+                    assert form not in tap.seen
+    finally:
+        for peer in (source, target):
+            peer.transport.close()
+        for tap in taps:
+            await tap.close()
+
+
+@in_loop
+async def test_nothing_is_said_to_a_server_that_proves_nothing() -> None:
+    """A listener that keeps what it gets; a server that knows the gate and not the secret; and one
+    that has the secret, but at another port than it said."""
+    cluster = Cluster()
+    async with peers(1, cluster) as (source,):
+        ignorant = Cluster(b"x" * 32)
+        ignorant.gate = cluster.gate
+        other = Peer(ignorant.gatekeeper())
+        tap = Tap("127.0.0.1:1")
+        await tap.start()
+        try:
+            source.transport.connect("tap", tap.address)
+            source.transport.connect("other", other.transport.address)
+            for target in ("tap", "other"):
+                source.transport.send(target, CANARY)
+            link = source.transport._links["other"]
+            await eventually(lambda: link.pause)
+            assert other.heard == []
+            assert link.place is None
+            assert CANARY not in tap.seen
+        finally:
+            await tap.close()
+            other.transport.close()
+
+
+def test_a_server_without_a_domain_cannot_be_made() -> None:
+    """With an empty one libzmq asks nobody, and lets everybody in."""
+    context = zmq.Context()
+    router = context.socket(zmq.ROUTER)
+    with pytest.raises(AssertionError):
+        as_server(router, new_key_pair(), b"")
+    context.destroy(linger=0)
+
+
+def test_a_context_without_a_handler_lets_nobody_in() -> None:
+    """What libzmq does when the handler is gone: the reason for the domain and for enforcing it."""
+    context = zmq.Context()
+    server, client = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
+    try:
+        pair = new_key_pair()
+        as_server(server, pair, zeromq.DOMAIN)
+        port = server.bind_to_random_port("tcp://127.0.0.1")
+        as_client(client, new_key_pair(), pair.public)
+        client.connect(f"tcp://127.0.0.1:{port}")
+        client.send(CANARY)
+        assert server.poll(300) == 0
+        handler = ZapHandler(context, zeromq.DOMAIN)
+        assert server.poll(100) == 0, "nor does one that has not been started"
+        handler.close()
+    finally:
+        context.destroy(linger=0)
