@@ -174,9 +174,7 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None, *, invites
     return output.INTERRUPTED if signal.SIGINT in signals else output.DONE
 
 
-def _report(
-    as_json: bool, host: Host, event: str, served: dict[str, str], code: str = ""
-) -> None:
+def _report(as_json: bool, host: Host, event: str, served: dict[str, str], code: str = "") -> None:
     """served: where pages of this peer are, by their name. code: with which others join."""
     if as_json:
         known = {"join": code} if code else {}

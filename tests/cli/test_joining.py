@@ -1,12 +1,15 @@
 """Two hosts, as two users' folders on this one: what a code lets in, and what it does not."""
 
+import base64
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
+from zmq.utils import z85
 
 from tests.cli.daemons import Daemon, House, house, mabeam, told
 
@@ -169,3 +172,51 @@ def test_a_key_that_others_can_read_stops_the_start(place: House) -> None:
     again = place.start(name="ant")
     assert again.wait() == 78
     assert "chmod 600" in again.said()
+
+
+def forms(secret: bytes) -> list[str]:
+    """As somebody might print it."""
+    return [
+        secret.hex(),
+        base64.b64encode(secret).decode(),
+        z85.encode(secret.ljust(32, b"\0")[:32]).decode(),
+        str(secret)[2:-1],
+    ]
+
+
+def secrets_in(folder: Path) -> list[bytes]:
+    """All that stand in files of a data folder."""
+    found: list[bytes] = []
+    for name in ("peer.key", "cluster.secret"):
+        fields: dict[str, object] = msgspec.json.decode((folder / name).read_bytes())
+        found += [
+            base64.b64decode(str(value))
+            for key, value in fields.items()
+            if key in ("secret", "current", "previous", "gate", "next_secret") and value
+        ]
+    return found
+
+
+def test_secrets_are_neither_logged_nor_shown(place: House) -> None:
+    daemon = place.start("--expect", "2", "--verbose", name="ant")
+    listening = daemon.line()
+    code = str(listening["join"])
+    with elsewhere(place):
+        other = place.start("--expect", "2", "--verbose", "--join", code, name="bee")
+        other.line()
+        assert other.line()["event"] == "ready"
+        shown = mabeam("status", "--json").output + mabeam("keys", "list", "--json").output
+        assert mabeam("keys", "rotate", "--secret").exit_code == 0
+    daemon.line()
+    for verb in (("status",), ("info",), ("members",), ("keys", "list"), ("config", "show")):
+        shown += mabeam(*verb).output + mabeam(*verb, "--json").output
+    shown += mabeam("log").output
+    place.start("--expect", "1", "--listen", str(listening["address"]), name="cat").wait()
+    shown += daemon.said() + other.said()
+    secrets = secrets_in(place.folder / "state" / "mabeam" / "test" / "ant")
+    secrets += secrets_in(place.folder / "b" / "state" / "mabeam" / "test" / "bee")
+    assert len(secrets) >= 6
+    for secret in secrets:
+        for form in forms(secret):
+            assert form not in shown
+    assert code not in shown

@@ -15,7 +15,7 @@ from mabeam_p2p.ports import Codec, Discovery, Storage
 from mabeam_p2p.records import Credentials, DiskUsage, HardState, Record, Recovered, Standing
 from mabeam_p2p.requests import Done, Leave, Request
 from mabeam_p2p.runtime.clock import SystemClock
-from mabeam_p2p.runtime.driver import Driver, NodeVerbs
+from mabeam_p2p.runtime.driver import Driver, Gate, NodeVerbs
 from tests.transport.memory import MemoryTransport, Wire
 
 PEER = PeerId("00000000000000aa")
@@ -162,6 +162,7 @@ def make_driver(
     codec: Codec | None = None,
     limits: Limits | None = None,
     discoveries: Sequence[Discovery] = (),
+    gate: Gate | None = None,
 ) -> Driver:
     return Driver(
         peer=PEER,
@@ -174,6 +175,7 @@ def make_driver(
         discoveries=discoveries,
         limits=limits or Limits(),
         clock=SystemClock(),
+        gate=gate,
     )
 
 
