@@ -105,6 +105,29 @@ def test_peer_of_another_formed_cluster_of_the_same_name_is_refused() -> None:
     assert refusal(effects).reason == "cluster"
 
 
+def test_who_was_revoked_is_refused_for_good_and_its_link_is_closed() -> None:
+    world = World(FORMED)
+    assert world.hello(member(SMALL), cluster_id=FORMED)[0]
+    world.links.revoke((SMALL,))
+    assert [e.address for e in world.outbox.take() if isinstance(e, Connect)] == [None]
+    assert not world.links.is_linked(SMALL)
+    met, effects = world.hello(member(SMALL), cluster_id=FORMED)
+    assert not met
+    assert refusal(effects) == Refuse("revoked", "its key was revoked in this cluster", final=True)
+
+
+def test_nothing_of_who_was_revoked_is_heard_and_nobody_looks_for_it() -> None:
+    world = World(FORMED)
+    world.links.revoke((SMALL,))
+    assert not world.links.opens(frame(member(SMALL), cluster_id=FORMED), world.mine, 10.0)
+    assert drops(world.outbox.take()) == ["revoked"]
+    world.links.know(member(SMALL), 10.0)
+    world.links.silent(member(SMALL), 10.0)
+    world.links.tick(world.mine, 20.0)
+    assert not world.links.is_linked(SMALL)
+    assert world.outbox.take() == ()
+
+
 def test_peer_of_the_cluster_that_was_repaired_is_refused_for_good() -> None:
     world = World(FORMED)
     world.links.ancestors = (OTHER,)

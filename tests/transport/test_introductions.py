@@ -1,0 +1,95 @@
+"""The join port under pressure: what strangers can do to it, and who is served meanwhile."""
+
+import socket
+
+import pytest
+
+from mabeam_p2p.addresses import split_address
+from mabeam_p2p.transport import introductions
+from mabeam_p2p.transport.introductions import ADDRESS_BURST, ADDRESS_RATE, Allowance
+from tests.eventually import eventually
+from tests.in_loop import in_loop
+from tests.transport.keys import Cluster
+from tests.transport.test_keys import Peer, peers
+
+
+def test_an_address_may_introduce_itself_so_often_and_is_served_again_later() -> None:
+    allowance = Allowance()
+    assert all(allowance.take("a", 0.0) for _ in range(ADDRESS_BURST))
+    assert not allowance.take("a", 0.0)
+    assert allowance.take("b", 0.0), "others are not held back"
+    assert not allowance.take("a", 0.5 / ADDRESS_RATE)
+    assert allowance.take("a", 1.5 / ADDRESS_RATE)
+
+
+def test_addresses_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(introductions, "ADDRESSES_MAX", 4)
+    allowance = Allowance()
+    for number in range(100):
+        allowance.take(str(number), 0.0)
+    assert len(allowance._buckets) == 4
+
+
+@pytest.mark.slow
+@in_loop
+async def test_members_are_introduced_while_hundreds_of_connections_say_nothing() -> None:
+    cluster = Cluster()
+    async with peers(1, cluster) as (target,):
+        silent = [
+            socket.create_connection(split_address(target.transport.address)) for _ in range(200)
+        ]
+        try:
+            late = Peer(cluster.gatekeeper())
+            try:
+                await late.say(target, b"here")
+            finally:
+                late.transport.close()
+            # Who has said nothing within the handshake's time is gone.
+            for connection in silent:
+                connection.setblocking(False)
+
+            def is_gone(connection: socket.socket) -> bool:
+                try:
+                    while connection.recv(4096):
+                        pass
+                except BlockingIOError:
+                    return False
+                except OSError:
+                    return True
+                return True
+
+            await eventually(lambda: all(map(is_gone, silent)), seconds=20)
+        finally:
+            for connection in silent:
+                connection.close()
+
+
+@in_loop
+async def test_who_asks_too_often_is_held_back_and_served_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(introductions, "ADDRESS_BURST", 2)
+    async with peers(3) as (target, one, two):
+        assert target.transport._join is not None
+        counts = target.transport._join.zap.counters
+        await one.say(target, b"1")
+        for _ in range(4):
+            one.transport.refresh()
+            await eventually(lambda: not any(x.is_asking for x in one.transport._links.values()))
+        await two.say(target, b"2")
+        assert counts["again"] >= 1
+
+
+@in_loop
+async def test_an_introduction_that_is_given_up_leaves_nothing_behind() -> None:
+    async with peers(1) as (source,):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            host, port = listener.getsockname()
+            source.transport.connect("x", f"{host}:{port}")
+            assert source.transport._join is not None
+            await eventually(lambda: source.transport._join._calls)  # type: ignore[union-attr]
+            source.transport.disconnect("x")
+            assert not source.transport._join._calls
+            assert not source.transport.send("x", b"data")
