@@ -3,8 +3,12 @@ receives; one DEALER per address only sends. A message is a header and the bytes
 ZeroMQ takes from where they lie.
 
 The rules of `zeromq` hold here, too: no ROUTING_ID, nothing queued for a process that is down, only
-IP addresses are dialled, and without keys nothing leaves the loopback interface unless `insecure`
-was asked for. All is done on one thread, which waits for all its sockets at once.
+IP addresses are dialled. All is done on one thread, which waits for all its sockets at once.
+
+Each process has a key of its own for this, as long as it runs. It stands in its address
+(HOST:PORT/KEY), which the parties of an exchange tell each other through the log: who is dialled
+has to answer under that key, and who is heard is who was dialled, and nobody else. Where libzmq has
+no CURVE, nothing leaves the loopback interface, unless `insecure` was asked for.
 """
 
 import math
@@ -12,12 +16,14 @@ import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import zmq
+from zmq.utils import z85
 
 from mabeam_p2p.addresses import is_literal, is_loopback, join_address, split_address
 from mabeam_p2p.errors import AddressError
+from mabeam_p2p.transport.curve import Verdict, ZapSocket, as_client, as_server
 from mabeam_p2p.transport.options import (
     Option,
     bulk_dealer_options,
@@ -34,14 +40,39 @@ IDLE_SECONDS_MAX = 60.0
 """A link that nothing was sent over for so long closes."""
 
 
+DOMAIN = b"mabeam-bulk"
+KEY_MARK = "/"
+KEY_BYTES = 32
+
+
+class _Pair(NamedTuple):
+    public: bytes
+    secret: bytes
+
+    def reveal(self) -> bytes:
+        return self.secret
+
+    def __repr__(self) -> str:
+        return "_Pair(redacted)"
+
+
 class ZeroMqBulk:
     """The BulkTransport of `ports` over TCP. Binds when it is made."""
 
     address: str
 
-    def __init__(self, host: str, *, message_bytes_max: int, insecure: bool = False) -> None:
-        """host: an IP address of this machine; the port is a free one. Raises AddressError."""
-        if not (is_literal(host) and (insecure or is_loopback(host))):
+    def __init__(
+        self,
+        host: str,
+        *,
+        message_bytes_max: int,
+        insecure: bool = False,
+        has_keys: bool | None = None,
+    ) -> None:
+        """host: an IP address of this machine; the port is a free one. has_keys: None: if libzmq
+        can. Raises AddressError."""
+        has_keys = zmq.has("curve") if has_keys is None else has_keys
+        if not (is_literal(host) and (insecure or has_keys or is_loopback(host))):
             raise AddressError(
                 f"bulk data will not listen on {host}: without keys it stays on this machine"
             )
@@ -49,7 +80,10 @@ class ZeroMqBulk:
             ("received", "malformed", "sent", "refused_link_down", "refused_address"), 0
         )
         self._message_bytes_max = message_bytes_max
-        self._insecure = insecure
+        self._may_leave_host = insecure or has_keys
+        self._pair = _Pair(*map(z85.decode, zmq.curve_keypair())) if has_keys else None
+        self._known: dict[bytes, int] = {}
+        """Keys of those that links lead to, and how many."""
         self._links: dict[str, zmq.Socket[bytes]] = {}
         self._used_at: dict[str, float] = {}
         """By address, the one that was used longest ago first."""
@@ -60,7 +94,11 @@ class ZeroMqBulk:
         self._context = zmq.Context()
         for option in context_options():
             self._context.set(option.name, option.value)
+        # Before anything is bound: without it libzmq would have nobody to ask.
+        self._zap = None if self._pair is None else ZapSocket(self._context, DOMAIN)
         self._router = self._socket(zmq.ROUTER, bulk_router_options(message_bytes_max))
+        if self._pair is not None:
+            as_server(self._router, self._pair, DOMAIN)
         try:
             self._router.bind(f"tcp://{join_address(host, 0)}")
         except zmq.ZMQError as error:
@@ -68,6 +106,8 @@ class ZeroMqBulk:
             raise AddressError(f"bulk data cannot listen on {host}: {error.strerror}") from error
         endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://")
         self.address = join_address(host, split_address(endpoint)[1])
+        if self._pair is not None:
+            self.address += KEY_MARK + self._pair.public.hex()
 
     def send(self, address: str, header: bytes, payload: memoryview) -> bool:
         link = self._links.get(address) or self._open(address)
@@ -97,6 +137,8 @@ class ZeroMqBulk:
 
     def wait(self, seconds: float | None, blocked: Iterable[str]) -> None:
         watched: list[Any] = [(self._router, zmq.POLLIN), (self._wake_reader, zmq.POLLIN)]
+        if self._zap is not None:
+            watched.append((self._zap.socket, zmq.POLLIN))
         full = [self._links.get(address) for address in blocked]
         watched.extend((link, zmq.POLLOUT) for link in full if link is not None)
         if None in full:
@@ -105,6 +147,8 @@ class ZeroMqBulk:
             seconds = DIAL_AGAIN_SECONDS if seconds is None else min(seconds, DIAL_AGAIN_SECONDS)
         milliseconds = -1 if seconds is None else math.ceil(seconds * 1000)
         zmq.zmq_poll(watched, milliseconds)
+        if self._zap is not None:
+            self._zap.serve(self._decide)
         with suppress(BlockingIOError):
             os.read(self._wake_reader, 4096)
         self._close_idle(time.monotonic() - IDLE_SECONDS_MAX)
@@ -121,31 +165,50 @@ class ZeroMqBulk:
         for link in self._links.values():
             link.close(linger=0)
         self._router.close(linger=0)
+        if self._zap is not None:
+            self._zap.socket.close(linger=0)
         self._context.term()
         os.close(self._wake_reader)
         # Left open: `wake` may be on its way, and the number would be somebody else's.
 
     def _open(self, address: str) -> "zmq.Socket[bytes] | None":
         """None if the address may not be dialled, or there are no descriptors left."""
-        if not self._may_dial(address):
+        found = self._may_dial(address)
+        if found is None:
             return None
+        where, key = found
         if len(self._links) >= LINKS_MAX:
             self._drop(next(iter(self._used_at)))
         try:
             link = self._socket(zmq.DEALER, bulk_dealer_options(self._message_bytes_max))
         except zmq.ZMQError:
             return None
-        link.connect(f"tcp://{address}")
+        if key is not None:
+            assert self._pair is not None
+            as_client(link, self._pair, key)
+            self._known[key] = self._known.get(key, 0) + 1
+        link.connect(f"tcp://{where}")
         self._links[address] = link
         self._used_at[address] = time.monotonic()
         return link
 
-    def _may_dial(self, address: str) -> bool:
+    def _decide(self, address: str, key: bytes) -> Verdict:
+        # Others may begin before this member does: they try again, and soon.
+        return Verdict.ADMIT if key in self._known else Verdict.AGAIN
+
+    def _may_dial(self, address: str) -> tuple[str, bytes | None] | None:
+        """HOST:PORT and the key that has to answer there; None: it may not be dialled."""
+        where, _, digits = address.partition(KEY_MARK)
         try:
-            host, port = split_address(address)
-        except AddressError:
-            return False
-        return port > 0 and is_literal(host) and (self._insecure or is_loopback(host))
+            host, port = split_address(where)
+            key = bytes.fromhex(digits)
+        except (AddressError, ValueError):
+            return None
+        has_right_key = len(key) == (0 if self._pair is None else KEY_BYTES)
+        is_near_enough = self._may_leave_host or is_loopback(host)
+        if not (port > 0 and is_literal(host) and is_near_enough and has_right_key):
+            return None
+        return where, key or None
 
     def _socket(self, kind: int, options: tuple[Option, ...]) -> "zmq.Socket[bytes]":
         socket: zmq.Socket[bytes] = self._context.socket(kind)
@@ -160,3 +223,9 @@ class ZeroMqBulk:
     def _drop(self, address: str) -> None:
         del self._used_at[address]
         self._links.pop(address).close(linger=0)
+        digits = address.partition(KEY_MARK)[2]
+        if digits:
+            key = bytes.fromhex(digits)
+            self._known[key] -= 1
+            if not self._known[key]:
+                del self._known[key]

@@ -23,6 +23,8 @@ from mabeam_p2p.ports import KeyPair
 ENDPOINT = "inproc://zeromq.zap.01"
 """Where libzmq asks, once for each context."""
 VERSION = b"1.0"
+CURVE_BYTES = 64
+"""More than what CURVE adds to a frame, which counts for MAXMSGSIZE: 33 bytes."""
 REQUEST_FRAMES = 9
 """Routing id, empty, version, request id, domain, address, identity, mechanism, key."""
 REQUESTS_PER_TURN = 64
@@ -44,13 +46,22 @@ Decide = Callable[[str, bytes], Verdict]
 
 
 def as_server(socket: "zmq.Socket[bytes]", pair: KeyPair, domain: bytes) -> None:
-    """Before bind."""
+    """Before bind, and once: it makes room in MAXMSGSIZE for what CURVE adds."""
     assert domain, "with an empty domain libzmq asks nobody"
+    bytes_max = socket.getsockopt(zmq.MAXMSGSIZE)
+    assert isinstance(bytes_max, int)
+    assert bytes_max > 0, "without a limit a stranger fills the memory"
+    socket.setsockopt(zmq.MAXMSGSIZE, bytes_max + CURVE_BYTES)
     socket.setsockopt(zmq.CURVE_SERVER, 1)
-    socket.setsockopt(zmq.CURVE_PUBLICKEY, z85.encode(pair.public))
-    socket.setsockopt(zmq.CURVE_SECRETKEY, z85.encode(pair.reveal()))
+    answer_under(socket, pair)
     socket.setsockopt(zmq.ZAP_DOMAIN, domain)
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+
+def answer_under(socket: "zmq.Socket[bytes]", pair: KeyPair) -> None:
+    """What a server binds from now on answers under this key."""
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, z85.encode(pair.public))
+    socket.setsockopt(zmq.CURVE_SECRETKEY, z85.encode(pair.reveal()))
 
 
 def as_client(socket: "zmq.Socket[bytes]", pair: KeyPair, server_key: bytes) -> None:
@@ -68,20 +79,68 @@ def key_of(frame: zmq.Frame) -> bytes | None:
         return None
 
 
+class ZapSocket:
+    """Where libzmq asks, of one context. For one thread."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", domain: bytes) -> None:
+        self.counters = dict.fromkeys(("admitted", "again", "refused", "faults"), 0)
+        self.socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
+        self._domain = domain
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.bind(ENDPOINT)
+
+    def serve(self, decide: Decide) -> bool:
+        """Answer what was asked; whether more may have been. Whatever goes wrong with one question,
+        the others are answered. Raises zmq.ZMQError if the socket is gone."""
+        try:
+            for _ in range(REQUESTS_PER_TURN):
+                self._answer(self.socket.recv_multipart(zmq.NOBLOCK), decide)
+        except zmq.Again:
+            return False
+        return True
+
+    def _answer(self, frames: list[bytes], decide: Decide) -> None:
+        if len(frames) < 4:
+            self.counters["faults"] += 1
+            return
+        code, text, user = b"500", b"fault", b""
+        try:
+            verdict, key = self._judge(frames, decide)
+        except Exception:
+            self.counters["faults"] += 1
+            _log.exception("a handshake was refused, as nobody could say whether it is allowed")
+        else:
+            code, text = verdict.value
+            # Only who is let in has a name.
+            user = z85.encode(key) if verdict is Verdict.ADMIT else b""
+        with suppress(zmq.Again):
+            self.socket.send_multipart(
+                [frames[0], b"", VERSION, frames[3], code, text, user, b""], zmq.NOBLOCK
+            )
+
+    def _judge(self, frames: list[bytes], decide: Decide) -> tuple[Verdict, bytes]:
+        verdict, key = Verdict.REFUSE, b""
+        is_ours = len(frames) == REQUEST_FRAMES and frames[4] == self._domain
+        if is_ours and frames[7] == b"CURVE" and len(frames[8]) == 32:
+            key = frames[8]
+            verdict = decide(frames[5].decode(), key)
+        name = {Verdict.ADMIT: "admitted", Verdict.AGAIN: "again", Verdict.REFUSE: "refused"}
+        self.counters[name[verdict]] += 1
+        return verdict, key
+
+
 class ZapHandler:
     """Answers libzmq's questions of one context, on the running loop."""
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", domain: bytes) -> None:
-        self.counters = dict.fromkeys(("admitted", "again", "refused", "faults"), 0)
-        self._domain = domain
+        self._asked = ZapSocket(context, domain)
+        self.counters = self._asked.counters
+        self._socket = self._asked.socket
         self._decide: Decide | None = None
         self._failed: Callable[[BaseException], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._descriptor = -1
-        self._socket = context.socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.bind(ENDPOINT)
 
     def start(self, decide: Decide, failed: Callable[[BaseException], None]) -> None:
         """Handshakes wait until then. failed: told once if nobody can be let in any more."""
@@ -102,49 +161,17 @@ class ZapHandler:
         self._socket.close(0)
 
     def look(self) -> None:
-        """Answer what was asked. Whatever goes wrong with one question, the others are answered;
-        what goes wrong with the socket ends the handler."""
+        """Answer what was asked. What goes wrong with the socket ends the handler."""
         if self._loop is None:
             return
+        assert self._decide is not None, "asked before start"
         try:
-            for _ in range(REQUESTS_PER_TURN):
-                self._answer(self._socket.recv_multipart(zmq.NOBLOCK))
-        except zmq.Again:
-            return
+            is_more = self._asked.serve(self._decide)
         except Exception as error:
             self._fail(error)
             return
-        self._loop.call_soon(self.look)
-
-    def _answer(self, frames: list[bytes]) -> None:
-        if len(frames) < 4:
-            self.counters["faults"] += 1
-            return
-        code, text, user = b"500", b"fault", b""
-        try:
-            verdict, key = self._judge(frames)
-        except Exception:
-            self.counters["faults"] += 1
-            _log.exception("a handshake was refused, as nobody could say whether it is allowed")
-        else:
-            code, text = verdict.value
-            # Only who is let in has a name.
-            user = z85.encode(key) if verdict is Verdict.ADMIT else b""
-        with suppress(zmq.Again):
-            self._socket.send_multipart(
-                [frames[0], b"", VERSION, frames[3], code, text, user, b""], zmq.NOBLOCK
-            )
-
-    def _judge(self, frames: list[bytes]) -> tuple[Verdict, bytes]:
-        assert self._decide is not None, "asked before start"
-        verdict, key = Verdict.REFUSE, b""
-        is_ours = len(frames) == REQUEST_FRAMES and frames[4] == self._domain
-        if is_ours and frames[7] == b"CURVE" and len(frames[8]) == 32:
-            key = frames[8]
-            verdict = self._decide(frames[5].decode(), key)
-        name = {Verdict.ADMIT: "admitted", Verdict.AGAIN: "again", Verdict.REFUSE: "refused"}
-        self.counters[name[verdict]] += 1
-        return verdict, key
+        if is_more:
+            self._loop.call_soon(self.look)
 
     def _look_again(self) -> None:
         """Notice that the socket has gone, and what an edge may not have told."""

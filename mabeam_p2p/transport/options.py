@@ -109,7 +109,7 @@ def bulk_dealer_options(message_bytes_max: int) -> tuple[Option, ...]:
         ),
         Option(zmq.RCVHWM, 1, "it never receives; whoever sends into it is not read"),
         Option(zmq.CONNECT_TIMEOUT, 1000, "ms; the system's SYN back-off would take half a minute"),
-        Option(zmq.RECONNECT_IVL, 100, "ms; a broken connection is back soon"),
+        Option(zmq.RECONNECT_IVL, 10, "ms; who begins first is told to try again, and soon"),
         Option(zmq.RECONNECT_IVL_MAX, 1000, "ms; 2000 and more delay the end of a partition"),
     )
 

@@ -39,7 +39,14 @@ from mabeam_p2p.addresses import (
 from mabeam_p2p.errors import AddressError, AuthenticationError
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.ports import Gatekeeper
-from mabeam_p2p.transport.curve import Verdict, ZapHandler, as_client, as_server, key_of
+from mabeam_p2p.transport.curve import (
+    Verdict,
+    ZapHandler,
+    answer_under,
+    as_client,
+    as_server,
+    key_of,
+)
 from mabeam_p2p.transport.inbox import Inbox
 from mabeam_p2p.transport.introductions import JoinPort
 from mabeam_p2p.transport.link import Link
@@ -323,7 +330,7 @@ class ZeroMqTransport:
             return
         self._former_endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         host = split_address(self._former_endpoint.removeprefix("tcp://"))[0]
-        as_server(self._router, self._keys.pair, DOMAIN)
+        answer_under(self._router, self._keys.pair)
         self._router.bind(f"tcp://{join_address(host, 0)}")
         self._join.moved(self._bound_port())
         for link in self._links.values():

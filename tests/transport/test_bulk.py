@@ -1,4 +1,4 @@
-"""Sockets for much data, over loopback."""
+"""Sockets for much data, over loopback; without keys, but for those at the end."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ def make() -> Iterator[Callable[[], ZeroMqBulk]]:
     made: list[ZeroMqBulk] = []
 
     def one() -> ZeroMqBulk:
-        made.append(ZeroMqBulk("127.0.0.1", message_bytes_max=MEBIBYTE))
+        made.append(ZeroMqBulk("127.0.0.1", message_bytes_max=MEBIBYTE, has_keys=False))
         return made[-1]
 
     yield one
@@ -91,7 +91,7 @@ def test_what_may_not_be_dialled_is_not(make: Callable[[], ZeroMqBulk], address:
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "localhost", ""])
 def test_without_keys_it_listens_on_this_machine_alone(host: str) -> None:
     with pytest.raises(AddressError, match="stays on this machine"):
-        ZeroMqBulk(host, message_bytes_max=MEBIBYTE)
+        ZeroMqBulk(host, message_bytes_max=MEBIBYTE, has_keys=False)
 
 
 def test_an_address_of_another_machine_is_an_address_error() -> None:
@@ -181,3 +181,110 @@ def test_links_are_bounded_and_the_oldest_leaves(
     send(one, second.address, b"h", b"")
     assert list(one._links) == [second.address]
     assert split_address(second.address)[0] == "127.0.0.1"
+
+
+# ---- under keys --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keyed() -> Iterator[Callable[[], ZeroMqBulk]]:
+    made: list[ZeroMqBulk] = []
+
+    def one() -> ZeroMqBulk:
+        made.append(ZeroMqBulk("127.0.0.1", message_bytes_max=MEBIBYTE, has_keys=True))
+        return made[-1]
+
+    yield one
+    for transport in made:
+        transport.close()
+
+
+def until(condition: Callable[[], object], *transports: ZeroMqBulk) -> None:
+    """Let all of them turn until it holds."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "never came true"
+        for transport in transports:
+            transport.wait(0.001, ())
+
+
+def test_those_that_dial_each_other_exchange_data_under_keys(
+    keyed: Callable[[], ZeroMqBulk],
+) -> None:
+    one, other = keyed(), keyed()
+    payload = memoryview(bytes(range(256)) * 4096)  # The largest.
+    heard: list[tuple[bytes, bytes]] = []
+
+    def take() -> bool:
+        while (message := other.receive()) is not None:
+            heard.append((message[0], bytes(message[1])))
+        return bool(heard)
+
+    one.send(other.address, b"early", payload[:0])
+    until(lambda: other.send(one.address, b"hello", payload[:0]), one, other)
+    until(lambda: one.send(other.address, b"data", payload), one, other)
+    until(take, one, other)
+    assert heard == [(b"data", bytes(payload))]
+
+
+def test_who_was_not_dialled_is_not_heard_whatever_it_knows(
+    keyed: Callable[[], ZeroMqBulk],
+) -> None:
+    one, friend, stranger = keyed(), keyed(), keyed()
+    plain = ZeroMqBulk("127.0.0.1", message_bytes_max=MEBIBYTE, has_keys=False)
+    where = one.address.partition("/")[0]
+    nothing = memoryview(b"")
+    one.send(friend.address, b"hello", nothing)
+    assert one._zap is not None
+    again = one._zap.counters
+    stranger.send(one.address, b"stranger", nothing)
+    plain.send(where, b"plain", nothing)
+    until(lambda: again["again"] >= 2, one, friend, stranger, plain)
+    until(lambda: friend.send(one.address, b"friend", nothing), one, friend, stranger)
+    heard: list[bytes] = []
+
+    def take() -> bool:
+        while (message := one.receive()) is not None:
+            heard.append(message[0])
+        return bool(heard)
+
+    until(take, one, friend, stranger, plain)
+    assert heard == [b"friend"]
+    assert stranger.counters["sent"] == plain.counters["sent"] == 0
+    plain.close()
+
+
+def test_nothing_is_sent_to_who_has_not_the_key_of_the_address(
+    keyed: Callable[[], ZeroMqBulk],
+) -> None:
+    """Another process may have the port by now."""
+    one, other, gone = keyed(), keyed(), keyed()
+    false = other.address.partition("/")[0] + "/" + gone.address.partition("/")[2]
+    other.send(one.address, b"hello", memoryview(b""))
+    one.send(false, b"secret", memoryview(b"secret"))
+    until(lambda: other.send(one.address, b"hello", memoryview(b"")) or True, one, other)
+    for _ in range(50):
+        assert not one.send(false, b"secret", memoryview(b"secret"))
+        for transport in (one, other):
+            transport.wait(0.002, ())
+    assert other.receive() is None
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:7000", "127.0.0.1:7000/00", "127.0.0.1:7000/xyz"])
+def test_an_address_without_a_key_is_not_dialled(
+    keyed: Callable[[], ZeroMqBulk], address: str
+) -> None:
+    one = keyed()
+    assert not one.send(address, b"h", memoryview(b""))
+    assert one.counters["refused_address"] == 1
+
+
+def test_who_is_not_dialled_any_more_is_not_heard_any_more(
+    keyed: Callable[[], ZeroMqBulk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = keyed(), keyed()
+    one.send(other.address, b"h", memoryview(b""))
+    assert len(one._known) == 1
+    monkeypatch.setattr(bulk, "IDLE_SECONDS_MAX", -1.0)
+    one.wait(0.0, ())
+    assert one._known == {}

@@ -212,6 +212,16 @@ async def test_no_byte_of_the_application_over_the_join_port(way: str) -> None:
 
 
 @in_loop
+async def test_a_frame_of_the_largest_size_passes_and_a_larger_one_is_not_sent() -> None:
+    """CURVE adds to what the limit of the socket counts."""
+    async with peers(2) as (target, other):
+        await other.say(target, bytes(65_536))
+        assert not other.transport.send(target.guard.peer, bytes(65_537))
+        await other.say(target, bytes(65_536))
+        assert [len(data) for _, data in target.heard] == [65_536, 65_536]
+
+
+@in_loop
 async def test_a_routing_id_is_nobodys_name() -> None:
     """Neither a stolen one shuts its owner out, nor does it make anybody somebody else."""
     async with peers(2) as (target, other):
@@ -465,7 +475,8 @@ def test_a_server_without_a_domain_cannot_be_made() -> None:
     """With an empty one libzmq asks nobody, and lets everybody in."""
     context = zmq.Context()
     router = context.socket(zmq.ROUTER)
-    with pytest.raises(AssertionError):
+    router.maxmsgsize = 1024
+    with pytest.raises(AssertionError, match="empty domain"):
         as_server(router, new_key_pair(), b"")
     context.destroy(linger=0)
 
@@ -476,6 +487,7 @@ def test_a_context_without_a_handler_lets_nobody_in() -> None:
     server, client = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
     try:
         pair = new_key_pair()
+        server.maxmsgsize = 1024
         as_server(server, pair, zeromq.DOMAIN)
         port = server.bind_to_random_port("tcp://127.0.0.1")
         as_client(client, new_key_pair(), pair.public)

@@ -1,0 +1,271 @@
+"""Bugs of keys: of proofs, of whose key is whose, of what the log lets in, and of the door."""
+
+from tools.planted.base import Edit, Mutant
+
+JOINING = "mabeam_p2p/security/joining.py"
+GUARD = "mabeam_p2p/security/guard.py"
+KEYRING = "mabeam_p2p/security/keyring.py"
+FILES = "mabeam_p2p/security/files.py"
+ANNOUNCEMENTS = "mabeam_p2p/security/announcements.py"
+ADMISSIONS = "mabeam_p2p/machine/admissions.py"
+ADMISSION = "mabeam_p2p/protocol/admission.py"
+LINKS = "mabeam_p2p/protocol/links.py"
+CURVE = "mabeam_p2p/transport/curve.py"
+SOCKETS = "mabeam_p2p/transport/zeromq.py"
+DRIVER = "mabeam_p2p/runtime/driver.py"
+
+PROOFS = ("tests/security/test_joining.py",)
+TABLE = ("tests/security/test_guard.py",)
+RING = ("tests/security/test_keyring.py",)
+SIGNED = ("tests/security/test_announcements.py",)
+LOG = ("tests/machine/test_admissions.py",)
+DOOR = ("tests/transport/test_keys.py",)
+
+SAME_KEY = "if one.peer == peer or any(key in one.keys for key in keys):"
+ANOTHERS = "if one.peer != peer and any(key in one.keys for key in keys):"
+REFUSED = '\n                return Refused("other_key"'
+
+MUTANTS = (
+    Mutant(
+        "T3-proof",
+        "a client is let in without a proof",
+        (
+            Edit(
+                JOINING,
+                'if not is_mac(message.proof, visitor.secret, "client"',
+                'if not visitor.words and is_mac(message.proof, visitor.secret, "c"',
+            ),
+        ),
+        PROOFS,
+    ),
+    Mutant(
+        "T3-server",
+        "a client believes a server that has proved nothing",
+        (
+            Edit(
+                JOINING,
+                'if not is_mac(message.proof, self._secret, "server", *words):',
+                "if not words:",
+            ),
+        ),
+        PROOFS,
+    ),
+    Mutant(
+        "T3-binding",
+        "a proof does not stand for the client's key: it can be passed on",
+        (Edit(JOINING, "        client_key,\n        challenge.key,", "        challenge.key,"),),
+        PROOFS,
+    ),
+    Mutant(
+        "T3-pinning",
+        "a proof does not stand for the server's key",
+        (Edit(JOINING, "        client_key,\n        challenge.key,", "        client_key,"),),
+        PROOFS,
+    ),
+    Mutant(
+        "T3-mirror",
+        "both directions have one proof: a server's own is taken back",
+        (
+            Edit(
+                JOINING,
+                'proof = mac(secret, "server", *words)',
+                'proof = mac(secret, "client", *words)',
+            ),
+            Edit(
+                JOINING,
+                'if not is_mac(message.proof, self._secret, "server"',
+                'if not is_mac(message.proof, self._secret, "client"',
+            ),
+        ),
+        PROOFS,
+    ),
+    Mutant(
+        "T5-once",
+        "a proof counts as often as it is said",
+        (
+            Edit(
+                JOINING,
+                "visitor = self._visitors.pop(connection, None)",
+                "visitor = self._visitors.get(connection)",
+            ),
+        ),
+        PROOFS,
+    ),
+    Mutant(
+        "T17-pad",
+        "the secret is handed over as it is",
+        (Edit(JOINING, "masked(present, visitor.secret, *visitor.words))", "present.reveal())"),),
+        PROOFS,
+    ),
+    Mutant(
+        "T3-once",
+        "a code for one lets in everybody",
+        (
+            Edit(
+                KEYRING,
+                "if one.once and one.used_by and one.used_by != key:",
+                "if one.once and not one.used_by and key is None:",
+            ),
+        ),
+        RING,
+    ),
+    Mutant(
+        "T3-expiry",
+        "a code is good for ever",
+        (
+            Edit(
+                KEYRING,
+                "if wall >= one.expires_at and one.used_by != key:",
+                "if wall < 0 and one.used_by != key:",
+            ),
+        ),
+        RING,
+    ),
+    Mutant(
+        "T17-mode",
+        "a file that others can read is used",
+        (Edit(FILES, "if facts.st_mode & 0o077:", "if facts.st_mode & 0o007:"),),
+        RING,
+    ),
+    Mutant(
+        "T4-first",
+        "who knows the secret takes over the id of a peer that is pending",
+        (
+            Edit(
+                GUARD,
+                "if known is None and peer in self._pending_keys:",
+                "if known is None and peer in self._revoked:",
+            ),
+        ),
+        TABLE,
+    ),
+    Mutant(
+        "T3-rotated",
+        "the previous secret lets in who was no member",
+        (Edit(GUARD, "            if not is_member:\n", "            if not current:\n"),),
+        TABLE,
+    ),
+    Mutant(
+        "T3-revoked",
+        "who was revoked may speak as long as it is pending",
+        (
+            Edit(
+                GUARD,
+                "return None if peer is None or peer in self._revoked or key in self._revoked"
+                " else peer",
+                "return peer",
+            ),
+            Edit(GUARD, "if peer in revoked or (known", "if (known"),
+        ),
+        TABLE,
+    ),
+    Mutant(
+        "T1-address",
+        "an announcement is good for every address",
+        (
+            Edit(
+                ANNOUNCEMENTS,
+                'facts["pub"], address, facts["epoch"]',
+                'facts["pub"], facts["epoch"]',
+            ),
+        ),
+        SIGNED,
+    ),
+    Mutant(
+        "T3-again",
+        "a revoked peer is admitted again",
+        (
+            Edit(
+                ADMISSIONS,
+                SAME_KEY,
+                ANOTHERS,
+            ),
+        ),
+        LOG,
+    ),
+    Mutant(
+        "T4-log",
+        "a key that is another's is admitted",
+        (
+            Edit(
+                ADMISSIONS,
+                ANOTHERS + REFUSED,
+                ANOTHERS.replace("!=", "==") + REFUSED,
+            ),
+        ),
+        LOG,
+    ),
+    Mutant(
+        "T3-at-once",
+        "a rotation takes all keys of a peer at once",
+        (Edit(ADMISSIONS, "if not any(key in known for key in keys):", "if not known:"),),
+        LOG,
+    ),
+    Mutant(
+        "T3-heard",
+        "a peer that was revoked is heard until it greets again",
+        (
+            Edit(
+                LINKS,
+                "        if frame.source in self.revoked:\n",
+                "        if frame.source in self._refusals:\n",
+            ),
+            Edit(LINKS, "        for peer in peers:\n            self.forget(peer)\n", ""),
+        ),
+        ("tests/protocol/test_links.py", "tests/simulation/test_admissions.py"),
+    ),
+    Mutant(
+        "T3-domain",
+        "without a handler everybody is let in",
+        (
+            Edit(
+                CURVE,
+                "socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)",
+                "socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 0)",
+            ),
+        ),
+        DOOR,
+    ),
+    Mutant(
+        "T3-closed",
+        "a peer whose handler dies goes on",
+        (Edit(CURVE, "failed, self._failed = self._failed, None", "failed = self._failed = None"),),
+        DOOR,
+    ),
+    Mutant(
+        "T3-unknown",
+        "the door lets in keys that nobody knows",
+        (
+            Edit(
+                SOCKETS,
+                "return Verdict.AGAIN if self._keys.speaker(key) is None else Verdict.ADMIT",
+                "return Verdict.ADMIT",
+            ),
+        ),
+        DOOR,
+    ),
+    Mutant(
+        "T3-live",
+        "a revoked key is heard as long as its connection lives",
+        (
+            Edit(
+                SOCKETS,
+                "if self._speakers_version != self._keys.version:",
+                "if self._speakers_version < 0:",
+            ),
+        ),
+        DOOR,
+    ),
+    Mutant(
+        "T4-source",
+        "a frame is whose it says it is",
+        (
+            Edit(
+                DRIVER,
+                "if speaker is not None and frame.source != speaker:",
+                "if speaker is None and frame.source != speaker and self.failure:",
+            ),
+        ),
+        ("tests/runtime/test_driver.py",),
+    ),
+)
