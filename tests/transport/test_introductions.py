@@ -9,8 +9,8 @@ from mabeam_p2p.transport import introductions
 from mabeam_p2p.transport.introductions import ADDRESS_BURST, ADDRESS_RATE, Allowance
 from tests.eventually import eventually
 from tests.in_loop import in_loop
+from tests.transport.guarded import Peer, peers
 from tests.transport.keys import Cluster
-from tests.transport.test_keys import Peer, peers
 
 
 def test_an_address_may_introduce_itself_so_often_and_is_served_again_later() -> None:

@@ -1,32 +1,27 @@
 """Who gets through to whom: each mechanism with each key, with somebody at the door and with
 nobody; and what is to be seen on the wire."""
 
-import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 import zmq
-from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
-from mabeam_p2p.addresses import join_address, split_address
+from mabeam_p2p.addresses import split_address
 from mabeam_p2p.errors import AuthenticationError
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.records import Credential, Credentials
-from mabeam_p2p.security.gatekeeper import Gatekeeper
 from mabeam_p2p.security.keyring import KeyPair, gate_key_pair, new_key_pair
 from mabeam_p2p.transport import zeromq
 from mabeam_p2p.transport.curve import ZapHandler, as_client, as_server
-from mabeam_p2p.transport.link import Link
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from tests.eventually import eventually
 from tests.in_loop import in_loop
+from tests.transport.guarded import CANARY, Peer, peers
 from tests.transport.keys import Cluster
 
-CANARY = b"canary-of-the-application"
 ENDS = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -34,49 +29,6 @@ ENDS = (
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_DISCONNECTED
 )
-
-
-class Peer:
-    """A transport with keys, and what it has received from whom."""
-
-    def __init__(
-        self, gatekeeper: Gatekeeper, kind: type[ZeroMqTransport] = ZeroMqTransport
-    ) -> None:
-        self.gatekeeper = gatekeeper
-        self.guard = gatekeeper.guard
-        self.transport = kind("127.0.0.1:0", frame_bytes_max=65_536, keys=gatekeeper)
-        self.heard: list[tuple[PeerId | None, bytes]] = []
-        self.failures: list[BaseException] = []
-        self.transport.start(
-            lambda data: self.heard.append((self.transport.speaker, data)), self.failures.append
-        )
-
-    @property
-    def key(self) -> bytes:
-        return self.guard.public_key
-
-    @property
-    def data_address(self) -> str:
-        return join_address("127.0.0.1", self.transport._bound_port())
-
-    async def say(self, other: "Peer", data: bytes) -> None:
-        """Returns once the other has it."""
-        count = len(other.heard)
-        if str(other.guard.peer) not in self.transport._links:
-            self.transport.connect(other.guard.peer, other.transport.address)
-        await eventually(partial(self.transport.send, other.guard.peer, data))
-        await eventually(lambda: len(other.heard) > count)
-
-
-@asynccontextmanager
-async def peers(count: int, cluster: Cluster | None = None) -> AsyncIterator[list[Peer]]:
-    cluster = cluster or Cluster()
-    made = [Peer(cluster.gatekeeper()) for _ in range(count)]
-    try:
-        yield made
-    finally:
-        for peer in made:
-            peer.transport.close()
 
 
 class Stranger:
@@ -356,119 +308,6 @@ async def test_a_key_is_rotated_and_whatever_was_taken_arrives() -> None:
         await eventually(lambda: len(target.heard) == sent)
         assert sorted(int(data) for _, data in target.heard) == list(range(sent))
         assert {speaker for speaker, _ in target.heard} == {source.guard.peer}
-
-
-class Tap:
-    """A port that leads to another one, and keeps every byte of both directions."""
-
-    def __init__(self, target: str) -> None:
-        self.seen = bytearray()
-        self.address = ""
-        self._target = target
-        self._server: asyncio.Server | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self._writers: list[asyncio.StreamWriter] = []
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
-        self.address = join_address(*self._server.sockets[0].getsockname()[:2])
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.append(writer)
-        try:
-            back, forth = await asyncio.open_connection(*split_address(self._target))
-        except OSError:
-            return
-        self._writers.append(forth)
-        self._tasks += [
-            asyncio.create_task(self._pump(reader, forth)),
-            asyncio.create_task(self._pump(back, writer)),
-        ]
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            self.seen += data
-            writer.write(data)
-        writer.close()
-
-    async def close(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.sleep(0)
-
-
-class Tapped(ZeroMqTransport):
-    """Dials data sockets by way of a tap."""
-
-    tap: Tap | None = None
-
-    def _dial(self, link: Link, key: bytes | None, where: str) -> bool:
-        assert self.tap is not None
-        return super()._dial(link, key, self.tap.address)
-
-
-@in_loop
-async def test_nothing_that_is_said_or_secret_is_to_be_seen_on_the_wire() -> None:
-    cluster = Cluster(b"canary-of-the-join-secret-123456")
-    source, target = Peer(cluster.gatekeeper(), Tapped), Peer(cluster.gatekeeper())
-    source.guard.keyring.current = None
-    token = target.guard.keyring.invite(seconds=60, once=True, wall=0.0)
-    target.guard._wall = lambda: 1.0
-    source.guard._token = token
-    taps = [Tap(target.transport.address), Tap(target.data_address)]
-    try:
-        for tap in taps:
-            await tap.start()
-        assert isinstance(source.transport, Tapped)
-        source.transport.tap = taps[1]
-        source.transport.connect("target", taps[0].address)
-        await eventually(lambda: source.transport.send("target", CANARY * 10) and target.heard)
-        assert source.guard.keyring.current == cluster.secret, "it was handed over"
-        hidden = [CANARY, cluster.secret.reveal(), token.reveal(), cluster.gate.reveal()]
-        hidden += [peer.guard.pair.reveal() for peer in (source, target)]
-        hidden += [peer.guard.peer.encode() for peer in (source, target)]
-        for tap in taps:
-            assert len(tap.seen) > 500, "it was on the way"
-            for secret in hidden:
-                text = z85.encode(secret.ljust(32, b"\0")[:32])
-                for form in (secret, text, secret.hex().encode()):
-                    assert form not in tap.seen
-    finally:
-        for peer in (source, target):
-            peer.transport.close()
-        for tap in taps:
-            await tap.close()
-
-
-@in_loop
-async def test_nothing_is_said_to_a_server_that_proves_nothing() -> None:
-    """A listener that keeps what it gets; a server that knows the gate and not the secret; and one
-    that has the secret, but at another port than it said."""
-    cluster = Cluster()
-    async with peers(1, cluster) as (source,):
-        ignorant = Cluster(b"x" * 32)
-        ignorant.gate = cluster.gate
-        other = Peer(ignorant.gatekeeper())
-        tap = Tap("127.0.0.1:1")
-        await tap.start()
-        try:
-            source.transport.connect("tap", tap.address)
-            source.transport.connect("other", other.transport.address)
-            for target in ("tap", "other"):
-                source.transport.send(target, CANARY)
-            link = source.transport._links["other"]
-            await eventually(lambda: link.pause)
-            assert other.heard == []
-            assert link.place is None
-            assert CANARY not in tap.seen
-        finally:
-            await tap.close()
-            other.transport.close()
 
 
 def test_a_server_without_a_domain_cannot_be_made() -> None:
