@@ -7,14 +7,16 @@ Rule: an effect that claims something names the Persist that makes it true (`aft
 """
 
 from collections.abc import Callable, Iterable
+from math import inf
 
 from mabeam_p2p.effects import Connect, Effect, Effects, Notify, Persist, Resolve, Send
-from mabeam_p2p.events import Event
+from mabeam_p2p.events import Dropped, Event
 from mabeam_p2p.ids import INTEGER_MAX, PeerId
 from mabeam_p2p.messages import Message
 from mabeam_p2p.records import Record
 from mabeam_p2p.requests import Answer
 
+DROP_REPORT_SECONDS = 1.0
 NUMBER_BITS = 32
 """Questions of one process life: more than a million a second for an hour."""
 
@@ -81,3 +83,26 @@ class Outbox:
                     effects = (*self._effects, *effects)
                     self._effects.clear()
         return effects
+
+
+class Drops:
+    """What broke the protocol, counted, and reported at most once a second for each reason."""
+
+    __slots__ = ("_outbox", "_reports", "_reports_max", "count")
+
+    def __init__(self, outbox: Outbox, reports_max: int) -> None:
+        self.count = 0
+        self._outbox = outbox
+        self._reports: dict[tuple[str, str], tuple[float, int]] = {}
+        self._reports_max = reports_max
+
+    def drop(self, source: str, reason: str, detail: str, now: float) -> None:
+        self.count += 1
+        reported_at, count = self._reports.get((source, reason), (-inf, 0))
+        if now - reported_at >= DROP_REPORT_SECONDS:
+            self._outbox.notify(Dropped(source, reason, detail, count + 1))
+            if len(self._reports) >= self._reports_max:
+                self._reports.clear()
+            self._reports[source, reason] = now, 0
+        else:
+            self._reports[source, reason] = reported_at, count + 1

@@ -25,11 +25,11 @@ from math import inf
 from random import Random
 
 from mabeam_p2p.config import Limits, Timing
-from mabeam_p2p.events import Dropped, Refused
+from mabeam_p2p.events import Refused
 from mabeam_p2p.ids import ClusterId, PeerId
 from mabeam_p2p.messages import Frame, Hello, Message, Refuse
 from mabeam_p2p.protocol.acquaintances import SAYS_NOTHING, Greeting, Link
-from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.core import Drops, Outbox
 from mabeam_p2p.protocol.versions import (
     common_protocol,
     objection_to,
@@ -42,7 +42,6 @@ from mabeam_p2p.records import Able, Acquaintance, Member
 UNMET = "?"
 """Prefix of a target whose peer is not known yet; its address follows."""
 
-DROP_REPORT_SECONDS = 1.0
 REFUSAL_SECONDS = 2.0
 """How long the link over which a peer was refused stays open, so that it gets the word."""
 REFUSALS_MAX = 32
@@ -78,7 +77,8 @@ class Links:
         """Peers that are not let in any more, whatever they say."""
         self.crowd = 0
         """Members that are here; set by the owner."""
-        self.dropped_count = 0
+        self._drops = Drops(outbox, limits.candidates_max)
+        self.drop = self._drops.drop
         self._random = random
         self._now = 0.0
         self._sweep_due = -inf
@@ -95,7 +95,6 @@ class Links:
         self._links: dict[PeerId, Link] = {}
         self._greetings: dict[str, Greeting] = {}
         self._refusals: dict[str, float] = {}
-        self._reports: dict[tuple[str, str], tuple[float, int]] = {}
 
     # ---- frames ------------------------------------------------------------------------------
 
@@ -151,17 +150,9 @@ class Links:
             self._mine = mine
             self._outbox.send(peer, self._hello(answer=False))
 
-    def drop(self, source: str, reason: str, detail: str, now: float) -> None:
-        """Count what broke the protocol; report it at most once a second for each reason."""
-        self.dropped_count += 1
-        reported_at, count = self._reports.get((source, reason), (-inf, 0))
-        if now - reported_at >= DROP_REPORT_SECONDS:
-            self._outbox.notify(Dropped(source, reason, detail, count + 1))
-            if len(self._reports) >= self._limits.candidates_max:
-                self._reports.clear()
-            self._reports[source, reason] = now, 0
-        else:
-            self._reports[source, reason] = reported_at, count + 1
+    @property
+    def dropped_count(self) -> int:
+        return self._drops.count
 
     # ---- greetings ---------------------------------------------------------------------------
 

@@ -39,6 +39,11 @@ from one."""
 ADDRESSES_MAX = 1_024
 UNREACHED = "unreached"
 """The refusal of nobody."""
+TOLD = (
+    "revoked", "identity", "other_key", "version", "used", "expired", "unknown_code", "rotated",
+    "unknown_secret",
+)  # fmt: skip
+"""Refusals that another attempt will hardly change: told in the log."""
 
 Ended = Callable[[tuple[bytes, int] | None, str], None]
 """Told what was found, or why nothing was."""

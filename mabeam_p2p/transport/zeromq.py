@@ -48,7 +48,7 @@ from mabeam_p2p.transport.curve import (
     key_of,
 )
 from mabeam_p2p.transport.inbox import Inbox
-from mabeam_p2p.transport.introductions import JoinPort
+from mabeam_p2p.transport.introductions import TOLD, JoinPort
 from mabeam_p2p.transport.link import Link
 from mabeam_p2p.transport.options import context_options, dealer_options, router_options
 from mabeam_p2p.transport.strikes import Strikes
@@ -82,11 +82,6 @@ INTRODUCE_AGAIN_SECONDS = 1.0
 PAUSE_SECONDS = 0.1
 PAUSE_SECONDS_MAX = 2.0
 """Between an introduction that failed and the next; doubles from the first to the second."""
-TOLD = (
-    "revoked", "identity", "other_key", "version", "used", "expired", "unknown_code", "rotated",
-    "unknown_secret",
-)  # fmt: skip
-"""Refusals that another attempt will hardly change: told in the log."""
 
 
 class ZeroMqTransport:

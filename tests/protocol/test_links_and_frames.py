@@ -267,7 +267,7 @@ def test_the_memory_of_drops_is_bounded() -> None:
     door = Door(Limits(candidates_max=4))
     for number in range(1, 101):
         door.opens(frame(PeerId(f"{number:016x}"), PROBE))
-    assert len(door.core._reports) <= 4
+    assert len(door.core._drops._reports) <= 4
     assert door.core.dropped_count == 100
 
 

@@ -93,6 +93,11 @@ class Neighbours:
                 self.membership.forget(peer)
         self.membership.joined()
 
+    def is_reachable(self, peer: PeerId) -> bool:
+        """Whether something can be said to it: to this peer itself always."""
+        is_linked = peer == self._peer or self.links.is_linked(peer)
+        return is_linked and self.membership.is_here(peer)
+
     def alive_and_met(self) -> list[PeerId]:
         """This peer and those alive that have introduced themselves: of these it is known whether
         they belong to a cluster."""

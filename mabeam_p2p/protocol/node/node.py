@@ -130,7 +130,7 @@ class Node:
             self.peer,
             agents_in=self.machine.agents_in,
             agent=self.machine.agent,
-            is_here=self._is_reachable,
+            is_here=self._neighbours.is_reachable,
             name_of=self.membership.name_of,
             limits=limits,
             outbox=outbox,
@@ -369,7 +369,6 @@ class Node:
         return self.links.seal(target, messages)
 
     def credentials(self) -> Credentials:
-        """Who is let in, as of the log: another object after each change."""
         return self._keys.credentials
 
     def next_deadline(self) -> float:
@@ -470,10 +469,6 @@ class Node:
 
     def _find(self, query: Query, linearizable: bool) -> Found:
         return self._application.find(query, linearizable, self._now)
-
-    def _is_reachable(self, peer: PeerId) -> bool:
-        is_other = peer != self.peer
-        return self.membership.is_here(peer) and not (is_other and not self.links.is_linked(peer))
 
     def _usable_leader(self, now: float) -> tuple[PeerId, int] | None:
         replication = self.replication
