@@ -78,7 +78,8 @@ class Peer:
         return kept | {
             "HOME": str(self._folder),
             "XDG_RUNTIME_DIR": str(self._folder / "run"),
-            "XDG_STATE_HOME": str(self._folder / "state"),
+            # As of one user whose home is on all hosts: they share the join secret.
+            "XDG_STATE_HOME": str(self._cluster.state),
             "XDG_CONFIG_HOME": str(self._folder / "config"),
             "PYTHONPATH": str(Path(mabeam_p2p.__file__).parent.parent),
         }
@@ -175,8 +176,12 @@ class Cluster:
         name: str = "test",
         expect: int | None = None,
         listen: Callable[[Host], str] = at_its_address,
+        has_keys: bool = True,
     ) -> None:
-        """expect: None means all. listen: where the peer of a host does."""
+        """expect: None means all. listen: where the peer of a host does. has_keys: whether its
+        peers speak under keys."""
+        self.state = hosts[0].folder / "state"
+        self._has_keys = has_keys
         self.name = name
         self.listen = listen
         self._expect = len(hosts) if expect is None else expect
@@ -203,7 +208,8 @@ class Cluster:
     def flags(self, peer: Peer) -> list[str]:
         """Of `mabeam up`, for a peer that is about to start: the one place that says how a peer
         gets into a cluster of other hosts."""
-        return ["--expect", str(self._expect), "--insecure"]
+        plain = [] if self._has_keys else ["--insecure-plaintext"]
+        return ["--expect", str(self._expect), *plain]
 
     async def begin(self, *peers: Peer, flags: Sequence[str] = ()) -> None:
         """Start these, by default all, for the first time. Return when each listens."""

@@ -57,8 +57,8 @@ async def test_clusters_of_two_names_keep_apart_though_each_is_told_where_the_ot
 ) -> None:
     net = lan(hosts=4)
     async with (
-        Cluster(net.hosts[:2], name="day") as day,
-        Cluster(net.hosts[2:], name="night") as night,
+        Cluster(net.hosts[:2], name="day", has_keys=False) as day,
+        Cluster(net.hosts[2:], name="night", has_keys=False) as night,
     ):
         seeds = [f for h in net.hosts for f in ("--seed", join_address(h.address, PORT))]
         await asyncio.gather(day.started(*seeds), night.started(*seeds))
@@ -75,7 +75,10 @@ async def test_clusters_of_one_name_that_were_formed_apart_keep_apart_when_they_
 ) -> None:
     net = lan(hosts=4)
     net.partition(net.hosts[:2], net.hosts[2:])
-    async with Cluster(net.hosts[:2]) as left, Cluster(net.hosts[2:]) as right:
+    async with (
+        Cluster(net.hosts[:2], has_keys=False) as left,
+        Cluster(net.hosts[2:], has_keys=False) as right,
+    ):
         await asyncio.gather(left.started(), right.started())
         for cluster in (left, right):
             await append(cluster.peers[0], cluster, f"before {cluster.peers[0].name}")
