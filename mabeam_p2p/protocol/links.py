@@ -406,18 +406,17 @@ class Links:
         if link is None and not self._has_room():
             return False
         self._greeting_ends(member.address)
-        place = (member.epoch, member.address)
-        if link is None or (link.epoch <= member.epoch and place != (link.epoch, link.address)):
-            was_open = link is not None and link.is_open
-            if link is not None:
-                self._greeting_ends(link.address)
-            is_anew = link is not None
-            link = Link(member.address, member.epoch, now, self.able.protocol_min)
-            self._links[member.peer] = link
-            if was_open:
-                self._open(member.peer, link)
-            return is_anew
-        return False
+        place, was_open, is_anew = (member.epoch, member.address), False, False
+        if link is not None:
+            if link.epoch > member.epoch or place == (link.epoch, link.address):
+                return False
+            was_open, is_anew = link.is_open, link.epoch < member.epoch
+            self._greeting_ends(link.address)
+        link = Link(member.address, member.epoch, now, self.able.protocol_min)
+        self._links[member.peer] = link
+        if was_open:
+            self._open(member.peer, link)
+        return is_anew
 
     def dial(self, targets: Iterable[PeerId]) -> None:
         """Something is to be said to these: open the links to those that are known (rule 6)."""

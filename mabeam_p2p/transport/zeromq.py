@@ -24,7 +24,6 @@ Rules
 import asyncio
 import errno
 import logging
-import socket
 from collections.abc import Callable
 
 import zmq
@@ -32,7 +31,6 @@ import zmq
 from mabeam_p2p.addresses import (
     is_literal,
     is_loopback,
-    is_wildcard,
     join_address,
     split_address,
 )
@@ -50,6 +48,7 @@ from mabeam_p2p.transport.curve import (
 from mabeam_p2p.transport.inbox import Inbox
 from mabeam_p2p.transport.introductions import TOLD, JoinPort
 from mabeam_p2p.transport.link import Link
+from mabeam_p2p.transport.listening import bind_error, listen_host, reachable_host
 from mabeam_p2p.transport.options import context_options, dealer_options, router_options
 from mabeam_p2p.transport.strikes import Strikes
 
@@ -69,12 +68,7 @@ _INSECURE_WARNING = (
     "Use it only on a network where you trust every machine and every user."
 )
 
-
 DOMAIN = b"mabeam"
-LAN = "lan"
-"""In place of a host to listen on: the address that leads to the network."""
-ELSEWHERE, ELSEWHERE_V6 = "192.0.2.1", "2001:db8::1"
-"""Documentation addresses stand for all other machines."""
 SPEAKERS_MAX = 8_192
 """Connections whose key is remembered; of more it is read anew from their messages."""
 INTRODUCE_AGAIN_SECONDS = 1.0
@@ -99,7 +93,7 @@ class ZeroMqTransport:
     ) -> None:
         """listen: HOST:PORT, port 0 takes a free one. keys: None speaks without. Raises
         AddressError."""
-        host, port = _listen_host(listen, insecure or keys is not None)
+        host, port = listen_host(listen, insecure or keys is not None)
         self.speaker: PeerId | None = None
         self.counters = dict.fromkeys(
             (
@@ -142,9 +136,9 @@ class ZeroMqTransport:
             bound_port = self._bind(host, port)
         except zmq.ZMQError as error:
             self.close()
-            raise _bind_error(listen, error) from error
+            raise bind_error(listen, error) from error
         self._host, self._port = host, bound_port
-        self.address = join_address(_reachable_host(host), bound_port)
+        self.address = join_address(reachable_host(host), bound_port)
         if keys is None and not is_loopback(host):
             _log.warning(_INSECURE_WARNING, join_address(host, bound_port))
 
@@ -188,7 +182,7 @@ class ZeroMqTransport:
         self._loop.call_soon(self._drain)
 
     def locate(self) -> str:
-        found = _reachable_host(self._host)
+        found = reachable_host(self._host)
         # Without a way to the network nobody reaches it anywhere; it may soon be where it was.
         if not is_loopback(found) or is_loopback(self._host):
             self.address = join_address(found, self._port)
@@ -459,74 +453,3 @@ class ZeroMqTransport:
         link = self._links.pop(target, None)
         if link is not None:
             link.close(linger)
-
-
-def _listen_host(listen: str, may_leave: bool) -> tuple[str, int]:
-    """Where to bind, as an IP address. Raises AddressError, too, when keys would be needed."""
-    host, port = _split_listen(listen)
-    if not is_literal(host):
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise AddressError(
-                f"cannot listen on {listen}: {host!r} is no name of this machine ({error}); "
-                "take one of its IP addresses"
-            ) from error
-        host = str(found[0][4][0])
-    if not (may_leave or is_loopback(host)):
-        raise AddressError(
-            f"will not listen on {listen}: without keys a peer listens on this machine only, as "
-            "anyone on the network could read and steer it. Listen on 127.0.0.1, or install a "
-            "pyzmq whose libzmq has CURVE, or, on a network where you trust everybody, say "
-            "--insecure-plaintext"
-        )
-    return host, port
-
-
-def _split_listen(listen: str) -> tuple[str, int]:
-    """HOST:PORT; a port that is left out is a free one, and the host LAN is this machine's on its
-    network."""
-    bare = listen if is_literal(listen) or ":" not in listen else ""
-    host, port = (bare, 0) if bare else split_address(listen)
-    if host != LAN:
-        return host, port
-    host = local_host(ELSEWHERE)
-    if is_loopback(host):
-        raise AddressError(
-            f"cannot listen on {listen}: this machine has no way to a network; name one of its "
-            "addresses, as `ip address` shows them"
-        )
-    return host, port
-
-
-def _reachable_host(host: str) -> str:
-    """An address for others: `host` itself, or, if it stands for every interface, the one that
-    leads to the network."""
-    if not is_wildcard(host):
-        return host
-    return local_host(ELSEWHERE_V6 if ":" in host else ELSEWHERE)
-
-
-def local_host(remote: str) -> str:
-    """The address of this machine from which it reaches `remote`, an IP address; a loopback one if
-    there is no way."""
-    is_v6 = ":" in remote
-    family = socket.AF_INET6 if is_v6 else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((remote, 9))  # Sends nothing: it only consults the routes.
-            return str(probe.getsockname()[0])
-    except OSError:
-        return "::1" if is_v6 else "127.0.0.1"
-
-
-def _bind_error(listen: str, error: zmq.ZMQError) -> AddressError:
-    if error.errno == errno.EADDRINUSE:
-        why = "another program has the port; stop it, or take another port (0 takes a free one)"
-    elif error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
-        why = "this machine has no such address; `ip address` shows those it has"
-    elif error.errno == errno.EACCES:
-        why = "the system does not allow this port; take one above 1023"
-    else:
-        why = f"{error.strerror}; take another address"
-    return AddressError(f"cannot listen on {listen}: {why}")

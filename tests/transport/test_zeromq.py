@@ -271,7 +271,7 @@ def test_who_listens_on_every_interface_is_where_the_way_to_the_network_begins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ways = {"0.0.0.0": "192.0.2.1", "192.0.2.9": "192.0.2.9"}
-    monkeypatch.setattr(zeromq, "_reachable_host", ways.get)
+    monkeypatch.setattr(zeromq, "reachable_host", ways.get)
     transport = make("0.0.0.0:0", insecure=True)
     port = split_address(transport.address)[1]
     assert transport.address == f"192.0.2.1:{port}"
