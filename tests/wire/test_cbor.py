@@ -1,4 +1,5 @@
 import math
+import time
 import tracemalloc
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -183,6 +184,20 @@ def test_a_message_that_would_become_more_is_refused_unread(item: bytes) -> None
     with pytest.raises(RemoteProtocolError, match="more than 16 times as many"):
         cbor.decode(data, size_max=SIZE_MAX)
     cbor.decode(data, size_max=SIZE_MAX, is_trusted=True)
+
+
+def test_a_longer_message_of_too_many_items_takes_no_longer_to_refuse() -> None:
+    def seconds(size: int) -> float:
+        data = b"\x9a" + size.to_bytes(4, "big") + bytes(size)
+        times = []
+        for _ in range(3):
+            began = time.process_time()
+            assert not cbor.grows_little(data)
+            times.append(time.process_time() - began)
+        return min(times)
+
+    # Of the longer one no more is looked at, and it is twenty times as long.
+    assert seconds(4_000_000) < 5 * seconds(200_000)
 
 
 def test_a_large_map_is_not_begun() -> None:
