@@ -33,7 +33,7 @@ from mabeam_p2p.storage.folder import default_path
 from mabeam_p2p.storage.memory import MemoryStorage
 from mabeam_p2p.storage.sqlite import SqliteStorage, last_written
 from mabeam_p2p.transport.bulk import ZeroMqBulk
-from mabeam_p2p.transport.listening import local_host
+from mabeam_p2p.transport.hosts import local_host
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from mabeam_p2p.wire.codec import CborCodec
 from mabeam_p2p.wire.joining import JoinCodec

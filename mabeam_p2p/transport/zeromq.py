@@ -45,10 +45,10 @@ from mabeam_p2p.transport.curve import (
     as_server,
     key_of,
 )
+from mabeam_p2p.transport.hosts import bind_error, listen_host, reachable_host
 from mabeam_p2p.transport.inbox import Inbox
 from mabeam_p2p.transport.introductions import TOLD, JoinPort
 from mabeam_p2p.transport.link import Link
-from mabeam_p2p.transport.listening import bind_error, listen_host, reachable_host
 from mabeam_p2p.transport.options import context_options, dealer_options, router_options
 from mabeam_p2p.transport.strikes import Strikes
 

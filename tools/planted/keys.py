@@ -250,8 +250,8 @@ MUTANTS = (
         (
             Edit(
                 SOCKETS,
-                "if self._speakers_version != self._keys.version:",
-                "if self._speakers_version < 0:",
+                "self.speaker = self._keys.speaker(key)",
+                "self.speaker = PeerId(key.hex()[:16])",
             ),
         ),
         DOOR,

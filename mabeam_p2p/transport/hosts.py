@@ -1,11 +1,16 @@
-"""Where a peer listens, and where others reach it."""
+"""Where to listen, and where others reach what listens there."""
 
 import errno
 import socket
 
 import zmq
 
-from mabeam_p2p.addresses import is_literal, is_loopback, is_wildcard, split_address
+from mabeam_p2p.addresses import (
+    is_literal,
+    is_loopback,
+    is_wildcard,
+    split_address,
+)
 from mabeam_p2p.errors import AddressError
 
 LAN = "lan"
