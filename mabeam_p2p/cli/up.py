@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 
 import click
 
@@ -116,15 +116,19 @@ def up(
         "dashboard": dashboard,
         "dashboard_token": dashboard_token,
     }
-    os.umask(OWNER_ONLY)
-    descriptors.raise_limit()
-    logs.set_up(log_format, logging.INFO if verbose else logging.WARNING)
-    notes = output.notes_to(logs.note) if log_format == "json" else nullcontext()
-    with notes, output.endings():
+    with _prepared(log_format, verbose), output.endings():
         given["join_code"] = read_code(join_code)
         config = settings.load(given, file=file, origin="command line").config
         code = asyncio.run(_run(config, as_json, metrics_at, invites=not no_invite))
         raise output.Exit(code)
+
+
+def _prepared(log_format: str, verbose: bool) -> AbstractContextManager[None]:
+    """The process as a daemon wants it; within the result notes go where the log goes."""
+    os.umask(OWNER_ONLY)
+    descriptors.raise_limit()
+    logs.set_up(log_format, logging.INFO if verbose else logging.WARNING)
+    return output.notes_to(logs.note) if log_format == "json" else nullcontext()
 
 
 async def _run(config: Config, as_json: bool, metrics_at: str | None, *, invites: bool) -> int:
