@@ -89,6 +89,7 @@ _MACHINES = (
 
 _SHELL = (
     Metric("frames_undecodable_total", "counter", "Frames that could not be decoded."),
+    Metric("frames_misattributed_total", "counter", "Frames of another peer than they said."),
     Metric("transport_received_total", "counter", "Frames received."),
     Metric("transport_sent_total", "counter", "Frames sent."),
     Metric("transport_multipart_total", "counter", "Messages of several parts, dropped."),
@@ -97,6 +98,8 @@ _SHELL = (
     Metric("transport_refused_link_down_total", "counter", "Frames not sent: no link, or full."),
     Metric("transport_refused_too_large_total", "counter", "Frames not sent: too large."),
     Metric("transport_refused_address_total", "counter", "Addresses that were not dialled."),
+    Metric("transport_refused_key_total", "counter", "Messages under a key that may not speak."),
+    Metric("transport_unguarded_total", "counter", "Whether nobody checks keys any more."),
     Metric("transport_expired_total", "counter", "Frames that waited too long for a link."),
     Metric("lane_frames_total", "counter", "Frames made of messages, and sent."),
     Metric("lane_messages_total", "counter", "Messages sent in them."),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from mabeam_p2p.commands import (
+    Admit,
     AnyCommand,
     AnySessionCommand,
     Burn,
@@ -87,6 +88,7 @@ def spoken() -> Iterator[AnyCommand]:
     opening = next(command for command in COMMANDS if isinstance(command, OpenSession))
     session, me = SessionId(INTEGER_MAX // 2), AgentId("golden@peer-a")
     yield replace(opening, session=session, sequence=1, agent=me)
+    yield from (command for command in COMMANDS if isinstance(command, Admit))
     specimens = [command for command in COMMANDS if not isinstance(command, _NOT_SPOKEN)]
     for sequence, command in enumerate((*_purse(me), *specimens), 2):
         yield replace(command, session=session, sequence=sequence)

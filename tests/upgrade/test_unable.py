@@ -13,7 +13,7 @@ from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, SessionId
 from mabeam_p2p.limits import rules_of
 from mabeam_p2p.machine.machine import digest_of
 from mabeam_p2p.messages import Forward, InstallSnapshot, Relay, Relayed
-from mabeam_p2p.records import Batch, Snapshot, SnapshotStored
+from mabeam_p2p.records import Batch, Credentials, Snapshot, SnapshotStored
 from mabeam_p2p.wire.codec import CborCodec
 from tests.protocol.test_node import ME, Desk
 from tests.protocol.test_node_snapshots import install, led, snapshot, started_from
@@ -40,7 +40,7 @@ def later_snapshot(version: int, rules: int) -> Snapshot:
     taken = snapshot(OPEN)
     state = msgpack.decode(taken.data)
     state[3] = [*state[3][:6], version, rules, "a field that came later"]
-    data = msgpack.encode([*state, b"and another one"])
+    data = msgpack.encode([*state, Credentials(), b"and another one"])
     return replace(taken, data=data, digest=digest_of(data))
 
 

@@ -329,8 +329,8 @@ MUTANTS = (
         (
             Edit(
                 LINKS,
-                "(link.epoch <= member.epoch and place != (link.epoch, link.address))",
-                "link.epoch < member.epoch",
+                "link.epoch > member.epoch or place == (link.epoch, link.address)",
+                "link.epoch >= member.epoch",
             ),
         ),
         ("tests/protocol/test_links.py",),

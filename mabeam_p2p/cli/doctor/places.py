@@ -19,7 +19,7 @@ OTHERS_WRITE = 0o022
 FREE_BYTES_MIN = 256 * 1024 * 1024
 """A snapshot and a batch of log under way; with less a peer stops soon."""
 FREE_FILES_MIN = 64
-SECRETS = ("key", "secret", "token", "join")
+SECRETS = ("key", "secret", "token", "join", "invitation")
 """A file with such a word in its name holds something that is nobody else's."""
 FILES_MAX = 10_000
 BESIDE = (".dump", ".stacks")
