@@ -229,7 +229,8 @@ class Agent(Scope):
     async def wait_for_members(
         self, count: int, *, timeout: float | None = None
     ) -> tuple[Member, ...]:
-        """Return the members once `count` of them are alive, this peer included."""
+        """Return the members once `count` of them are alive, this peer included. Members are
+        peers: their agents may still be on their way, for whom a barrier waits."""
         view = self._attachment.view
         await self._until(
             lambda: view.alive_count() >= count,
