@@ -56,7 +56,7 @@ def completion(context: click.Context, shell: str) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def version(as_json: bool) -> None:
-    """Print the versions of the package, of frames between peers, and of what the log means."""
+    """Print the versions of package, frames and log."""
     if as_json:
         output.json_line(
             {

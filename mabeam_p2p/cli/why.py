@@ -43,7 +43,7 @@ UNREADY = {
 @click.argument("peer", metavar="PEER")
 @verb
 async def why(target: Target, peer: str) -> None:
-    """Show why PEER is in the state in which this host's peer sees it.
+    """Show why PEER is in the state that is seen.
 
     PEER is a name or an id, as `mabeam members` shows them; it may be this host's own. Told are
     what it answered and when, who suspects it, the link to it, how far it has the log if this

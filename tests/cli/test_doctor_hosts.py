@@ -18,7 +18,7 @@ if os.getuid() != 0:
     REASON = "needs root, for namespaces"
 elif not (shutil.which("unshare") and shutil.which("ip")):
     REASON = "needs unshare and ip (iproute2)"
-IS_REQUIRED = bool(os.environ.get("MABEAM_REQUIRE_LAN"))
+IS_REQUIRED = bool(os.environ.get("REQUIRE_NETWORK"))
 """Then what cannot be run here is a failure: green shall not mean that nothing ran."""
 pytestmark = [
     pytest.mark.slow,

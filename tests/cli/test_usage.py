@@ -46,6 +46,7 @@ VERBS = (
     "tasks",
     "voters",
     "why",
+    "keys",
     "doctor",
     "dump",
     "repair",

@@ -2,6 +2,7 @@
 
 from mabeam_p2p.ids import AgentId, AuctionId, PeerId, ProposalId, SessionId, TaskId
 from mabeam_p2p.inquiries import ReadEvidence, ReadFigures
+from mabeam_p2p.key_requests import Introduced, Invite, ProposeSecret, ReadKeys, RenewKey
 from mabeam_p2p.records import TaskStatus
 from mabeam_p2p.requests import (
     AccountQuery,
@@ -90,6 +91,11 @@ REQUESTS: tuple[Request, ...] = (
     Leave(),
     ReadEvidence(PEER),
     ReadFigures(),
+    Invite(60.0, True),
+    ReadKeys(),
+    RenewKey(),
+    ProposeSecret(),
+    Introduced(PEER, bytes(range(32))),
 )
 
 CLIENT_MESSAGES: tuple[ClientMessage, ...] = (

@@ -1,6 +1,6 @@
 """Hosts for tests, with the reason where there can be none, and what was measured.
 
-With MABEAM_REQUIRE_NETWORK=1 a missing virtual network is a failure: where these tests are meant to
+With REQUIRE_NETWORK=1 a missing virtual network is a failure: where these tests are meant to
 run, green means that they did.
 """
 
@@ -12,7 +12,7 @@ import pytest
 from tests.network.lan import FabricName, Lan
 from tests.network.namespaces import why_no_taps, why_not
 
-REQUIRED = "MABEAM_REQUIRE_NETWORK"
+REQUIRED = "REQUIRE_NETWORK"
 LOG_CHARACTERS = 4_000
 """Of what each program on each host has said, in the report of a failure."""
 

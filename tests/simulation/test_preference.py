@@ -194,6 +194,7 @@ def whimsical(seed: str) -> Weather:
             margin=random.choice((1, 20)),
             every=unit * 4,
         ),
+        earlier=tuple(host for host in weather.earlier if host < peers),
     )
 
 
