@@ -12,10 +12,11 @@ from msgspec.structs import replace
 
 from mabeam_p2p import assembly
 from mabeam_p2p.addresses import split_address
-from mabeam_p2p.config import PROTOCOL_VERSION, Config
+from mabeam_p2p.config import MACHINE_VERSION, PROTOCOL_VERSION, Config, Limits
 from mabeam_p2p.ids import ClusterId
+from mabeam_p2p.limits import rules_of
 from mabeam_p2p.messages import Frame, Hello
-from mabeam_p2p.records import Member, MemberState
+from mabeam_p2p.records import Able, Member, MemberState
 from mabeam_p2p.requests import (
     AgentQuery,
     Found,
@@ -116,7 +117,8 @@ async def introduced(v: Victim) -> Frame:
     """The stranger becomes a member; the head of what it says from now on."""
     cluster_id = await v.cluster_id()
     member = Member(ONE, "one", "127.0.0.1:9", 4, 0, MemberState.ALIVE)
-    hello = Hello(v.driver.cluster, cluster_id, member, answer=False)
+    able = Able(PROTOCOL_VERSION, PROTOCOL_VERSION, MACHINE_VERSION, rules_of(Limits()))
+    hello = Hello(v.driver.cluster, cluster_id, member, answer=False, able=able)
     head = Frame(PROTOCOL_VERSION, ONE, 4, 0, 1, cluster_id, (hello,))
     await v.send([CODEC.encode_frame(head)])
     members = await v.backend.ask(ReadMembers())
