@@ -98,7 +98,12 @@ class Victim:
 @asynccontextmanager
 async def victim() -> AsyncIterator[Victim]:
     config = Config(
-        name="hill", data_dir=assembly.IN_MEMORY, mdns=False, expect=1, insecure_plaintext=True
+        name="hill",
+        cluster="hostile",
+        data_dir=assembly.IN_MEMORY,
+        mdns=False,
+        expect=1,
+        insecure_plaintext=True,
     )
     driver = assembly.build(config)
     await driver.start()
