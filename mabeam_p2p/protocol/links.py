@@ -141,10 +141,12 @@ class Links:
         if frame.cluster and self.cluster_id and frame.cluster != self.cluster_id:
             self.drop(frame.source, "cluster", "of another cluster", now)
             return False
+        if link.able is None:
+            self._greet_again(frame.source, link, mine, now)
         return True
 
     def _greet_again(self, peer: PeerId, link: Link, mine: Member, now: float) -> None:
-        """Either side has restarted and the other does not know: introduce ourselves."""
+        """Either side does not know of the other what it was told: introduce ourselves."""
         if now - link.greeted_at >= self._timing.greet_interval_seconds:
             link.greeted_at = now
             self._mine = mine
@@ -158,10 +160,9 @@ class Links:
 
     def suggest(self, address: str, now: float) -> None:
         """A hint that a peer might be at `address`."""
-        known = address in self._greetings or any(
-            link.address == address for link in self._links.values()
-        )
-        if known or address == self._address:
+        if address in self._greetings or address == self._address:
+            return
+        if any(link.address == address for link in self._links.values()):
             return
         if len(self._greetings) < self._limits.candidates_max or self._make_room():
             self._greet_from(PeerId(UNMET + address), address, now)
@@ -261,8 +262,6 @@ class Links:
         return Hello(self._cluster, self.cluster_id, self._mine, answer, self.able)
 
     def next_deadline(self) -> float:
-        if not self._greetings and not self._refusals:
-            return inf
         greeting = min((greeting.due for greeting in self._greetings.values()), default=inf)
         return min(greeting, min(self._refusals.values(), default=inf))
 
@@ -436,6 +435,7 @@ class Links:
 
     def _open(self, peer: PeerId, link: Link) -> None:
         link.is_open = True
+        link.greeted_at = self._now
         self._outbox.connect(peer, link.address)
         self._outbox.send(peer, self._hello(answer=False))
 

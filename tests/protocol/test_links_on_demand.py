@@ -93,6 +93,24 @@ def test_frames_of_one_that_was_told_of_are_opened() -> None:
     assert door.links.seal(A, (PROBE,)).target_epoch == member(A).epoch
 
 
+def test_one_that_was_told_of_is_greeted_until_it_says_what_it_is() -> None:
+    """The first greeting may be lost: what its release can do, and with it the version of the
+    cluster's log, would stay unknown while both go on talking."""
+    door = Door()
+    door.links.know(member(A), door.now)
+    door.say(A)
+    heard = frame(A, PROBE)
+    assert door.links.opens(heard, MINE, door.now)
+    assert door.outbox.take() == (), "once in an interval, and that was just now"
+    door.pass_time(2 * TIMING.greet_interval_seconds)
+    assert door.links.opens(heard, MINE, door.now)
+    assert door.outbox.take() == (Send(A, GREETING),)
+    door.meet(member(A))
+    door.pass_time(2 * TIMING.greet_interval_seconds)
+    assert door.links.opens(heard, MINE, door.now)
+    assert door.outbox.take() == (), "it has"
+
+
 def test_nothing_is_dialled_for_one_that_is_not_known() -> None:
     assert Door().say(A) == (Send(A, PROBE),)
 

@@ -46,6 +46,12 @@ MUTANTS = (
         GREETINGS,
     ),
     Mutant(
+        "V-hearsay",
+        "what a peer can do stays unknown if its first greeting is lost, and the log's version low",
+        (Edit(LINKS, "if link.able is None:", "if False:"),),
+        ("tests/protocol/test_links_on_demand.py",),
+    ),
+    Mutant(
         "V-greeting",
         "greetings travel in the version that was agreed with a process that may be gone",
         (
