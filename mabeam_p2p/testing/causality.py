@@ -36,8 +36,8 @@ class Write:
         self.killers: dict[Dot, None] = {}
         """Writes that have superseded it where they were made."""
         self.is_forgotten = False
-        """A deletion that its writer no longer has: what it has seen is in no later context of the
-        variable, but in what the writer tells that it knows."""
+        """Its writer has forgotten the variable since: what this had seen is in no later context of
+        it, but in what the writer tells that it knows."""
 
 
 class View:
@@ -64,6 +64,8 @@ class Causality:
         self._writes: dict[Dot, Write] = {}
         self._standing: dict[PeerId, dict[Dot, Write]] = {}
         """By actor: values that nobody has superseded."""
+        self._remembered: dict[tuple[PeerId, str], list[Write]] = {}
+        """Each peer's own writes of a variable since it last forgot that."""
 
     # ---- inputs ------------------------------------------------------------------------------
 
@@ -172,6 +174,7 @@ class Causality:
             raise Violation("I14", f"{peer} holds {dot} of {name!r}, which nobody has written")
         write = Write(name, sibling, tuple((s.actor, s.counter) for s in gone))
         self._writes[dot] = write
+        self._remembered.setdefault((peer, name), []).append(write)
         view.unsynced[dot] = None
         for seen in write.seen:
             victim = self._writes.get(seen)
@@ -188,10 +191,8 @@ class Causality:
         for actor, counter in variable.context:
             if actor != peer and counter > view.known.get(actor, 0):
                 raise Violation("I14", f"{peer} forgets {name!r} and could be told of it anew")
-        for sibling in variable.siblings:
-            write = self._writes.get((peer, sibling.counter)) if sibling.actor == peer else None
-            if write is not None:
-                write.is_forgotten = True
+        for write in self._remembered.pop((peer, name), ()):
+            write.is_forgotten = True
 
     def _is_forgotten(self, dot: Dot) -> bool:
         write = self._writes.get(dot)

@@ -160,3 +160,31 @@ def test_a_write_after_a_forgotten_deletion_does_not_tell_what_that_had_seen() -
             (A, VariableMarks(known, ())),
             (A, variable(*FIRST.siblings, *anew.siblings)),
         )
+
+
+def test_nor_do_writes_before_it_by_a_peer_that_has_forgotten_it_as_well() -> None:
+    """Counters are the writer's, not the variable's: a later one is no word of an earlier one."""
+    over = variable(sibling(B, 2), seen=((A, 1),))
+    deleted = variable(sibling(A, 2, None), seen=((B, 2),))
+    anew = variable(sibling(B, 3))
+    causality = Causality()
+    third = PeerId("c" * 16)
+    for peer in (A, B, third):
+        causality.started(peer, {}, None)
+    causality.persisted(A, FIRST)
+    causality.persisted(third, FIRST)
+    for record in (FIRST, over):
+        causality.persisted(B, record)
+    causality.persisted(A, over)
+    causality.persisted(A, deleted)
+    for record in (
+        deleted,
+        VariableMarks(((A, 2), (B, 2)), ((B, 2),)),
+        VariableForgotten("x"),
+        anew,
+    ):
+        causality.persisted(B, record)
+    beside = variable(*FIRST.siblings, *anew.siblings)
+    causality.persisted(third, beside)
+    with pytest.raises(Violation, match="is superseded"):
+        causality.settled((third,))
