@@ -448,11 +448,12 @@ class SimulatedAgent:
                 if self._is_open and is_session_end(answer):
                     self._is_open = False
                     self.later(self._open)
-                if isinstance(answer, Refused) and retried:
-                    # Of this attempt alone: what an earlier one came to stays unknown.
-                    self.think()
-                else:
+                is_certain = isinstance(answer, Committed) or not retried
+                if is_certain or isinstance(command, OpenSession):
                     done(answer)
+                else:
+                    # Refused, of this attempt alone: what an earlier one came to stays unknown.
+                    self.think()
             else:
                 raise Violation("answers", f"{command} is answered {answer}")
 
