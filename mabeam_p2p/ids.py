@@ -8,6 +8,9 @@ from mabeam_p2p.errors import InvalidName
 PeerId = NewType("PeerId", str)
 """Identity of a peer for the life of its data folder: 16 lower-case hexadecimal digits."""
 
+NOBODY = PeerId("")
+"""Where a peer is named, and there is none."""
+
 AgentId = NewType("AgentId", str)
 """Identity of an agent: `name@peer-name`. Unique in the cluster while its session lives."""
 

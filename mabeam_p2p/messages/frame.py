@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from mabeam_p2p.ids import ClusterId, PeerId
+from mabeam_p2p.ids import NOBODY, ClusterId, PeerId
 from mabeam_p2p.messages.bootstrap import BootstrapMessage
 from mabeam_p2p.messages.hierarchy import AckMessage, Relay, Relayed, RelayRefused
 from mabeam_p2p.messages.log import (
@@ -55,3 +55,7 @@ class Frame(Struct, frozen=True, gc=False, array_like=True):
     cluster: ClusterId
     """The cluster that the source belongs to; empty while it belongs to none."""
     messages: tuple[Message, ...]
+    target: PeerId = NOBODY
+    """Whom the source means; empty when it greets an address. A folder that was lost and made anew
+    is another peer at the same address, whose epochs begin again: what was queued for the one that
+    is gone must not answer its questions, or elect it."""

@@ -19,12 +19,11 @@ from math import inf
 from random import Random
 
 from mabeam_p2p.config import Timing
-from mabeam_p2p.ids import ClusterId, PeerId
+from mabeam_p2p.ids import NOBODY, ClusterId, PeerId
 from mabeam_p2p.messages import BootstrapMessage, Form, Offer, Promise, Withdraw
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.records import Batch, BootstrapState
 
-NOBODY = PeerId("")
 NO_CLUSTER = ClusterId("")
 FIRST_TERM = 1
 """Of the first batch of every log."""

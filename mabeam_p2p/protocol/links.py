@@ -5,7 +5,8 @@ It never judges whether a peer is alive: `membership` does.
 
 Rules
 1. Only Hello and Refuse are heard from a peer that has not been met in its present epoch.
-2. A frame from an older epoch of its source, or meant for an older epoch of ours, is dropped.
+2. A frame from an older epoch of its source, or meant for an older epoch of ours, or for another
+   peer that was here, is dropped.
 3. Peers of another cluster name, or another formed cluster, with the name of somebody else, or of a
    release that cannot take part (`versions`), are refused, and told why. Two clusters never merge.
    Of two peers that want one name exactly one gives way: one in no formed cluster to one that is
@@ -26,7 +27,7 @@ from random import Random
 
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.events import Refused
-from mabeam_p2p.ids import ClusterId, PeerId
+from mabeam_p2p.ids import NOBODY, ClusterId, PeerId
 from mabeam_p2p.messages import Frame, Hello, Message, Refuse
 from mabeam_p2p.protocol.acquaintances import SAYS_NOTHING, Greeting, Link
 from mabeam_p2p.protocol.core import Drops, Outbox
@@ -113,6 +114,7 @@ class Links:
             self._sequence,
             self.cluster_id,
             understood(messages, version),
+            target if link is not None else NOBODY,
         )
 
     def opens(self, frame: Frame, mine: Member, now: float) -> bool:
@@ -134,7 +136,7 @@ class Links:
                 self._greet_again(frame.source, link, mine, now)
             self.drop(frame.source, "stale_source", "from a process that is gone", now)
             return False
-        if frame.target_epoch != self._epoch:
+        if frame.target_epoch != self._epoch or frame.target not in (self._peer, NOBODY):
             self._greet_again(frame.source, link, mine, now)
             self.drop(frame.source, "stale_target", "for a process that is gone", now)
             return False
@@ -390,10 +392,8 @@ class Links:
         """Another peer will not talk to this one."""
         # Who has come into a formed cluster meanwhile keeps its name; and whoever repaired a
         # cluster that still has its majority is the one that is alone.
-        goes_on = (refuse.reason == "name" and bool(self.cluster_id)) or (
-            refuse.reason == "repaired" and has_quorum
-        )
-        fatal = refuse.final and not goes_on
+        keeps_name = refuse.reason == "name" and bool(self.cluster_id)
+        fatal = refuse.final and not keeps_name and not (refuse.reason == "repaired" and has_quorum)
         self._outbox.notify(Refused(frame.source, refuse.reason, refuse.detail, fatal))
 
     def know(self, member: Member, now: float) -> bool:

@@ -45,8 +45,9 @@ def frame(
     target_epoch: int = EPOCH,
     cluster: ClusterId = NO_CLUSTER,
     version: int = PROTOCOL_VERSION,
+    target: PeerId = ME,
 ) -> Frame:
-    return Frame(version, source, epoch, target_epoch, 1, cluster, messages)
+    return Frame(version, source, epoch, target_epoch, 1, cluster, messages, target)
 
 
 class Door:
@@ -180,8 +181,11 @@ def test_a_frame_says_who_to_whom_in_which_lives() -> None:
     door.meet(member(A, 3))
     door.core.cluster_id = X
     sealed = [door.core.seal(A, (PROBE,)) for _ in range(2)]
-    assert replace(sealed[0], sequence=0) == Frame(PROTOCOL_VERSION, ME, EPOCH, 3, 0, X, (PROBE,))
-    assert door.core.seal(PeerId(UNMET + "host-b:1"), ()).target_epoch == 0
+    assert replace(sealed[0], sequence=0) == Frame(
+        PROTOCOL_VERSION, ME, EPOCH, 3, 0, X, (PROBE,), A
+    )
+    greeting = door.core.seal(PeerId(UNMET + "host-b:1"), ())
+    assert (greeting.target_epoch, greeting.target) == (0, "")
 
 
 def test_the_sequence_to_a_peer_grows_over_all_links_to_it() -> None:
@@ -200,6 +204,7 @@ def test_a_frame_of_a_peer_in_its_present_life_is_opened() -> None:
     door = Door()
     door.meet(member(A))
     assert door.opens(frame(A, PROBE))
+    assert door.opens(frame(A, PROBE, target=PeerId(""))), "a release that does not say for whom"
     assert door.outbox.take() == ()
 
 
@@ -210,6 +215,7 @@ def test_a_frame_of_a_peer_in_its_present_life_is_opened() -> None:
         (frame(A, PROBE, epoch=1), "stale_source"),
         (frame(A, PROBE, epoch=2, target_epoch=EPOCH - 1), "stale_target"),
         (frame(A, PROBE, epoch=2, target_epoch=0), "stale_target"),
+        (frame(A, PROBE, epoch=2, target=B), "stale_target"),
         (frame(A, PROBE, epoch=2, cluster=Y), "cluster"),
         (frame(A, PROBE, epoch=2, version=PROTOCOL_VERSION + 1), "version"),
     ],

@@ -399,7 +399,7 @@ BULK = (
 
 
 def frame_of(*messages: Message) -> Frame:
-    return Frame(PROTOCOL_VERSION, ONE, 4, 5, 99, CLUSTER, messages)
+    return Frame(PROTOCOL_VERSION, ONE, 4, 5, 99, CLUSTER, messages, TWO)
 
 
 def plain_lists(struct: object) -> Any:

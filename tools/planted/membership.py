@@ -20,6 +20,12 @@ OF_COMING = (f"{TESTS}/test_coming_and_going.py",)
 
 MUTANTS = (
     Mutant(
+        "L-target",
+        "a frame for a peer whose folder was lost is heard by the one that came in its place",
+        (Edit(LINKS, " or frame.target not in (self._peer, NOBODY):", ":"),),
+        ("tests/protocol/test_links_and_frames.py",),
+    ),
+    Mutant(
         "M20-membership-answers",
         "what has no room in an answer is passed over in the next one as well",
         (

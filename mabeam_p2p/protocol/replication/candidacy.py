@@ -13,13 +13,13 @@ Rules
 from collections.abc import Callable
 from enum import Enum
 
-from mabeam_p2p.ids import PeerId
+from mabeam_p2p.ids import NOBODY, PeerId
 from mabeam_p2p.messages import VoteReply, VoteRequest
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.log import Log
 from mabeam_p2p.protocol.quorum import is_quorum
 from mabeam_p2p.protocol.replication.configuration import is_ahead, may_stand
-from mabeam_p2p.protocol.replication.term import NOBODY, Term
+from mabeam_p2p.protocol.replication.term import Term
 from mabeam_p2p.records import Standing
 
 

@@ -19,11 +19,9 @@ from hashlib import blake2b
 from msgspec import Struct
 
 from mabeam_p2p.commands import AnyCommand, Configure
-from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId, PeerId
+from mabeam_p2p.ids import CLUSTER_SESSION, NOBODY, ClusterId, PeerId
 from mabeam_p2p.protocol.log import Log
 from mabeam_p2p.records import Batch, BootstrapState, HardState, LogAppend, Record, Recovered
-
-NOBODY = PeerId("")
 
 
 class Assessment(Struct, frozen=True):

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from mabeam_p2p.config import Limits, Timing
-from mabeam_p2p.ids import PeerId
+from mabeam_p2p.ids import NOBODY, PeerId
 from mabeam_p2p.messages import (
     AppendEntries,
     AppendReply,
@@ -41,7 +41,7 @@ from mabeam_p2p.protocol.replication.following import Following
 from mabeam_p2p.protocol.replication.leadership import Leadership
 from mabeam_p2p.protocol.replication.outsiders import hears_outsider
 from mabeam_p2p.protocol.replication.snapshots import Snapshots
-from mabeam_p2p.protocol.replication.term import NOBODY, Term
+from mabeam_p2p.protocol.replication.term import Term
 from mabeam_p2p.protocol.room import Room
 from mabeam_p2p.records import Batch, HardState, LogBase, Snapshot, Standing
 

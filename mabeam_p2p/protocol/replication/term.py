@@ -4,11 +4,9 @@ They are one record, and durable before any message that depends on them leaves:
 sent behind the Persist that `persist` names.
 """
 
-from mabeam_p2p.ids import PeerId
+from mabeam_p2p.ids import NOBODY, PeerId
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.records import HardState, Recovered
-
-NOBODY = PeerId("")
 
 
 class Term:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterator
 
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.effects import Effects, Persist, Send
-from mabeam_p2p.ids import PeerId
+from mabeam_p2p.ids import NOBODY, PeerId
 from mabeam_p2p.messages import (
     CommitAdvance,
     Heartbeat,
@@ -29,7 +29,6 @@ from mabeam_p2p.testing.small_scope.rules import (
 )
 from mabeam_p2p.testing.small_scope.scopes import FIRST_TERM, Scope
 
-NOBODY = PeerId("")
 NOW, LATE = 1_000.0, 1e9
 """When things happen, and when no leader has been heard for long."""
 
