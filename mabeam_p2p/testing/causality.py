@@ -49,8 +49,8 @@ class View:
         self.held = held
         self.known: dict[PeerId, int] = dict(marks.known) if marks else {}
         self.base: dict[PeerId, int] = dict(marks.base) if marks else {}
-        self.unsynced: dict[Dot, None] = {}
-        """Its own writes of which it is not known that they are durable."""
+        self.unsynced: dict[Dot, int] = {}
+        """Its own writes that are not durable yet, with the number of the record."""
 
 
 class Causality:
@@ -70,24 +70,29 @@ class Causality:
     # ---- inputs ------------------------------------------------------------------------------
 
     def started(
-        self, peer: PeerId, held: Mapping[str, Variable], marks: VariableMarks | None
+        self,
+        peer: PeerId,
+        held: Mapping[str, Variable],
+        marks: VariableMarks | None,
+        durable: int = 0,
     ) -> None:
-        """A process begins with what its disk holds."""
+        """A process begins with what its disk holds: the first `durable` of all records."""
         before = self._views.get(peer)
         view = self._views[peer] = View(dict(held), marks)
         if not self.is_judging:
             return
-        for dot in before.unsynced if before is not None else ():
-            if not self._is_durable(dot, held, marks):
+        for dot, number in before.unsynced.items() if before is not None else ():
+            if number > durable:
                 self._take_back(dot)
         self._check_known(peer, view)
 
-    def persisted(self, peer: PeerId, record: Record) -> None:
+    def persisted(self, peer: PeerId, record: Record, number: int = 0) -> None:
+        """number: which of all records that this peer's disk has been given."""
         if not self.is_judging:
             return
         match record:
             case Variable():
-                self._variable(peer, self._views[peer], record)
+                self._variable(peer, self._views[peer], record, number)
             case VariableForgotten(name):
                 self._forgotten(peer, self._views[peer], name)
             case VariableMarks():
@@ -95,15 +100,14 @@ class Causality:
             case _:
                 pass
 
-    def synced(
-        self, peer: PeerId, held: Mapping[str, Variable], marks: VariableMarks | None
-    ) -> None:
-        """The peer's disk holds this now."""
-        view = self._views[peer]
-        if view.unsynced:
-            view.unsynced = {
-                dot: None for dot in view.unsynced if not self._is_durable(dot, held, marks)
-            }
+    def synced(self, peer: PeerId, durable: int) -> None:
+        """The peer's disk holds the first `durable` of all records now."""
+        unsynced = self._views[peer].unsynced
+        while unsynced:
+            oldest = next(iter(unsynced))
+            if unsynced[oldest] > durable:
+                return
+            del unsynced[oldest]
 
     def settled(self, peers: Iterable[PeerId]) -> None:
         """These have had the time to hear of everything."""
@@ -130,7 +134,7 @@ class Causality:
 
     # ---- rules -------------------------------------------------------------------------------
 
-    def _variable(self, peer: PeerId, view: View, record: Variable) -> None:
+    def _variable(self, peer: PeerId, view: View, record: Variable, number: int) -> None:
         held = view.held.get(record.name)
         before = held.siblings if held is not None else ()
         context = dict(record.context)
@@ -144,7 +148,8 @@ class Causality:
             dot = sibling.actor, sibling.counter
             write = self._writes.get(dot)
             if write is None:
-                self._written(peer, view, record.name, sibling, gone)
+                self._written(peer, record.name, sibling, gone)
+                view.unsynced[dot] = number
             elif write.name != record.name or write.sibling != sibling:
                 raise Violation("I14", f"{peer} has {sibling}, written as {write.sibling}")
         self._check_siblings(peer, view, record)
@@ -166,16 +171,13 @@ class Causality:
                 if is_told or killer[1] <= view.known.get(killer[0], 0):
                     raise Violation("I14", f"{peer} has {sibling} beside {killer}: {record}")
 
-    def _written(
-        self, peer: PeerId, view: View, name: str, sibling: Sibling, gone: list[Sibling]
-    ) -> None:
+    def _written(self, peer: PeerId, name: str, sibling: Sibling, gone: list[Sibling]) -> None:
         dot = sibling.actor, sibling.counter
         if sibling.actor != peer:
             raise Violation("I14", f"{peer} holds {dot} of {name!r}, which nobody has written")
         write = Write(name, sibling, tuple((s.actor, s.counter) for s in gone))
         self._writes[dot] = write
         self._remembered.setdefault((peer, name), []).append(write)
-        view.unsynced[dot] = None
         for seen in write.seen:
             victim = self._writes.get(seen)
             if victim is not None:
@@ -219,22 +221,6 @@ class Causality:
                     raise Violation("I14", f"{peer} knows {dot} of {write.name!r} and lacks it")
 
     # ---- ghosts ------------------------------------------------------------------------------
-
-    def _is_durable(
-        self, dot: Dot, held: Mapping[str, Variable], marks: VariableMarks | None
-    ) -> bool:
-        write = self._writes.get(dot)
-        if write is None:
-            return True
-        if marks is not None and _covers(marks.known, dot):
-            return True  # It was on the disk before the mark, and may have been forgotten since.
-        variable = held.get(write.name)
-        if variable is None:
-            # Its own mark is stored once. A deletion that was forgotten behind it was there too:
-            # else what it has superseded would be.
-            has_mark = marks is not None and any(actor == dot[0] for actor, _ in marks.known)
-            return write.sibling.value is None and has_mark
-        return _covers(variable.context, dot)
 
     def _take_back(self, dot: Dot) -> None:
         """This write never was."""

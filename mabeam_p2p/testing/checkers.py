@@ -153,7 +153,7 @@ class Checkers:
         ghost.vote = disk.hard_state.vote
         ghost.snapshot_index = disk.snapshot.base.index if disk.snapshot else 0
         self.ghosts[peer] = ghost
-        self.causality.started(peer, disk.variables, disk.marks)
+        self.causality.started(peer, disk.variables, disk.marks, disk.durable_count)
         if self._founding is not None and self._founding[0].peer == peer:
             self._found_if_durable()
             self._founding = None
@@ -175,11 +175,11 @@ class Checkers:
             ghost.term = record.term
             ghost.vote = record.vote
         else:
-            self.causality.persisted(ghost.peer, record)
+            self.causality.persisted(ghost.peer, record, ghost.disk.written_count + 1)
 
     def synced(self, ghost: Ghost) -> None:
         """Some of what was persisted is on the disk now."""
-        self.causality.synced(ghost.peer, ghost.disk.variables, ghost.disk.marks)
+        self.causality.synced(ghost.peer, ghost.disk.durable_count)
         if self._founding is not None:
             self._found_if_durable()
         unproven = ghost.unproven
@@ -437,14 +437,14 @@ class Checkers:
             return
         self._founding = ghost, first
         for voter in first.voters:
-            if voter != ghost.peer and not _has_promised(self.ghosts[voter].disk, first):
+            if voter != ghost.peer and not self.ghosts[voter].disk.has_promised(first):
                 raise Violation("I11", f"{ghost.peer} begins without a promise of {voter}")
         self._found_if_durable()
 
     def _found_if_durable(self) -> None:
         assert self._founding is not None, "no cluster is being founded"
         ghost, first = self._founding
-        if _has_promised(ghost.disk, first):
+        if ghost.disk.has_formed(first):  # Until then its founder may give it up after a crash.
             self._founding = None
             self._extend(first)
             self.committed.by_term[0] = first.last_index
@@ -490,8 +490,3 @@ def _durable_in(term: int, disk: Disk, index: int) -> list[int]:
         return disk.logs_held(index)
     value = disk.log.hash_at(index)
     return [] if value is None else [value]
-
-
-def _has_promised(disk: Disk, first: Batch) -> bool:
-    promised = disk.bootstrap is not None and first in disk.bootstrap.first
-    return promised or first in disk.log.batches[:1]

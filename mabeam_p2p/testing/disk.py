@@ -117,6 +117,7 @@ class Disk:
         "addresses",
         "base",
         "bootstrap",
+        "durable_count",
         "epoch",
         "hard_state",
         "history",
@@ -144,12 +145,15 @@ class Disk:
         """Hashes of logs that were durable here and gave way to others, by their last index."""
         self.pending: deque[Record] = deque()
         """Written, not yet durable, oldest first."""
+        self.durable_count = 0
+        """Records that became durable, ever."""
 
     def write(self, record: Record) -> None:
         self.pending.append(record)
 
     def sync(self, count: int) -> None:
         """The oldest `count` pending records are durable now."""
+        self.durable_count += count
         for _ in range(count):
             self._apply(self.pending.popleft())
 
@@ -164,6 +168,23 @@ class Disk:
         self.sync(survivors)
         self.pending.clear()
         return survivors
+
+    @property
+    def written_count(self) -> int:
+        """Records that were written, less those that crashes took back."""
+        return self.durable_count + len(self.pending)
+
+    def has_promised(self, first: Batch) -> bool:
+        """Whether the cluster that begins with `first` was promised here."""
+        state = self.bootstrap
+        return (state is not None and first in state.first) or first in self.log.batches[:1]
+
+    def has_formed(self, first: Batch) -> bool:
+        """Whether it is known here that all have promised it."""
+        state = self.bootstrap
+        return first in self.log.batches[:1] or (
+            state is not None and state.formed and first in state.first
+        )
 
     def recover(self, peer: PeerId) -> Recovered:
         """Open the folder once more."""

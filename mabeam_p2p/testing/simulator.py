@@ -345,7 +345,7 @@ class Simulator:
                 if self._trace:
                     self._say(host, f"answers {effect.token}: {effect.answer}")
                 reply = host.waiting.pop(effect.token, None)
-                if host.node is not None:  # What the answer rests on comes first.
+                if host.node is not None and host.ghost.log.last_index:  # What it rests on.
                     check_figures(self.checkers, host, host.node)
                 if reply is None:
                     raise Violation("answers", f"{host.peer} answers {effect} twice or to nobody")

@@ -102,38 +102,37 @@ def test_in_the_end_everybody_holds_what_stands(
 
 
 def test_a_write_that_a_crash_took_back_never_was() -> None:
-    causality = judge((A, FIRST))
-    causality.synced(A, {"x": FIRST}, None)
-    causality.persisted(A, variable(sibling(A, 2)))
-    causality.started(A, {"x": FIRST}, None)
+    causality = judge()
+    causality.persisted(A, FIRST, 1)
+    causality.synced(A, 1)
+    causality.persisted(A, variable(sibling(A, 2)), 2)
+    causality.started(A, {"x": FIRST}, None, 1)
     causality.persisted(B, FIRST)
     causality.settled((A, B))
     with pytest.raises(Violation, match="nobody has written"):
         causality.persisted(B, variable(sibling(A, 2)))
 
 
-def test_a_deletion_that_was_forgotten_before_it_was_seen_on_the_disk_was_there() -> None:
-    """One sync can bring the tombstone, the mark that covers it, and that it is forgotten."""
-    gone, marks = variable(sibling(A, 2, None)), VariableMarks(((A, 2),), ())
-    causality = judge((A, FIRST))
-    causality.synced(A, {"x": FIRST}, None)
-    for record in (gone, marks, VariableForgotten("x")):
-        causality.persisted(A, record)
-    causality.synced(A, {}, marks)
-    causality.started(A, {}, marks)
+@pytest.mark.parametrize("seen_before", [0, 1])
+def test_a_deletion_that_was_forgotten_before_anything_else_was_seen_of_it_was_there(
+    seen_before: int,
+) -> None:
+    """One sync can bring a value, the tombstone, that it is forgotten, and a value of another."""
+    theirs = variable(sibling(B, 1))
+    records: tuple[Record, ...] = (
+        FIRST,
+        variable(sibling(A, 2, None)),
+        VariableMarks(((A, 1),), ()),
+        VariableForgotten("x"),
+        theirs,
+    )
+    causality = judge((B, theirs))
+    for number, record in enumerate(records, start=1):
+        causality.persisted(A, record, number)
+        if number == seen_before:
+            causality.synced(A, number)
+    causality.started(A, {"x": theirs}, VariableMarks(((A, 1),), ()), len(records))
     causality.settled((A, B))
-
-
-def test_a_deletion_that_was_forgotten_behind_an_older_mark_was_there() -> None:
-    """A peer stores the mark of its own writes once, and takes all of them for known later."""
-    gone, marks = variable(sibling(A, 2, None)), VariableMarks(((A, 1),), ())
-    causality = judge((A, marks), (A, FIRST))
-    causality.synced(A, {"x": FIRST}, marks)
-    for record in (gone, VariableForgotten("x")):
-        causality.persisted(A, record)
-    causality.synced(A, {}, marks)
-    causality.started(A, {}, marks)
-    causality.settled((A,))
 
 
 def test_a_write_after_a_forgotten_deletion_does_not_tell_what_that_had_seen() -> None:
@@ -171,19 +170,20 @@ def test_nor_do_writes_before_it_by_a_peer_that_has_forgotten_it_as_well() -> No
     third = PeerId("c" * 16)
     for peer in (A, B, third):
         causality.started(peer, {}, None)
-    causality.persisted(A, FIRST)
-    causality.persisted(third, FIRST)
-    for record in (FIRST, over):
-        causality.persisted(B, record)
-    causality.persisted(A, over)
-    causality.persisted(A, deleted)
-    for record in (
-        deleted,
-        VariableMarks(((A, 2), (B, 2)), ((B, 2),)),
-        VariableForgotten("x"),
-        anew,
-    ):
-        causality.persisted(B, record)
+    records: tuple[tuple[PeerId, Record], ...] = (
+        (A, FIRST),
+        (third, FIRST),
+        (B, FIRST),
+        (B, over),
+        (A, over),
+        (A, deleted),
+        (B, deleted),
+        (B, VariableMarks(((A, 2), (B, 2)), ((B, 2),))),
+        (B, VariableForgotten("x")),
+        (B, anew),
+    )
+    for peer, record in records:
+        causality.persisted(peer, record)
     beside = variable(*FIRST.siblings, *anew.siblings)
     causality.persisted(third, beside)
     with pytest.raises(Violation, match="is superseded"):

@@ -3,6 +3,7 @@
 from copy import copy
 
 import pytest
+from msgspec.structs import replace
 
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import (
@@ -338,8 +339,11 @@ def test_i11_cluster_that_not_every_voter_has_promised_is_seen() -> None:
     with broken("I11"):
         checkers.persisted(ghosts[A], LogAppend(0, 0, (FIRST,)))
     disks[C].bootstrap = PROMISED
-    disks[A].bootstrap = PROMISED
+    disks[A].bootstrap = replace(PROMISED, formed=False)
     checkers.persisted(ghosts[A], LogAppend(0, 0, (FIRST,)))
+    assert checkers.committed.index == 0, "its founder may withdraw after a crash"
+    disks[A].bootstrap = PROMISED
+    checkers.synced(ghosts[A])
     assert checkers.committed.index == 1
 
 
