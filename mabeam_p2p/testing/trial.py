@@ -11,6 +11,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from mabeam_p2p.config import MACHINE_VERSION
+from mabeam_p2p.protocol.membership.suspicion import MOST
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.requests import JournalQuery, Suggest
 from mabeam_p2p.testing import timeline, wing_gong
@@ -169,13 +170,15 @@ class Trial:
         # A time of normal service before the agents end what they have begun.
         simulator.run_until(simulator.now + 2 * SECOND)
         self.workload.writing = False
-        bound = simulator.now + CALM_SECONDS_MAX * SECOND
+        # A name is free when its holder is dead to all: whom one alone knows, nobody else suspects.
+        patience = CALM_SECONDS_MAX + int(MOST * simulator.weather.timing.dead_seconds)
+        bound = simulator.now + patience * SECOND
         while True:
             lacking = self._lacks()
             if not lacking:
                 break
             if simulator.now >= bound:
-                raise Violation("liveness", f"after {CALM_SECONDS_MAX} s of calm: {lacking}")
+                raise Violation("liveness", f"after {patience} s of calm: {lacking}")
             simulator.run_until(simulator.now + SECOND // 4)
 
     def _serve_by_a_core(self) -> None:
