@@ -9,8 +9,9 @@ Two kinds of calls are told apart. One that must have had its effect between its
 return, and one that may have had it, then or never: its caller never heard.
 
 A call that only reads is taken as soon as it can be: an order in which it stands later stays right
-when it is moved to the front, for no other call is before it in time and no state is changed. It
-waits where an uncertain call, which may have had its effect first, had returned before it began.
+when it is moved to the front, for no other call is before it in time and no state is changed. But
+where an uncertain call, which may have had its effect first, had returned before it began, it may
+have to wait: that is looked at afterwards.
 
 Many uncertain calls make a search long. So the usual orders are looked at first: those in which
 calls stand as their hints say, and an uncertain one had its effect where something needs it.
@@ -152,13 +153,10 @@ class _Search:
         for number in first:
             call = self._must[number]
             latest = max(done.latest, call.invoked)
-            if (
-                self._model.reads(call)
-                and self._model.step(state, call) is not None
-                and not self._closes_out(done, latest)
-            ):
+            if self._model.reads(call) and self._model.step(state, call) is not None:
                 yield _Done(done.must | 1 << number, done.may, latest), state
-                return
+                if not self._closes_out(done, latest):
+                    return
         fits = False
         next_hint = self._must[first[0]].hint if first else inf
         if self._is_lazy:

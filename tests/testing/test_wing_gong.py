@@ -259,3 +259,19 @@ def test_many_claims_that_may_be_lost_do_not_hide_the_one_that_was() -> None:
     assert judge(QueueModel(), calls, 500) == (Verdict.LINEARIZABLE, "")
     calls[-1].result = (bytes((count + 1,)), index)
     assert judge(QueueModel(), calls, 500)[0] is not Verdict.LINEARIZABLE, "not the first one there"
+
+
+def test_calls_that_only_read_are_not_held_up_by_uncertain_ones_that_ended_before_them() -> None:
+    """Else a claim that is known to end late ends early, and anything may come in its place."""
+    calls = [
+        Call("a", "lock-0", "acquire", ("a/1", 1), 0, 1, 1, hint=1),
+        Call("a", "lock-0", "lost", ("a/1",), 2, 1_000, hint=2),
+        Call("b", "lock-0", "acquire", ("b/1", 1), 1_001, 1_002, 2, hint=3),
+    ]
+    for number in range(40):
+        at = 10 + 10 * number
+        unheard = f"c/{number}", 1
+        calls.append(Call("c", "lock-0", "acquire", unheard, at, at + 2, may=True))
+        calls.append(Call("c", "lock-0", "lost", unheard[:1], at + 2, 900, hint=0))
+        calls.append(Call("d", "lock-0", "refused", (1,), at + 4, at + 6))
+    assert judge(LockModel(1), calls, 2_000) == (Verdict.LINEARIZABLE, "")
