@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def eventually(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Return once `condition()` holds; fail after `seconds` of real time."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
