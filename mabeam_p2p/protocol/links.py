@@ -102,19 +102,14 @@ class Links:
     def seal(self, target: PeerId, messages: tuple[Message, ...]) -> Frame:
         """The frame in which `messages` travel to `target`."""
         link = self._links.get(target)
+        epoch, meant = (0, NOBODY) if link is None else (link.epoch, target)
         self._sequence += 1
         version = self.able.protocol_min
         if link is not None and not any(isinstance(one, Hello | Refuse) for one in messages):
             version = link.protocol
+        said = understood(messages, version)
         return Frame(
-            version,
-            self._peer,
-            self._epoch,
-            link.epoch if link is not None else 0,
-            self._sequence,
-            self.cluster_id,
-            understood(messages, version),
-            target if link is not None else NOBODY,
+            version, self._peer, self._epoch, epoch, self._sequence, self.cluster_id, said, meant
         )
 
     def opens(self, frame: Frame, mine: Member, now: float) -> bool:
@@ -273,6 +268,11 @@ class Links:
             # Nobody is met by that name, or is a member by it any more.
             self._outbox.connect(greeting.target, None)
 
+    def _greetings_end(self, peer: PeerId) -> None:
+        """It is known where it is: wherever else it was, its link must not go there any more."""
+        for address in [a for a, g in self._greetings.items() if g.target == peer]:
+            self._greeting_ends(address)
+
     # ---- acquaintance ------------------------------------------------------------------------
 
     def receive_hello(
@@ -312,8 +312,7 @@ class Links:
         new = link is None or link.epoch < them.epoch or link.address != them.address
         self._greeting_ends(them.address)
         if link is None or new:
-            if link is not None and link.address != them.address:
-                self._greeting_ends(link.address)
+            self._greetings_end(them.peer)
             link = Link(them.address, them.epoch, now, self.able.protocol_min)
             self._links[them.peer] = link
         link.able = hello.able
@@ -410,7 +409,7 @@ class Links:
             if link.epoch > member.epoch or place == (link.epoch, link.address):
                 return False
             was_open, is_anew = link.is_open, link.epoch < member.epoch
-            self._greeting_ends(link.address)
+        self._greetings_end(member.peer)
         link = Link(member.address, member.epoch, now, self.able.protocol_min)
         self._links[member.peer] = link
         if was_open:

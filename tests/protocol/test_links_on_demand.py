@@ -196,6 +196,24 @@ def test_a_member_that_comes_back_elsewhere_is_not_greeted_where_it_was(crowd: i
     assert door.pass_time(60.0) == (), "the link stays where it is"
 
 
+@pytest.mark.parametrize("how", ["itself", "news"])
+def test_nor_is_one_that_was_forgotten_meanwhile(how: str) -> None:
+    door = Door(Limits(links_kept=0, greet_at_once_max=1), seed=1)
+    for number in range(3):
+        door.links.silent(known(number), door.now)
+    door.meet(member(A))
+    door.links.silent(member(A), door.now)
+    door.links.lose(A)
+    door.pass_time(60.0)
+    moved = member(A, 2, "elsewhere:9")
+    if how == "itself":
+        door.meet(moved)
+    else:
+        door.links.know(moved, door.now)
+        door.say(A)
+    assert Connect(A, "host-a:1") not in door.pass_time(60.0)
+
+
 @pytest.mark.parametrize("how", ["another", "itself", "news"])
 def test_the_link_to_one_that_is_forgotten_is_closed_when_its_address_answers(how: str) -> None:
     door = Door(Limits(links_kept=0))

@@ -20,6 +20,12 @@ OF_COMING = (f"{TESTS}/test_coming_and_going.py",)
 
 MUTANTS = (
     Mutant(
+        "L-elsewhere",
+        "the link to a peer that was forgotten and came back elsewhere is led back to where it was",
+        (Edit(LINKS, "[a for a, g in self._greetings.items() if g.target == peer]", "[]"),),
+        ("tests/protocol/test_links_on_demand.py",),
+    ),
+    Mutant(
         "L-target",
         "a frame for a peer whose folder was lost is heard by the one that came in its place",
         (Edit(LINKS, " or frame.target not in (self._peer, NOBODY):", ":"),),

@@ -89,9 +89,8 @@ MUTANTS = (
             Edit(LINKS, "link.able = hello.able\n", "link.able = link.able or hello.able\n"),
             Edit(
                 LINKS,
-                "if link is None or new:\n            if link is not None and link.address",
-                "if link is None or (new and link.address != them.address):\n"
-                "            if link is not None and link.address",
+                "if link is None or new:\n",
+                "if link is None or (new and link.address != them.address):\n",
             ),
         ),
         GREETINGS,
