@@ -17,6 +17,7 @@ clients saw: nothing acknowledged is lost, nothing done twice, no read goes back
 import argparse
 import asyncio
 import json
+import os
 import shutil
 import sys
 import time
@@ -85,9 +86,10 @@ class Soak:
         rate: float,
         faults: Sequence[str] = ("kill",),
         in_memory: bool = False,
+        keys: bool = False,
     ) -> None:
         """rate: operations per second of all clients, if nothing hinders them. faults: families."""
-        self.cluster = Cluster(folder, peers, in_memory=in_memory)
+        self.cluster = Cluster(folder, peers, in_memory=in_memory, keys=keys)
         self.history = History()
         self.kills: Counter[str] = Counter()
         """Processes killed, by kind of strike."""
@@ -399,6 +401,11 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--in-memory", action="store_true", help="keep nothing on disk: such a run must fail"
     )
+    parser.add_argument(
+        "--keys",
+        action="store_true",
+        help="speak under keys, as daemons do; proxies cannot follow: not with the fault links",
+    )
     parser.add_argument("--boots", type=int, help="instead: so many first starts of all at once")
     parser.add_argument(
         "--starve", type=float, metavar="T", help="instead: starve one peer for so many seconds"
@@ -411,6 +418,10 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"--faults knows {', '.join(FAULTS)}, not {', '.join(unknown) or 'nothing'}")
     if options.peers < 3:
         parser.error(f"--peers {options.peers}: there is no minority to lose; take 3 or more")
+    if options.keys and "links" in options.faults:
+        parser.error(
+            "--keys goes with --faults kill,pause: proxies cannot follow what is encrypted"
+        )
     goals = Goals(options.kills, options.partitions, options.operations)
     needs = {"kills": "kill", "partitions": "links"}
     for goal, family in needs.items():
@@ -439,6 +450,7 @@ async def story(options: argparse.Namespace, folder: Path) -> tuple[dict[str, ob
         rate=options.rate,
         faults=options.faults,
         in_memory=options.in_memory,
+        keys=options.keys,
     )
     started = time.monotonic()
     violations = await judge(soak, options.goals, options.seconds)
@@ -449,6 +461,8 @@ def main() -> int:
     """Exit code 1 if any rule was broken; the folders and logs are kept then."""
     options = options_of()
     folder = disk_folder("mabeam-soak-")
+    # What the peers of one user share under keys is this cluster's alone.
+    os.environ["XDG_STATE_HOME"] = str(folder / "state")
     print(f"seed {options.seed}, in {folder}", flush=True)
     told, violations = asyncio.run(story(options, folder))
     facts = {"seed": options.seed, **told}

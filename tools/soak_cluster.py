@@ -131,9 +131,16 @@ class Cluster:
     """All peers, running or not."""
 
     def __init__(
-        self, folder: Path, count: int, *, in_memory: bool = False, gil_seconds: float = 0.0
+        self,
+        folder: Path,
+        count: int,
+        *,
+        in_memory: bool = False,
+        keys: bool = False,
+        gil_seconds: float = 0.0,
     ) -> None:
-        """in_memory: the peers keep nothing, not even who they are. gil_seconds: of the last."""
+        """in_memory: the peers keep nothing, not even who they are. keys: they speak under them.
+        gil_seconds: of the last."""
         addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
         self.processes = [
             Process(
@@ -147,7 +154,7 @@ class Cluster:
                     expect=count,
                     # Proxies stand between the peers, one for each port that they know of: with
                     # keys the data has a port of its own, which only introductions tell.
-                    insecure_plaintext=True,
+                    insecure_plaintext=not keys,
                 ),
                 folder / f"p{number}.log",
                 gil_seconds=gil_seconds if number == count - 1 else 0.0,

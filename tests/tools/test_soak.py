@@ -33,7 +33,7 @@ def start(folder: Path, *options: str) -> subprocess.Popen[str]:
 @pytest.mark.slow
 def test_five_peers_lose_nothing_under_eight_times_kill_9(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    options = ("--kills", "8", "--faults", "kill", "--seed", "3", "--json", str(report))
+    options = ("--kills", "8", "--faults", "kill", "--keys", "--seed", "3", "--json", str(report))
     soak = start(tmp_path, *options)
     output, _ = soak.communicate(timeout=100)
     assert soak.returncode == 0, output
@@ -90,6 +90,7 @@ def test_a_peer_that_is_starved_calls_no_healthy_one_dead(tmp_path: Path) -> Non
         (("--partitions", "3", "--faults", "kill"), "--partitions"),
         (("--kills", "3", "--faults", "links"), "--kills"),
         (("--peers", "2"), "--peers 2"),
+        (("--keys",), "--keys"),
     ],
 )
 def test_a_run_that_cannot_end_well_is_refused(
