@@ -4,7 +4,7 @@ from enum import IntEnum
 
 from msgspec import Struct
 
-from mabeam_p2p.ids import ClusterId, PeerId
+from mabeam_p2p.ids import NOBODY, ClusterId, PeerId
 from mabeam_p2p.records import Able, Member, Standing
 
 
@@ -29,6 +29,10 @@ class Refuse(Struct, frozen=True, gc=False, array_like=True, tag=2):
     detail: str
     final: bool = False
     """Nothing can come of it while all concerned run as they are: this peer is to give way."""
+    peer: PeerId = NOBODY
+    """Who is refused, in which epoch: what waited for a process that is gone concerns no other one,
+    which may have come with another name."""
+    epoch: int = 0
 
 
 class Rumour(Struct, frozen=True, gc=False, array_like=True):

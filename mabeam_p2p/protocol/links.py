@@ -25,6 +25,8 @@ from collections.abc import Iterable
 from math import inf
 from random import Random
 
+from msgspec.structs import replace
+
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.events import Refused
 from mabeam_p2p.ids import NOBODY, ClusterId, PeerId
@@ -225,11 +227,6 @@ class Links:
         """Whether a lost peer, which has not answered for long, is being greeted now."""
         return greeting.is_dialled and greeting.interval >= slowest and self._is_lost(greeting)
 
-    def _hang_up(self, greeting: Greeting) -> None:
-        """Links are scarcer than peers that are gone: each gets one now and then."""
-        greeting.is_dialled = False
-        self._outbox.connect(greeting.target, None)
-
     def tick(self, mine: Member, now: float) -> None:
         self._now, self._mine = now, mine
         slowest = self._timing.greet_interval_seconds_max * max(1, self._crowding())
@@ -238,7 +235,9 @@ class Links:
         for address, greeting in self._greetings.items():
             if now >= greeting.due:
                 if rest and self._is_slow(greeting, slowest):
-                    self._hang_up(greeting)
+                    # Links are scarcer than peers that are gone: each gets one now and then.
+                    greeting.is_dialled = False
+                    self._outbox.connect(greeting.target, None)
                     greeting.due = now + rest * (0.5 + self._random.random())
                     continue
                 if not greeting.is_dialled:
@@ -385,10 +384,13 @@ class Links:
         if greeting is None and address not in self._refusals:
             self._outbox.connect(target, address)
         self._refusals[address] = now + REFUSAL_SECONDS
-        self._outbox.send(target, refuse)
+        self._outbox.send(target, replace(refuse, peer=them.peer, epoch=them.epoch))
 
     def receive_refuse(self, frame: Frame, refuse: Refuse, *, has_quorum: bool) -> None:
         """Another peer will not talk to this one."""
+        if refuse.peer and (refuse.peer, refuse.epoch) != (self._peer, self._epoch):
+            self.drop(frame.source, "stale_target", "for a process that is gone", self._now)
+            return
         # Who has come into a formed cluster meanwhile keeps its name; and whoever repaired a
         # cluster that still has its majority is the one that is alone.
         keeps_name = refuse.reason == "name" and bool(self.cluster_id)
@@ -439,8 +441,7 @@ class Links:
         self._outbox.send(peer, self._hello(answer=False))
 
     def _sweep(self, now: float) -> None:
-        """Find what is idle, the idlest first, but for a few. It is closed with the next effects,
-        unless something of them goes there."""
+        """Find what is idle, but for a few: it is closed unless the next effects go there."""
         opened = [(link.used_at, peer) for peer, link in self._links.items() if link.is_open]
         greeted = {greeting.target: None for greeting in self._greetings.values()}
         for used_at, peer in sorted(opened)[: max(0, len(opened) - self._limits.links_kept)]:

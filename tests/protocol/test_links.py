@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from mabeam_p2p.config import PROTOCOL_VERSION, Limits, Timing
 from mabeam_p2p.effects import Connect, Effect, Notify, Send
 from mabeam_p2p.events import Dropped, Refused
-from mabeam_p2p.ids import ClusterId, PeerId
+from mabeam_p2p.ids import NOBODY, ClusterId, PeerId
 from mabeam_p2p.messages import Frame, Hello, Message, Refuse
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.links import Links
@@ -74,7 +74,8 @@ def refusal(effects: tuple[Effect, ...]) -> Refuse:
     (send,) = [effect for effect in effects if isinstance(effect, Send)]
     assert send.target == connect.target
     assert isinstance(send.message, Refuse)
-    return send.message
+    assert (send.message.peer, send.message.epoch) != (NOBODY, 0)
+    return replace(send.message, peer=NOBODY, epoch=0)
 
 
 def drops(effects: tuple[Effect, ...]) -> list[str]:
@@ -213,6 +214,30 @@ def test_refused_peer_gives_way_if_it_is_told_so_and_keeps_its_name_once_it_is_i
     (notify,) = world.outbox.take()
     assert isinstance(notify, Notify)
     assert notify.event == Refused(SMALL, refuse.reason, refuse.detail, fatal)
+
+
+@pytest.mark.parametrize(
+    ("peer", "epoch", "is_heard"),
+    [(MINE, 1, True), (MINE, 0, False), (LARGE, 1, False), (NOBODY, 0, True)],
+)
+def test_a_refusal_of_a_process_that_is_gone_concerns_nobody(
+    peer: PeerId, epoch: int, is_heard: bool
+) -> None:
+    """It waited at the refusing peer; whoever listens there now may have come with another name."""
+    world = World()
+    refuse = Refuse("name", "taken", final=True, peer=peer, epoch=epoch)
+    world.links.receive_refuse(frame(member(SMALL), refuse), refuse, has_quorum=False)
+    (notify,) = world.outbox.take()
+    assert isinstance(notify, Notify)
+    assert isinstance(notify.event, Refused) is is_heard
+
+
+def test_who_is_refused_is_named_with_its_epoch() -> None:
+    world = World()
+    _, effects = world.hello(member(SMALL, epoch=7), cluster="night")
+    (send,) = [effect for effect in effects if isinstance(effect, Send)]
+    assert isinstance(send.message, Refuse)
+    assert (send.message.peer, send.message.epoch) == (SMALL, 7)
 
 
 def met(world: World, *peers: PeerId) -> None:

@@ -195,7 +195,7 @@ TERMS = AuctionTerms(
 
 MESSAGES: tuple[Message, ...] = (
     Hello("default", CLUSTER, MEMBER, answer=False),
-    Refuse("cluster", "this is cluster 'other'"),
+    Refuse("cluster", "this is cluster 'other'", final=False, peer=TWO, epoch=5),
     Probe(17, STANDING, (Rumour(MEMBER, TWO),)),
     ProbeAck(17, STANDING, (Rumour(MEMBER),)),
     Gossip((MEMBER,), Wanted.SOME),

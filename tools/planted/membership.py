@@ -26,6 +26,18 @@ MUTANTS = (
         ("tests/protocol/test_links_on_demand.py",),
     ),
     Mutant(
+        "L-refused",
+        "a peer gives way to a refusal of the process before it",
+        (
+            Edit(
+                LINKS,
+                "if refuse.peer and (refuse.peer, refuse.epoch)",
+                "if False and (refuse.peer)",
+            ),
+        ),
+        ("tests/protocol/test_links.py",),
+    ),
+    Mutant(
         "L-target",
         "a frame for a peer whose folder was lost is heard by the one that came in its place",
         (Edit(LINKS, " or frame.target not in (self._peer, NOBODY):", ":"),),
