@@ -494,7 +494,3 @@ class Links:
 
     def is_linked(self, peer: PeerId) -> bool:
         return peer in self._links
-
-    def close(self) -> None:
-        for peer in list(self._links):
-            self.forget(peer)

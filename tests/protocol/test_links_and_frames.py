@@ -348,14 +348,6 @@ def test_who_has_left_is_neither_greeted_nor_linked() -> None:
     assert door.outbox.take() == ()
 
 
-def test_closing_closes_every_link() -> None:
-    door = Door()
-    door.meet(member(A))
-    door.meet(member(B))
-    door.core.close()
-    assert door.outbox.take() == (Connect(A, None), Connect(B, None))
-
-
 # ---- refusals --------------------------------------------------------------------------------
 
 
