@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from mabeam_p2p.config import MACHINE_VERSION, Timing
+from mabeam_p2p.messages import Frame, Hello
 from mabeam_p2p.records import Status
 from mabeam_p2p.requests import Answer, Committed, ReadStatus, StatusAnswer
 from mabeam_p2p.testing.host import Host
@@ -60,6 +61,31 @@ def test_a_rolling_upgrade_raises_the_version_once_and_only_when_the_last_peer_c
     assert len(cluster.simulator.releases.raised) == 1
     assert serves(cluster, cluster.hosts[1])
     assert len({cluster.node(host).machine.digest() for host in cluster.hosts}) == 1
+
+
+def test_a_peer_whose_greetings_were_lost_holds_nothing_back_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The others tell the leader where the peer that was upgraded is: nobody need greet again."""
+    cluster = Cluster(3, earlier=(2,))
+    leader, upgraded = cluster.hosts[0], cluster.hosts[2]
+    deliver, lost = cluster.simulator.deliver, [True]
+
+    def loses_greetings(address: str, frame: Frame) -> None:
+        ends = (frame.source, address)
+        between = ends in ((leader.peer, upgraded.address), (upgraded.peer, leader.address))
+        is_greeting = any(isinstance(message, Hello) for message in frame.messages)
+        if not (lost[0] and between and is_greeting):
+            deliver(address, frame)
+
+    monkeypatch.setattr(cluster.simulator.links, "_deliver", loses_greetings)
+    upgrade(cluster, upgraded)
+    assert upgraded.peer in cluster.node(leader).replication.voters
+    assert cluster.node(upgraded).replication.leader == leader.peer
+    assert versions(cluster) == [1, 1, 1]
+    lost[0] = False
+    cluster.run(3.0)
+    assert versions(cluster) == [MACHINE_VERSION] * 3
 
 
 def test_a_leader_names_the_peers_for_whose_sake_it_waits() -> None:
