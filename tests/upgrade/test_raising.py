@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from mabeam_p2p.config import MACHINE_VERSION, Timing
 from mabeam_p2p.messages import Frame, Hello
 from mabeam_p2p.records import Status
-from mabeam_p2p.requests import Answer, Committed, ReadStatus, StatusAnswer
+from mabeam_p2p.requests import Answer, Committed, ReadStatus, StatusAnswer, TransferLeadership
 from mabeam_p2p.testing.host import Host
 from tests.simulation.cluster import Cluster
 
@@ -124,6 +124,27 @@ def test_a_voter_that_is_away_is_waited_for_until_it_is_replaced() -> None:
     cluster.run(8.0)
     leader = next(h for h in cluster.hosts if h.node and h.node.replication.leadership)
     assert away.peer not in cluster.node(leader).replication.voters
+    assert versions(cluster) == [MACHINE_VERSION] * 3
+
+
+def test_a_voter_that_is_away_may_come_back_as_anything_whatever_it_was() -> None:
+    """Its process that could go on is gone: until all are back, everybody may still go back."""
+    cluster = Cluster(3, earlier=(2,), timing=replace(TIMING, voter_grace_seconds=600.0))
+    leader, away, earlier = cluster.hosts
+    cluster.simulator.crash(away)
+    cluster.run(1.0)
+    upgrade(cluster, earlier)
+    assert serves(cluster, leader)
+    assert versions(cluster) == [1, 1]
+    assert status(cluster, leader).held_back_by == (away.peer,)
+    # Who has just been elected has heard no more of it.
+    for one, next_one in ((leader, earlier), (earlier, leader)):
+        cluster.simulator.ask(one, TransferLeadership(next_one.peer))
+        cluster.run(1.0)
+        assert status(cluster, next_one).role == "leader"
+    assert versions(cluster) == [1, 1]
+    cluster.start(away)
+    cluster.run(2.5)
     assert versions(cluster) == [MACHINE_VERSION] * 3
 
 

@@ -4,6 +4,7 @@ from tools.planted.base import Edit, Mutant
 
 VERSIONS = "mabeam_p2p/protocol/versions.py"
 LINKS = "mabeam_p2p/protocol/links.py"
+LEADERSHIP = "mabeam_p2p/protocol/replication/leadership.py"
 UPGRADING = "mabeam_p2p/protocol/node/upgrading.py"
 APPLICATION = "mabeam_p2p/protocol/node/application.py"
 NODE = "mabeam_p2p/protocol/node/node.py"
@@ -147,6 +148,18 @@ MUTANTS = (
         "V-learners",
         "a version is raised that a learner cannot apply",
         (Edit(UPGRADING, "(*replication.voters, *replication.learners)", "replication.voters"),),
+        RAISING,
+    ),
+    Mutant(
+        "V-away",
+        "a voter that is away counts as what it was before",
+        (Edit(UPGRADING, "if leadership.is_heard(peer, now) else None", "if peer else None"),),
+        RAISING,
+    ),
+    Mutant(
+        "V-unheard",
+        "a leader that was just elected takes everybody for heard",
+        (Edit(LEADERSHIP, "progress is not None and progress.round > 0 and ", ""),),
         RAISING,
     ),
     Mutant(

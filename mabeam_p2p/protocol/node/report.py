@@ -130,7 +130,7 @@ class Report:
             ancestors=self.machine.configuration.ancestors,
             machine_version=self.machine.version,
             machine_version_max=self.machine.version_max,
-            held_back_by=self._upgrading.held_back_by,
+            held_back_by=self._upgrading.held_back_by(now),
             score=self._fitness.score,
             unfit=self._fitness.unfit,
             nobody_eligible=self._is_nobody_eligible(now),

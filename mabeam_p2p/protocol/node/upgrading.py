@@ -1,9 +1,9 @@
 """The leader's care for the machine version: the log goes on by a later one as soon as all can.
 
 Rules
-1. It is raised only when every voter and every learner is known to apply it, by what each has
-   said of its present process: a voter that is away is waited for until it is back or replaced, for
-   it may come back as it was.
+1. It is raised only while every voter and every learner answers, and is known to apply it, by what
+   each has said of its present process: a voter that is away is waited for until it is back or
+   replaced, for it may come back as it was, or as something else.
 2. It is raised in the log, so that every peer changes at one index.
 3. From the version on in which the log says by which limits it is applied, all have the same.
 """
@@ -46,16 +46,15 @@ class Upgrading:
         """(term, version)."""
         self._proposed_at = -inf
 
-    @property
-    def held_back_by(self) -> tuple[PeerId, ...]:
+    def held_back_by(self, now: float) -> tuple[PeerId, ...]:
         """While this peer leads: for whose sake the log stays at an earlier version."""
         if not self._is_wanted():
             return ()
         mine = self._mine()
         return tuple(
             peer
-            for peer in self._others()
-            if common_machine(mine, (self._able_of(peer),))[0] < mine.machine
+            for peer, able in self._others(now)
+            if common_machine(mine, (able,))[0] < mine.machine
         )
 
     def flush(self, now: float) -> None:
@@ -63,7 +62,7 @@ class Upgrading:
         if not self._is_wanted() or now < self._look_due:
             return
         self._look_due = now + self._timing.probe_interval_seconds
-        version, rules = common_machine(self._mine(), map(self._able_of, self._others()))
+        version, rules = common_machine(self._mine(), (able for _, able in self._others(now)))
         proposal = (self._replication.term, version)
         is_waiting = proposal == self._proposed and now - self._proposed_at < AGAIN_SECONDS
         if version <= self._machine.version or is_waiting:
@@ -87,7 +86,13 @@ class Upgrading:
         assert mine is not None, "a peer knows itself"
         return mine
 
-    def _others(self) -> tuple[PeerId, ...]:
-        replication = self._replication
+    def _others(self, now: float) -> tuple[tuple[PeerId, Able | None], ...]:
+        """Who has to be able to go on, and what of it is known; None: not enough."""
+        replication, leadership = self._replication, self._replication.leadership
+        assert leadership is not None, "asked of a leader"
         everybody = (*replication.voters, *replication.learners)
-        return tuple(peer for peer in everybody if peer != replication.peer)
+        return tuple(
+            (peer, self._able_of(peer) if leadership.is_heard(peer, now) else None)
+            for peer in everybody
+            if peer != replication.peer
+        )

@@ -390,6 +390,12 @@ class Leadership:
         is_near = now - progress.contact <= 2 * self._timing.heartbeat_seconds
         return is_near and progress.match_index >= self._log.commit_index
 
+    def is_heard(self, peer: PeerId, now: float) -> bool:
+        """Whether the peer itself has answered this leader within the election timeout: who was
+        just elected has heard nobody yet."""
+        progress = self.progress.get(peer)
+        return progress is not None and progress.round > 0 and self.is_in_contact(peer, now)
+
     def is_in_contact(self, peer: PeerId, now: float) -> bool:
         """Whether the peer has answered within the election timeout."""
         progress = self.progress.get(peer)
