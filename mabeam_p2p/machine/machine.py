@@ -90,13 +90,25 @@ class KeyedState(MachineState, frozen=True, array_like=True):
     credentials: Credentials = Credentials()
 
 
+class _Head(Struct, frozen=True, array_like=True):
+    """How a snapshot of any version begins."""
+
+    applied_index: int
+    applied_term: int
+    clock: int
+    configuration: ConfigurationState
+
+
 _encode = msgspec.msgpack.encode
 _decoder = msgspec.msgpack.Decoder(KeyedState)
+_head_decoder = msgspec.msgpack.Decoder(_Head)
 
 
-def version_of(data: bytes) -> int:
-    """The machine version of an encoded snapshot, of later ones too. Raises msgspec.DecodeError."""
-    return _decoder.decode(data).configuration.version
+def written_by(data: bytes) -> tuple[int, int]:
+    """The machine version of an encoded snapshot, and the hash of its limits; of later versions
+    too, whatever they hold. Raises msgspec.DecodeError, a ValueError."""
+    configuration = _head_decoder.decode(data).configuration
+    return configuration.version, configuration.rules
 
 
 class Unable(Struct, frozen=True):

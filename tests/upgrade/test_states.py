@@ -15,7 +15,7 @@ from mabeam_p2p.events import VersionRaised
 from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId
 from mabeam_p2p.limits import FIRST_LIMITS, rules_of
 from mabeam_p2p.machine import versions
-from mabeam_p2p.machine.machine import Machine, version_of
+from mabeam_p2p.machine.machine import Machine, written_by
 from mabeam_p2p.protocol.versions import common_machine
 from mabeam_p2p.records import Able
 from mabeam_p2p.requests import Committed
@@ -99,12 +99,12 @@ def test_a_machine_of_the_first_version_says_nothing_of_versions() -> None:
     log = WrittenLog()
     log.apply(FIRST)
     before = log.machine.encode()
-    assert version_of(before) == 1
+    assert written_by(before) == (1, 0)
     configuration = msgpack.decode(before)[3]
     assert len(configuration) == 6
     log.apply(RAISE)
     assert msgpack.decode(log.machine.encode())[3][6:] == [2, RULES]
-    assert version_of(log.machine.encode()) == 2
+    assert written_by(log.machine.encode()) == (2, RULES)
 
 
 # ---- the version in the log ----------------------------------------------------------------------

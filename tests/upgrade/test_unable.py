@@ -35,11 +35,14 @@ def refusals(desk: Desk) -> list[Refused]:
     return [event for event in events if isinstance(event, Refused)]
 
 
-def later_snapshot(version: int, rules: int) -> Snapshot:
-    """As a release with another machine, or with other limits, has written it."""
+def later_snapshot(version: int, rules: int, *, is_known: bool = True) -> Snapshot:
+    """As a release with another machine, or with other limits, has written it. is_known: what the
+    machines hold is what this release knows."""
     taken = snapshot(OPEN)
     state = msgpack.decode(taken.data)
     state[3] = [*state[3][:6], version, rules, "a field that came later"]
+    if not is_known:
+        state[4][0][0] = "sessions of another kind"
     data = msgpack.encode([*state, Credentials(), b"and another one"])
     return replace(taken, data=data, digest=digest_of(data))
 
@@ -84,8 +87,9 @@ def test_a_snapshot_that_a_peer_cannot_go_on_from_is_not_stored(
     assert desk.node.machine.digest() == digest
 
 
-def test_a_folder_that_a_later_release_has_written_is_refused_at_the_start() -> None:
-    desk = started_from(later_snapshot(MACHINE_VERSION + 1, RULES))
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_folder_that_a_later_release_has_written_is_refused_at_the_start(is_known: bool) -> None:
+    desk = started_from(later_snapshot(MACHINE_VERSION + 1, RULES, is_known=is_known))
     desk.wait(0.2)
     assert [(one.reason, one.fatal) for one in refusals(desk)] == [("machine", True)]
     assert desk.node.machine.applied_index == 0
@@ -97,6 +101,20 @@ def test_nobody_forwards_a_raise_of_the_version() -> None:
         frame = led().node.frame(ME, (message,))
         with pytest.raises(RemoteProtocolError, match="RaiseVersion"):
             CODEC.decode_frame(CODEC.encode_frame(frame))
+
+
+def test_a_later_snapshot_is_told_by_its_version_whatever_else_is_in_it() -> None:
+    desk = led()
+    install(desk, later_snapshot(MACHINE_VERSION + 1, RULES, is_known=False))
+    assert [(one.reason, one.fatal) for one in refusals(desk)] == [("machine", True)]
+
+
+def test_a_snapshot_of_this_version_that_holds_what_nobody_knows_is_not_taken() -> None:
+    desk = led()
+    digest = desk.node.machine.digest()
+    install(desk, later_snapshot(MACHINE_VERSION, RULES, is_known=False))
+    assert refusals(desk) == []
+    assert desk.node.machine.digest() == digest
 
 
 def test_a_piece_of_such_a_snapshot_is_told_of_once() -> None:

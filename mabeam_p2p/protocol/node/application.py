@@ -8,7 +8,7 @@ from mabeam_p2p.commands import AnyCommand, CommandCodec
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import RemoteProtocolError
 from mabeam_p2p.events import EVENTS_LOST, AgentLeft, Dropped, Refused
-from mabeam_p2p.machine.machine import Machine, MachineState, Unable, digest_of
+from mabeam_p2p.machine.machine import Machine, MachineState, Unable, digest_of, written_by
 from mabeam_p2p.machine.subjects import settled_by
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.mail import Mail
@@ -173,13 +173,17 @@ class Application:
         if digest_of(snapshot.data) != snapshot.digest:
             return None
         try:
-            state = self._machine.decode(snapshot.data)
+            version, rules = written_by(snapshot.data)
         except ValueError:
             return None
-        configuration = state.configuration
-        unable = self._machine.unable(configuration.version, configuration.rules)
+        # First: what a later version holds may be nothing that this one knows.
+        unable = self._machine.unable(version, rules)
         if unable is not None:
             self._give_up(unable)
+            return None
+        try:
+            state = self._machine.decode(snapshot.data)
+        except ValueError:
             return None
         if (state.applied_index, state.applied_term) != (snapshot.base.index, snapshot.base.term):
             return None
