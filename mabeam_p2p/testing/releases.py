@@ -4,8 +4,8 @@ The earlier release says nothing of itself, speaks the first version of frames a
 the first machine version; what it does not know it does not hear. The later one is this release,
 with a version of frames more than it has, that differs in nothing but its number.
 
-I20: no peer is sent frames that its release does not speak, and no log is raised to a version that
-a voter cannot apply.
+I20: no peer is sent frames that its release does not speak, and no log begins by a version, or is
+raised to one, that a voter cannot apply.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from mabeam_p2p.commands import RaiseVersion
+from mabeam_p2p.commands import Configure, RaiseVersion
 from mabeam_p2p.config import PROTOCOL_VERSION, Config
 from mabeam_p2p.events import Event, Refused
 from mabeam_p2p.messages import AppendEntries, Frame, Hello, Message
@@ -93,14 +93,24 @@ class Releases:
 
     def committed(self, batch: Batch) -> None:
         """Called for every committed batch, in order."""
-        if not self.is_mixed or not self._raises(batch):
+        if not self.is_mixed or not (self._raises(batch) or self._begins_later(batch)):
             return
-        self.raised.append(batch.index)
+        if batch.index > 1:
+            self.raised.append(batch.index)
         log = self._simulator.checkers.committed.log
         voters = [one.voters for one in log.configurations if one.index <= batch.index][-1]
         for host in self._simulator.hosts:
             if host.is_earlier and host.peer in voters:
                 raise Violation("I20", f"the log is raised at {batch.index} without {host.peer}")
+
+    def _begins_later(self, batch: Batch) -> bool:
+        """Whether it is the first of a log that begins by a version that the earlier release has
+        not: a peer of that release would be taken for one that comes too late."""
+        commands = self._simulator.codec.decode_commands(batch.count, batch.blob)
+        return batch.index == 1 and any(
+            isinstance(command, Configure) and command.version > EARLIER.machine
+            for command in commands
+        )
 
     def told(self, host: Host, event: Event) -> None:
         """A peer that is too old says so, and ends; somebody installs the later release there."""

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from mabeam_p2p.commands import RaiseVersion
+from mabeam_p2p.commands import Configure, RaiseVersion
 from mabeam_p2p.config import MACHINE_VERSION
 from mabeam_p2p.events import Refused
 from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId
@@ -79,6 +79,20 @@ def test_i20_a_version_that_is_raised_over_a_voter_is_seen(mixed: Trial) -> None
         releases.committed(raised(mixed))
     mixed.simulator.hosts[0].is_earlier = False
     releases.committed(raised(mixed))
+
+
+def test_i20_a_log_that_begins_by_a_version_that_a_voter_has_not_is_seen(mixed: Trial) -> None:
+    releases, peers = mixed.simulator.releases, [host.peer for host in mixed.simulator.hosts]
+    first = Configure(CLUSTER_SESSION, 0, ClusterId("c" * 32), tuple(peers), version=1)
+    later = replace(first, version=MACHINE_VERSION, rules=7)
+    batches = [
+        Batch(1, 1, 1, 9, mixed.simulator.codec.encode_commands([one]), tuple(peers))
+        for one in (first, later)
+    ]
+    releases.committed(batches[0])
+    with pytest.raises(Violation, match="I20: the log is raised at 1"):
+        releases.committed(batches[1])
+    assert releases.raised == []
 
 
 def test_a_peer_that_is_too_old_is_replaced_once(mixed: Trial) -> None:
