@@ -88,6 +88,26 @@ def test_a_peer_whose_greetings_were_lost_holds_nothing_back_for_long(
     assert versions(cluster) == [MACHINE_VERSION] * 3
 
 
+def test_until_the_last_peer_can_go_on_all_others_can_go_back() -> None:
+    cluster = Cluster(3, earlier=(0, 1, 2))
+    last, *others = cluster.hosts
+    for host in others:
+        upgrade(cluster, host)
+    for host in others:
+        cluster.simulator.crash(host)
+        host.is_earlier = True
+        cluster.start(host)
+        cluster.run(2.5)
+        assert serves(cluster, last)
+    assert versions(cluster) == [1, 1, 1]
+    assert len({cluster.node(host).machine.digest() for host in cluster.hosts}) == 1
+    for host in cluster.hosts:
+        upgrade(cluster, host)
+    cluster.run(1.0)
+    assert versions(cluster) == [MACHINE_VERSION] * 3
+    assert len(cluster.simulator.releases.raised) == 1
+
+
 def test_a_leader_names_the_peers_for_whose_sake_it_waits() -> None:
     cluster = Cluster(3, earlier=(2,))
     shown = status(cluster, cluster.hosts[0])
