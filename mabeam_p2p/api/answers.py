@@ -267,6 +267,10 @@ _REFUSED: dict[str, Refusal] = {
         _rejected(Rejected, "conflicting_rating"),
         "the first rating binds",
     ),
+    "earlier_version": (
+        _rejected(Rejected, "earlier_version"),
+        "upgrade all peers first: `mabeam status` names those for whose sake the log waits",
+    ),
     "no_keys": (
         _rejected(Rejected, "no_keys"),
         "start it, and all others of its cluster, without --insecure-plaintext",

@@ -8,6 +8,8 @@ Rules
 3. Fields come at the end, and have defaults. A state of a later version can so be told by its
    version, whatever else is in it, and is taken for nothing else.
 4. From version 2 on the limits that outcomes depend on are in the log, as a hash (`limits`).
+5. A command that came in a version is asked for in a log of that version alone (COMMANDS_SINCE):
+   who does not know it could not read its batch, nor anything behind that.
 
 A change that shows in an outcome, an event or a state asks `version` in the machine that it is in;
 a field that a state gains stands in FIELDS_SINCE. `tests/machine/test_golden.py` finds what was
@@ -22,6 +24,7 @@ from typing import Any, Union, get_args, get_origin
 from msgspec import NODEFAULT, Struct
 from msgspec.structs import fields
 
+from mabeam_p2p.commands import Command, RevokePeer, RotateSecret, SetKeys
 from mabeam_p2p.machine.configuration import ConfigurationState
 
 FIELDS_SINCE: dict[tuple[type[Struct], str], int] = {
@@ -29,6 +32,16 @@ FIELDS_SINCE: dict[tuple[type[Struct], str], int] = {
     (ConfigurationState, "rules"): 2,
 }
 """The version in which a field of a state, or of a record in one, came. All others are of 1."""
+
+COMMANDS_SINCE: dict[type[Command], int] = {RevokePeer: 2, RotateSecret: 2, SetKeys: 2}
+"""The version in which a command of agents came. All others are of 1. (RaiseVersion comes when all
+know it; and who is admitted speaks under keys, as no release of version 1 does.)"""
+
+
+def is_known(command: Command, version: int) -> bool:
+    """Whether releases of that version know such a command."""
+    return COMMANDS_SINCE.get(type(command), 1) <= version
+
 
 # ---- states --------------------------------------------------------------------------------------
 

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from mabeam_p2p.commands import Configure, RaiseVersion
 from mabeam_p2p.config import PROTOCOL_VERSION, Config
 from mabeam_p2p.events import Event, Refused
-from mabeam_p2p.messages import AppendEntries, Frame, Hello, Message
+from mabeam_p2p.machine.versions import is_known
+from mabeam_p2p.messages import AppendEntries, Forward, Frame, Hello, Message, Relay, Relayed
 from mabeam_p2p.protocol.versions import able_of, speaks
 from mabeam_p2p.records import Able, Batch
 from mabeam_p2p.testing.host import Host
@@ -82,8 +83,20 @@ class Releases:
 
     def _is_unknown(self, message: Message) -> bool:
         """Whether it holds a command that the earlier release cannot read."""
-        batches = message.batches if isinstance(message, AppendEntries) else ()
-        return any(self._raises(batch) for batch in batches)
+        blobs: tuple[Batch | Forward | Relay | Relayed, ...] = ()
+        match message:
+            case AppendEntries(batches=batches):
+                blobs = batches
+            case Forward() | Relay() | Relayed():
+                blobs = (message,)
+            case _:
+                pass
+        decode = self._simulator.codec.decode_commands
+        commands = [command for one in blobs for command in decode(one.count, one.blob)]
+        return not all(
+            is_known(command, EARLIER.machine) and not isinstance(command, RaiseVersion)
+            for command in commands
+        )
 
     def _raises(self, batch: Batch) -> bool:
         commands = self._simulator.codec.decode_commands(batch.count, batch.blob)

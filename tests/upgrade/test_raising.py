@@ -3,10 +3,19 @@
 import pytest
 from msgspec.structs import replace
 
+from mabeam_p2p.commands import RevokePeer
 from mabeam_p2p.config import MACHINE_VERSION, Timing
+from mabeam_p2p.ids import PeerId, SessionId
 from mabeam_p2p.messages import Frame, Hello
 from mabeam_p2p.records import Status
-from mabeam_p2p.requests import Answer, Committed, ReadStatus, StatusAnswer, TransferLeadership
+from mabeam_p2p.requests import (
+    Answer,
+    Committed,
+    ReadStatus,
+    Refused,
+    StatusAnswer,
+    TransferLeadership,
+)
 from mabeam_p2p.testing.host import Host
 from tests.simulation.cluster import Cluster
 
@@ -115,6 +124,27 @@ def test_a_leader_names_the_peers_for_whose_sake_it_waits() -> None:
     assert (shown.machine_version, shown.machine_version_max) == (1, MACHINE_VERSION)
     assert shown.held_back_by == (cluster.hosts[2].peer,)
     assert status(cluster, cluster.hosts[1]).held_back_by == ()
+
+
+def test_a_command_of_a_later_version_waits_for_it_and_stops_nobody() -> None:
+    cluster = Cluster(3, earlier=(2,))
+    asker, earlier = cluster.hosts[1:]
+
+    def revokes() -> Answer:
+        cluster._sequences[asker.letter] += 1
+        number = cluster._sequences[asker.letter]
+        command = RevokePeer(SessionId(asker.number + 1), number, PeerId("e" * 16))
+        answers = cluster._submit(asker, command)
+        cluster.run(0.5)
+        return answers[0][0]
+
+    refused = revokes()
+    assert isinstance(refused, Refused)
+    assert refused.reason == "earlier_version"
+    assert "machine version 1" in refused.detail
+    assert all(serves(cluster, host) for host in cluster.hosts)
+    upgrade(cluster, earlier)
+    assert isinstance(revokes(), Committed)
 
 
 def test_a_learner_is_waited_for() -> None:

@@ -7,6 +7,7 @@ LINKS = "mabeam_p2p/protocol/links.py"
 LEADERSHIP = "mabeam_p2p/protocol/replication/leadership.py"
 UPGRADING = "mabeam_p2p/protocol/node/upgrading.py"
 APPLICATION = "mabeam_p2p/protocol/node/application.py"
+DESK = "mabeam_p2p/protocol/node/desk.py"
 NODE = "mabeam_p2p/protocol/node/node.py"
 MACHINE = "mabeam_p2p/machine/machine.py"
 STATES = "mabeam_p2p/machine/versions.py"
@@ -148,6 +149,12 @@ MUTANTS = (
         "V-learners",
         "a version is raised that a learner cannot apply",
         (Edit(UPGRADING, "(*replication.voters, *replication.learners)", "replication.voters"),),
+        RAISING,
+    ),
+    Mutant(
+        "V-command",
+        "a command goes into a log that peers of an earlier release cannot read then",
+        (Edit(DESK, "if is_known(command, version):", "if True:"),),
         RAISING,
     ),
     Mutant(

@@ -6,6 +6,7 @@ from mabeam_p2p.config import Timing
 from mabeam_p2p.inquiries import EvidenceAnswer, Figures, ReadEvidence, ReadFigures
 from mabeam_p2p.key_requests import Introduced
 from mabeam_p2p.machine.subjects import subject_of
+from mabeam_p2p.machine.versions import is_known
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.links import Links
 from mabeam_p2p.protocol.mail import Mail
@@ -104,7 +105,12 @@ class Desk:
         outbox = self._outbox
         match request:
             case Submit(command=command, timeout=timeout):
-                self._pending.submit(token, command, self._deadline(timeout, now))
+                version = self._report.machine.version
+                if is_known(command, version):
+                    self._pending.submit(token, command, self._deadline(timeout, now))
+                else:
+                    text = f"the log is of machine version {version}, which has no such command"
+                    outbox.resolve(token, Refused("earlier_version", text))
             case Read(query=query, linearizable=linearizable):
                 if linearizable:
                     self._waits.read(token, request, self._deadline(request.timeout, now))
