@@ -387,10 +387,11 @@ class Links:
         self._outbox.send(target, replace(refuse, peer=them.peer, epoch=them.epoch))
 
     def receive_refuse(self, frame: Frame, refuse: Refuse, *, has_quorum: bool) -> None:
-        """Another peer will not talk to this one."""
+        """Another peer will not talk to this one. In this one's own name a copy of it alone can."""
+        if frame.source == self._peer and refuse.reason != "identity":
+            return self.drop(frame.source, "refuse", "in this peer's own name", self._now)
         if refuse.peer and (refuse.peer, refuse.epoch) != (self._peer, self._epoch):
-            self.drop(frame.source, "stale_target", "for a process that is gone", self._now)
-            return
+            return self.drop(frame.source, "stale_target", "for a process that is gone", self._now)
         # Who has come into a formed cluster meanwhile keeps its name; and whoever repaired a
         # cluster that still has its majority is the one that is alone.
         keeps_name = refuse.reason == "name" and bool(self.cluster_id)

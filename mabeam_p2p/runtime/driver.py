@@ -405,8 +405,11 @@ class Driver:
     def _notify(self, event: Event) -> None:
         log_event(self.peer, event)
         if type(event) is Refused and event.fatal and event.peer == self.peer:
-            # It has found out itself that it cannot go on with its cluster's log.
-            self._fail(PeerRefused(f"{event.detail}: {_ADVICE[event.reason]}", reason=event.reason))
+            # It has found out itself that it cannot go on with its cluster's log. Of a copy of it,
+            # which has the same name, it can hear that as of anybody.
+            advice = _ADVICE.get(event.reason)
+            if advice is not None:
+                self._fail(PeerRefused(f"{event.detail}: {advice}", reason=event.reason))
         for listener in tuple(self._listeners.values()):
             self._call(listener, event)
 

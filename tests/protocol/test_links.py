@@ -240,6 +240,21 @@ def test_who_is_refused_is_named_with_its_epoch() -> None:
     assert (send.message.peer, send.message.epoch) == (SMALL, 7)
 
 
+@pytest.mark.parametrize("reason", ["machine", "limits", "version", "a word that nobody knows"])
+def test_nobody_refuses_this_peer_in_its_own_name(reason: str) -> None:
+    world, refuse = World(FORMED), Refuse(reason, "", final=True)
+    world.links.receive_refuse(frame(world.mine, refuse), refuse, has_quorum=False)
+    effects = world.outbox.take()
+    assert len(effects) == 1
+    assert drops(effects) == ["refuse"]
+
+
+def test_a_copy_of_this_peer_is_told_that_it_is_one_in_its_own_name() -> None:
+    world, refuse = World(FORMED), Refuse("identity", "", final=True)
+    world.links.receive_refuse(frame(world.mine, refuse), refuse, has_quorum=False)
+    assert world.outbox.take() == (Notify(Refused(MINE, "identity", "", fatal=True)),)
+
+
 def met(world: World, *peers: PeerId) -> None:
     for peer in peers:
         world.hello(member(peer))

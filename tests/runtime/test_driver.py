@@ -185,6 +185,8 @@ def test_the_node_is_told_what_has_become_durable() -> None:
         (Refused(PEER, "machine", "it is too old", fatal=True), True),
         (Refused(PEER, "machine", "it is too old", fatal=False), False),
         (Refused(OTHER, "machine", "it is too old", fatal=True), False),
+        # By a copy of this peer: both have one name.
+        (Refused(PEER, "identity", "a copied data folder?", fatal=True), False),
     ],
 )
 def test_a_peer_that_cannot_go_on_with_its_log_stops_and_says_what_to_do(

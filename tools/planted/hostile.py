@@ -9,6 +9,7 @@ FOLDER = "mabeam_p2p/storage/folder.py"
 CLIENT = "mabeam_p2p/daemon/client.py"
 LAYOUT = "mabeam_p2p/storage/layout.py"
 CBOR = "mabeam_p2p/wire/cbor.py"
+LINKS = "mabeam_p2p/protocol/links.py"
 LANE = "mabeam_p2p/runtime/lane.py"
 CODEC = "mabeam_p2p/wire/codec.py"
 
@@ -290,5 +291,15 @@ MUTANTS: tuple[Mutant, ...] = (
         "a name that cannot be said again stops the questions of mDNS",
         (Edit(THROTTLE, "        if not self._is_sound(data):", "        if False:"),),
         (*MULTICAST, "tests/hostile/test_hints.py"),
+    ),
+    Mutant(
+        "H38",
+        "whoever takes a peer's own name can have it give up",
+        (
+            Edit(
+                LINKS, 'if frame.source == self._peer and refuse.reason != "identity":', "if False:"
+            ),
+        ),
+        ("tests/protocol/test_links.py",),
     ),
 )
