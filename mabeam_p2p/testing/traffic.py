@@ -16,7 +16,6 @@ from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import (
     AppendEntries,
-    Digest,
     Forward,
     Frame,
     Gossip,
@@ -27,15 +26,18 @@ from mabeam_p2p.messages import (
     Refuse,
     Relay,
     Relayed,
+    TreeAsk,
     VoteRequest,
     Withdraw,
 )
 from mabeam_p2p.protocol.node import Node
+from mabeam_p2p.protocol.variables.tree import ROOT
 from mabeam_p2p.testing.checkers import Violation
 
 SECOND = 1_000_000
-UNASKED = (Probe, Gossip, Hello, Refuse, VoteRequest, Digest, Offer, Withdraw)
-"""What a peer says without being asked."""
+UNASKED = (Probe, Gossip, Hello, Refuse, VoteRequest, Offer, Withdraw)
+"""What a peer says without being asked. And the first question of each exchange of variables: what
+it asks then, an answer leads to."""
 
 ROUNDS = 3
 """Of such messages to each other peer in the shortest interval that any of them is sent in."""
@@ -67,6 +69,7 @@ class Traffic:
         """The second, and how many messages in it."""
         self._checks: dict[type[Any], Callable[[PeerId, Any, int], None]] = {
             **dict.fromkeys(UNASKED, self._unasked),
+            TreeAsk: self._tree_ask,
             AppendEntries: self._append_entries,
             **dict.fromkeys((Forward, Relay, Relayed), self._commands),
         }
@@ -83,6 +86,10 @@ class Traffic:
         self.most = max(self.most, count)
         if count > self.bound:
             raise Violation("I16", f"{peer} sends {count} messages unasked in a second: {message}")
+
+    def _tree_ask(self, peer: PeerId, message: TreeAsk, now: int) -> None:
+        if any(node == ROOT for node, _ in message.nodes):
+            self._unasked(peer, message, now)
 
     def _append_entries(self, peer: PeerId, message: AppendEntries, now: int) -> None:
         limits = self._limits

@@ -5,7 +5,8 @@ from msgspec.structs import replace
 
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.ids import ClusterId, PeerId
-from mabeam_p2p.messages import AppendEntries, Forward, Frame, Heartbeat, Probe
+from mabeam_p2p.messages import AppendEntries, Forward, Frame, Heartbeat, Probe, TreeAsk
+from mabeam_p2p.protocol.variables.tree import ROOT
 from mabeam_p2p.records import Batch, Standing
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.host import Host
@@ -38,6 +39,16 @@ def test_i16_storm_of_messages_that_answer_nobody_is_seen() -> None:
     one.sent(A, Heartbeat(0, 1, 0, 1), 5 * SECOND)
     with broken("I16"):
         one.sent(A, PROBE, 5 * SECOND + 1)
+
+
+def test_i16_storm_of_exchanges_is_seen_and_a_long_one_is_none() -> None:
+    one = traffic()
+    for number in range(2 * one.bound):
+        one.sent(A, TreeAsk(number, ((2 + number % 14, 1),), 0, 0, 0, False), 5 * SECOND)
+    for number in range(one.bound):
+        one.sent(A, TreeAsk(number, ((ROOT, 1),), 0, 0, 0, False), 5 * SECOND)
+    with broken("I16"):
+        one.sent(A, TreeAsk(1, ((ROOT, 1),), 0, 0, 0, False), 5 * SECOND)
 
 
 def test_i16_as_many_in_another_second_are_lawful() -> None:
