@@ -320,6 +320,9 @@ class Checkers:
         state = ghost.disk.hard_state
         if state.term < term or (state.term == term and state.vote != ghost.peer):
             raise Violation("I3", f"{ghost.peer} leads in {term} with {state} on disk")
+        # Who votes alone asks nobody: its own vote is told by what it leads.
+        if (vote := self.votes.setdefault((term, ghost.peer), ghost.peer)) != ghost.peer:
+            raise Violation("I2", f"{ghost.peer} leads in {term}, and voted for {vote}")
         voters = ghost.log.voters
         granted = [voter for voter in voters if self.votes.get((term, voter)) == ghost.peer]
         if len(granted) <= len(voters) // 2:

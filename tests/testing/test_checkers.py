@@ -64,6 +64,33 @@ def test_i1_leader_whom_no_majority_voted_for_is_seen(world: World) -> None:
         world.send(A, B, heartbeat(2))
 
 
+def test_i1_who_votes_alone_is_elected_by_its_own_vote_on_its_disk(world: World) -> None:
+    """It asks nobody, and speaks to learners first."""
+    world.elect(A, 2)
+    for index, voters in ((2, ()), (3, (A, B)), (4, (A,))):
+        configured = replace(entry(index, 2), voters=voters)
+        world.append(A, configured, B)
+        world.send(B, A, acknowledged(2, index))
+        world.send(A, B, CommitAdvance(0, 2, index))
+    world.write(A, HardState(0, 3, A))
+    unsynced = copy(world.checkers.leaders)
+    with broken("I3"):
+        world.send(A, B, heartbeat(3))
+    world.checkers.leaders = unsynced
+    world.sync(A)
+    world.send(A, B, heartbeat(3))
+    assert world.checkers.leaders == {2: A, 3: A}
+
+
+def test_i2_leader_that_has_voted_for_another_is_seen(world: World) -> None:
+    world.write(A, HardState(0, 2, B))
+    world.sync(A)
+    world.send(A, B, granted(2))
+    world.disks[A].hard_state = HardState(0, 2, A)
+    with broken("I2"):
+        world.send(A, C, heartbeat(2))
+
+
 def test_i2_second_vote_in_one_term_is_seen(world: World) -> None:
     world.elect(A, 2)
     with broken("I2"):
