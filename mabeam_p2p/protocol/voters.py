@@ -37,7 +37,9 @@ class Roll(NamedTuple):
     """Sorted."""
     members: tuple[Member, ...]
     silence: Callable[[PeerId], float]
-    """Seconds since a peer was in contact with this leader."""
+    """Seconds since a peer was in contact with this leader, or since it leads."""
+    is_heard: Callable[[PeerId], bool]
+    """Whether a peer has answered this leader of late: who was just elected has heard nobody."""
     is_caught_up: Callable[[PeerId], bool]
     """Whether a learner has what this leader has."""
     barred: tuple[PeerId, ...]
@@ -85,7 +87,7 @@ class VoterDuty:
         wanted_count = 1 if len(voters) % 2 == 0 else 2
         if len(learners) < wanted_count or len(voters) + wanted_count > self._max_voters:
             return ()
-        if wanted_count == 2 and any(self._is_silent(voter, roll) for voter in voters):
+        if wanted_count == 2 and not all(v == self._peer or roll.is_heard(v) for v in voters):
             return ()
         wanted = tuple(sorted((*voters, learners[0])))
         return wanted if self._is_majority_near(wanted, known, roll) else ()
@@ -116,13 +118,9 @@ class VoterDuty:
         near = [
             voter
             for voter in wanted
-            if voter == self._peer
-            or not (_has_left(known.get(voter)) or self._is_silent(voter, roll))
+            if voter == self._peer or (roll.is_heard(voter) and not _has_left(known.get(voter)))
         ]
         return len(near) >= majority(len(wanted))
-
-    def _is_silent(self, voter: PeerId, roll: Roll) -> bool:
-        return roll.silence(voter) >= self._timing.election_timeout_seconds
 
 
 def _has_left(member: Member | None) -> bool:

@@ -247,6 +247,24 @@ def test_a_change_that_leaves_no_majority_that_answers_is_refused() -> None:
     assert [command.voters for command in party.wanted] == [(A, B)]
 
 
+def test_a_leader_that_has_heard_nobody_yet_waits_with_a_change() -> None:
+    """That it leads for less than the time of an election is no word of the others."""
+    world, party = leading()
+    leadership = world[A].core.leadership
+    assert leadership is not None
+    for progress in leadership.progress.values():
+        progress.round = 0
+    party.ask(C, False)
+    party.flush()
+    assert (party.answers(), party.wanted) == ([], [])
+    bound = world.now + 10.0
+    while not party.wanted:
+        assert world.now < bound, "it is asked again"
+        world.beat(A)
+        party.flush()
+    assert [command.voters for command in party.wanted] == [(A, B)]
+
+
 def test_who_has_just_said_goodbye_is_of_no_majority_that_answers() -> None:
     world, party = leading()
     party.members = [

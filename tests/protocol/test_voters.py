@@ -24,6 +24,8 @@ class Seen:
         self.states = dict.fromkeys((*voters, *learners), ALIVE)
         self.silence = dict.fromkeys(voters, 0.0)
         self.near = list(learners)
+        self.unheard: tuple[PeerId, ...] = ()
+        """Of whom this leader has heard nothing yet: it has not led for long."""
         self.barred: tuple[PeerId, ...] = ()
         self.ineligible: tuple[PeerId, ...] = ()
 
@@ -38,7 +40,12 @@ class Seen:
         )
         voters = tuple(sorted(self.voters))
         return Roll(
-            voters, members, lambda p: self.silence.get(p, inf), self.near.__contains__, self.barred
+            voters,
+            members,
+            lambda p: self.silence.get(p, inf),
+            lambda p: p not in self.unheard and self.silence.get(p, inf) < 0.5,
+            self.near.__contains__,
+            self.barred,
         )
 
     def wanted(self, max_voters: int = 5) -> tuple[PeerId, ...]:
@@ -144,6 +151,10 @@ def test_nothing_is_proposed_that_those_who_are_there_cannot_commit() -> None:
     assert seen.wanted() == (A, C, D, E), "it is back"
     seen.states[D], seen.silence[D] = SUSPECT, 0.5
     assert seen.wanted() == (), "a verdict is not waited for"
+    seen.states[D], seen.silence[D] = LEFT, 0.0
+    seen.silence[B] = seen.silence[C] = 0.1
+    seen.unheard = (B, C)
+    assert seen.wanted() == (), "silence since it leads is no sign of life"
     seen = Seen(A, B, learners=(C,))
     seen.silence[B], seen.silence[C] = 0.5, 0.5
     assert seen.wanted() == ()

@@ -231,11 +231,23 @@ MUTANTS = (
         (
             Edit(
                 VOTERS,
-                "not (_has_left(known.get(voter)) or self._is_silent(voter, roll))",
-                "not self._is_silent(voter, roll)",
+                "(roll.is_heard(voter) and not _has_left(known.get(voter)))",
+                "roll.is_heard(voter)",
             ),
         ),
         POLICY,
+    ),
+    Mutant(
+        "M17-unheard",
+        "a leader that was just elected counts voters as there that it has never heard",
+        (Edit(VOTERS, "(roll.is_heard(voter) and", "(roll.silence(voter) < 0.5 and"),),
+        POLICY,
+    ),
+    Mutant(
+        "M17-unheard-command",
+        "a command changes the voters under a leader that has heard nobody yet",
+        (Edit(CHANGES, "if len(heard) < majority(len(wanted)):", "if False:"),),
+        ("tests/protocol/test_changes.py",),
     ),
     Mutant(
         "M17-shrinks",
@@ -276,7 +288,7 @@ MUTANTS = (
     Mutant(
         "M17-majority",
         "a change by command may leave voters of whom too few answer",
-        (Edit(CHANGES, "if len(answering) < majority(len(wanted)):", "if not answering:"),),
+        (Edit(CHANGES, "if len(near) < majority(len(wanted)):", "if not answering:"),),
         BY_COMMAND,
     ),
     Mutant(
@@ -297,8 +309,8 @@ MUTANTS = (
         (
             Edit(
                 CHANGES,
-                "if voter not in left and leadership.silence(voter, now) < timeout",
-                "if leadership.silence(voter, now) < timeout",
+                "if v not in left and leadership.silence(v, now) < timeout]",
+                "if leadership.silence(v, now) < timeout]",
             ),
         ),
         BY_COMMAND,

@@ -245,13 +245,12 @@ class VoterChanges:
             wanted, out = others, (*(one for one in barred if one != peer), peer)
         timeout = self._timing.election_timeout_seconds
         left = [m.peer for m in self._members() if m.state is MemberState.LEFT]
-        answering = [
-            voter
-            for voter in wanted
-            if voter not in left and leadership.silence(voter, now) < timeout
-        ]
-        if len(answering) < majority(len(wanted)):
+        near = [v for v in wanted if v not in left and leadership.silence(v, now) < timeout]
+        if len(near) < majority(len(wanted)):
             return "no_majority"
+        heard = [v for v in near if v == self._peer or leadership.is_heard(v, now)]
+        if len(heard) < majority(len(wanted)):
+            return None  # It was just elected: it hears them soon, or knows that it does not.
         objection = self._configure(wanted, out)
         return "" if objection is Objection.NONE else None
 

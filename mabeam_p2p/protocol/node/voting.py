@@ -83,6 +83,7 @@ class Voting:
             replication.voters,
             self._membership.view(),
             lambda peer: leadership.silence(peer, now),
+            lambda peer: leadership.is_heard(peer, now),
             lambda peer: leadership.has_caught_up(peer, now),
             barred,
         )
