@@ -171,8 +171,10 @@ def test_code_keeps_the_rule(rule: Rule) -> None:
 def test_every_text_keeps_the_rule(rule: Rule) -> None:
     broken = []
     for path in tracked():
-        if path != Path(__file__).resolve():
-            source = Source(relative(path), path.read_text(encoding="utf-8", errors="replace"))
+        data = path.read_bytes()
+        # What holds a zero is a picture or the like, and has words by chance alone.
+        if path != Path(__file__).resolve() and b"\0" not in data:
+            source = Source(relative(path), data.decode(errors="replace"))
             broken += [f"{source.path}:{line}" for line in rule(source)]
     assert broken == []
 
