@@ -45,7 +45,8 @@ def test_a_unit_is_written_and_its_command_pins_name_cluster_and_places(place: H
     assert "enable --now mabeam-test-ant.service" in done.stderr
     (command,) = lines_of(place, "ExecStart")
     assert shlex.split(command) == [
-        *(sys.executable, "-P", "-m", "mabeam_p2p", "up", "--name", "ant", "--cluster", "test"),
+        *(sys.executable, "-P", "-m", "mabeam_p2p", "up", "--no-invite"),
+        *("--name", "ant", "--cluster", "test"),
         *("--data-dir", str(place.folder / "data"), "--seed", "127.0.0.1:1"),
     ]
     assert lines_of(place, "Type") == ["notify"]
@@ -63,7 +64,7 @@ def test_the_settings_file_of_this_folder_goes_with_the_service(place: House) ->
 def test_flags_that_were_not_given_are_not_in_the_unit_and_given_ones_are(place: House) -> None:
     install(place, "--", "--name", "ant", "--no-mdns", "--log-format", "json", "-v")
     (command,) = lines_of(place, "ExecStart")
-    words = shlex.split(command)[9:]
+    words = shlex.split(command)[10:]
     assert sorted(words) == ["--log-format", "--no-mdns", "--verbose", "json"]
 
 
@@ -73,7 +74,27 @@ def test_settings_of_the_environment_are_named_and_left_out(
     monkeypatch.setenv("MABEAM_SCORE", "73")
     done = install(place, "--", "--name", "ant")
     assert "MABEAM_SCORE" in done.stderr
-    assert "73" not in unit_of(place).read_text()
+    (command,) = lines_of(place, "ExecStart")
+    assert "73" not in shlex.split(command)
+
+
+@pytest.mark.parametrize("form", ["MB1-7Q4K-CODE", "@code", "-"])
+@pytest.mark.parametrize("verb", ["install", "show"])
+def test_a_unit_which_all_can_read_takes_no_join_code(place: House, verb: str, form: str) -> None:
+    (place.folder / "code").write_text("MB1-7Q4K-CODE")
+    units = ("--unit-dir", str(place.folder / "units")) if verb == "install" else ()
+    done = mabeam("service", verb, *units, "--", "--name", "ant", "--join", form)
+    assert done.exit_code == 78
+    assert "mabeam up --join -" in done.stderr
+    assert "EnvironmentFile" in done.stderr
+    assert "7Q4K" not in done.stdout + done.stderr
+    assert not unit_of(place).exists()
+
+
+def test_a_service_prints_no_join_code_into_the_journal(place: House) -> None:
+    install(place, "--", "--name", "ant", "--no-invite")
+    (command,) = lines_of(place, "ExecStart")
+    assert shlex.split(command).count("--no-invite") == 1
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,18 @@ MUTANTS = (
         SERVICES,
     ),
     Mutant(
+        "S-code-in-unit",
+        "a join code stands in a unit, which all users of the host can read",
+        (Edit(VERBS, 'if context.params["join_code"] is not None:', "if False:"),),
+        SERVICES,
+    ),
+    Mutant(
+        "S-code-in-journal",
+        "a service prints at each start a code that lets others in",
+        (Edit(VERBS, '"up", "--no-invite", *words', '"up", *words'),),
+        SERVICES,
+    ),
+    Mutant(
         "S-own-refusal",
         "a peer that cannot go on with its log is left running",
         (

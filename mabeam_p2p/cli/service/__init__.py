@@ -27,6 +27,13 @@ PATHS = ("data_dir", "file", "dashboard_token")
 IN_MEMORY = ":memory:"
 """The data folder that keeps nothing."""
 
+_NO_CODE = (
+    "a join code has no place in a unit: all users of this host can read that, and it outlives the "
+    "code. Let the peer join once before (`mabeam up --join -`; afterwards its key lets it in), or "
+    "write MABEAM_JOIN_CODE=CODE into a file of mode 0600 and name that file to the unit: "
+    "`systemctl edit UNIT`, [Service], EnvironmentFile=FILE"
+)
+
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 _system = click.option(
@@ -70,8 +77,8 @@ def install(
 ) -> None:
     """Write the unit file of a peer, and say how to start it.
 
-    FLAGS are those of `mabeam up`, and are checked. A unit file that was changed by hand stays as
-    it is unless --force is given.
+    FLAGS are those of `mabeam up`, and are checked. --join is refused: whoever is on this host can
+    read a unit file. A unit file that was changed by hand stays as it is unless --force is given.
     """
     with output.endings():
         wanted = _service(system, run_as, flags)
@@ -157,7 +164,8 @@ def _service(system: bool, run_as: str | None, flags: tuple[str, ...]) -> Servic
     if run_as:
         _check_user(run_as)
     config, words = _config(flags)
-    command = (sys.executable, "-P", "-m", "mabeam_p2p", "up", *words)
+    # What a service prints goes into the journal: no code that lets others in.
+    command = (sys.executable, "-P", "-m", "mabeam_p2p", "up", "--no-invite", *words)
     has_folder = config.data_dir not in (None, "", IN_MEMORY)
     writable = (os.path.abspath(str(config.data_dir)),) if system and has_folder else ()
     return Service(config.cluster, config.name, command, run_as or "", writable)
@@ -179,6 +187,8 @@ def _config(flags: tuple[str, ...]) -> tuple[Config, list[str]]:
     """What `up` would make of the flags, here and now, and the words for the service: with the name
     and the cluster that come of them, and with places that do not depend on where it is started."""
     context = up.make_context("mabeam up", list(flags))
+    if context.params["join_code"] is not None:
+        raise ConfigError(_NO_CODE, key="join_code")
     given = {
         "name": context.params["name"],
         "cluster": context.params["cluster"],
@@ -189,7 +199,8 @@ def _config(flags: tuple[str, ...]) -> tuple[Config, list[str]]:
     for parameter in up.params:
         value = context.params.get(str(parameter.name))
         source = context.get_parameter_source(str(parameter.name))
-        if parameter.name in ("name", "cluster") or source is not ParameterSource.COMMANDLINE:
+        is_written = parameter.name in ("name", "cluster", "no_invite")
+        if is_written or source is not ParameterSource.COMMANDLINE:
             continue
         option = parameter.opts[0]
         if value is True:
