@@ -13,6 +13,8 @@ import pytest
 
 from mabeam_p2p.cli.service.unit import Service, is_as_written, quoted, text_of
 from mabeam_p2p.errors import ConfigError
+from mabeam_p2p.security.codes import JoinCode, encode
+from mabeam_p2p.security.secrets import Secret
 from tests.cli.daemons import SECONDS, House, environment, house, mabeam
 
 ANALYZE = shutil.which("systemd-analyze")
@@ -95,6 +97,35 @@ def test_a_service_prints_no_join_code_into_the_journal(place: House) -> None:
     install(place, "--", "--name", "ant", "--no-invite")
     (command,) = lines_of(place, "ExecStart")
     assert shlex.split(command).count("--no-invite") == 1
+
+
+def test_a_data_folder_of_the_settings_is_pinned_to_where_it_is_here(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.folder / "mabeam.toml").write_text("data_dir = 'data'\n")
+    install(place, "--", "--name", "ant")
+    (command,) = lines_of(place, "ExecStart")
+    words = shlex.split(command)
+    assert words[words.index("--data-dir") + 1] == str(place.folder / "data")
+    monkeypatch.setenv("MABEAM_DATA_DIR", "other")
+    done = install(place, "--", "--name", "ant")
+    (command,) = lines_of(place, "ExecStart")
+    words = shlex.split(command)
+    assert words[words.index("--data-dir") + 1] == str(place.folder / "other")
+    assert "MABEAM_DATA_DIR" not in done.stderr
+
+
+@pytest.mark.parametrize("variable", ["MABEAM_METRICS", "MABEAM_LOG_FORMAT", "MABEAM_JOIN_CODE"])
+def test_what_only_the_command_line_reads_is_named_when_it_is_left_out_too(
+    place: House, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    value = {"MABEAM_METRICS": "9100", "MABEAM_LOG_FORMAT": "json"}
+    code = encode(JoinCode("192.0.2.1:7946", Secret(b"g" * 8), Secret(b"t" * 10), "test"))
+    monkeypatch.setenv(variable, value.get(variable, code))
+    done = install(place, "--", "--name", "ant")
+    assert done.exit_code == 0, done.stderr
+    assert variable in done.stderr
+    assert value.get(variable, code) not in unit_of(place).read_text()
 
 
 @pytest.mark.parametrize(

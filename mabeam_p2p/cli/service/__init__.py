@@ -23,9 +23,15 @@ from mabeam_p2p.errors import ConfigError
 SYSTEM_UNITS = Path("/etc/systemd/system")
 PATHS = ("data_dir", "file", "dashboard_token")
 """Parameters of `up` that name a place: a service has another working folder."""
+PINNED = ("data_dir", "dashboard_token")
+"""Of those, the settings that stand in the unit wherever they came from."""
 
 IN_MEMORY = ":memory:"
 """The data folder that keeps nothing."""
+
+_WRITTEN = ("name", "cluster", *PINNED)
+_OF_CLIENTS = ("MABEAM_ADDR", "MABEAM_TIMEOUT")
+"""What a daemon does not look at."""
 
 _NO_CODE = (
     "a join code has no place in a unit: all users of this host can read that, and it outlives the "
@@ -207,21 +213,29 @@ def _config(flags: tuple[str, ...]) -> tuple[Config, list[str]]:
             words.append(option)
             continue
         for one in value if isinstance(value, tuple) else (value,):
-            is_place = parameter.name in PATHS and one != IN_MEMORY
-            words += [option, os.path.abspath(one) if is_place else str(one)]
+            words += [option, _place(one) if parameter.name in PATHS else str(one)]
+    for parameter in up.params:
+        name = str(parameter.name)
+        if name in PINNED and context.params[name] is None and getattr(config, name):
+            words += [parameter.opts[0], _place(getattr(config, name))]
     named = os.environ.get(settings.FILE_VARIABLE)
     if not context.params["file"] and (named or Path(settings.FILE_NAME).exists()):
         words += ["--config", os.path.abspath(named or settings.FILE_NAME)]
     return config, words
 
 
+def _place(path: str) -> str:
+    """As it is meant here and now. A leading ~ is the peer's to read."""
+    return path if path == IN_MEMORY or path.startswith("~") else os.path.abspath(path)
+
+
 def _left_out() -> list[str]:
     """Settings of this environment that the service will not have."""
+    written = (settings.FILE_VARIABLE, *(settings.PREFIX + key.upper() for key in _WRITTEN))
     return [
         variable
         for variable in sorted(os.environ)
-        if variable.startswith(settings.PREFIX)
-        and variable not in (*settings.PROGRAM_VARIABLES, "MABEAM_NAME", "MABEAM_CLUSTER")
+        if variable.startswith(settings.PREFIX) and variable not in (*written, *_OF_CLIENTS)
     ]
 
 
