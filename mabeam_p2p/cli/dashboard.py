@@ -1,7 +1,8 @@
 """A daemon with its dashboard, if it is to have one."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from mabeam_p2p.cli import output
 from mabeam_p2p.config import Config
@@ -26,5 +27,16 @@ async def running(config: Config, host: Host) -> AsyncIterator[str | None]:
                 "reads along, the token too; behind a tunnel, as `ssh -L`, 127.0.0.1 does",
                 colour="yellow",
             )
-        async with host, dashboard.serving(host.attachment):
-            yield dashboard.url
+        pages, ending = AsyncExitStack(), None
+        try:
+            async with host:
+                await pages.enter_async_context(dashboard.serving(host.attachment))
+                try:
+                    yield dashboard.url
+                finally:
+                    # Side by side with the peer: pages that do not end must not keep it from
+                    # telling its cluster.
+                    ending = asyncio.create_task(pages.aclose(), name="end dashboard")
+        finally:
+            if ending is not None:
+                await ending

@@ -6,6 +6,7 @@ NOTIFY = "mabeam_p2p/daemon/notify.py"
 SERVER = "mabeam_p2p/daemon/server.py"
 UNIT = "mabeam_p2p/cli/service/unit.py"
 VERBS = "mabeam_p2p/cli/service/__init__.py"
+DASHBOARD = "mabeam_p2p/cli/dashboard.py"
 DRIVER = "mabeam_p2p/runtime/driver.py"
 
 TOLD = ("tests/daemon/test_notify.py",)
@@ -109,6 +110,18 @@ MUTANTS = (
         "a unit of the system runs as root",
         (Edit(VERBS, "if user.pw_uid == 0:", "if False:"),),
         SERVICES,
+    ),
+    Mutant(
+        "S-pages-first",
+        "a daemon that is to end waits for the pages of its dashboard before it leaves",
+        (
+            Edit(
+                DASHBOARD,
+                'ending = asyncio.create_task(pages.aclose(), name="end dashboard")',
+                "await pages.aclose()",
+            ),
+        ),
+        ("tests/cli/test_dashboard.py",),
     ),
     Mutant(
         "S-code-in-unit",
