@@ -11,6 +11,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import islice
 
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.results import Member, PeerStatus
@@ -18,6 +19,7 @@ from mabeam_p2p.api.variables import Variables
 from mabeam_p2p.dashboard import rows as make
 from mabeam_p2p.dashboard.fitting import Latest, Row, rows
 from mabeam_p2p.dashboard.history import History
+from mabeam_p2p.dashboard.links import LINKS_MAX, UNKNOWN, links
 from mabeam_p2p.errors import Closed, DaemonNotRunning, MabeamError
 from mabeam_p2p.events import (
     AgentChanged,
@@ -218,7 +220,15 @@ class Board:
     async def _members(self) -> Row:
         status = PeerStatus.of(await self._attachment.status())
         members = sorted(self._view.members(), key=lambda one: _rank(one, status))
-        return rows(members, lambda one: make.member(one, status), len(members), rows_max=LIST_MAX)
+        others = (PeerId(one.id) for one in members if one.id != status.peer)
+        names = {PeerId(one.id): one.name for one in members}
+        known = await links(self._attachment, islice(others, LINKS_MAX), names)
+        return rows(
+            members,
+            lambda one: make.member(one, status) | known.get(PeerId(one.id), UNKNOWN),
+            len(members),
+            rows_max=LIST_MAX,
+        )
 
     async def _elections(self) -> Row:
         return self._history.entries()

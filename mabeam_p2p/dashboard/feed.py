@@ -10,6 +10,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from math import inf
 
 import msgspec
 
@@ -25,9 +26,9 @@ some ten milliseconds, and the loop is the peer's."""
 SLOW_SECONDS = 1.0
 """The same for sections that are made of several questions or long lists."""
 SLOW = ("members", "tasks", "ledger", "auctions")
-POLL_SECONDS = 1.0
-"""The peer's own state grows without an event: its log, its disk."""
-POLLED = "peer"
+POLLED = {"peer": 1.0, "members": 1.2}
+"""What changes without an event, and how often it is looked at, in seconds: the peer's log and
+disk; whom it hears."""
 
 _log = logging.getLogger(__name__)
 
@@ -88,11 +89,14 @@ class Feed:
 
     def on_changed(self, section: str) -> None:
         """The section may look otherwise now."""
-        if not self._readers or section in self._due:
+        if not self._readers:
             return
         pause = SLOW_SECONDS if section in SLOW else PAUSE_SECONDS
-        self._due[section] = self._made_at.get(section, -pause) + pause
-        self._woken.set()
+        due = self._made_at.get(section, -pause) + pause
+        # It may be due already, for a look that comes later.
+        if due < self._due.get(section, inf):
+            self._due[section] = due
+            self._woken.set()
 
     @property
     def reader_count(self) -> int:
@@ -131,8 +135,9 @@ class Feed:
                     if not await self._make(section):
                         return
                     await asyncio.sleep(0)
-            if self._readers and POLLED not in self._due:
-                self._due[POLLED] = self._made_at.get(POLLED, now) + POLL_SECONDS
+            for section, pause in POLLED.items():
+                if self._readers and section not in self._due:
+                    self._due[section] = self._made_at.get(section, now) + pause
             await self._rest(min(self._due.values(), default=None))
 
     async def _rest(self, until: float | None) -> None:

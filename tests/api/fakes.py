@@ -8,7 +8,8 @@ from mabeam_p2p.commands import AnyCommand
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.events import Event
 from mabeam_p2p.ids import AgentId, ClusterId, PeerId, ProposalId
-from mabeam_p2p.records import Policy, Proposal, Status, Vote
+from mabeam_p2p.inquiries import EvidenceAnswer, ReadEvidence
+from mabeam_p2p.records import Evidence, Policy, Proposal, Status, Vote
 from mabeam_p2p.requests import (
     Answer,
     Committed,
@@ -86,6 +87,8 @@ def usual(request: Request) -> Reply:
             return Variables(())
         case Read():
             return Found(0, 0.0, request.linearizable)
+        case ReadEvidence(peer=peer):
+            return EvidenceAnswer(Evidence(peer, PEER, None))
         case _:
             return None
 

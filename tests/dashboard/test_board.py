@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from mabeam_p2p.dashboard.board import ENDED_MAX, LIST_MAX, OPEN_MAX, SECTIONS, VALUES_MAX, Board
 from mabeam_p2p.dashboard.fitting import NOT_SHOWN, ROWS_BYTES_MAX
+from mabeam_p2p.dashboard.links import LINKS_MAX
 from mabeam_p2p.events import (
     EVENTS_LOST,
     AuctionClosed,
@@ -25,6 +26,7 @@ from mabeam_p2p.events import (
     VariableChanged,
 )
 from mabeam_p2p.ids import AgentId, AuctionId, PeerId, ProposalId
+from mabeam_p2p.inquiries import EvidenceAnswer, ReadEvidence
 from mabeam_p2p.records import (
     Account,
     Auction,
@@ -35,7 +37,10 @@ from mabeam_p2p.records import (
     Bid,
     BidStatus,
     Choice,
+    Doubt,
+    Evidence,
     Generation,
+    Hearing,
     Member,
     MemberState,
     Movement,
@@ -170,6 +175,29 @@ async def test_members_tell_their_state_and_part_and_the_leader_stands_first() -
             ("bee0", "dead", ""),
         ]
         assert [row["is_leader"] for row in rows] == [True, False, False, False]
+
+
+@in_loop
+async def test_members_that_can_be_drawn_tell_how_they_are_connected() -> None:
+    def reply(request: Request) -> Reply:
+        if isinstance(request, ReadEvidence):
+            member = Member(request.peer, "bee", "h:1", 1, 1, MemberState.SUSPECT)
+            doubt = Doubt((PEER,), 0.5, 2.0)
+            heard = Hearing(0.1, 0, 0.0, 1.2, (), ())
+            return EvidenceAnswer(Evidence(request.peer, PEER, member, hearing=heard, doubt=doubt))
+        return usual(request)
+
+    peer = FakePeer()
+    peer.reply = reply
+    async with looked(peer) as at:
+        at.tell(MemberChanged(Member(PEER, "ant", "h:1", 1, 1, MemberState.ALIVE)))
+        for number in range(LINKS_MAX * 2):
+            told = Member(PeerId(f"{number:016x}"), f"b{number:02}", "h:1", 1, 1, MemberState.ALIVE)
+            at.tell(MemberChanged(told))
+        known = [(row["link"], row["missed_by"]) for row in await at.rows("members")]
+    # Of this peer itself, which leads and so stands first, there is nothing to tell.
+    asked = [("unmet", ["ant"])] * LINKS_MAX
+    assert known == [("", []), *asked, *[("", [])] * LINKS_MAX]
 
 
 @in_loop

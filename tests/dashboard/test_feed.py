@@ -116,15 +116,30 @@ async def test_what_looks_as_before_is_not_sent_again() -> None:
 
 
 @in_virtual_time
-async def test_the_peer_itself_is_looked_at_once_a_second_and_nothing_else_is() -> None:
+async def test_what_changes_without_an_event_is_looked_at_and_nothing_else_is() -> None:
     source = Source()
     source.feed.start()
     source.feed.join()
     await asyncio.sleep(0.1)
     source.made.clear()
     await asyncio.sleep(60)
-    assert set(source.made) == {POLLED}
-    assert source.made[POLLED] == pytest.approx(60, abs=2)
+    assert set(source.made) == set(POLLED) == {"peer", "members"}
+    for section, pause in POLLED.items():
+        assert source.made[section] == pytest.approx(60 / pause, abs=2)
+    await source.feed.close()
+
+
+@in_virtual_time
+async def test_an_event_does_not_wait_for_the_next_look_without_one() -> None:
+    source = Source()
+    source.feed.start()
+    source.feed.join()
+    await asyncio.sleep(POLLED["members"] + 0.05)
+    source.made.clear()
+    await asyncio.sleep(SLOW_SECONDS)
+    source.feed.on_changed("members")
+    await asyncio.sleep(0.05)
+    assert source.made["members"] == 1
     await source.feed.close()
 
 

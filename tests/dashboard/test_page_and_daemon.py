@@ -74,6 +74,36 @@ def test_a_peer_that_dies_is_told_dead_in_words_and_in_the_drawing(
     assert here.faults() == []
 
 
+def test_the_page_tells_who_hears_whom(
+    place: House, here: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever is missed stays suspect for the whole test.
+    monkeypatch.setenv("MABEAM_TIMING__DEAD_SECONDS", "600")
+    (_, url), (bee, _), (cow, _) = started(place, "ant", "bee", "cow")
+    page = here.page
+    page.goto(url)
+    here.live()
+    row = page.locator("#members tbody tr", has_text="cow")
+    expect(row).to_contain_text("answers", timeout=MILLISECONDS)
+    expect(page.locator('.lines line[data-link="answers"]')).to_have_count(2)
+    expect(page.locator(".misses line")).to_have_count(0)
+    assert here.faults() == []
+    # Both others miss it: this peer itself, and, by its word, bee.
+    cow.signal(signal.SIGSTOP)
+    try:
+        expect(row).to_contain_text("bee", timeout=MILLISECONDS)
+        expect(row).to_contain_text("suspect")
+        expect(row.locator(".chip", has_text="answers")).to_have_count(0)
+        expect(page.locator(".misses line")).to_have_count(1)
+        expect(page.locator(".topology title")).to_contain_text("bee does not hear cow")
+        assert here.faults() == []
+    finally:
+        cow.signal(signal.SIGCONT)
+    expect(row).to_contain_text("answers", timeout=MILLISECONDS)
+    expect(page.locator(".misses line")).to_have_count(0, timeout=MILLISECONDS)
+    assert bee.process.poll() is None
+
+
 def test_without_a_quorum_the_page_warns(place: House, here: Visit) -> None:
     (_, url), (bee, _), (cow, _) = started(place, "ant", "bee", "cow")
     here.page.goto(url)

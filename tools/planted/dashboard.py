@@ -9,6 +9,7 @@ SERVING = "mabeam_p2p/dashboard/serving.py"
 ALLOWANCE = "mabeam_p2p/dashboard/allowance.py"
 FEED = "mabeam_p2p/dashboard/feed.py"
 BOARD = "mabeam_p2p/dashboard/board.py"
+LINKS = "mabeam_p2p/dashboard/links.py"
 FITTING = "mabeam_p2p/dashboard/fitting.py"
 
 OF_ACCESS = ("tests/dashboard/test_access.py",)
@@ -18,6 +19,7 @@ OF_SERVING = ("tests/dashboard/test_serving.py",)
 OF_ALLOWANCE = ("tests/dashboard/test_allowance.py",)
 OF_FEED = ("tests/dashboard/test_feed.py",)
 OF_BOARD = ("tests/dashboard/test_board.py",)
+OF_LINKS = ("tests/dashboard/test_links.py",)
 OF_FITTING = ("tests/dashboard/test_fitting.py",)
 
 MUTANTS = (
@@ -207,8 +209,8 @@ MUTANTS = (
         (
             Edit(
                 FEED,
-                "self._due[section] = self._made_at.get(section, -pause) + pause",
-                "self._due[section] = 0.0",
+                "due = self._made_at.get(section, -pause) + pause",
+                "due = 0.0",
             ),
         ),
         OF_FEED,
@@ -217,7 +219,11 @@ MUTANTS = (
         "DB24",
         "sections are made while nobody looks",
         (
-            Edit(FEED, "if not self._readers or section in self._due:", "if section in self._due:"),
+            Edit(
+                FEED,
+                "        if not self._readers:\n            return\n        pause",
+                "        pause",
+            ),
             Edit(FEED, "if self._readers and self._due.get(", "if self._due.get("),
         ),
         OF_FEED,
@@ -239,5 +245,27 @@ MUTANTS = (
         "after lost events old decisions stay",
         (Edit(BOARD, "        self._needs_seed = True\n        for", "        for"),),
         OF_BOARD,
+    ),
+    Mutant(
+        "DB28",
+        "a member that has long owed an answer is said to answer",
+        (
+            Edit(
+                LINKS, "hearing.unanswered_seconds >=", "hearing.answered_seconds is None and 1 >="
+            ),
+        ),
+        OF_LINKS,
+    ),
+    Mutant(
+        "DB29",
+        "every member is asked about, however many there are",
+        (Edit(BOARD, "islice(others, LINKS_MAX)", "others"),),
+        OF_BOARD,
+    ),
+    Mutant(
+        "DB30",
+        "what has changed waits for the next look that comes without an event",
+        (Edit(FEED, "if due < self._due.get(section, inf):", "if section not in self._due:"),),
+        OF_FEED,
     ),
 )

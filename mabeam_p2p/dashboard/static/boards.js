@@ -4,7 +4,7 @@ import { keyed, make, mark, say, scrolling } from "./dom.js";
 import { Table, chip, setChip } from "./table.js";
 import { Topology } from "./topology.js";
 import { auctions, proposals } from "./ballots.js";
-import { lasted, names, number, several, share, size, time } from "./words.js";
+import { LINKS, lasted, names, number, several, share, size, time } from "./words.js";
 
 function tile(name) {
   const value = make("dd", { class: "big" });
@@ -49,6 +49,8 @@ export function members() {
   const table = new Table("Peers", [
     { name: "Peer", text: (one) => one.name + (one.is_here ? " (this peer)" : ""), kind: "key" },
     { name: "State", chip: (one) => one.state },
+    { name: "Link", chip: (one) => one.link, text: (one) => LINKS[one.link] },
+    { name: "Not heard by", rare: true, text: (one) => one.missed_by.join(", "), kind: "prose" },
     { name: "Part", chip: (one) => (one.is_leader ? "leader" : one.part) },
     { name: "Address", text: (one) => one.address, kind: "mono" },
     { name: "Agents", text: (one) => names(one.agents), kind: "prose" },

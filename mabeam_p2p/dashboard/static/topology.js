@@ -1,22 +1,24 @@
-// The peers as a drawing: who is there, who leads, and how each is seen from here. The table beside
-// it says the same in words.
+// The peers as a drawing: who is there, who leads, whom this peer hears, and who was heard to miss
+// whom. The table beside it says the same in words.
 
 import { draw, keyed, make, mark, say } from "./dom.js";
-import { several, sign } from "./words.js";
+import { LINKS, several, sign } from "./words.js";
 
 const WIDTH = 460;
 const DRAWN_MAX = 24;
 const RADIUS = 15;
+const MISSED = ["overdue", "unreached"];
 
 export class Topology {
   constructor() {
     this.lines = draw("g", { class: "lines" });
+    this.misses = draw("g", { class: "misses" });
     this.peers = draw("g", { class: "peers" });
     this.title = draw("title", { id: "topology-title" });
     this.drawing = draw("svg", {
       class: "topology", role: "img",
       "aria-labelledby": "topology-title",
-    }, this.title, this.lines, this.peers);
+    }, this.title, this.lines, this.misses, this.peers);
     this.key = make("p", { class: "legend" });
     this.node = make("figure", { class: "figure" }, this.drawing,
       make("figcaption", {}, this.key));
@@ -32,20 +34,35 @@ export class Topology {
     const places = placed(drawn, height);
     const home = here && places.get(here.id);
     keyed(this.lines, home ? others : [], (peer) => peer.id, () => draw("line"), (line, peer) => {
-      const place = places.get(peer.id);
-      mark(line, "x1", home.x);
-      mark(line, "y1", home.y);
-      mark(line, "x2", place.x);
-      mark(line, "y2", place.y);
+      between(line, home, places.get(peer.id));
       mark(line, "data-state", peer.state);
+      mark(line, "data-link", peer.link || null);
     });
+    keyed(this.misses, missesOf(drawn), ([by, peer]) => `${by.id} ${peer.id}`, () => draw("line"),
+      (line, [by, peer]) => between(line, places.get(by.id), places.get(peer.id)));
     keyed(this.peers, drawn, (peer) => peer.id, peerShape, (node, peer) =>
       setPeer(node, peer, places.get(peer.id)));
     say(this.title, described(drawn));
     const left = count - drawn.length;
-    say(this.key, "Lines, as this peer sees it: solid, alive; dashed, suspected; none, gone."
+    say(this.key, "Lines of this peer: solid, it hears the other; dashed, it suspects it or waits "
+      + "for its answer; dotted, it does not reach it; none, the other is gone. Dashes and dots "
+      + "between two others: one does not hear the other, as this peer was told."
       + (left > 0 ? ` ${several(left, "peer is", "peers are")} not drawn.` : ""));
   }
+}
+
+function between(line, one, other) {
+  mark(line, "x1", one.x);
+  mark(line, "y1", one.y);
+  mark(line, "x2", other.x);
+  mark(line, "y2", other.y);
+}
+
+// Who does not hear whom, of those that are drawn. What this peer itself hears has a line already.
+function missesOf(drawn) {
+  const byId = new Map(drawn.map((peer) => [peer.id, peer]));
+  return drawn.flatMap((peer) => peer.missed_by_ids.map((id) => [byId.get(id), peer]))
+    .filter(([by, peer]) => by !== undefined && by !== peer && !by.is_here && !peer.is_here);
 }
 
 function placed(drawn, height) {
@@ -92,6 +109,7 @@ function noted(peer) {
   const words = [];
   if (peer.is_leader) words.push("leads");
   if (peer.state !== "alive") words.push(peer.state);
+  else if (MISSED.includes(peer.link)) words.push(LINKS[peer.link]);
   if (peer.part === "learner") words.push("learner");
   if (peer.is_here) words.push("this peer");
   return words.join(", ");
@@ -104,5 +122,6 @@ function described(drawn) {
     const note = noted(peer);
     return `${peer.name} ${peer.state === "alive" ? "is alive" : ""}${note ? ` (${note})` : ""}`;
   });
-  return `Peers: ${told.join("; ")}.`;
+  const missed = missesOf(drawn).map(([by, peer]) => `${by.name} does not hear ${peer.name}`);
+  return `Peers: ${[...told, ...missed].join("; ")}.`;
 }

@@ -53,6 +53,13 @@ const SIGNS = {
   learner: ["○", "quiet"], none: ["–", "quiet"], voter: ["●", "good"],
   quorum: ["◆", "quiet"], voters: ["●", "quiet"], role: ["◐", "quiet"], seat: ["◇", "quiet"],
   yes: ["✓", "good"], no: ["✕", "bad"],
+  answers: ["●", "good"], overdue: ["◐", "doubtful"], unreached: ["✕", "bad"],
+  unmet: ["○", "quiet"], unasked: ["·", "quiet"],
+};
+// How this peer is connected with another.
+export const LINKS = {
+  answers: "answers", overdue: "owes an answer", unreached: "not reached", unmet: "not met",
+  unasked: "not asked yet",
 };
 export const sign = (word) => SIGNS[word] ?? ["·", "quiet"];
 export const spoken = (word) => String(word).replaceAll("_", " ");
