@@ -33,7 +33,7 @@ from mabeam_p2p.storage.folder import default_path
 from mabeam_p2p.storage.memory import MemoryStorage
 from mabeam_p2p.storage.sqlite import SqliteStorage, last_written
 from mabeam_p2p.transport.bulk import ZeroMqBulk
-from mabeam_p2p.transport.hosts import local_host
+from mabeam_p2p.transport.hosts import local_host, split_listen
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from mabeam_p2p.wire.codec import CborCodec
 from mabeam_p2p.wire.joining import JoinCodec
@@ -124,6 +124,11 @@ def repair(data_dir: str, *, write: bool) -> tuple[repairing.Assessment | None, 
     finally:
         storage.close()
     return found, written_at
+
+
+def listen_address(listen: str) -> str:
+    """HOST:PORT where a peer with this setting listens. Raises AddressError."""
+    return join_address(*split_listen(listen))
 
 
 def join_cluster(code: str) -> str:

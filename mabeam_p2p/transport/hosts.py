@@ -21,7 +21,7 @@ ELSEWHERE, ELSEWHERE_V6 = "192.0.2.1", "2001:db8::1"
 
 def listen_host(listen: str, may_leave: bool) -> tuple[str, int]:
     """Where to bind, as an IP address. Raises AddressError, too, when keys would be needed."""
-    host, port = _split_listen(listen)
+    host, port = split_listen(listen)
     if not is_literal(host):
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -41,9 +41,9 @@ def listen_host(listen: str, may_leave: bool) -> tuple[str, int]:
     return host, port
 
 
-def _split_listen(listen: str) -> tuple[str, int]:
+def split_listen(listen: str) -> tuple[str, int]:
     """HOST:PORT; a port that is left out is a free one, and the host LAN is this machine's on its
-    network."""
+    network. Raises AddressError."""
     bare = listen if is_literal(listen) or ":" not in listen else ""
     host, port = (bare, 0) if bare else split_address(listen)
     if host != LAN:

@@ -15,6 +15,7 @@ import pytest
 
 from mabeam_p2p.cli.doctor import cluster, software
 from mabeam_p2p.cli.doctor.finding import Finding
+from mabeam_p2p.transport import hosts
 from tests.cli.daemons import House, environment, house, mabeam, told, until
 
 pytestmark = pytest.mark.slow
@@ -258,6 +259,29 @@ def test_an_address_that_this_host_does_not_have_is_named(place: House) -> None:
     found = doctor("--listen", "198.51.100.7:7946", "--no-mdns")
     assert "no address 198.51.100.7" in fault(found, "address").text
     assert found["port"][0].level == "skipped"
+
+
+@pytest.mark.parametrize("listen", ["lan", "lan:0", "127.0.0.1", "127.0.0.1:0"])
+def test_every_form_that_a_peer_can_listen_at_is_understood(
+    place: House, monkeypatch: pytest.MonkeyPatch, listen: str
+) -> None:
+    monkeypatch.setattr(hosts, "is_loopback", lambda host: False)
+    monkeypatch.setattr(hosts, "local_host", lambda remote: "127.0.0.1")
+    found = doctor("--listen", listen, "--no-mdns")
+    assert found["address"][0].text == "127.0.0.1 is an address of this host"
+    assert is_well(found, "port")
+
+
+def test_a_host_without_a_network_is_named(place: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "local_host", lambda remote: "127.0.0.1")
+    found = doctor("--listen", "lan", "--no-mdns")
+    assert "no way to a network" in fault(found, "address").text
+    assert found["port"][0].level == "skipped"
+
+
+@pytest.mark.parametrize("listen", ["nonsense:port", "host:99999"])
+def test_an_address_that_is_none_is_named(place: House, listen: str) -> None:
+    assert listen in fault(doctor("--listen", listen, "--no-mdns"), "address").text
 
 
 def test_a_question_on_loopback_comes_back(place: House) -> None:

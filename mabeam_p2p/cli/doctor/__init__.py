@@ -16,7 +16,7 @@ from mabeam_p2p.cli.doctor.descriptors import descriptors
 from mabeam_p2p.cli.doctor.finding import Finding, counts, error, ok, skipped
 from mabeam_p2p.cli.doctor.firewall import firewall
 from mabeam_p2p.config import Config
-from mabeam_p2p.errors import ConfigError
+from mabeam_p2p.errors import AddressError, ConfigError
 
 COLOURS = {"ok": "green", "skipped": None, "warning": "yellow", "error": "red"}
 
@@ -25,7 +25,7 @@ COLOURS = {"ok": "green", "skipped": None, "warning": "yellow", "error": "red"}
 @click.option("--name", help="Name of the peer.  [default: the host's name]")
 @click.option("--cluster", envvar="MABEAM_CLUSTER", help="Name of the cluster."
               "  [default: default]")  # fmt: skip
-@click.option("--listen", metavar="HOST:PORT", help="Where the peer is to be reached."
+@click.option("--listen", metavar="HOST[:PORT]", help="Where the peer is to be reached."
               "  [default: as in the settings, else where the daemon is]")  # fmt: skip
 @click.option("--data-dir", metavar="FOLDER", help="Where the peer's log is kept."
               "  [default: as in the settings]")  # fmt: skip
@@ -111,8 +111,11 @@ def _of_holder(path: Path, process: int | None) -> Iterator[Finding]:
 
 
 def _of_network(config: Config, address: str, process: int | None) -> Iterator[Finding]:
-    host, port = split_address(address)
-    found = network.address(host)
+    try:
+        host, port = split_address(assembly.listen_address(address))
+        found = network.address(host)
+    except AddressError as fault:
+        port, found = 0, error("address", str(fault), "ip -brief address")
     yield found
     if found.level == "error":
         yield skipped("port", "there is no such address")
