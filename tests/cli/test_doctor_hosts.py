@@ -139,6 +139,28 @@ def test_a_rule_that_allows_the_port_is_seen(rule: str) -> None:
 
 @needs_nft
 @pytest.mark.usefixtures("place")
+def test_chains_that_are_jumped_to_are_followed() -> None:
+    named = "nft 'add set inet filter ports { type inet_service; elements = { 22, 7946 }; }'"
+    chain, jump = "nft add chain inet filter user", "nft add rule inet filter input jump user"
+    planted = (LOOPBACK, HOST, TABLE, CLOSED, named, chain, jump)
+    flags = f"--listen {ADDRESS}:7946 --no-mdns"
+    assert fault(doctor_in(*planted, flags=flags), "firewall").level == "error"
+    rule = "nft add rule inet filter user tcp dport @ports counter accept"
+    assert is_well(doctor_in(*planted, rule, flags=flags), "firewall")
+    some = "nft add rule inet filter user ip saddr 10.60.0.2 tcp dport 7946 accept"
+    one = fault(doctor_in(*planted, some, flags=flags), "firewall")
+    assert (one.level, "may let some" in one.text) == ("warning", True)
+
+
+@needs_nft
+@pytest.mark.usefixtures("place")
+def test_a_firewall_that_leaves_loopback_alone_is_in_no_peers_way_there() -> None:
+    planted = (LOOPBACK, TABLE, CLOSED, "nft add rule inet filter input iif lo accept")
+    assert is_well(doctor_in(*planted, flags="--listen 127.0.0.1:7946"), "firewall")
+
+
+@needs_nft
+@pytest.mark.usefixtures("place")
 def test_a_rule_for_some_of_the_traffic_decides_nothing() -> None:
     planted = (TABLE, OPEN, "nft add rule inet filter input ip saddr 10.9.9.9 tcp dport 7946 drop")
     found = doctor_in(LOOPBACK, *planted, flags="--listen 127.0.0.1:7946 --no-mdns")

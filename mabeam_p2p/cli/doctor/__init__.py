@@ -115,7 +115,7 @@ def _of_network(config: Config, address: str, process: int | None) -> Iterator[F
         host, port = split_address(assembly.listen_address(address))
         found = network.address(host)
     except AddressError as fault:
-        port, found = 0, error("address", str(fault), "ip -brief address")
+        host, port, found = "", 0, error("address", str(fault), "ip -brief address")
     yield found
     if found.level == "error":
         yield skipped("port", "there is no such address")
@@ -126,7 +126,7 @@ def _of_network(config: Config, address: str, process: int | None) -> Iterator[F
             yield from network.multicast(host)
         else:
             yield skipped("multicast", "the settings leave it alone")
-    yield from firewall(port, uses_mdns=config.mdns)
+    yield from firewall(host, port, uses_mdns=config.mdns)
 
 
 def _print(one: Finding) -> None:

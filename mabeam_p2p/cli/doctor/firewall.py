@@ -1,21 +1,20 @@
 """The rules of this host's firewall that concern a peer, where this user may read them."""
 
-import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from typing import Any
 
+from mabeam_p2p.addresses import is_literal, is_loopback, is_wildcard
+from mabeam_p2p.cli.doctor import iptables, nftables
+from mabeam_p2p.cli.doctor.filtering import Fate, Packet, walk
 from mabeam_p2p.cli.doctor.finding import Finding, error, ok, skipped, warning
 
 MDNS_PORT = 5353
+MDNS_GROUP, MDNS_GROUP_V6 = "224.0.0.251", "ff02::fb"
 COMMAND_SECONDS = 5.0
 
 Run = Callable[[list[str]], str | None]
 """Output of a command; None: it is not there, or is not allowed."""
-
-Place = tuple[str, str, str]
-"""Family, table and chain."""
 
 
 def run(command: list[str]) -> str | None:
@@ -30,144 +29,88 @@ def run(command: list[str]) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def firewall(port: int, *, uses_mdns: bool, run: Run = run) -> Iterator[Finding]:
-    """port: the peer's; 0: not known yet, so that only the rules for all ports count."""
+def firewall(host: str, port: int, *, uses_mdns: bool, run: Run = run) -> Iterator[Finding]:
+    """host, port: the peer's; port 0: not known yet, so that only the rules for all ports count."""
+    packets = list(_wanted(host, port, uses_mdns))
     listing = run(["nft", "--json", "list", "ruleset"])
     if listing is not None:
-        yield from _of_nftables(listing, port, uses_mdns)
+        yield from _of_nftables(listing, packets)
         return
-    listing = run(["iptables-save"])
+    is_v6 = packets[0].is_v6
+    listing = run(["ip6tables-save" if is_v6 else "iptables-save"])
     if listing is None:
         text = "its rules cannot be read by this user; as root: nft list ruleset"
         yield skipped("firewall", text)
         return
-    yield from _of_iptables(listing, port, uses_mdns)
+    yield from _of_iptables(listing, packets)
 
 
-def _wanted(port: int, uses_mdns: bool) -> list[tuple[str, int]]:
-    """Protocols and ports that must come in."""
-    return [("tcp", port)] + ([("udp", MDNS_PORT)] if uses_mdns else [])
+def _wanted(host: str, port: int, uses_mdns: bool) -> Iterator[Packet]:
+    """What must come in."""
+    is_v6, is_local = ":" in host, is_loopback(host)
+    target = host if is_literal(host) and not is_wildcard(host) else ""
+    yield Packet("tcp", port, target, is_local, is_v6)
+    if uses_mdns:
+        group = MDNS_GROUP_V6 if is_v6 else MDNS_GROUP
+        yield Packet("udp", MDNS_PORT, group, is_local, is_v6)
 
 
-# ---- nftables --------------------------------------------------------------------------------
-
-
-def _of_nftables(listing: str, port: int, uses_mdns: bool) -> Iterator[Finding]:
+def _of_nftables(listing: str, packets: list[Packet]) -> Iterator[Finding]:
     try:
-        items: list[dict[str, Any]] = json.loads(listing)["nftables"]
-    except (ValueError, KeyError):
+        ruleset = nftables.Ruleset(listing)
+        faults = list(_of_hooks(ruleset, packets))
+    except nftables.NO_LISTING:
         yield skipped("firewall", "the rules of nft could not be understood")
         return
-    chains = [item["chain"] for item in items if "chain" in item]
-    hooks = {_place(c, "name"): c for c in chains if c.get("hook") == "input"}
-    rules: dict[Place, list[list[Any]]] = {place: [] for place in hooks}
-    for item in items:
-        if "rule" in item and (place := _place(item["rule"], "chain")) in rules:
-            rules[place].append(item["rule"]["expr"])
-    faults = [
-        fault
-        for place, chain in hooks.items()
-        for protocol, number in _wanted(port, uses_mdns)
-        if (fault := _judge(place, chain, rules[place], protocol, number)) is not None
-    ]
     yield from faults
     if not faults:
-        yield ok("firewall", f"{len(hooks)} chains of nft for what comes in, none in the way")
+        count = len(_hooks(ruleset, packets))
+        yield ok("firewall", f"{count} chains of nft for what comes in, none in the way")
 
 
-def _place(item: dict[str, Any], key: str) -> Place:
-    return item["family"], item["table"], item[key]
+def _hooks(ruleset: nftables.Ruleset, packets: list[Packet]) -> list[nftables.Hook]:
+    families = ("inet", "ip6" if packets[0].is_v6 else "ip")
+    return [hook for hook in ruleset.hooks if hook.place[0] in families]
 
 
-def _judge(
-    place: Place, chain: dict[str, Any], rules: list[list[Any]], protocol: str, port: int
-) -> Finding | None:
-    """The first rule that speaks of the port decides, else the chain's policy."""
-    where = f"chain {' '.join(place)} of nft"
-    allow = f"sudo nft insert rule {' '.join(place)} {protocol} dport {port or 'PORT'} accept"
-    for rule in rules:
-        verdict = _verdict(rule)
-        if verdict is None or not _matches(rule, protocol, port):
-            continue
-        if verdict == "accept":
-            return None
-        text = f"{where} drops what comes to {protocol} port {port}"
-        return error("firewall", text, allow)
-    if chain.get("policy") == "drop":
-        text = f"{where} drops what no rule allows, and none allows {protocol} port {port or '?'}"
-        # What stands in chains that it jumps to is not followed: that may allow it.
-        is_sure = port and not any("jump" in part or "goto" in part for r in rules for part in r)
-        return (error if is_sure else warning)("firewall", text, allow)
-    return None
+def _of_hooks(ruleset: nftables.Ruleset, packets: list[Packet]) -> Iterator[Finding]:
+    """Each chain at which packets come in has to let them in."""
+    for hook in _hooks(ruleset, packets):
+        name = " ".join(hook.place)
+        for packet in packets:
+            fate = walk(ruleset.chains(packet), hook.place)
+            mend = f"sudo nft insert rule {name} {packet.protocol} dport {packet.port or 'PORT'}"
+            where = f"chain {name} of nft"
+            yield from _judged(packet, fate, hook.policy == "drop", where, f"{mend} accept")
 
 
-def _verdict(rule: list[Any]) -> str | None:
-    for part in rule:
-        if "accept" in part:
-            return "accept"
-        if "drop" in part or "reject" in part:
-            return "drop"
-    return None
-
-
-def _matches(rule: list[Any], protocol: str, port: int) -> bool:
-    """Whether the rule is for all that comes to the port; one with a condition that is not
-    understood here is for some of it only, and decides nothing."""
-    for part in rule:
-        match = part.get("match")
-        if match is None:
-            continue
-        left, right = match.get("left", {}), match.get("right")
-        if match.get("op") not in ("==", "in") or not isinstance(left, dict):
-            return False
-        payload, meta = left.get("payload", {}), left.get("meta", {})
-        if payload.get("field") == "dport":
-            if payload.get("protocol") not in (protocol, "th") or not _holds(right, port):
-                return False
-        elif meta.get("key") == "l4proto" or payload.get("field") in ("protocol", "nexthdr"):
-            if not _holds(right, protocol):
-                return False
-        else:
-            return False
-    return True
-
-
-def _holds(right: Any, wanted: object) -> bool:
-    """Whether `wanted` is in a value, a set or a range of nft's JSON."""
-    match right:
-        case {"set": list() as members}:
-            return any(_holds(member, wanted) for member in members)
-        case {"range": [low, high]}:
-            return isinstance(wanted, int) and bool(low <= wanted <= high)
-        case _:
-            return bool(right == wanted)
-
-
-# ---- iptables --------------------------------------------------------------------------------
-
-
-def _of_iptables(listing: str, port: int, uses_mdns: bool) -> Iterator[Finding]:
-    lines = listing.splitlines()
-    is_closed = any(line.startswith(":INPUT DROP") for line in lines)
+def _of_iptables(listing: str, packets: list[Packet]) -> Iterator[Finding]:
+    ruleset = iptables.Ruleset(listing)
     faults: list[Finding] = []
-    for protocol, number in _wanted(port, uses_mdns):
-        allow = f"sudo iptables -I INPUT -p {protocol} --dport {number or 'PORT'} -j ACCEPT"
-        verdict = _iptables_verdict(lines, protocol, number)
-        if verdict == "drop":
-            text = f"iptables drops what comes to {protocol} port {number}"
-            faults.append(error("firewall", text, allow))
-        elif verdict is None and is_closed:
-            text = f"iptables drops what no rule allows, and none allows {protocol} port {number}"
-            faults.append((error if number else warning)("firewall", text, allow))
+    for packet in packets:
+        fate = walk(ruleset.chains(packet), "INPUT")
+        program = "ip6tables" if packet.is_v6 else "iptables"
+        port = packet.port or "PORT"
+        mend = f"sudo {program} -I INPUT -p {packet.protocol} --dport {port} -j ACCEPT"
+        is_closed = ruleset.policies.get("INPUT") == "DROP"
+        faults += _judged(packet, fate, is_closed, program, mend)
     yield from faults
     if not faults:
         yield ok("firewall", "no rule of iptables is in the way")
 
 
-def _iptables_verdict(lines: list[str], protocol: str, port: int) -> str | None:
-    wanted = ["-A", "INPUT", "-p", protocol, "-m", protocol, "--dport", str(port)]
-    for line in lines:
-        words = line.split()
-        if words[:9] == [*wanted, "-j"]:
-            return "accept" if words[9] == "ACCEPT" else "drop"
-    return None
+def _judged(
+    packet: Packet, fate: Fate, is_closed: bool, where: str, mend: str
+) -> Iterator[Finding]:
+    """is_closed: what no rule decides is dropped."""
+    if fate.verdict == "accept" or not (fate.verdict or is_closed):
+        return
+    what = f"{packet.protocol} port {packet.port or '?'}"
+    if not fate.is_sure:
+        text = f"{where} may let some of what comes to {what} in, and drops the rest"
+    elif fate.verdict:
+        text = f"{where} drops what comes to {what}"
+    else:
+        text = f"{where} drops what no rule allows, and none allows {what}"
+    say = error if fate.is_sure and packet.port else warning
+    yield say("firewall", text, mend)
