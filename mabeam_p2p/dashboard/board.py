@@ -168,13 +168,22 @@ class Board:
     async def _seed(self) -> None:
         """Take in what events do not tell again."""
         self._needs_seed = False
+        # What ends meanwhile is told by events: it is kept behind what is found.
+        self._decided.clear()
+        self._sold.clear()
         find = self._attachment.find
-        proposals = (await find(ProposalQuery(ProposalId("")), "proposals")).proposals
-        auctions = (await find(AuctionQuery(AuctionId("")), "auctions")).auctions
+        try:
+            proposals = (await find(ProposalQuery(ProposalId("")), "proposals")).proposals
+            auctions = (await find(AuctionQuery(AuctionId("")), "auctions")).auctions
+        except BaseException:
+            self._needs_seed = True
+            raise
         closed = [one for one in proposals if one.status is not ProposalStatus.OPEN]
         over = [one for one in auctions if one.status >= AuctionStatus.AWARDED]
-        self._decided = deque(closed[-ENDED_MAX:], ENDED_MAX)
-        self._sold = deque(over[-ENDED_MAX:], ENDED_MAX)
+        decided = {one.id: one for one in (*closed, *self._decided)}
+        sold = {one.id: one for one in (*over, *self._sold)}
+        self._decided = deque(decided.values(), ENDED_MAX)
+        self._sold = deque(sold.values(), ENDED_MAX)
         await self._latest_parameters.fill(self._view.parameters.entries, _version)
         await self._latest_variables.fill(self._view.variables.entries, _clock)
         await self._latest_accounts.fill(self._view.accounts, _amount)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from mabeam_p2p.dashboard.board import ENDED_MAX, LIST_MAX, OPEN_MAX, SECTIONS, VALUES_MAX, Board
 from mabeam_p2p.dashboard.fitting import NOT_SHOWN, ROWS_BYTES_MAX
 from mabeam_p2p.dashboard.links import LINKS_MAX
+from mabeam_p2p.errors import Overloaded
 from mabeam_p2p.events import (
     EVENTS_LOST,
     AuctionClosed,
@@ -56,7 +57,7 @@ from mabeam_p2p.records import (
     Variable,
     Vote,
 )
-from mabeam_p2p.requests import Found, GenerationQuery, ProposalQuery, Read, Request
+from mabeam_p2p.requests import AuctionQuery, Found, GenerationQuery, ProposalQuery, Read, Request
 from mabeam_p2p.wire.cbor import encode_value
 from tests.api.fakes import PEER, FakePeer, Reply, attachment, usual
 from tests.eventually import eventually
@@ -233,6 +234,45 @@ async def test_decisions_are_those_remembered_and_then_those_made() -> None:
         at.tell(ProposalDecided(proposal(99, ProposalStatus.ACCEPTED)))
         assert (await at.rows("proposals", "ended"))[0]["id"] == "p99"
         assert await at.rows("proposals", "open") == []
+
+
+@in_loop
+async def test_what_ends_while_the_past_is_read_is_kept_behind_it() -> None:
+    peer = FakePeer()
+
+    def reply(request: Request) -> Reply:
+        match request:
+            case Read(query=ProposalQuery()):
+                return Found(1, 0.0, False, proposals=(proposal(1, ProposalStatus.REJECTED),))
+            case Read(query=AuctionQuery()):
+                for number in (1, 2):
+                    peer.tell(ProposalDecided(proposal(number, ProposalStatus.REJECTED)))
+                peer.tell(AuctionClosed(auction(1, AuctionStatus.AWARDED)))
+                return Found(1, 0.0, False)
+            case _:
+                return usual(request)
+
+    async with looked(peer) as at:
+        peer.reply = reply
+        assert [row["id"] for row in await at.rows("proposals", "ended")] == ["p2", "p1"]
+        assert [row["id"] for row in await at.rows("auctions", "ended")] == ["l1"]
+
+
+@in_loop
+async def test_a_past_that_could_not_be_read_is_read_at_the_next_look() -> None:
+    peer = FakePeer()
+
+    def reply(request: Request) -> Reply:
+        if isinstance(request, Read) and isinstance(request.query, ProposalQuery):
+            return Found(1, 0.0, False, proposals=(proposal(1, ProposalStatus.REJECTED),))
+        return usual(request)
+
+    async with looked(peer) as at:
+        peer.reply = lambda request: Overloaded("too much at once")
+        with pytest.raises(Overloaded):
+            await at.read("proposals")
+        peer.reply = reply
+        assert [row["id"] for row in await at.rows("proposals", "ended")] == ["p1"]
 
 
 @in_loop
