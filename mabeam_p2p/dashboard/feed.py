@@ -160,6 +160,10 @@ class Feed:
             # As with an answer that came too late: the next change, or the next poll, asks again.
             _log.info("dashboard: %s cannot be read: %s", section, error)
             return True
+        except Exception:
+            # Of one section: the others are worth as much, and so is the page.
+            _log.exception("the dashboard broke an invariant at %s", section)
+            return True
         if self._readers and self._versions.get(section) != version:
             self._versions[section] = version
             for reader in tuple(self._readers):

@@ -209,10 +209,11 @@ async def test_no_more_readers_join_than_there_is_room_for() -> None:
     await source.feed.close()
 
 
+@pytest.mark.parametrize("fault", [MabeamTimeout("too late"), ZeroDivisionError()])
 @in_virtual_time
-async def test_a_section_that_cannot_be_read_does_not_end_the_others() -> None:
+async def test_a_section_that_cannot_be_read_does_not_end_the_others(fault: Exception) -> None:
     source = Source()
-    source.fault = MabeamTimeout("too late")
+    source.fault = fault
     source.feed.start()
     reader = source.feed.join()
     assert reader is not None
