@@ -241,7 +241,8 @@ def _convert(setting: Setting) -> object:
 
 def _wrong(setting: Setting, fault: str) -> ConfigError:
     return ConfigError(
-        f"{setting.origin}: {setting.key} = {setting.value!r} is not usable: {fault}",
+        f"{setting.origin}: {setting.key} = {_shown(setting.key, setting.value)!r} is not usable: "
+        f"{fault}",
         path=setting.origin,
         key=setting.key,
     )

@@ -195,6 +195,13 @@ def test_config_made_by_hand_holds_values_of_the_right_types() -> None:
         settings.complete(Config(score=1.5))  # type: ignore[arg-type]
 
 
+def test_a_join_code_of_the_wrong_kind_is_refused_and_not_repeated() -> None:
+    Path("mabeam.toml").write_text("join_code = ['MB1-CANARY']\n")
+    with pytest.raises(ConfigError, match="join_code") as caught:
+        load()
+    assert "CANARY" not in str(caught.value)
+
+
 def test_host_name_is_a_usable_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "--My Host!.example.org")
     assert settings.host_name() == "My-Host"
