@@ -3,6 +3,7 @@
 import base64
 import os
 import signal
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -198,7 +199,8 @@ def secrets_in(folder: Path) -> list[bytes]:
 
 
 def test_secrets_are_neither_logged_nor_shown(place: House) -> None:
-    daemon = place.start("--expect", "2", "--verbose", name="ant")
+    machines = ("--verbose", "--log-format", "json", "--metrics", "0")
+    daemon = place.start("--expect", "2", *machines, name="ant")
     listening = daemon.line()
     code = str(listening["join"])
     with elsewhere(place):
@@ -207,10 +209,21 @@ def test_secrets_are_neither_logged_nor_shown(place: House) -> None:
         assert other.line()["event"] == "ready"
         shown = mabeam("status", "--json").output + mabeam("keys", "list", "--json").output
         assert mabeam("keys", "rotate", "--secret").exit_code == 0
+        another = str(told("keys", "invite")["code"])
+        dumps = [mabeam("dump").output]
     daemon.line()
     for verb in (("status",), ("info",), ("members",), ("keys", "list"), ("config", "show")):
         shown += mabeam(*verb).output + mabeam(*verb, "--json").output
+    for name in ("ant", "bee"):
+        shown += mabeam("why", name, "--json").output
+    shown += mabeam("doctor", "--name", "ant", "--no-mdns", "--json").output
     shown += mabeam("log").output
+    dumps.append(mabeam("dump").output)
+    for dump in dumps:
+        assert "keyring: Keyring" in dump, "it has looked at where the secrets are"
+    with urllib.request.urlopen(f"http://{listening['metrics']}/metrics") as page:
+        shown += page.read().decode()
+    shown += "".join(dumps)
     place.start("--expect", "1", "--listen", str(listening["address"]), name="cat").wait()
     shown += daemon.said() + other.said()
     secrets = secrets_in(place.folder / "state" / "mabeam" / "test" / "ant")
@@ -219,4 +232,5 @@ def test_secrets_are_neither_logged_nor_shown(place: House) -> None:
     for secret in secrets:
         for form in forms(secret):
             assert form not in shown
-    assert code not in shown
+    for given in (code, another):
+        assert given not in shown
