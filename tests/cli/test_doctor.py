@@ -1,5 +1,6 @@
 """Planted faults: each is named, and the command beside it mends it where a test may run that."""
 
+import asyncio
 import os
 import resource
 import shutil
@@ -13,6 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from mabeam_p2p.api.agent import Agent
+from mabeam_p2p.api.results import PeerEvidence
 from mabeam_p2p.cli.doctor import cluster, software
 from mabeam_p2p.cli.doctor.finding import Finding
 from mabeam_p2p.transport import hosts
@@ -323,6 +326,24 @@ def test_a_daemon_that_is_stopped_is_named(place: House, monkeypatch: pytest.Mon
         daemon.signal(signal.SIGCONT)
     assert f"'ant' (process {daemon.process.pid}) does not answer" in one.text
     assert one.mend == "mabeam dump --cluster test --addr ant"
+
+
+def test_members_that_there_is_no_time_to_ask_about_are_no_fault_of_the_daemon(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.started("ant", "bee")
+    why = Agent.why
+
+    async def slow(agent: Agent, peer: str) -> PeerEvidence:
+        seen = await why(agent, peer)
+        return seen if seen.is_self else await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(Agent, "why", slow)
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 2.0)
+    found = doctor()
+    assert "ant answers" in found["daemon"][0].text
+    assert "quorum" in found
+    assert found["clocks"][0].level == "skipped"
 
 
 @pytest.mark.parametrize(

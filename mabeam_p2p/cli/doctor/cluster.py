@@ -1,6 +1,7 @@
 """What a daemon of this host says of its cluster: whether it answers, agrees, and has the time."""
 
 import asyncio
+import contextlib
 import socket
 import statistics
 import struct
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mabeam_p2p.api import sockets
+from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.results import Member, PeerEvidence, PeerStatus
 from mabeam_p2p.cli.doctor.finding import Finding, error, ok, skipped, warning
 from mabeam_p2p.cli.target import Target
@@ -40,9 +42,11 @@ async def ask(cluster: str, name: str) -> Daemon | Finding:
     target = Target(cluster, name, None, False)
     process = process_of(cluster, name)
     try:
-        async with asyncio.timeout(ANSWER_SECONDS), target.look() as agent:
-            status, members = await agent.status(), agent.members()
-            told = [await agent.why(member.id) for member in members]
+        async with contextlib.AsyncExitStack() as stack:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                agent = await stack.enter_async_context(target.look())
+                status, members = await agent.status(), agent.members()
+            told = await _told(agent, sorted(members, key=lambda one: one.id != status.peer))
     except (TimeoutError, MabeamError) as fault:
         if process is None and isinstance(fault, DaemonNotRunning):
             return skipped("daemon", f"no daemon {name!r} of cluster {cluster!r} runs here")
@@ -53,6 +57,16 @@ async def ask(cluster: str, name: str) -> Daemon | Finding:
         f"{reason.reason}: {reason.detail}" for one in told if one.is_self for reason in one.unready
     )
     return Daemon(process, status, members, unready, _clocks(told))
+
+
+async def _told(agent: Agent, members: Sequence[Member]) -> list[PeerEvidence]:
+    """Of as many as there is time for: a thousand members are not a daemon that is stuck."""
+    found: list[PeerEvidence] = []
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ANSWER_SECONDS):
+            for member in members:
+                found.append(await agent.why(member.id))  # noqa: PERF401  (what was told stays)
+    return found
 
 
 def process_of(cluster: str, name: str) -> int | None:
