@@ -114,7 +114,11 @@ def _from_outside(process: int | None, path: Path) -> Iterator[str]:
     if began_at is None:
         yield "there is no file for its stacks"
         return
-    os.kill(process, FATAL_SIGNAL)
+    try:
+        os.kill(process, FATAL_SIGNAL)
+    except ProcessLookupError:
+        yield "it has ended meanwhile"
+        return
     yield ""
     yield "==== threads, by faulthandler"
     yield ""

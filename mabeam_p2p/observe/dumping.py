@@ -88,11 +88,12 @@ class Dumps:
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
+        # First: who does not see the file sends no signal, which would end the process then.
+        for path in (self._path, self._stacks_path):
+            path.unlink(missing_ok=True)
         if self._stacks is not None:
             faulthandler.unregister(FATAL_SIGNAL)
             os.close(self._stacks)
-        for path in (self._path, self._stacks_path):
-            path.unlink(missing_ok=True)
 
     def _serve(self) -> None:
         assert self._listener is not None

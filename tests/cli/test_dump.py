@@ -1,3 +1,4 @@
+import importlib
 import os
 import signal
 import subprocess
@@ -100,6 +101,25 @@ def test_of_an_interpreter_that_is_held_the_stacks_are_had(place: House) -> None
     assert f"process {held.pid} did not answer" in text
     assert "==== threads, by faulthandler" in text
     assert "in a_sum_that_never_ends" in text
+
+
+def test_a_process_that_ends_meanwhile_is_said_to_have_ended(place: House) -> None:
+    [daemon] = place.started("ant")
+
+    def has_ended(process: int, number: int) -> None:
+        raise ProcessLookupError
+
+    # The verb has the name of its module.
+    module = importlib.import_module("mabeam_p2p.cli.dump")
+    daemon.signal(signal.SIGSTOP)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "kill", has_ended)
+            patch.setattr(module, "_state", lambda process: "")
+            text = mabeam("dump", "--addr", "ant", "--timeout", "0.5").stdout
+    finally:
+        daemon.signal(signal.SIGCONT)
+    assert "it has ended meanwhile" in text
 
 
 def test_without_a_daemon_there_is_nothing_to_dump(place: House) -> None:
