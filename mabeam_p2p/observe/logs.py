@@ -47,7 +47,14 @@ class JsonFormatter(logging.Formatter):
             line.update({key: value for key, value in facts.items() if key not in line})
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        try:
+            return msgspec.json.encode(line, enc_hook=str).decode()
+        except UnicodeEncodeError:  # As of a path whose name is no text.
+            return msgspec.json.encode({key: _legible(line[key]) for key in line}).decode()
+
+
+def _legible(value: object) -> str:
+    return str(value).encode(errors="backslashreplace").decode()
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -56,6 +56,12 @@ def test_a_line_whose_arguments_do_not_fit_is_still_told() -> None:
     assert "%d" in str(line_of("%d", "x")["message"])
 
 
+def test_what_is_no_text_is_told_all_the_same() -> None:
+    line = line_of("no such folder: %s", "/srv/\udcff", facts={"path": "/srv/\udcff", "n": 3})
+    assert line["message"] == "no such folder: /srv/\\udcff"
+    assert line["path"] == "/srv/\\udcff"
+
+
 @pytest.mark.parametrize("fact", [object(), b"\xff", sys.maxsize**3, float("nan"), {1, 2}])
 def test_facts_of_any_type_are_told(fact: object) -> None:
     assert "fact" in line_of("x", event="x", facts={"fact": fact})
