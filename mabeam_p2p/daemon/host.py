@@ -20,6 +20,7 @@ from mabeam_p2p.api.fitness import ScoreWatch, ready
 from mabeam_p2p.api.joining import joined
 from mabeam_p2p.api.keys import invited
 from mabeam_p2p.api.session import Profile
+from mabeam_p2p.api.sockets import Listener
 from mabeam_p2p.config import Config
 from mabeam_p2p.daemon.admission import OwnCommand
 from mabeam_p2p.daemon.server import Server
@@ -58,6 +59,22 @@ class Host:
             listener.remove()
             listener.close()
             raise
+        try:
+            await self._begin(listener)
+        except BaseException as error:
+            listener.remove()
+            listener.close()
+            await self._driver.close()
+            # What stopped the peer says more than what that has done to a question.
+            cause = self._driver.failure
+            if isinstance(error, MabeamError) and isinstance(cause, MabeamError):
+                raise cause from error
+            raise
+        return self
+
+    async def _begin(self, listener: Listener) -> None:
+        """Serve on the socket, once the peer runs."""
+        config = self.config
         self.peer, self.address = self._driver.peer, self._driver.address
         backend = assembly.loop_backend(self._driver)
         for on_event in (self._on_event, *self._listeners):
@@ -81,7 +98,6 @@ class Host:
             asyncio.create_task(self._join(), name="own agent"),
             asyncio.create_task(self._watch(), name="watch driver"),
         ]
-        return self
 
     async def __aexit__(
         self,

@@ -1,0 +1,73 @@
+"""A daemon in this process, whose start fails half-way."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from mabeam_p2p import assembly
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.config import Config
+from mabeam_p2p.daemon.host import Host
+from mabeam_p2p.errors import Closed, StorageError
+from mabeam_p2p.records import Status
+from mabeam_p2p.runtime.driver import Driver
+from mabeam_p2p.storage.sqlite import SqliteStorage
+from tests.cli.daemons import CLUSTER, House, house
+from tests.eventually import eventually
+from tests.in_loop import in_loop
+
+CONFIG = Config(name="ant", cluster=CLUSTER, mdns=False, expect=1)
+
+
+@pytest.fixture
+def place() -> Iterator[House]:
+    with house() as place:
+        yield place
+
+
+def sockets(place: House) -> list[str]:
+    return [str(path) for path in (place.folder / "run").rglob("*") if path.is_socket()]
+
+
+@in_loop
+async def test_a_start_that_fails_half_way_leaves_nothing_behind(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(tie: Attachment) -> Status:
+        raise Closed("peer ant has been closed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Attachment, "status", fails)
+        with pytest.raises(Closed):
+            async with Host(CONFIG):
+                pytest.fail("it cannot begin")
+    assert sockets(place) == []
+    async with Host(CONFIG) as again:
+        assert sockets(place) == [again.socket_path]
+
+
+@in_loop
+async def test_a_peer_that_fails_while_it_starts_says_of_what(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_full(storage: SqliteStorage, records: object) -> None:
+        raise StorageError("the disk is full: make room")
+
+    built: list[Driver] = []
+    build, status = assembly.build, Attachment.status
+
+    def kept(config: Config) -> Driver:
+        built.append(build(config))
+        return built[0]
+
+    async def late(tie: Attachment) -> Status:
+        await eventually(lambda: not built[0].is_running)
+        return await status(tie)
+
+    monkeypatch.setattr(SqliteStorage, "write", is_full)
+    monkeypatch.setattr(assembly, "build", kept)
+    monkeypatch.setattr(Attachment, "status", late)
+    with pytest.raises(StorageError, match="make room"):
+        async with Host(CONFIG):
+            pytest.fail("it cannot begin")
+    assert sockets(place) == []
