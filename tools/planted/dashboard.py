@@ -90,6 +90,24 @@ MUTANTS = (
         OF_NEIGHBOURS,
     ),
     Mutant(
+        "DB31",
+        "a client that has gone is taken for who listens at its address",
+        (Edit(NEIGHBOURS, "if state in (TIME_WAIT, LISTEN) or found != ends:", "if state == 0:"),),
+        OF_NEIGHBOURS,
+    ),
+    Mutant(
+        "DB32",
+        "all connections of the host are looked through for one that is unknown",
+        (
+            Edit(
+                NEIGHBOURS,
+                "return NOBODY if code == -errno.ENOENT else None",
+                "return None if code == -errno.ENOENT else NOBODY",
+            ),
+        ),
+        OF_NEIGHBOURS,
+    ),
+    Mutant(
         "DB11",
         "a token file that others can read is taken",
         (Edit(TOKENS, "if found.st_mode & OTHERS:", "if found.st_mode & 0o007:"),),
