@@ -71,12 +71,25 @@ def as_client(socket: "zmq.Socket[bytes]", pair: KeyPair, server_key: bytes) -> 
     socket.setsockopt(zmq.CURVE_SERVERKEY, z85.encode(server_key))
 
 
+def user_of(frame: zmq.Frame) -> str:
+    """What the handler has called the key under which a message came; empty: nothing."""
+    try:
+        return str(frame.get("User-Id"))
+    except (zmq.ZMQError, ValueError, KeyError):
+        return ""
+
+
+def key_named(user: str) -> bytes | None:
+    """The key that the handler has called so; None: none."""
+    try:
+        return bytes(z85.decode(user.encode())) or None
+    except ValueError:
+        return None
+
+
 def key_of(frame: zmq.Frame) -> bytes | None:
     """The key under which a message came, as the handler has said; None: under none."""
-    try:
-        return bytes(z85.decode(str(frame.get("User-Id")).encode()))
-    except (zmq.ZMQError, ValueError, KeyError):
-        return None
+    return key_named(user_of(frame))
 
 
 class ZapSocket:

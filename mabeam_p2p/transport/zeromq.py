@@ -43,7 +43,8 @@ from mabeam_p2p.transport.curve import (
     answer_under,
     as_client,
     as_server,
-    key_of,
+    key_named,
+    user_of,
 )
 from mabeam_p2p.transport.hosts import bind_error, listen_host, reachable_host
 from mabeam_p2p.transport.inbox import Inbox
@@ -70,7 +71,7 @@ _INSECURE_WARNING = (
 
 DOMAIN = b"mabeam"
 SPEAKERS_MAX = 8_192
-"""Connections whose key is remembered; of more it is read anew from their messages."""
+"""Keys that are remembered as they were read; others are read anew from each message."""
 INTRODUCE_AGAIN_SECONDS = 1.0
 """A link that does not take messages asks so often where its target is."""
 PAUSE_SECONDS = 0.1
@@ -112,8 +113,8 @@ class ZeroMqTransport:
         """By address: key and data address, as of the last introduction there."""
         self._refused: dict[str, None] = {}
         """Addresses whose refusal the log has told."""
-        self._known_keys: dict[bytes, bytes] = {}
-        """By connection; the oldest give way."""
+        self._known_keys: dict[str, bytes] = {}
+        """By what libzmq calls them; the oldest give way."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._receive: Callable[[bytes], None] | None = None
         self._fail: Callable[[BaseException], None] | None = None
@@ -379,7 +380,7 @@ class ZeroMqTransport:
         recv, counters, size = self._router.recv, self.counters, 0
         try:
             for _ in range(DRAIN_MESSAGES_MAX):
-                # The connection's random routing id, which nobody can choose.
+                # The connection's routing id. A client can choose it: it is nobody's name.
                 connection, data, key = recv(zmq.NOBLOCK), b"", b""
                 is_muted = self._strikes.is_out(connection, now)
                 is_dropped = is_muted or self._inbox.is_full(connection)
@@ -388,7 +389,7 @@ class ZeroMqTransport:
                 elif self._keys is None:
                     data = recv(zmq.NOBLOCK)
                 else:
-                    data, key = self._recv_known(connection)
+                    data, key = self._recv_known()
                 if self._router.getsockopt(zmq.RCVMORE):
                     while self._router.getsockopt(zmq.RCVMORE):
                         recv(zmq.NOBLOCK)
@@ -414,16 +415,17 @@ class ZeroMqTransport:
             self.counters["refused_key"] += 1
         return self.speaker is not None
 
-    def _recv_known(self, connection: bytes) -> tuple[bytes, bytes]:
-        """The next part of a message, and the key that it came under; empty: none. To ask for the
-        key of a connection costs as much as to receive: it is asked for once."""
-        key = self._known_keys.get(connection)
-        if key is not None:
-            return self._router.recv(zmq.NOBLOCK), key
+    def _recv_known(self) -> tuple[bytes, bytes]:
+        """The next part of a message, and the key that it came under; empty: none. It is asked of
+        each message, as whoever comes later can have the routing id of who was here before; only
+        what its text stands for is remembered."""
         frame = self._router.recv(zmq.NOBLOCK, copy=False)
-        key = self._known_keys[connection] = key_of(frame) or b""
-        if len(self._known_keys) > SPEAKERS_MAX:
-            del self._known_keys[next(iter(self._known_keys))]
+        name = user_of(frame)
+        key = self._known_keys.get(name)
+        if key is None:
+            key = self._known_keys[name] = key_named(name) or b""
+            if len(self._known_keys) > SPEAKERS_MAX:
+                del self._known_keys[next(iter(self._known_keys))]
         return frame.bytes, key
 
     # ---- what is dialled -----------------------------------------------------------------------

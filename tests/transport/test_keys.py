@@ -197,6 +197,29 @@ async def test_a_routing_id_is_nobodys_name() -> None:
 
 
 @in_loop
+async def test_who_has_the_routing_id_of_a_connection_before_is_heard_as_itself() -> None:
+    """Clients choose routing ids. What was known of one that has gone is not the next one's."""
+    async with peers(2) as (target, other):
+        thief = new_key_pair()
+        name = PeerId("7" * 16)
+        target.guard.update(Credentials((Credential(name, (thief.public,)),)))
+        await other.say(target, b"first")
+        connection, _ = target.transport._speaking
+        ends = target.transport._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        other.transport.disconnect(target.guard.peer)
+        await eventually(lambda: ends.poll(0))
+        target.transport._router.disable_monitor()
+        ends.close(0)
+        stranger = Stranger(target.data_address, under(thief, target.key, connection))
+        try:
+            await eventually(lambda: len(target.heard) == 4)
+            assert target.transport._speaking[0] == connection
+            assert target.heard[1:] == [(name, CANARY)] * 3
+        finally:
+            stranger.close()
+
+
+@in_loop
 async def test_who_is_revoked_is_cut_off_although_its_connection_lives() -> None:
     async with peers(2) as (target, other):
         await other.say(target, b"before")

@@ -257,6 +257,18 @@ MUTANTS = (
         DOOR,
     ),
     Mutant(
+        "T4-before",
+        "a message is whose the one before it was",
+        (
+            Edit(
+                SOCKETS,
+                "name = user_of(frame)",
+                "name = next(iter(self._known_keys), user_of(frame))",
+            ),
+        ),
+        DOOR,
+    ),
+    Mutant(
         "T4-source",
         "a frame is whose it says it is",
         (
