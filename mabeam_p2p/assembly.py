@@ -8,11 +8,11 @@ from pathlib import Path
 
 import zmq
 
-from mabeam_p2p.addresses import join_address, split_address
+from mabeam_p2p.addresses import is_loopback, join_address, split_address
 from mabeam_p2p.config import Config, Limits
 from mabeam_p2p.discovery.mdns import MdnsDiscovery
 from mabeam_p2p.discovery.seeds import SeedDiscovery
-from mabeam_p2p.errors import ConfigError
+from mabeam_p2p.errors import AddressError, ConfigError
 from mabeam_p2p.ids import PeerId, check_name
 from mabeam_p2p.ports import Discovery, Storage
 from mabeam_p2p.protocol.node import Node
@@ -28,7 +28,7 @@ from mabeam_p2p.security.codes import JoinCode
 from mabeam_p2p.security.gate import Gate
 from mabeam_p2p.security.gatekeeper import Gatekeeper
 from mabeam_p2p.security.guard import Guard
-from mabeam_p2p.security.keyring import is_secured, open_keyring, shared_path
+from mabeam_p2p.security.keyring import inviter_of, is_secured, open_keyring, shared_path
 from mabeam_p2p.storage.folder import default_path
 from mabeam_p2p.storage.memory import MemoryStorage
 from mabeam_p2p.storage.sqlite import SqliteStorage, last_written
@@ -40,6 +40,8 @@ from mabeam_p2p.wire.joining import JoinCodec
 
 _log = logging.getLogger(__name__)
 
+LOOPBACK = "127.0.0.1:0"
+"""Where a peer listens if nothing leads elsewhere."""
 IN_MEMORY = ":memory:"
 """The data folder that keeps nothing."""
 
@@ -57,7 +59,7 @@ def build(config: Config) -> Driver:
         undo.callback(storage.close)
         gatekeeper = _gatekeeper(config, code, recovered.peer, storage.path)
         transport = ZeroMqTransport(
-            _listen(config, code),
+            _listen(config, code, gatekeeper is not None),
             frame_bytes_max=config.limits.frame_bytes_max,
             insecure=config.insecure_plaintext,
             keys=gatekeeper,
@@ -126,11 +128,6 @@ def repair(data_dir: str, *, write: bool) -> tuple[repairing.Assessment | None, 
     return found, written_at
 
 
-def listen_address(listen: str) -> str:
-    """HOST:PORT where a peer with this setting listens. Raises AddressError."""
-    return join_address(*split_listen(listen))
-
-
 def join_cluster(code: str) -> str:
     """The cluster that a join code is for. Raises InvalidJoinCode."""
     return codes.decode(code).cluster
@@ -149,12 +146,32 @@ def _join_code(config: Config) -> JoinCode | None:
     return code
 
 
-def _listen(config: Config, code: JoinCode | None) -> str:
-    """Where to listen: if nobody has said so, on the interface that leads to the inviter."""
-    if code is None or config.listen != Config().listen:
+def listen_address(config: Config) -> str:
+    """Where the peer of these settings will listen, as HOST:PORT. Looks, and makes nothing. Raises
+    InvalidJoinCode, KeyFileError, AddressError."""
+    has_keys = zmq.has("curve") and not config.insecure_plaintext
+    return join_address(*split_listen(_listen(config, _join_code(config), has_keys)))
+
+
+def _listen(config: Config, code: JoinCode | None, has_keys: bool) -> str:
+    """If nobody has said so, on the interface that leads to the inviter, to that of long ago,
+    too: without it a peer that restarts would be of no use to its cluster, and not say so."""
+    if config.listen:
         return config.listen
-    host, _ = split_address(code.address)
-    return join_address(local_host(host), 0)
+    folder = data_folder(config)
+    inviter = "" if code is None else code.address
+    if not inviter and has_keys and folder is not None:
+        inviter = inviter_of(folder)
+    if not inviter:
+        return LOOPBACK
+    remote, _ = split_address(inviter)
+    host = local_host(remote)
+    if is_loopback(host) and not is_loopback(remote):
+        raise AddressError(
+            f"this machine has no way to {remote}, whose code lets this peer into its cluster: "
+            "connect it to that network, or name the address to listen on (--listen)"
+        )
+    return join_address(host, 0)
 
 
 def _gatekeeper(
@@ -181,7 +198,12 @@ def _gatekeeper(
             config.name,
         )
         return None
-    keyring = open_keyring(path, shared, joins_gate=None if code is None else code.gate)
+    keyring = open_keyring(
+        path,
+        shared,
+        joins_gate=None if code is None else code.gate,
+        inviter="" if code is None else code.address,
+    )
     guard = Guard(peer, keyring, token=None if code is None else code.token)
     return Gatekeeper(guard, JoinCodec())
 

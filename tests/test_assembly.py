@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from mabeam_p2p import assembly
 from mabeam_p2p.addresses import split_address
 from mabeam_p2p.assembly import IN_MEMORY, build
 from mabeam_p2p.commands import AppendJournal, OpenSession
@@ -30,6 +31,9 @@ from mabeam_p2p.requests import (
 from mabeam_p2p.runtime.backend import LoopBackend
 from mabeam_p2p.runtime.driver import Driver
 from mabeam_p2p.runtime.thread import PeerThread
+from mabeam_p2p.security.codes import new_gate
+from mabeam_p2p.security.keyring import open_keyring
+from mabeam_p2p.security.secrets import Secret
 
 SESSION = SessionId(4711)
 
@@ -221,6 +225,33 @@ def test_a_peer_in_memory_holds_no_folder(tmp_path: Path) -> None:
 
     asyncio.run(story())
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_peer_that_a_code_let_in_listens_there_again_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    routes = {"127.0.0.7": "127.0.0.2"}
+    monkeypatch.setattr(assembly, "local_host", lambda remote: routes.get(remote, "127.0.0.1"))
+    settings = config("p", tmp_path)
+
+    def host(**changes: object) -> str:
+        chosen = structs.replace(settings, **changes)
+        driver = build(chosen)
+        asyncio.run(driver.close())
+        assert split_address(assembly.listen_address(chosen))[0] == split_address(driver.address)[0]
+        return split_address(driver.address)[0]
+
+    assert host() == "127.0.0.1"
+    gate = new_gate()
+    keyring = open_keyring(tmp_path / "p", None, joins_gate=gate, inviter="127.0.0.7:7946")
+    assert host() == "127.0.0.1", "it has not been let in"
+    keyring.join(gate, Secret(b"s" * 32))
+    assert host() == "127.0.0.2"
+    assert host(listen="127.0.0.1:0") == "127.0.0.1"
+    open_keyring(tmp_path / "p", None, joins_gate=gate, inviter="192.0.2.7:7946")
+    with pytest.raises(AddressError, match=r"no way to 192\.0\.2\.7.*--listen"):
+        build(settings)
+    assert host(listen="127.0.0.1:0") == "127.0.0.1", "and the folder is free"
 
 
 def test_a_taken_port_leaves_the_folder_free(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ OWNER_ONLY = 0o077
 @click.option("--cluster", help="Name of the cluster.  [default: default]")
 @click.option("--listen", metavar="HOST[:PORT]", help="Where other peers reach this one; lan: the"
               " address that leads to the network; port 0 takes a free one, host 0.0.0.0 follows"
-              " this machine's address.  [default: 127.0.0.1:0; with --join the address that leads"
-              " there]")  # fmt: skip
+              " this machine's address.  [default: 127.0.0.1:0; with --join, and after it, the"
+              " address that leads there]")  # fmt: skip
 @click.option("--data-dir", metavar="FOLDER", help="Where the log is kept; :memory: keeps nothing."
               "  [default: under the user's state folder, by cluster and name]")  # fmt: skip
 @click.option("--expect", type=int, metavar="N", help="Peers that must see each other before a new"

@@ -25,6 +25,7 @@ from mabeam_p2p.security.secrets import SECRET_BYTES, Secret, label, mac
 KEY_NAME = "peer.key"
 SECRET_NAME = "cluster.secret"
 INVITATIONS_NAME = "invitations"
+JOINED_NAME = "joined"
 INVITATIONS_MAX = 64
 FILE_VERSION = 1
 SHARED_FOLDER = ".secrets"
@@ -32,7 +33,7 @@ SHARED_FOLDER = ".secrets"
 
 _log = logging.getLogger(__name__)
 
-_Content = TypeVar("_Content", "KeyFile", "SecretFile")
+_Content = TypeVar("_Content", "KeyFile", "SecretFile", "JoinedFile")
 
 
 class Veiled(Struct, forbid_unknown_fields=True):
@@ -72,6 +73,14 @@ class Invitation(Veiled):
     """The key that it has let in."""
 
 
+class JoinedFile(Struct, forbid_unknown_fields=True):
+    """No secret, and kept like one: it decides where the peer listens."""
+
+    version: int
+    inviter: str
+    """The address in the code that let this peer in."""
+
+
 class InvitationFile(Veiled):
     version: int
     invitations: list[Invitation]
@@ -105,8 +114,12 @@ def gate_key_pair(gate: Secret) -> KeyPair:
 class Keyring:
     """Opened with `open_keyring`. Not shared between threads."""
 
-    def __init__(self, folder: Path | None, shared: Path | None, pair: KeyPair) -> None:
+    def __init__(
+        self, folder: Path | None, shared: Path | None, pair: KeyPair, *, inviter: str = ""
+    ) -> None:
+        """inviter: the address in the code by which this peer joins; empty: by none."""
         self.pair = pair
+        self.inviter = inviter
         self.next: KeyPair | None = None
         self.former: KeyPair | None = None
         self.gate: Secret | None = None
@@ -127,11 +140,17 @@ class Keyring:
     def join(self, gate: Secret, secret: Secret) -> None:
         """An inviter has let this peer in. The other processes of this user follow it."""
         self.gate, self.current, self.previous, self.proposed = gate, secret, None, None
+        self.keep_inviter()
         self._write_secret()
         if self._shared is not None:
             files.make_folder(self._shared.parent)
             content = SecretFile(FILE_VERSION, gate.reveal(), secret.reveal())
             files.write(self._shared, content)
+
+    def keep_inviter(self) -> None:
+        """Whoever starts this peer again need not say where it listens."""
+        if self._folder is not None and self.inviter:
+            files.write(self._folder / JOINED_NAME, JoinedFile(FILE_VERSION, self.inviter))
 
     def propose(self) -> Secret:
         """A join secret to come; the cluster decides on its label."""
@@ -276,16 +295,20 @@ class Keyring:
 
 
 def open_keyring(
-    folder: Path | None, shared: Path | None, *, joins_gate: Secret | None = None
+    folder: Path | None,
+    shared: Path | None,
+    *,
+    joins_gate: Secret | None = None,
+    inviter: str = "",
 ) -> Keyring:
     """What is in the data folder; what is missing is made.
 
     folder: exists, and is this process's alone; None keeps nothing. shared: the file of this user's
     join secret for this cluster; None: there is none. joins_gate: that of the code which this peer
-    was given; it then waits for its inviter, unless it is of that cluster already. Raises
-    KeyFileError.
+    was given; it then waits for its inviter, unless it is of that cluster already. inviter: the
+    address in that code. Raises KeyFileError.
     """
-    keyring = Keyring(folder, shared, new_key_pair())
+    keyring = Keyring(folder, shared, new_key_pair(), inviter=inviter)
     keyring.open_keys()
     if folder is not None:
         own = files.read(folder / SECRET_NAME, SecretFile)
@@ -299,7 +322,17 @@ def open_keyring(
         keyring.gate, keyring.current, keyring.previous = joins_gate, None, None
     elif keyring.current is None:
         keyring.use_secret(_shared_secret(shared))
+    else:
+        keyring.keep_inviter()
     return keyring
+
+
+def inviter_of(folder: Path) -> str:
+    """The address in the code that let the peer of this data folder in; empty: none did. Raises
+    KeyFileError."""
+    path = folder / JOINED_NAME
+    known = files.read(path, JoinedFile)
+    return "" if known is None else _of_this_release(known, path).inviter
 
 
 def is_secured(folder: Path) -> bool:

@@ -6,12 +6,14 @@ import pytest
 
 from mabeam_p2p.errors import KeyFileError
 from mabeam_p2p.security import files
+from mabeam_p2p.security.codes import new_gate
 from mabeam_p2p.security.keyring import (
     INVITATIONS_MAX,
     KEY_NAME,
     SECRET_NAME,
     Keyring,
     gate_key_pair,
+    inviter_of,
     open_keyring,
 )
 from mabeam_p2p.security.secrets import Secret, label
@@ -141,6 +143,20 @@ def test_of_many_that_create_a_file_one_does(tmp_path: Path) -> None:
     assert [files.create(path, number) for number in range(5)] == [True, False, False, False, False]
     assert files.read(path, int) == 0
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_peer_knows_by_whose_code_it_was_let_in_once_it_was(folder: Path) -> None:
+    gate = new_gate()
+    keyring = open_keyring(folder, None, joins_gate=gate, inviter="192.0.2.7:7946")
+    assert inviter_of(folder) == "", "nobody has let it in"
+    keyring.join(gate, Secret(b"s" * 32))
+    assert inviter_of(folder) == "192.0.2.7:7946"
+    open_keyring(folder, None)
+    assert inviter_of(folder) == "192.0.2.7:7946", "a start without a code does not forget it"
+    open_keyring(folder, None, joins_gate=gate, inviter="192.0.2.8:7946")
+    assert inviter_of(folder) == "192.0.2.8:7946", "a member's new code leads there"
+    open_keyring(folder, None, joins_gate=new_gate(), inviter="192.0.2.9:7946")
+    assert inviter_of(folder) == "192.0.2.8:7946", "that of another cluster has let nobody in"
 
 
 def test_a_rotation_keeps_the_secret_before_and_reaches_the_users_other_peers(

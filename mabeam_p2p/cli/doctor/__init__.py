@@ -16,7 +16,7 @@ from mabeam_p2p.cli.doctor.descriptors import descriptors
 from mabeam_p2p.cli.doctor.finding import Finding, counts, error, ok, skipped
 from mabeam_p2p.cli.doctor.firewall import firewall
 from mabeam_p2p.config import Config
-from mabeam_p2p.errors import AddressError, ConfigError
+from mabeam_p2p.errors import ConfigError, MabeamError
 
 COLOURS = {"ok": "green", "skipped": None, "warning": "yellow", "error": "red"}
 
@@ -82,9 +82,10 @@ def examine(given: Mapping[str, object], file: str | None = None) -> Iterator[Fi
     process = told.process_of(config.cluster, config.name)
     yield from _of_places(config, process)
     yield descriptors(process)
-    address = config.listen
     if isinstance(daemon, told.Daemon) and not given.get("listen"):
-        address = daemon.status.address
+        address: str | Finding = daemon.status.address
+    else:
+        address = _listen_address(config)
     yield from _of_network(config, address, process)
     if isinstance(daemon, Finding):
         yield daemon
@@ -110,12 +111,19 @@ def _of_holder(path: Path, process: int | None) -> Iterator[Finding]:
         yield error("folder", text, f"kill {holder}")
 
 
-def _of_network(config: Config, address: str, process: int | None) -> Iterator[Finding]:
+def _listen_address(config: Config) -> str | Finding:
     try:
-        host, port = split_address(assembly.listen_address(address))
+        return assembly.listen_address(config)
+    except MabeamError as fault:
+        return error("address", str(fault), "mabeam up --listen lan")
+
+
+def _of_network(config: Config, address: str | Finding, process: int | None) -> Iterator[Finding]:
+    if isinstance(address, Finding):
+        host, port, found = "", 0, address
+    else:
+        host, port = split_address(address)
         found = network.address(host)
-    except AddressError as fault:
-        host, port, found = "", 0, error("address", str(fault), "ip -brief address")
     yield found
     if found.level == "error":
         yield skipped("port", "there is no such address")
