@@ -1,12 +1,19 @@
 """The guard and the introductions as the transport sees them: bytes in, bytes out."""
 
-from mabeam_p2p.errors import RemoteProtocolError
+import logging
+
+from mabeam_p2p.errors import KeyFileError, RemoteProtocolError
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import JoinRefusal
 from mabeam_p2p.ports import JoinCodec
 from mabeam_p2p.security.guard import Guard
-from mabeam_p2p.security.joining import Reception, Visit
+from mabeam_p2p.security.joining import Met, Reception, Visit
 from mabeam_p2p.security.keyring import KeyPair
+
+STORAGE = "storage"
+"""The refusal of who cannot keep what it would have to; a later attempt may be lucky."""
+
+_log = logging.getLogger(__name__)
 
 
 class Gatekeeper:
@@ -41,7 +48,12 @@ class Gatekeeper:
         except RemoteProtocolError:
             self.undecodable_count += 1
             return self._codec.encode(JoinRefusal("order"))
-        return self._codec.encode(self._reception.receive(connection, key, message, port, now))
+        try:
+            answer = self._reception.receive(connection, key, message, port, now)
+        except KeyFileError as error:  # Nobody is let in by what a crash would undo.
+            _log.error("a peer was not let in: %s", error)
+            answer = JoinRefusal(STORAGE)
+        return self._codec.encode(answer)
 
     def visits(self) -> tuple["CodedVisit", ...]:
         return tuple(
@@ -79,10 +91,18 @@ class CodedVisit:
         self.refusal = self._visit.refusal
         met = self._visit.met
         if met is not None and self.found is None and not self.refusal:
+            self._know(met)
+        return None if answer is None else self._codec.encode(answer)
+
+    def _know(self, met: Met) -> None:
+        try:
             if met.handed is not None:
                 self._guard.handed(met.handed)
-            if self._guard.met(met.peer, met.key):
-                self.found = met.key, met.port
-            else:
-                self.refusal = "other_key"
-        return None if answer is None else self._codec.encode(answer)
+        except KeyFileError as error:
+            _log.error("the join secret cannot be kept, so that it is asked for again: %s", error)
+            self.refusal = STORAGE
+            return
+        if self._guard.met(met.peer, met.key):
+            self.found = met.key, met.port
+        else:
+            self.refusal = "other_key"

@@ -10,6 +10,7 @@ that it has given out. Kept in its data folder; a peer without one keeps them in
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -139,9 +140,8 @@ class Keyring:
 
     def join(self, gate: Secret, secret: Secret) -> None:
         """An inviter has let this peer in. The other processes of this user follow it."""
-        self.gate, self.current, self.previous, self.proposed = gate, secret, None, None
         self.keep_inviter()
-        self._write_secret()
+        self._keep(self._write_secret, gate=gate, current=secret, previous=None, proposed=None)
         if self._shared is not None:
             files.make_folder(self._shared.parent)
             content = SecretFile(FILE_VERSION, gate.reveal(), secret.reveal())
@@ -154,17 +154,29 @@ class Keyring:
 
     def propose(self) -> Secret:
         """A join secret to come; the cluster decides on its label."""
-        self.proposed = Secret(os.urandom(SECRET_BYTES))
-        self._write_secret()
-        return self.proposed
+        proposed = Secret(os.urandom(SECRET_BYTES))
+        self._keep(self._write_secret, proposed=proposed)
+        return proposed
 
     def rotate(self, secret: Secret) -> None:
         """`secret` is the present one from now on."""
         if secret == self.current:
             return
-        self.previous, self.current, self.proposed = self.current, secret, None
-        self._write_secret()
+        self._keep(self._write_secret, previous=self.current, current=secret, proposed=None)
         self._follow()
+
+    def _keep(self, write: Callable[[], None], **changed: object) -> None:
+        """Change these fields, and write them. What cannot be written is as it was before: nobody
+        is told of it (rule 3), and it is tried anew."""
+        before = {name: getattr(self, name) for name in changed}
+        for name, value in changed.items():
+            setattr(self, name, value)
+        try:
+            write()
+        except BaseException:
+            for name, value in before.items():
+                setattr(self, name, value)
+            raise
 
     def _follow(self) -> None:
         """Take the rotation over into what this user's processes share, if they share this
@@ -205,19 +217,17 @@ class Keyring:
     def renew_key(self) -> KeyPair:
         """The key pair to come. Nobody knows of it before `take_next`."""
         if self.next is None:
-            self.next = new_key_pair()
-            self._write_keys()
+            self._keep(self._write_keys, next=new_key_pair())
+        assert self.next is not None, "made above"
         return self.next
 
     def take_next(self) -> None:
         """The log has admitted it. The one before is kept until `retire_key`."""
         assert self.next is not None, "there is none"
-        self.former, self.pair, self.next = self.pair, self.next, None
-        self._write_keys()
+        self._keep(self._write_keys, former=self.pair, pair=self.next, next=None)
 
     def retire_key(self) -> None:
-        self.former = None
-        self._write_keys()
+        self._keep(self._write_keys, former=None)
 
     def _write_keys(self) -> None:
         if self._folder is not None:
@@ -259,8 +269,7 @@ class Keyring:
         token = new_token()
         live = [one for one in self._invitations if one.expires_at > wall]
         live.append(Invitation(token.reveal(), wall + seconds, once))
-        self._invitations = live[-INVITATIONS_MAX:]
-        self._write_invitations()
+        self._keep(self._write_invitations, _invitations=live[-INVITATIONS_MAX:])
         return token
 
     def invitation(self, name: bytes) -> Secret | None:
@@ -280,8 +289,9 @@ class Keyring:
             if wall >= one.expires_at and one.used_by != key:
                 return "expired"
             if one.used_by != key:
-                one.used_by = key
-                self._write_invitations()
+                used = Invitation(one.token, one.expires_at, one.once, key)
+                known = [used if each is one else each for each in self._invitations]
+                self._keep(self._write_invitations, _invitations=known)
             return ""
         return "unknown_code"
 

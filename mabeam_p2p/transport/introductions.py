@@ -137,10 +137,16 @@ class JoinPort:
     def _drain(self) -> None:
         if self._loop is None:
             return
-        with suppress(zmq.Again):
+        is_drained = False
+        try:
             for _ in range(WORDS_PER_TURN):
                 self._hear(self._router.recv_multipart(zmq.NOBLOCK, copy=False))
-            self._loop.call_soon(self._drain)
+        except zmq.Again:
+            is_drained = True
+        finally:
+            # Whatever went wrong with one word: no further edge announces what is still queued.
+            if not is_drained and self._loop is not None:
+                self._loop.call_soon(self._drain)
 
     def _hear(self, frames: list[zmq.Frame]) -> None:
         assert self._loop is not None

@@ -1,5 +1,6 @@
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,47 @@ def test_a_peer_knows_by_whose_code_it_was_let_in_once_it_was(folder: Path) -> N
     assert inviter_of(folder) == "192.0.2.8:7946", "a member's new code leads there"
     open_keyring(folder, None, joins_gate=new_gate(), inviter="192.0.2.9:7946")
     assert inviter_of(folder) == "192.0.2.8:7946", "that of another cluster has let nobody in"
+
+
+def test_what_cannot_be_written_has_not_happened_and_is_tried_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a key, a secret or the use of a code would be told, and lost in the next crash."""
+    keyring = open_keyring(folder, None)
+    first, second = Secret(b"1" * 32), Secret(b"2" * 32)
+    name = label(keyring.invite(seconds=10, once=True, wall=0.0))
+    steps: dict[str, Callable[[], object]] = {
+        "use of a code": lambda: keyring.use_invitation(name, b"k" * 32, 1.0),
+        "another key": keyring.renew_key,
+        "the key that was admitted": keyring.take_next,
+        "the end of the former key": keyring.retire_key,
+        "a secret to come": keyring.propose,
+        "another secret": lambda: keyring.rotate(first),
+        "another cluster": lambda: keyring.join(new_gate(), second),
+    }
+    for what, step in steps.items():
+        before = facts(keyring)
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "write", refuse)
+            for _ in range(2):
+                with pytest.raises(KeyFileError):
+                    step()
+            assert facts(keyring) == before, what
+        step()
+        assert facts(keyring) != before, what
+        assert facts(open_keyring(folder, None)) == facts(keyring), what
+
+
+def refuse(path: Path, content: object) -> None:
+    raise KeyFileError("the disk of the test is full", path=str(path))
+
+
+def facts(keyring: Keyring) -> tuple[object, ...]:
+    return (
+        *(keyring.pair, keyring.next, keyring.former),
+        *(keyring.gate, keyring.current, keyring.previous, keyring.proposed),
+        [(one.token, one.used_by) for one in keyring._invitations],
+    )
 
 
 def test_a_rotation_keeps_the_secret_before_and_reaches_the_users_other_peers(

@@ -1,11 +1,15 @@
 """The join port under pressure: what strangers can do to it, and who is served meanwhile."""
 
+import asyncio
 import socket
 
 import pytest
+import zmq
 
 from mabeam_p2p.addresses import split_address
+from mabeam_p2p.security.keyring import gate_key_pair, new_key_pair
 from mabeam_p2p.transport import introductions
+from mabeam_p2p.transport.curve import as_client
 from mabeam_p2p.transport.introductions import ADDRESS_BURST, ADDRESS_RATE, Allowance
 from tests.eventually import eventually
 from tests.in_loop import in_loop
@@ -93,3 +97,37 @@ async def test_an_introduction_that_is_given_up_leaves_nothing_behind() -> None:
             source.transport.disconnect("x")
             assert not source.transport._join._calls
             assert not source.transport.send("x", b"data")
+
+
+@in_loop
+async def test_a_word_that_breaks_something_does_not_make_the_port_deaf() -> None:
+    """Words that came with it have no further edge to announce them."""
+    cluster = Cluster()
+    async with peers(1, cluster) as (target,):
+        loop = asyncio.get_running_loop()
+        answer, join = target.gatekeeper.answer, target.transport._join
+        assert join is not None
+
+        def fault(*arguments: object) -> bytes:
+            raise RuntimeError("a fault of the test")
+
+        words = 3
+        context = zmq.Context()
+        dealer = context.socket(zmq.DEALER)
+        as_client(dealer, new_key_pair(), gate_key_pair(cluster.gate).public)
+        try:
+            # All of them wait in the socket when the first is read.
+            loop.remove_reader(join._router.FD)
+            dealer.connect(f"tcp://{target.transport.address}")
+            for _ in range(words):
+                dealer.send(b"word")
+            await eventually(lambda: join._router.poll(0))
+            await eventually(lambda: dealer.poll(0, zmq.POLLOUT))
+            target.gatekeeper.answer = fault  # type: ignore[assignment, method-assign]
+            with pytest.raises(RuntimeError):
+                join._drain()
+            target.gatekeeper.answer = answer  # type: ignore[method-assign]
+            loop.add_reader(join._router.FD, join._drain)
+            await eventually(lambda: join.counters["answered"] == words - 1)
+        finally:
+            context.destroy(linger=0)

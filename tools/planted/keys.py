@@ -122,6 +122,18 @@ MUTANTS = (
         RING,
     ),
     Mutant(
+        "T3-kept",
+        "the use of a code that was not written counts when it is tried again",
+        (
+            Edit(
+                KEYRING,
+                "                setattr(self, name, value)\n            raise",
+                "                setattr(self, name, getattr(self, name))\n            raise",
+            ),
+        ),
+        RING,
+    ),
+    Mutant(
         "T17-mode",
         "a file that others can read is used",
         (Edit(FILES, "if facts.st_mode & 0o077:", "if facts.st_mode & 0o007:"),),
