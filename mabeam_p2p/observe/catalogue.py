@@ -100,6 +100,7 @@ _SHELL = (
     Metric("transport_refused_address_total", "counter", "Addresses that were not dialled."),
     Metric("transport_refused_key_total", "counter", "Messages under a key that may not speak."),
     Metric("transport_unguarded_total", "counter", "Whether nobody checks keys any more."),
+    Metric("transport_callers_cut_total", "counter", "Unproven connections that were ended."),
     Metric("transport_expired_total", "counter", "Frames that waited too long for a link."),
     Metric("lane_frames_total", "counter", "Frames made of messages, and sent."),
     Metric("lane_messages_total", "counter", "Messages sent in them."),

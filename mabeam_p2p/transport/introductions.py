@@ -3,7 +3,8 @@ apart from all that they say later.
 
 It has a context of its own, so that a flood of strangers has an I/O thread of its own, too; frames
 of 4 KiB at most; a short queue; and answers one address so often a second only. Who does not know
-the cluster's gate does not get past the handshake, which has to end within two seconds.
+the cluster's gate does not get past the handshake, which has to end within two seconds. Who does is
+gone after five, whatever it says, and of too many the oldest give way (`callers`).
 
 Rules
 1. A server answers each word with one word, and remembers nothing but what `Gatekeeper` does.
@@ -20,6 +21,7 @@ import zmq
 
 from mabeam_p2p.addresses import join_address, split_address
 from mabeam_p2p.ports import Gatekeeper, Visit
+from mabeam_p2p.transport.callers import Callers
 from mabeam_p2p.transport.curve import Verdict, ZapHandler, as_client, as_server, key_of
 from mabeam_p2p.transport.options import (
     join_client_options,
@@ -32,6 +34,8 @@ WORDS_PER_TURN = 64
 CALLS_MAX = 64
 """Introductions that this peer has under way; others wait."""
 CALL_SECONDS_MAX = 3.0
+CALLER_SECONDS_MAX = 5.0
+"""So long a connection to this port may last: longer than any introduction."""
 ADDRESS_BURST = 256
 ADDRESS_RATE = 64.0
 """Handshakes from one IP address: so many at once, and so many a second. All peers of a host come
@@ -69,7 +73,14 @@ class Allowance:
 class JoinPort:
     """Binds when it is made. Raises zmq.ZMQError."""
 
-    def __init__(self, host: str, port: int, keys: Gatekeeper) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        keys: Gatekeeper,
+        on_cut: Callable[[], None] = lambda: None,
+    ) -> None:
+        """on_cut: told of each connection that was ended for being too many, or there too long."""
         self.counters = dict.fromkeys(("answered", "malformed", "asked", "met", "not_met"), 0)
         self._keys = keys
         self._data_port = 0
@@ -77,6 +88,7 @@ class JoinPort:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._calls: dict[_Call, None] = {}
         self._waiting: deque[_Call] = deque()
+        self.callers: Callers | None = None
         self._context = zmq.Context()
         for option in join_context_options():
             self._context.set(option.name, option.value)
@@ -92,11 +104,16 @@ class JoinPort:
             raise
         endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://")
         self.port = split_address(endpoint)[1]
+        self.callers = Callers(
+            self._router, self.port, seconds_max=CALLER_SECONDS_MAX, on_cut=on_cut
+        )
 
     def start(self, data_port: int, failed: Callable[[BaseException], None]) -> None:
         self._data_port = data_port
         self._loop = asyncio.get_running_loop()
         self.zap.start(self._decide, failed)
+        if self.callers is not None:
+            self.callers.start()
         self._loop.add_reader(self._router.FD, self._drain)
         self._loop.call_soon(self._drain)
 
@@ -123,6 +140,8 @@ class JoinPort:
             self._loop = None
         self.zap.close()
         if not self._context.closed:
+            if self.callers is not None:
+                self.callers.close()
             self._router.close(0)
             self._context.term()
 

@@ -37,6 +37,7 @@ from mabeam_p2p.addresses import (
 from mabeam_p2p.errors import AddressError, AuthenticationError
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.ports import Gatekeeper
+from mabeam_p2p.transport.callers import Callers
 from mabeam_p2p.transport.curve import (
     Verdict,
     ZapHandler,
@@ -100,6 +101,7 @@ class ZeroMqTransport:
             (
                 "received", "multipart", "muted", "overrun", "sent", "refused_link_down",
                 "refused_too_large", "refused_address", "refused_key", "expired", "unguarded",
+                "callers_cut",
             ),
             0,
         )  # fmt: skip
@@ -132,6 +134,7 @@ class ZeroMqTransport:
         # Before anything is bound: without it libzmq would have nobody to ask.
         self._zap = None if keys is None else ZapHandler(self._context, DOMAIN)
         self._join: JoinPort | None = None
+        self._callers: Callers | None = None
         self._router = self._context.socket(zmq.ROUTER)
         try:
             bound_port = self._bind(host, port)
@@ -151,7 +154,7 @@ class ZeroMqTransport:
             self._router.bind(f"tcp://{join_address(host, port)}")
             return self._bound_port()
         as_server(self._router, self._keys.pair, DOMAIN)
-        self._join = JoinPort(host, port, self._keys)
+        self._join = JoinPort(host, port, self._keys, self._count_cut)
         # The next one, if it is free, so that a firewall can be told of both.
         for data_port in (port + 1, 0) if 0 < port < 65_535 else (0,):
             try:
@@ -162,6 +165,9 @@ class ZeroMqTransport:
             else:
                 break
         return self._join.port
+
+    def _count_cut(self) -> None:
+        self.counters["callers_cut"] += 1
 
     def _bound_port(self) -> int:
         endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://")
@@ -177,6 +183,8 @@ class ZeroMqTransport:
         self._loop = asyncio.get_running_loop()
         if self._zap is not None and self._join is not None:
             self._zap.start(self._decide, self._lose_guard)
+            self._callers = Callers(self._router, self._bound_port(), on_cut=self._count_cut)
+            self._callers.start()
             self._join.start(self._bound_port(), self._lose_guard)
         self._loop.add_reader(self._router.FD, self._drain)
         # What came before the reader was set has used up its edge.
@@ -256,6 +264,8 @@ class ZeroMqTransport:
             self.disconnect(target)
         if self._zap is not None:
             self._zap.close()
+        if self._callers is not None:
+            self._callers.close()
         self._router.close(linger=0)
         self._context.term()
 
@@ -323,6 +333,8 @@ class ZeroMqTransport:
         answer_under(self._router, self._keys.pair)
         self._router.bind(f"tcp://{join_address(host, 0)}")
         self._join.moved(self._bound_port())
+        if self._callers is not None:
+            self._callers.also_at(self._bound_port())
         for link in self._links.values():
             if link.place is not None:
                 self._dial(link, *link.place)

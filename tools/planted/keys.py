@@ -11,6 +11,7 @@ ADMISSIONS = "mabeam_p2p/machine/admissions.py"
 ADMISSION = "mabeam_p2p/protocol/admission.py"
 LINKS = "mabeam_p2p/protocol/links.py"
 CURVE = "mabeam_p2p/transport/curve.py"
+CALLERS = "mabeam_p2p/transport/callers.py"
 SOCKETS = "mabeam_p2p/transport/zeromq.py"
 DRIVER = "mabeam_p2p/runtime/driver.py"
 
@@ -243,6 +244,30 @@ MUTANTS = (
         "a peer whose handler dies goes on",
         (Edit(CURVE, "failed, self._failed = self._failed, None", "failed = self._failed = None"),),
         DOOR,
+    ),
+    Mutant(
+        "T8-count",
+        "strangers may open as many connections as there are descriptors",
+        (Edit(CALLERS, "while len(self._since) > self._count_max:", "while not self._ports:"),),
+        ("tests/transport/test_callers.py",),
+    ),
+    Mutant(
+        "T8-stay",
+        "who knows the gate may stay at the join port",
+        (
+            Edit(
+                CALLERS,
+                "if now - since < self._seconds_max:",
+                "if since < self._seconds_max + now:",
+            ),
+        ),
+        ("tests/transport/test_callers.py",),
+    ),
+    Mutant(
+        "T8-others",
+        "a descriptor is cut whatever it is by now",
+        (Edit(CALLERS, "return connection.getsockname()[1] in self._ports", "return True"),),
+        ("tests/transport/test_callers.py",),
     ),
     Mutant(
         "T3-unknown",

@@ -1,0 +1,142 @@
+"""Who has connected to a bound socket and has proved nothing yet: how many at a time, and how long.
+libzmq bounds neither, and each of them holds a descriptor that members, clients and the disk need.
+
+Rules
+1. Of too many the oldest give way: whoever means it is done within milliseconds.
+2. A connection is cut by its descriptor, which libzmq owns: only through a copy of it that is a
+   connection to its very port. Whatever else has the number by now is left alone.
+3. The table may know connections that have gone, never the other way round: libzmq does not tell
+   of each end.
+"""
+
+import asyncio
+import os
+import resource
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+CALLERS_MAX = 512
+"""Where the system allows as many descriptors."""
+CALLERS_LEAST = 64
+LOOK_SECONDS = 1.0
+"""Between two looks at who has been there for too long."""
+
+_EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
+
+
+def callers_max() -> int:
+    """An eighth of the descriptors that this process may have."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return CALLERS_MAX
+    return min(CALLERS_MAX, max(CALLERS_LEAST, soft // 8))
+
+
+class Callers:
+    """Of one socket, which has been bound to this port; from `start` until `close`."""
+
+    def __init__(
+        self,
+        bound: "zmq.Socket[bytes]",
+        port: int,
+        *,
+        seconds_max: float | None = None,
+        on_cut: Callable[[], None] = lambda: None,
+    ) -> None:
+        """seconds_max: that any connection may last; None: a finished handshake frees it of all
+        limits. on_cut: told of each that was ended."""
+        self._on_cut = on_cut
+        self._bound = bound
+        self._ports = [port]
+        self._seconds_max = seconds_max
+        self._count_max = callers_max()
+        self._since: dict[int, float] = {}
+        """By descriptor: when it came; the oldest first."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        address = f"inproc://callers-{port}-{id(self)}"
+        bound.monitor(address, _EVENTS)
+        self._told: zmq.Socket[bytes] = bound.context.socket(zmq.PAIR)
+        self._told.linger = 0
+        # With a limit the thread that tells would wait for this one, also when this one closes it.
+        self._told.rcvhwm = 0
+        self._told.connect(address)
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._told.FD, self._read)
+        self._loop.call_soon(self._look)
+
+    def also_at(self, port: int) -> None:
+        """The socket has been bound to this one, too."""
+        self._ports.append(port)
+
+    def close(self) -> None:
+        """Before its socket is closed. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._told.closed:
+            return
+        if self._loop is not None:
+            self._loop.remove_reader(self._told.FD)
+        self._bound.disable_monitor()
+        self._told.close(0)
+
+    def _look(self) -> None:
+        if self._told.closed:
+            return
+        assert self._loop is not None
+        self._read()
+        if self._seconds_max is not None:
+            now = self._loop.time()
+            for descriptor, since in tuple(self._since.items()):
+                if now - since < self._seconds_max:
+                    break
+                self._cut(descriptor)
+        self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
+
+    def _read(self) -> None:
+        if self._told.closed:
+            return
+        assert self._loop is not None
+        now = self._loop.time()
+        with suppress(zmq.Again):
+            while True:
+                told = parse_monitor_message(self._told.recv_multipart(zmq.NOBLOCK))
+                self._hear(told["event"], int(told["value"]), now)
+        while len(self._since) > self._count_max:
+            self._cut(next(iter(self._since)))
+
+    def _hear(self, event: int, descriptor: int, now: float) -> None:
+        if event == zmq.EVENT_ACCEPTED:
+            self._since.pop(descriptor, None)
+            self._since[descriptor] = now
+        elif event == zmq.EVENT_DISCONNECTED or self._seconds_max is None:
+            self._since.pop(descriptor, None)
+
+    def _cut(self, descriptor: int) -> None:
+        del self._since[descriptor]
+        with suppress(OSError), _copy_of(descriptor) as copy:
+            if copy.family in (socket.AF_INET, socket.AF_INET6) and self._is_ours(copy):
+                copy.shutdown(socket.SHUT_RDWR)
+                self._on_cut()
+
+    def _is_ours(self, connection: socket.socket) -> bool:
+        """Raises OSError if nobody is at the other end."""
+        connection.getpeername()
+        return connection.getsockname()[1] in self._ports
+
+
+def _copy_of(descriptor: int) -> socket.socket:
+    """Raises OSError if it has been closed, or is no socket by now."""
+    copy = os.dup(descriptor)
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
