@@ -386,7 +386,8 @@ class AddressError(MabeamError):
 
 
 class PeerRefused(MabeamError):
-    """A cluster refused this peer. `reason` is a stable word: cluster, version, name, identity."""
+    """A cluster refused this peer. `reason` is a stable word: cluster, version, name, identity,
+    machine, limits, repaired, revoked."""
 
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)

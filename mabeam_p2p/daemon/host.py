@@ -24,7 +24,7 @@ from mabeam_p2p.api.sockets import Listener
 from mabeam_p2p.config import Config
 from mabeam_p2p.daemon.admission import OwnCommand
 from mabeam_p2p.daemon.server import Server
-from mabeam_p2p.errors import MabeamError, Rejected
+from mabeam_p2p.errors import Closed, MabeamError, Rejected
 from mabeam_p2p.events import Event, Ready
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.key_requests import INVITE_SECONDS
@@ -115,10 +115,11 @@ class Host:
         await self._server.close()
 
     async def invite(self) -> str:
-        """A join code; empty if this peer can let nobody in."""
+        """A join code; empty if this peer can let nobody in, as it has stopped perhaps: `stopped`
+        says why."""
         try:
             return await invited(self._attachment, INVITE_SECONDS, False)
-        except Rejected:
+        except (Rejected, Closed):
             return ""
 
     def stop(self) -> None:

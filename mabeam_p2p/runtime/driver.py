@@ -60,6 +60,7 @@ LOCATE_SECONDS = 2.0
 _ADVICE = {
     "machine": "install the release that the others have; the data folder is left as it is",
     "limits": "take those that the other peers have, and that this one had",
+    "revoked": "let it join as a new peer, with an empty data folder",
 }
 """What to do about a log that this peer cannot go on with."""
 
@@ -91,9 +92,13 @@ class Gate(Protocol):
     """What the driver needs of `security.gate.Gate`: the keys of this peer and of others."""
 
     def start(
-        self, tell: Callable[[PeerId, bytes], None], fail: Callable[[BaseException], None]
+        self,
+        tell: Callable[[PeerId, bytes], None],
+        fail: Callable[[BaseException], None],
+        revoked: Callable[[], None],
     ) -> None:
-        """tell: of each peer that has proved the join secret, this one first."""
+        """tell: of each peer that has proved the join secret, this one first. revoked: told once
+        that the cluster has revoked this peer."""
         ...
 
     def update(self, credentials: Credentials) -> None: ...
@@ -178,13 +183,18 @@ class Driver:
         if self._gate is not None:
             # What the disk knows, before anybody is listened to.
             self._update_gate()
-            self._gate.start(self._on_introduced, self._fail)
+            self._gate.start(self._on_introduced, self._fail, self._on_revoked)
         self._feed(self._node.start)
         self._searches = [
             asyncio.create_task(self._search(discovery), name=type(discovery).__name__)
             for discovery in self._discoveries
         ]
         self._searches.append(asyncio.create_task(self._follow_address(), name="address"))
+        if self._gate is not None:
+            # Who was revoked, as far as its disk knows, has not started.
+            await asyncio.sleep(0)
+            if self.failure is not None:
+                await self.wait_stopped()
 
     def ask(self, request: Request, reply: Callable[[Reply], None]) -> int:
         """Give the request to the node; return its token. `reply` is called once, in a later turn:
@@ -310,6 +320,11 @@ class Driver:
 
     def _on_introduced(self, peer: PeerId, key: bytes) -> None:
         self._feed(lambda now: self._node.request(0, Introduced(peer, key), now))
+
+    def _on_revoked(self) -> None:
+        detail = "this peer was revoked: its cluster neither hears it nor speaks to it any more"
+        # In the next turn: whoever has asked this peer for it is answered before.
+        self._loop.call_soon(self._notify, Refused(self.peer, "revoked", detail, fatal=True))
 
     def _update_gate(self) -> None:
         if self._gate is not None:

@@ -4,6 +4,8 @@ the transport. Lives on the peer's loop.
 1. What the log says goes to the guard first; then the transport is told whose links to look at.
 2. A code by which this peer joins is tried until its inviter answers. If that refuses, the peer
    stops and says why: it would wait for ever.
+3. So does a peer that was revoked, once its log says so, or somebody who has proved the present
+   join secret: most hear it from others, as nobody tells them the log any more.
 """
 
 from collections.abc import Callable
@@ -78,6 +80,8 @@ class Gate:
         self.tell: Callable[[PeerId, bytes], None] = lambda peer, key: None
         """Told of each peer that has proved the join secret."""
         self.fail: Callable[[BaseException], None] = lambda error: None
+        self.revoked: Callable[[], None] = lambda: None
+        """Told once that the cluster has revoked this peer."""
         self._guard = guard
         self._doors = doors
         self._cluster = cluster
@@ -86,11 +90,16 @@ class Gate:
         self._credentials = Credentials()
 
     def start(
-        self, tell: Callable[[PeerId, bytes], None], fail: Callable[[BaseException], None]
+        self,
+        tell: Callable[[PeerId, bytes], None],
+        fail: Callable[[BaseException], None],
+        revoked: Callable[[], None],
     ) -> None:
-        self.tell, self.fail = tell, fail
+        self.tell, self.fail, self.revoked = tell, fail, revoked
         self._guard.on_pending = tell
+        self._guard.on_revoked = self._end
         tell(self._guard.peer, self._guard.public_key)
+        self._end_if_revoked()
 
     def on_refusal(self, address: str, reason: str) -> None:
         """A peer does not let this one in."""
@@ -117,6 +126,15 @@ class Gate:
             self._doors.retire()
         if before.admitted != credentials.admitted or self._guard.lacks_secret:
             self._doors.refresh()
+        self._end_if_revoked()
+
+    def _end_if_revoked(self) -> None:
+        if self._guard.is_revoked_itself:
+            self._end()
+
+    def _end(self) -> None:
+        revoked, self.revoked = self.revoked, lambda: None
+        revoked()
 
     def ask(self, request: GateRequest) -> GateAnswer | Refused:
         """Raises KeyFileError."""

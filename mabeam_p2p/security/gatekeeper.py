@@ -13,6 +13,8 @@ from mabeam_p2p.security.keyring import KeyPair
 STORAGE = "storage"
 """The refusal of who cannot keep what it would have to; a later attempt may be lucky."""
 
+REVOKED = "revoked"
+
 _log = logging.getLogger(__name__)
 
 
@@ -57,16 +59,24 @@ class Gatekeeper:
 
     def visits(self) -> tuple["CodedVisit", ...]:
         return tuple(
-            CodedVisit(self.guard, self._codec, Visit(self.guard.peer, self.pair.public, one,
-                                                      self.guard.nonce()))
-            for one in self.guard.provable()
-        )  # fmt: skip
+            CodedVisit(
+                self.guard,
+                self._codec,
+                Visit(self.guard.peer, self.pair.public, secret, self.guard.nonce()),
+                is_present=secret == self.guard.keyring.current,
+            )
+            for secret in self.guard.provable()
+        )
 
 
 class CodedVisit:
     """Satisfies ports.Visit. Whoever is met, the guard knows from then on."""
 
-    def __init__(self, guard: Guard, codec: JoinCodec, visit: Visit) -> None:
+    def __init__(
+        self, guard: Guard, codec: JoinCodec, visit: Visit, *, is_present: bool = False
+    ) -> None:
+        """is_present: whether what it proves is the join secret, as far as this peer knows."""
+        self._is_present = is_present
         self.found: tuple[bytes, int] | None = None
         self.refusal = ""
         self._guard = guard
@@ -89,6 +99,9 @@ class CodedVisit:
             return None
         answer = self._visit.receive(message)
         self.refusal = self._visit.refusal
+        # Who knows an older secret alone may have been revoked itself, and say anything.
+        if self.refusal == REVOKED and self._visit.is_with_member and self._is_present:
+            self._guard.on_revoked()
         met = self._visit.met
         if met is not None and self.found is None and not self.refusal:
             self._know(met)

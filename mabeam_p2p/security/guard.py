@@ -46,6 +46,8 @@ class Guard:
         """Grows when somebody who was let in may be no more."""
         self.on_pending: Callable[[PeerId, bytes], None] = lambda peer, key: None
         """Told of each peer that has proved the secret, and of this one."""
+        self.on_revoked: Callable[[], None] = lambda: None
+        """Told when a member has said that this peer was revoked."""
         self._token = token
         self._wall = wall
         self._pending: dict[bytes, PeerId] = {}

@@ -176,6 +176,12 @@ class Visit:
     def has_ended(self) -> bool:
         return self.met is not None or bool(self.refusal)
 
+    @property
+    def is_with_member(self) -> bool:
+        """Whether the server has proved the secret: what it refuses then is the cluster's word,
+        as far as that is any peer's."""
+        return self._challenge is not None
+
     def receive(self, message: JoinMessage) -> JoinProof | None:
         """What to say next; None: nothing, it has ended."""
         match message:

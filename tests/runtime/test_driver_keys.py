@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from mabeam_p2p.errors import KeyFileError
-from mabeam_p2p.events import Dropped, Event
+from mabeam_p2p.errors import KeyFileError, PeerRefused
+from mabeam_p2p.events import Dropped, Event, Refused
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.key_requests import (
     GateRequest,
@@ -52,14 +52,22 @@ def test_a_frame_counts_as_the_speakers_alone() -> None:
 
 
 class FakeGate:
-    def __init__(self) -> None:
+    def __init__(self, *, is_revoked: bool = False) -> None:
         self.told: list[object] = []
+        self.revoked: Callable[[], None] = lambda: None
+        self._is_revoked = is_revoked
 
     def start(
-        self, tell: Callable[[PeerId, bytes], None], fail: Callable[[BaseException], None]
+        self,
+        tell: Callable[[PeerId, bytes], None],
+        fail: Callable[[BaseException], None],
+        revoked: Callable[[], None],
     ) -> None:
         self.told.append("start")
+        self.revoked = revoked
         tell(PEER, b"k" * 32)
+        if self._is_revoked:
+            revoked()
 
     def update(self, credentials: Credentials) -> None:
         self.told.append(credentials)
@@ -86,5 +94,36 @@ def test_the_gate_is_told_what_the_log_says_and_answers_what_concerns_it() -> No
             await LoopBackend(driver).ask(ReadKeys())
         assert not any(kind == "request" and isinstance(what, ReadKeys) for kind, what in node.told)
         await driver.close()
+
+    asyncio.run(run())
+
+
+def test_a_peer_that_was_revoked_says_so_and_stops() -> None:
+    """It would wait for its cluster for ever otherwise, as if that were away."""
+
+    async def run() -> None:
+        gate = FakeGate()
+        driver = make_driver(FakeNode(), gate=gate)
+        await driver.start()
+        events: list[Event] = []
+        driver.listen(events.append)
+        gate.revoked()
+        assert driver.is_running, "whoever has asked for it is answered first"
+        with pytest.raises(PeerRefused, match=r"revoked.*empty data folder") as caught:
+            await driver.wait_stopped()
+        assert caught.value.reason == "revoked"
+        told = [event for event in events if isinstance(event, Refused)]
+        assert [(one.peer, one.reason, one.fatal) for one in told] == [(PEER, "revoked", True)]
+        await driver.close()
+
+    asyncio.run(run())
+
+
+def test_a_peer_whose_disk_says_that_it_was_revoked_does_not_start() -> None:
+    async def run() -> None:
+        driver = make_driver(FakeNode(), gate=FakeGate(is_revoked=True))
+        with pytest.raises(PeerRefused, match="revoked"):
+            await driver.start()
+        assert not driver.is_running
 
     asyncio.run(run())

@@ -7,15 +7,18 @@ import pytest
 from mabeam_p2p.errors import KeyFileError
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import JoinRefusal, JoinWelcome
+from mabeam_p2p.records import Credential, Credentials
 from mabeam_p2p.security import files
+from mabeam_p2p.security.gate import Gate
 from mabeam_p2p.security.gatekeeper import STORAGE, Gatekeeper
 from mabeam_p2p.security.guard import Guard
-from mabeam_p2p.security.keyring import Keyring, open_keyring
+from mabeam_p2p.security.keyring import Keyring, new_key_pair, open_keyring
 from mabeam_p2p.security.secrets import Secret
 from mabeam_p2p.wire.joining import JoinCodec
 
 SERVER, CLIENT = PeerId("1" * 16), PeerId("2" * 16)
 LINE = b"line"
+GATE, SECRET = Secret(b"gategate"), Secret(b"s" * 32)
 
 
 @pytest.fixture
@@ -56,10 +59,10 @@ def test_who_cannot_keep_an_introduction_says_so_and_it_is_tried_anew(
     client = Gatekeeper(Guard(CLIENT, guest, token=token), codec)
     write = files.write
 
-    def fail(path: Path, content: object) -> None:
+    def refuse(path: Path, content: object) -> None:
         full(path, content) if path.parent.name == whose else write(path, content)
 
-    monkeypatch.setattr(files, "write", fail)
+    monkeypatch.setattr(files, "write", refuse)
     for _ in range(2):
         refusal, answer = meet(server, client)
         assert refusal == STORAGE
@@ -72,6 +75,91 @@ def test_who_cannot_keep_an_introduction_says_so_and_it_is_tried_anew(
     assert refusal == ""
     assert isinstance(codec.decode(answer), JoinWelcome)
     assert secrets(folders[1]) == secrets(folders[0])
+
+
+class Doors:
+    address = "127.0.0.1:7946"
+
+    def refresh(self) -> None: ...
+
+    def rekey(self) -> None: ...
+
+    def retire(self) -> None: ...
+
+
+class Pair:
+    """A server, and a client with a gate that counts how often it hears of its revocation."""
+
+    def __init__(self) -> None:
+        codec = JoinCodec()
+        keyrings = [Keyring(None, None, new_key_pair()) for _ in range(2)]
+        for keyring in keyrings:
+            keyring.gate, keyring.current = GATE, SECRET
+        self.server = Gatekeeper(Guard(SERVER, keyrings[0]), codec)
+        self.client = Gatekeeper(Guard(CLIENT, keyrings[1]), codec)
+        self.revoked_count = 0
+        self.gate = Gate(self.client.guard, Doors(), cluster="default", wall=lambda: 0.0)
+
+    def start(self) -> None:
+        self.gate.start(lambda peer, key: None, fail, self._count)
+
+    def _count(self) -> None:
+        self.revoked_count += 1
+
+    def revoke_client(self) -> Credentials:
+        revoked = Credentials((), (Credential(CLIENT, (self.client.pair.public,)),))
+        self.server.guard.update(revoked)
+        return revoked
+
+
+def fail(error: BaseException) -> None:
+    raise error
+
+
+def test_who_was_revoked_hears_it_from_a_member_once() -> None:
+    """Its log does not tell it: nobody sends it that any more."""
+    pair = Pair()
+    pair.start()
+    assert meet(pair.server, pair.client)[0] == ""
+    assert pair.revoked_count == 0
+    pair.revoke_client()
+    for _ in range(2):
+        assert meet(pair.server, pair.client)[0] == "revoked"
+    assert pair.revoked_count == 1
+
+
+def test_who_was_revoked_hears_it_from_its_own_log_once() -> None:
+    for starts_first in (True, False):
+        pair = Pair()
+        if starts_first:
+            pair.start()
+        pair.gate.update(pair.revoke_client())
+        pair.gate.update(pair.revoke_client())
+        if not starts_first:
+            pair.start()
+        assert pair.revoked_count == 1
+
+
+def test_who_has_not_proved_the_present_secret_cannot_stop_a_peer() -> None:
+    """Whoever knows the gate can say anything at an address; so can who was revoked itself, and
+    has missed a rotation."""
+    pair = Pair()
+    pair.start()
+    visit = pair.client.visits()[0]
+    assert visit.receive(JoinCodec().encode(JoinRefusal("revoked"))) is None
+    assert (visit.refusal, pair.revoked_count) == ("revoked", 0)
+    pair.revoke_client()
+    keyring = pair.client.guard.keyring
+    keyring.rotate(Secret(b"n" * 32))
+    present, previous = pair.client.visits()
+    answer = pair.server.answer(LINE, pair.client.pair.public, present.first, 4711, 0.0)
+    assert (present.receive(answer), present.refusal) == (None, "unknown_secret")
+    answer = pair.server.answer(LINE, pair.client.pair.public, previous.first, 4711, 0.0)
+    word = previous.receive(answer)
+    assert word is not None
+    answer = pair.server.answer(LINE, pair.client.pair.public, word, 4711, 0.0)
+    assert (previous.receive(answer), previous.refusal) == (None, "revoked")
+    assert pair.revoked_count == 0
 
 
 def secrets(folder: Path) -> Secret | None:

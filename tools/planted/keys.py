@@ -11,6 +11,7 @@ ADMISSIONS = "mabeam_p2p/machine/admissions.py"
 ADMISSION = "mabeam_p2p/protocol/admission.py"
 LINKS = "mabeam_p2p/protocol/links.py"
 CURVE = "mabeam_p2p/transport/curve.py"
+GATEKEEPER = "mabeam_p2p/security/gatekeeper.py"
 CALLERS = "mabeam_p2p/transport/callers.py"
 SOCKETS = "mabeam_p2p/transport/zeromq.py"
 DRIVER = "mabeam_p2p/runtime/driver.py"
@@ -18,6 +19,7 @@ DRIVER = "mabeam_p2p/runtime/driver.py"
 PROOFS = ("tests/security/test_joining.py",)
 TABLE = ("tests/security/test_guard.py",)
 RING = ("tests/security/test_keyring.py",)
+TOGETHER = ("tests/security/test_gatekeeper.py",)
 SIGNED = ("tests/security/test_announcements.py",)
 LOG = ("tests/machine/test_admissions.py",)
 DOOR = ("tests/transport/test_keys.py",)
@@ -171,6 +173,36 @@ MUTANTS = (
             Edit(GUARD, "if peer in revoked or (known", "if (known"),
         ),
         TABLE,
+    ),
+    Mutant(
+        "T3-hearsay",
+        "whoever knows the gate can stop a peer, as if it were revoked",
+        (
+            Edit(
+                GATEKEEPER,
+                "if self.refusal == REVOKED and self._visit.is_with_member and",
+                "if self.refusal == REVOKED and",
+            ),
+        ),
+        TOGETHER,
+    ),
+    Mutant(
+        "T3-past",
+        "who knows a former secret alone can stop a peer, as if it were revoked",
+        (
+            Edit(
+                GATEKEEPER,
+                "self._visit.is_with_member and self._is_present:",
+                "self._visit.is_with_member:",
+            ),
+        ),
+        TOGETHER,
+    ),
+    Mutant(
+        "T3-away",
+        "a revoked peer waits for its cluster for ever",
+        (Edit(GATEKEEPER, "self._guard.on_revoked()", "self._guard.version += 1"),),
+        TOGETHER,
     ),
     Mutant(
         "T1-address",
