@@ -12,7 +12,7 @@ from mabeam_p2p.addresses import is_loopback, join_address, split_address
 from mabeam_p2p.config import Config, Limits
 from mabeam_p2p.discovery.mdns import MdnsDiscovery
 from mabeam_p2p.discovery.seeds import SeedDiscovery
-from mabeam_p2p.errors import AddressError, ConfigError
+from mabeam_p2p.errors import ConfigError, NoRoute
 from mabeam_p2p.ids import PeerId, check_name
 from mabeam_p2p.ports import Discovery, Storage
 from mabeam_p2p.protocol.node import Node
@@ -148,7 +148,7 @@ def _join_code(config: Config) -> JoinCode | None:
 
 def listen_address(config: Config) -> str:
     """Where the peer of these settings will listen, as HOST:PORT. Looks, and makes nothing. Raises
-    InvalidJoinCode, KeyFileError, AddressError."""
+    InvalidJoinCode, KeyFileError, AddressError, NoRoute."""
     has_keys = zmq.has("curve") and not config.insecure_plaintext
     return join_address(*split_listen(_listen(config, _join_code(config), has_keys)))
 
@@ -167,7 +167,7 @@ def _listen(config: Config, code: JoinCode | None, has_keys: bool) -> str:
     remote, _ = split_address(inviter)
     host = local_host(remote)
     if is_loopback(host) and not is_loopback(remote):
-        raise AddressError(
+        raise NoRoute(
             f"this machine has no way to {remote}, whose code lets this peer into its cluster: "
             "connect it to that network, or name the address to listen on (--listen)"
         )

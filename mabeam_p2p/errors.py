@@ -385,6 +385,11 @@ class AddressError(MabeamError):
     """An address is taken, malformed, or not allowed without keys."""
 
 
+class NoRoute(AddressError):
+    """This machine has no way to the network that the peer is to listen on. It may have one soon:
+    try again."""
+
+
 class PeerRefused(MabeamError):
     """A cluster refused this peer. `reason` is a stable word: cluster, version, name, identity,
     machine, limits, repaired, revoked."""

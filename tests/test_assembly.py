@@ -15,7 +15,7 @@ from mabeam_p2p.addresses import split_address
 from mabeam_p2p.assembly import IN_MEMORY, build
 from mabeam_p2p.commands import AppendJournal, OpenSession
 from mabeam_p2p.config import Config
-from mabeam_p2p.errors import AddressError, ConfigError, DataFolderHeld
+from mabeam_p2p.errors import AddressError, ConfigError, DataFolderHeld, NoRoute
 from mabeam_p2p.ids import AgentId, PeerId, SessionId
 from mabeam_p2p.records import Status
 from mabeam_p2p.requests import (
@@ -249,7 +249,7 @@ def test_a_peer_that_a_code_let_in_listens_there_again_unless_told_otherwise(
     assert host() == "127.0.0.2"
     assert host(listen="127.0.0.1:0") == "127.0.0.1"
     open_keyring(tmp_path / "p", None, joins_gate=gate, inviter="192.0.2.7:7946")
-    with pytest.raises(AddressError, match=r"no way to 192\.0\.2\.7.*--listen"):
+    with pytest.raises(NoRoute, match=r"no way to 192\.0\.2\.7.*--listen"):
         build(settings)
     assert host(listen="127.0.0.1:0") == "127.0.0.1", "and the folder is free"
 

@@ -41,6 +41,7 @@ ERRORS = [
     "NoCandidates",
     "NoElectorate",
     "NoQuorum",
+    "NoRoute",
     "NoWorker",
     "NobodyThere",
     "NotEligible",

@@ -11,7 +11,7 @@ from mabeam_p2p.addresses import (
     is_wildcard,
     split_address,
 )
-from mabeam_p2p.errors import AddressError
+from mabeam_p2p.errors import AddressError, NoRoute
 
 LAN = "lan"
 """In place of a host to listen on: the address that leads to the network."""
@@ -50,7 +50,7 @@ def split_listen(listen: str) -> tuple[str, int]:
         return host, port
     host = local_host(ELSEWHERE)
     if is_loopback(host):
-        raise AddressError(
+        raise NoRoute(
             f"cannot listen on {listen}: this machine has no way to a network; name one of its "
             "addresses, as `ip address` shows them"
         )

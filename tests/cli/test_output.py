@@ -24,6 +24,7 @@ from mabeam_p2p.cli import output, target
         (errors.AckTimeout("x"), 75),
         (errors.ConfigError("x"), 78),
         (errors.InvalidName("x"), 78),
+        (errors.NoRoute("x"), 75),
         (errors.AddressError("x"), 78),
         (errors.LogCorrupt("x"), 78),
     ],
