@@ -123,7 +123,7 @@ if TYPE_CHECKING:
     from mabeam_p2p.api.journals import (
         Journal,
     )
-    from mabeam_p2p.api.keys import KeyFacts, Keys, PeerKeys
+    from mabeam_p2p.api.keys import KeyFacts, KeyRotation, Keys, PeerKeys
     from mabeam_p2p.api.leadership import (
         Leadership,
     )
@@ -205,10 +205,7 @@ if TYPE_CHECKING:
         Batch,
         Variables,
     )
-    from mabeam_p2p.machine.allocation import (
-        Allocation,
-        allocate,
-    )
+    from mabeam_p2p.machine.allocation import Allocation, allocate
 
 __version__ = "0.1.0"
 
@@ -247,7 +244,7 @@ _LATER = {
         "Reputation",
     ),
     "api.journals": ("Journal",),
-    "api.keys": ("KeyFacts", "Keys", "PeerKeys"),
+    "api.keys": ("KeyFacts", "KeyRotation", "Keys", "PeerKeys"),
     "api.leadership": ("Leadership",),
     "api.ledger": (
         "Hold",
@@ -323,10 +320,7 @@ _LATER = {
         "Batch",
         "Variables",
     ),
-    "machine.allocation": (
-        "Allocation",
-        "allocate",
-    ),
+    "machine.allocation": ("Allocation", "allocate"),
 }
 """Modules, and the public names that are imported from them on first use."""
 
@@ -392,6 +386,7 @@ __all__ = [
     "JournalMismatch",
     "KeyFacts",
     "KeyFileError",
+    "KeyRotation",
     "Keys",
     "Leader",
     "Leadership",

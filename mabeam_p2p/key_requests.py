@@ -59,6 +59,9 @@ class KeysAnswer(Struct, frozen=True, gc=False, array_like=True, tag=51):
     credentials: Credentials
     pending: tuple[Credential, ...]
     """Who has proved the join secret here and is not yet admitted by the log."""
+    followers: tuple[PeerId, ...] = ()
+    """While this peer's key is rotated: who lets it in under the key to come; once that is used:
+    who was told it."""
 
 
 class KeyRenewed(Struct, frozen=True, gc=False, array_like=True, tag=52):

@@ -166,8 +166,9 @@ class Gatekeeper(Protocol):
         the data socket. Never raises, whatever the bytes."""
         ...
 
-    def visits(self) -> tuple[Visit, ...]:
-        """Attempts at an introduction, the best first: one for each secret to prove."""
+    def visits(self, pair: KeyPair | None = None) -> tuple[Visit, ...]:
+        """Attempts at an introduction, the best first: one for each secret to prove. pair: that
+        this peer speaks under; None: its present one."""
         ...
 
 

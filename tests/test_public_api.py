@@ -95,6 +95,7 @@ RESULTS = [
     "Info",
     "JournalItem",
     "KeyFacts",
+    "KeyRotation",
     "Leader",
     "LockFacts",
     "Member",

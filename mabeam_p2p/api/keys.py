@@ -7,6 +7,7 @@ from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.results.base import Result
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.commands import AnyKeyCommand, RevokePeer, RotateSecret, SetKeys
+from mabeam_p2p.errors import MabeamTimeout
 from mabeam_p2p.ids import CLUSTER_SESSION
 from mabeam_p2p.key_requests import (
     INVITE_SECONDS,
@@ -21,9 +22,12 @@ from mabeam_p2p.key_requests import (
 )
 
 ANSWER_SECONDS = 10.0
-ROTATION_SECONDS = 5.0
-"""How long both keys of a peer count, so that the others find the new one: they are told by the
-log, and ask anew then."""
+LOOK_SECONDS = 0.05
+"""Between two looks at who knows the new key."""
+KNOWN_SECONDS = 10.0
+"""How long a rotation waits until the others know the new key; without the voters it ends there."""
+FOLLOWED_SECONDS = 5.0
+"""How long both keys count afterwards at most, so that the others come to the new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,18 @@ class KeyFacts(Result):
     peers: tuple[PeerKeys, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class KeyRotation(Result):
+    """A key that has taken another one's place."""
+
+    key: str
+    """In hexadecimal."""
+    followed: tuple[str, ...]
+    """Names of the peers that have asked for the new key before the former one ended."""
+    behind: tuple[str, ...]
+    """Of live ones that had not: the log tells them."""
+
+
 async def invited(attachment: Attachment, seconds: float, once: bool) -> str:
     """As Keys.invite."""
     answer = await attachment.ask(Invite(float(seconds), once), ANSWER_SECONDS)
@@ -74,9 +90,7 @@ class Keys:
 
     async def read(self) -> KeyFacts:
         """Who is let in, and who is not. Raises Rejected with reason no_keys."""
-        answer = await self._attachment.ask(ReadKeys(), ANSWER_SECONDS)
-        if not isinstance(answer, KeysAnswer):
-            raise self._attachment.error(answer, "keys")
+        answer = await self._facts()
         names = {member.id: member.name for member in self._attachment.view.members()}
         groups = (
             ("admitted", answer.credentials.admitted),
@@ -102,17 +116,66 @@ class Keys:
         command = RevokePeer(CLUSTER_SESSION, 0, found)
         await self._say(command, f"the revocation of {peer}", timeout)
 
-    async def rotate(self, *, timeout: float | None = None) -> str:
-        """Give this peer another key; return it, in hexadecimal. Both count for a while: nothing
-        that others send meanwhile is lost. Raises Rejected, NoQuorum, OutcomeUnknown."""
+    async def rotate(self, *, timeout: float | None = None) -> KeyRotation:
+        """Give this peer another key. Both count for a while: nothing that others send meanwhile is
+        lost. The new one is used once the others let this peer in under it, and the former one ends
+        once those that live have asked for it, or after some seconds.
+
+        If this peer votes, and another voter does not let it in within ten seconds, it goes on
+        under the former key; another call goes on from there. Raises MabeamTimeout then; Rejected,
+        NoQuorum, OutcomeUnknown."""
         answer = await self._attachment.ask(RenewKey(), ANSWER_SECONDS)
         if not isinstance(answer, KeyRenewed):
             raise self._attachment.error(answer, "another key")
-        both, one = (answer.former, answer.key), (answer.key,)
-        await self._say(SetKeys(CLUSTER_SESSION, 0, both), "the new key", timeout)
-        await asyncio.sleep(ROTATION_SECONDS)
-        await self._say(SetKeys(CLUSTER_SESSION, 0, one), "the end of the former key", timeout)
-        return answer.key.hex()
+        key, former = answer.key, answer.former
+        if (await self._facts()).key != key:
+            await self._say(SetKeys(CLUSTER_SESSION, 0, (former, key)), "the new key", timeout)
+            await self._known_to_voters()
+        command = SetKeys(CLUSTER_SESSION, 0, (key, former))
+        await self._say(command, "the use of the new key", timeout)
+        followers, behind = await self._followers(FOLLOWED_SECONDS)
+        command = SetKeys(CLUSTER_SESSION, 0, (key,))
+        await self._say(command, "the end of the former key", timeout)
+        return KeyRotation(key.hex(), self._names(followers), self._names(behind))
+
+    async def _known_to_voters(self) -> None:
+        voters = (await self._attachment.status()).voters
+        _, behind = await self._followers(KNOWN_SECONDS, voters)
+        away = self._names(tuple(peer for peer in behind if peer in voters))
+        # Who does not vote leads nobody: its voters hear of the key from their leader.
+        if away and (await self._facts()).peer in voters:
+            raise MabeamTimeout(
+                f"within {KNOWN_SECONDS:g} s {', '.join(away)} did not let this peer in under its "
+                "new key, and a voter that does not know it could not be led by this peer: it goes "
+                "on under the former one. Rotate again when all voters are there, or take the vote "
+                "of those that do not come back (`mabeam voters remove`)"
+            )
+
+    async def _followers(
+        self, seconds: float, also: tuple[str, ...] = ()
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Wait until all live peers, and these, follow; who does, and who does not."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while True:
+            facts = await self._facts()
+            live = (one.id for one in self._attachment.view.members() if one.state == "alive")
+            wanted = dict.fromkeys((*also, *live))
+            wanted.pop(facts.peer, None)
+            behind = tuple(peer for peer in wanted if peer not in facts.followers)
+            if not behind or loop.time() >= deadline:
+                return tuple(peer for peer in wanted if peer in facts.followers), behind
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _facts(self) -> KeysAnswer:
+        answer = await self._attachment.ask(ReadKeys(), ANSWER_SECONDS)
+        if not isinstance(answer, KeysAnswer):
+            raise self._attachment.error(answer, "keys")
+        return answer
+
+    def _names(self, peers: tuple[str, ...]) -> tuple[str, ...]:
+        names = {member.id: member.name for member in self._attachment.view.members()}
+        return tuple(sorted(names.get(peer, peer) for peer in peers))
 
     async def rotate_secret(self, *, timeout: float | None = None) -> str:
         """Give the cluster another join secret; return its label. Codes that were given out are

@@ -1,7 +1,7 @@
 """Join codes and keys, without `await`."""
 
 from mabeam_p2p.api import keys
-from mabeam_p2p.api.keys import KeyFacts
+from mabeam_p2p.api.keys import KeyFacts, KeyRotation
 from mabeam_p2p.blocking.loop import LOOP
 from mabeam_p2p.key_requests import INVITE_SECONDS
 
@@ -19,7 +19,7 @@ class Keys:
     def revoke(self, peer: str, *, timeout: float | None = None) -> None:
         LOOP.run(self._own.revoke(peer, timeout=timeout))
 
-    def rotate(self, *, timeout: float | None = None) -> str:
+    def rotate(self, *, timeout: float | None = None) -> KeyRotation:
         return LOOP.run(self._own.rotate(timeout=timeout))
 
     def rotate_secret(self, *, timeout: float | None = None) -> str:

@@ -1,5 +1,7 @@
 """Keys and join codes: who is let in, by way of the daemon of this host."""
 
+from collections.abc import Iterable, Mapping
+
 import click
 
 from mabeam_p2p.cli import output
@@ -93,16 +95,28 @@ async def revoke(target: Target, peer: str) -> None:
 async def rotate(target: Target, secret: bool) -> None:
     """Take another key for this host's peer, or another join secret for the cluster.
 
-    Nothing is lost meanwhile: both keys count for a while, and members are told the secret. Join
-    codes that were given out are void once the secret is another one.
+    Nothing is lost meanwhile: the new key is used once all voters know it, the former one ends once
+    the others have asked for it, and members are told the secret. Join codes that were given out
+    are void once the secret is another one. Exits 75 if a voter is away: nothing has changed then.
     """
     async with target.look() as agent:
         with output.patience("waiting for the others to learn it"):
             if secret:
-                what, now = "secret", await agent.keys.rotate_secret(timeout=target.timeout)
-            else:
-                what, now = "key", await agent.keys.rotate(timeout=target.timeout)
+                label = await agent.keys.rotate_secret(timeout=target.timeout)
+                _report(target, {"secret": label}, (f"the secret is now {label[:KEY_DIGITS]}",))
+                return
+            rotation = await agent.keys.rotate(timeout=target.timeout)
+    notes = [f"the key is now {rotation.key[:KEY_DIGITS]}"]
+    if rotation.followed:
+        notes.append(f"asked for by {', '.join(rotation.followed)}")
+    if rotation.behind:
+        notes.append(f"not yet asked for by {', '.join(rotation.behind)}: the log tells them")
+    _report(target, rotation.to_dict(), notes)
+
+
+def _report(target: Target, facts: Mapping[str, object], notes: Iterable[str]) -> None:
     if target.as_json:
-        output.json_line({what: now})
+        output.json_line(facts)
     else:
-        output.note(f"the {what} is now {now[:KEY_DIGITS]}")
+        for note in notes:
+            output.note(note)

@@ -22,8 +22,8 @@ class RevokePeer(KeyCommand, frozen=True, gc=False, array_like=True, tag=71):
 
 
 class SetKeys(KeyCommand, frozen=True, gc=False, array_like=True, tag=72):
-    """The agent's own peer has these keys from now on: the one before and the one to come, or the
-    latter alone."""
+    """The agent's own peer has these keys from now on, and uses the first: the one before and the
+    one to come, the same the other way round, or the latter alone."""
 
     keys: tuple[bytes, ...]
 

@@ -6,6 +6,8 @@ the transport. Lives on the peer's loop.
    stops and says why: it would wait for ever.
 3. So does a peer that was revoked, once its log says so, or somebody who has proved the present
    join secret: most hear it from others, as nobody tells them the log any more.
+4. A key to come is in the log before it is used. Whoever has read that there lets this peer in
+   under it, which is asked of everybody; when the log names it first, it is used.
 """
 
 from collections.abc import Callable
@@ -30,6 +32,7 @@ from mabeam_p2p.records import Credential, Credentials
 from mabeam_p2p.requests import Refused
 from mabeam_p2p.security.codes import JoinCode, encode
 from mabeam_p2p.security.guard import Guard
+from mabeam_p2p.security.keyring import KeyPair
 from mabeam_p2p.security.secrets import label
 
 ADVICE = {
@@ -57,6 +60,11 @@ class Doors(Protocol):
 
     def rekey(self) -> None:
         """Speak and listen under this peer's present key, too."""
+        ...
+
+    def rehearse(self, pair: KeyPair, heard: Callable[[bytes], None]) -> None:
+        """Ask every target whether it lets this peer in under the key to come, until `rekey`.
+        heard: told the key of each that does."""
         ...
 
     def retire(self) -> None:
@@ -88,6 +96,9 @@ class Gate:
         self._wall = wall
         self._inviter = inviter
         self._credentials = Credentials()
+        self._rehearsed: KeyPair | None = None
+        self._followers: dict[PeerId, None] = {}
+        """Who lets this peer in under its key to come; once that is used: who was told it."""
 
     def start(
         self,
@@ -98,6 +109,7 @@ class Gate:
         self.tell, self.fail, self.revoked = tell, fail, revoked
         self._guard.on_pending = tell
         self._guard.on_revoked = self._end
+        self._guard.on_visit = self._on_visit
         tell(self._guard.peer, self._guard.public_key)
         self._end_if_revoked()
 
@@ -119,14 +131,34 @@ class Gate:
         keyring = self._guard.keyring
         keys = mine[0] if mine else ()
         if keyring.next is not None and keyring.next.public in keys:
-            keyring.take_next()
-            self._doors.rekey()
+            self._go_over(keyring.next, is_used=keys[0] == keyring.next.public)
         elif keyring.former is not None and keys and keyring.former.public not in keys:
             keyring.retire_key()
+            self._followers.clear()
             self._doors.retire()
         if before.admitted != credentials.admitted or self._guard.lacks_secret:
             self._doors.refresh()
         self._end_if_revoked()
+
+    def _go_over(self, pair: KeyPair, *, is_used: bool) -> None:
+        """To a key that the log has admitted."""
+        if is_used:
+            self._followers.clear()
+            self._guard.keyring.take_next()
+            self._doors.rekey()
+        elif self._rehearsed != pair:
+            self._rehearsed = pair
+            self._followers.clear()
+            self._doors.rehearse(pair, self._on_heard)
+
+    def _on_heard(self, key: bytes) -> None:
+        peer = self._guard.speaker(key)
+        if peer is not None and self._guard.keyring.next is not None:
+            self._followers[peer] = None
+
+    def _on_visit(self, peer: PeerId) -> None:
+        if self._guard.keyring.former is not None:
+            self._followers[peer] = None
 
     def _end_if_revoked(self) -> None:
         if self._guard.is_revoked_itself:
@@ -149,7 +181,13 @@ class Gate:
                 name = b"" if keyring.current is None else label(keyring.current)
                 pending = tuple(Credential(peer, (key,)) for peer, key in guard.pending())
                 return KeysAnswer(
-                    guard.peer, keyring.pair.public, former, name, self._credentials, pending
+                    guard.peer,
+                    keyring.pair.public,
+                    former,
+                    name,
+                    self._credentials,
+                    pending,
+                    tuple(self._followers),
                 )
             case RenewKey():
                 if keyring.former is not None:  # The one before is not yet over.

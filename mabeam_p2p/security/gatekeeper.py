@@ -2,6 +2,7 @@
 
 import logging
 
+from mabeam_p2p import ports
 from mabeam_p2p.errors import KeyFileError, RemoteProtocolError
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import JoinRefusal
@@ -57,12 +58,13 @@ class Gatekeeper:
             answer = JoinRefusal(STORAGE)
         return self._codec.encode(answer)
 
-    def visits(self) -> tuple["CodedVisit", ...]:
+    def visits(self, pair: ports.KeyPair | None = None) -> tuple["CodedVisit", ...]:
+        key = self.pair.public if pair is None else pair.public
         return tuple(
             CodedVisit(
                 self.guard,
                 self._codec,
-                Visit(self.guard.peer, self.pair.public, secret, self.guard.nonce()),
+                Visit(self.guard.peer, key, secret, self.guard.nonce()),
                 is_present=secret == self.guard.keyring.current,
             )
             for secret in self.guard.provable()

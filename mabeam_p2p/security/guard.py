@@ -48,6 +48,8 @@ class Guard:
         """Told of each peer that has proved the secret, and of this one."""
         self.on_revoked: Callable[[], None] = lambda: None
         """Told when a member has said that this peer was revoked."""
+        self.on_visit: Callable[[PeerId], None] = lambda peer: None
+        """Told of each peer that was let in here, and so knows this one's present key."""
         self._token = token
         self._wall = wall
         self._pending: dict[bytes, PeerId] = {}
@@ -168,6 +170,7 @@ class Guard:
             if reason:
                 return reason
         self._remember(peer, key)
+        self.on_visit(peer)
         return ""
 
     def present(self) -> Secret:

@@ -20,7 +20,7 @@ from contextlib import suppress
 import zmq
 
 from mabeam_p2p.addresses import join_address, split_address
-from mabeam_p2p.ports import Gatekeeper, Visit
+from mabeam_p2p.ports import Gatekeeper, KeyPair, Visit
 from mabeam_p2p.transport.callers import Callers
 from mabeam_p2p.transport.curve import Verdict, ZapHandler, as_client, as_server, key_of
 from mabeam_p2p.transport.options import (
@@ -121,11 +121,12 @@ class JoinPort:
         """The data socket has another port, or answers under another key there."""
         self._data_port = data_port
 
-    def visit(self, address: str, ended: Ended) -> Callable[[], None]:
-        """Be introduced to whoever is at `address`; the result ends it early, and untold."""
+    def visit(self, address: str, ended: Ended, pair: KeyPair | None = None) -> Callable[[], None]:
+        """Be introduced to whoever is at `address`; the result ends it early, and untold. pair:
+        under that one, None: under the present one."""
         assert self._loop is not None, "asked after start"
         self.counters["asked"] += 1
-        call = _Call(self, self._loop, address, ended)
+        call = _Call(self, self._loop, address, ended, pair)
         self._waiting.append(call)
         self._next()
         return call.end
@@ -187,12 +188,12 @@ class JoinPort:
         socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         for option in join_client_options():
             socket.setsockopt(option.name, option.value)
-        as_client(socket, self._keys.pair, self._keys.gate_pair().public)
+        as_client(socket, call.pair or self._keys.pair, self._keys.gate_pair().public)
         socket.connect(f"tcp://{call.address}")
         return socket
 
-    def visits(self) -> tuple[Visit, ...]:
-        return self._keys.visits()
+    def visits(self, pair: KeyPair | None) -> tuple[Visit, ...]:
+        return self._keys.visits(pair)
 
     def ended(self, call: "_Call") -> None:
         self._calls.pop(call, None)
@@ -211,9 +212,15 @@ class _Call:
     """An introduction to one address: attempts with one secret after the other."""
 
     def __init__(
-        self, port: JoinPort, loop: asyncio.AbstractEventLoop, address: str, ended: Ended
+        self,
+        port: JoinPort,
+        loop: asyncio.AbstractEventLoop,
+        address: str,
+        ended: Ended,
+        pair: KeyPair | None,
     ) -> None:
         self.address = address
+        self.pair = pair
         self._port = port
         self._loop = loop
         self._told = ended
@@ -224,7 +231,7 @@ class _Call:
         self._has_ended = False
 
     def start(self) -> None:
-        self._visits.extend(self._port.visits())
+        self._visits.extend(self._port.visits(self.pair))
         self._timer = self._loop.call_later(CALL_SECONDS_MAX, self._tell, None, UNREACHED)
         # Never within `visit`: its caller does not know this call yet.
         self._loop.call_soon(self._attempt)

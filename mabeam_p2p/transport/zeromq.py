@@ -36,7 +36,7 @@ from mabeam_p2p.addresses import (
 )
 from mabeam_p2p.errors import AddressError, AuthenticationError
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.ports import Gatekeeper
+from mabeam_p2p.ports import Gatekeeper, KeyPair
 from mabeam_p2p.transport.callers import Callers
 from mabeam_p2p.transport.curve import (
     Verdict,
@@ -52,6 +52,7 @@ from mabeam_p2p.transport.inbox import Inbox
 from mabeam_p2p.transport.introductions import TOLD, JoinPort
 from mabeam_p2p.transport.link import Link
 from mabeam_p2p.transport.options import context_options, dealer_options, router_options
+from mabeam_p2p.transport.rehearsal import Rehearsal
 from mabeam_p2p.transport.strikes import Strikes
 
 _log = logging.getLogger(__name__)
@@ -128,13 +129,12 @@ class ZeroMqTransport:
         self._former_endpoint = ""
         """Where the data socket answers under the key before; empty: nowhere."""
         self._is_closed = False
-        self._context = zmq.Context()
-        for option in context_options():
-            self._context.set(option.name, option.value)
+        self._context = _new_context()
         # Before anything is bound: without it libzmq would have nobody to ask.
         self._zap = None if keys is None else ZapHandler(self._context, DOMAIN)
         self._join: JoinPort | None = None
         self._callers: Callers | None = None
+        self._rehearsal: Rehearsal | None = None
         self._router = self._context.socket(zmq.ROUTER)
         try:
             bound_port = self._bind(host, port)
@@ -258,6 +258,7 @@ class ZeroMqTransport:
         self._is_closed = True
         if self._loop is not None:
             self._loop.remove_reader(self._router.FD)
+        self._end_rehearsal()
         if self._join is not None:
             self._join.close()
         for target in tuple(self._links):
@@ -323,9 +324,27 @@ class ZeroMqTransport:
             if not link.is_asking:
                 self._introduce(target, link)
 
+    def rehearse(self, pair: KeyPair, heard: Callable[[bytes], None]) -> None:
+        """Until `rekey`, ask every target whether it lets this peer in under `pair`, too. heard:
+        told the key of each that does."""
+        if self._join is not None:
+            self._end_rehearsal()
+            self._rehearsal = Rehearsal(
+                self._join,
+                lambda: tuple(link.address for link in self._links.values()),
+                pair,
+                heard,
+            )
+
+    def _end_rehearsal(self) -> None:
+        if self._rehearsal is not None:
+            self._rehearsal.end()
+            self._rehearsal = None
+
     def rekey(self) -> None:
         """Speak and listen under this peer's present key, too: a second port for that key, and
         links anew. Whoever knows the former one alone is still heard, at the former port."""
+        self._end_rehearsal()
         if self._keys is None or self._join is None or self._former_endpoint:
             return
         self._former_endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
@@ -467,3 +486,10 @@ class ZeroMqTransport:
         link = self._links.pop(target, None)
         if link is not None:
             link.close(linger)
+
+
+def _new_context() -> "zmq.Context[zmq.Socket[bytes]]":
+    context = zmq.Context()
+    for option in context_options():
+        context.set(option.name, option.value)
+    return context

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from zmq.utils import z85
 
+from mabeam_p2p.api import keys
 from tests.cli.daemons import Daemon, House, house, mabeam, told
 
 pytestmark = pytest.mark.slow
@@ -146,6 +147,49 @@ def test_a_code_is_void_once_the_secret_was_rotated_and_members_go_on(place: Hou
         secret = place.folder / "b" / "state" / "mabeam" / "test" / "bee" / "cluster.secret"
         assert secret.stat().st_mode & 0o777 == 0o600
         assert mabeam("keys", "list").stderr.strip().endswith(str(label))
+
+
+def roles(*names: str) -> dict[str, tuple[object, object]]:
+    facts = {name: told("status", "--addr", name) for name in names}
+    return {name: (one["role"], one["term"]) for name, one in facts.items()}
+
+
+def test_a_leader_that_rotates_its_key_goes_on_to_lead(place: House) -> None:
+    names = ("ant", "bee", "cat")
+    place.started(*names)
+    before = roles(*names)
+    leader = next(name for name, (role, _) in before.items() if role == "leader")
+    rotated = told("keys", "rotate", "--addr", leader)
+    assert rotated["followed"] == sorted(set(names) - {leader})
+    assert rotated["behind"] == []
+    keys = {one["name"]: one["keys"] for one in listed("peers", "keys", "list", "--addr", "ant")}
+    assert keys[leader] == [rotated["key"]]
+    assert mabeam("set", "x", "1").exit_code == 0
+    assert roles(*names) == before
+
+
+def test_a_voter_that_is_away_stops_a_rotation_before_it_could_lose_its_leader(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would know the former key alone, and could not be told the log by who has another."""
+    daemons = dict(zip(("ant", "bee", "cat"), place.started("ant", "bee", "cat"), strict=True))
+    leader = next(name for name, (role, _) in roles(*daemons).items() if role == "leader")
+    away = next(name for name in daemons if name != leader)
+    key = told("keys", "list", "--addr", leader)["key"]
+    daemons[away].signal(signal.SIGKILL)
+    daemons[away].wait()
+    monkeypatch.setattr(keys, "KNOWN_SECONDS", 1.0)
+    failed = mabeam("keys", "rotate", "--addr", leader)
+    assert failed.exit_code == 75
+    assert away in failed.stderr
+    assert told("keys", "list", "--addr", leader)["key"] == key
+    again = place.start("--expect", "3", name=away)
+    again.line()
+    assert again.line()["event"] == "ready"
+    monkeypatch.undo()
+    rotated = told("keys", "rotate", "--addr", leader)
+    assert rotated["key"] != key
+    assert rotated["followed"] == sorted(set(daemons) - {leader})
 
 
 def test_who_was_revoked_is_told_so_and_stays_out(place: House) -> None:

@@ -1,18 +1,20 @@
 """The guard and the introductions together: what happens when a disk takes nothing."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mabeam_p2p.errors import KeyFileError
 from mabeam_p2p.ids import PeerId
+from mabeam_p2p.key_requests import KeysAnswer, ReadKeys
 from mabeam_p2p.messages import JoinRefusal, JoinWelcome
 from mabeam_p2p.records import Credential, Credentials
 from mabeam_p2p.security import files
 from mabeam_p2p.security.gate import Gate
 from mabeam_p2p.security.gatekeeper import STORAGE, Gatekeeper
 from mabeam_p2p.security.guard import Guard
-from mabeam_p2p.security.keyring import Keyring, new_key_pair, open_keyring
+from mabeam_p2p.security.keyring import KeyPair, Keyring, new_key_pair, open_keyring
 from mabeam_p2p.security.secrets import Secret
 from mabeam_p2p.wire.joining import JoinCodec
 
@@ -80,11 +82,21 @@ def test_who_cannot_keep_an_introduction_says_so_and_it_is_tried_anew(
 class Doors:
     address = "127.0.0.1:7946"
 
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.heard: Callable[[bytes], None] = lambda key: None
+
     def refresh(self) -> None: ...
 
-    def rekey(self) -> None: ...
+    def rekey(self) -> None:
+        self.said.append("rekey")
 
-    def retire(self) -> None: ...
+    def rehearse(self, pair: KeyPair, heard: Callable[[bytes], None]) -> None:
+        self.said.append("rehearse")
+        self.heard = heard
+
+    def retire(self) -> None:
+        self.said.append("retire")
 
 
 class Pair:
@@ -98,7 +110,8 @@ class Pair:
         self.server = Gatekeeper(Guard(SERVER, keyrings[0]), codec)
         self.client = Gatekeeper(Guard(CLIENT, keyrings[1]), codec)
         self.revoked_count = 0
-        self.gate = Gate(self.client.guard, Doors(), cluster="default", wall=lambda: 0.0)
+        self.doors = Doors()
+        self.gate = Gate(self.client.guard, self.doors, cluster="default", wall=lambda: 0.0)
 
     def start(self) -> None:
         self.gate.start(lambda peer, key: None, fail, self._count)
@@ -138,6 +151,36 @@ def test_who_was_revoked_hears_it_from_its_own_log_once() -> None:
         if not starts_first:
             pair.start()
         assert pair.revoked_count == 1
+
+
+def test_a_key_is_used_when_the_log_names_it_first_and_by_then_it_was_asked_about() -> None:
+    pair = Pair()
+    pair.start()
+    keyring = pair.client.guard.keyring
+    former, key = keyring.pair.public, keyring.renew_key().public
+    server = Credential(SERVER, (pair.server.pair.public,))
+
+    def says(*keys: bytes) -> KeysAnswer:
+        pair.gate.update(Credentials((server, Credential(CLIENT, keys)), ()))
+        answer = pair.gate.ask(ReadKeys())
+        assert isinstance(answer, KeysAnswer)
+        return answer
+
+    assert says(former).key == former
+    assert pair.doors.said == []
+    assert says(former, key).key == former, "who has not read that knows the former one alone"
+    assert says(former, key).followers == ()
+    assert pair.doors.said == ["rehearse"]
+    pair.doors.heard(pair.server.pair.public)
+    assert says(former, key).followers == (SERVER,)
+    answer = says(key, former)
+    assert (answer.key, answer.former, answer.followers) == (key, former, ())
+    assert pair.doors.said == ["rehearse", "rekey"]
+    assert meet(pair.client, pair.server)[0] == ""
+    assert says(key, former).followers == (SERVER,), "it was told the new key"
+    answer = says(key)
+    assert (answer.key, answer.former, answer.followers) == (key, b"", ())
+    assert pair.doors.said == ["rehearse", "rekey", "retire"]
 
 
 def test_who_has_not_proved_the_present_secret_cannot_stop_a_peer() -> None:

@@ -333,6 +333,32 @@ async def test_a_key_is_rotated_and_whatever_was_taken_arrives() -> None:
         assert {speaker for speaker, _ in target.heard} == {source.guard.peer}
 
 
+@in_loop
+async def test_a_key_to_come_is_asked_about_until_the_other_end_knows_it() -> None:
+    async with peers(3) as (source, target, other):
+        source.transport.connect(target.guard.peer, target.transport.address)
+        source.transport.connect(other.guard.peer, other.transport.address)
+        pair = source.guard.keyring.renew_key()
+        known = Credentials((Credential(source.guard.peer, (source.key,)),))
+        both = Credentials((Credential(source.guard.peer, (source.key, pair.public)),))
+        target.guard.update(known)
+        other.guard.update(both)
+        heard: list[bytes] = []
+        source.transport.rehearse(pair, heard.append)
+        await eventually(lambda: heard)
+        assert heard == [other.key]
+        rehearsal = source.transport._rehearsal
+        assert rehearsal is not None
+        await eventually(lambda: target.gatekeeper.guard.version and not rehearsal._asking)
+        target.guard.update(both)
+        await eventually(lambda: sorted(heard) == sorted([other.key, target.key]))
+        assert source.guard.pair.public != pair.public, "nothing is said under it"
+        await source.say(target, b"under the former key")
+        assert target.heard == [(source.guard.peer, b"under the former key")]
+        source.transport.rekey()
+        assert source.transport._rehearsal is None
+
+
 def test_a_server_without_a_domain_cannot_be_made() -> None:
     """With an empty one libzmq asks nobody, and lets everybody in."""
     context = zmq.Context()

@@ -11,6 +11,7 @@ ADMISSIONS = "mabeam_p2p/machine/admissions.py"
 ADMISSION = "mabeam_p2p/protocol/admission.py"
 LINKS = "mabeam_p2p/protocol/links.py"
 CURVE = "mabeam_p2p/transport/curve.py"
+GATE = "mabeam_p2p/security/gate.py"
 GATEKEEPER = "mabeam_p2p/security/gatekeeper.py"
 CALLERS = "mabeam_p2p/transport/callers.py"
 SOCKETS = "mabeam_p2p/transport/zeromq.py"
@@ -173,6 +174,12 @@ MUTANTS = (
             Edit(GUARD, "if peer in revoked or (known", "if (known"),
         ),
         TABLE,
+    ),
+    Mutant(
+        "T3-early",
+        "a key is used before the others know it",
+        (Edit(GATE, "is_used=keys[0] == keyring.next.public", "is_used=bool(keys)"),),
+        TOGETHER,
     ),
     Mutant(
         "T3-hearsay",
