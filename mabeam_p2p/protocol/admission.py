@@ -53,3 +53,14 @@ class Admission:
             self._proposed[peer] = now
             wanted.append(Admit(CLUSTER_SESSION, 0, peer, key))
         return tuple(wanted)
+
+
+def has_another_key(before: Credentials, after: Credentials) -> bool:
+    """Whether a peer that was admitted before has a key that it had not."""
+    known = {one.peer: one.keys for one in before.admitted}
+    return any(
+        key not in known[one.peer]
+        for one in after.admitted
+        if one.peer in known
+        for key in one.keys
+    )

@@ -176,6 +176,18 @@ MUTANTS = (
         TABLE,
     ),
     Mutant(
+        "T3-snapshot",
+        "who starts from a snapshot does not know the key that its leader has got since",
+        (
+            Edit(
+                "mabeam_p2p/protocol/node/application.py",
+                "        if is_due:\n",
+                "        if is_due and not before.admitted:\n",
+            ),
+        ),
+        ("tests/protocol/test_snapshot_keys.py",),
+    ),
+    Mutant(
         "T3-early",
         "a key is used before the others know it",
         (Edit(GATE, "is_used=keys[0] == keyring.next.public", "is_used=bool(keys)"),),

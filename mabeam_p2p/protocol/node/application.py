@@ -10,12 +10,13 @@ from mabeam_p2p.errors import RemoteProtocolError
 from mabeam_p2p.events import EVENTS_LOST, AgentLeft, Dropped, Refused
 from mabeam_p2p.machine.machine import Machine, MachineState, Unable, digest_of, written_by
 from mabeam_p2p.machine.subjects import settled_by
+from mabeam_p2p.protocol.admission import has_another_key
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.replication import Replication
 from mabeam_p2p.protocol.waits import Waits
-from mabeam_p2p.records import Agent, Batch, DiskUsage, Snapshot
+from mabeam_p2p.records import Agent, Batch, Credentials, DiskUsage, Snapshot
 from mabeam_p2p.requests import AgentQuery, Found, LogQuery, Query
 
 COMMANDS_PER_TURN = 20_000
@@ -89,6 +90,7 @@ class Application:
             if unable is not None:
                 self._give_up(unable)
                 return
+            credentials = machine.admissions.credentials
             outcomes = machine.apply(batch, commands)
             if len(pending):
                 for command, outcome in zip(commands, outcomes, strict=True):
@@ -103,7 +105,8 @@ class Application:
                 # What came from the disk is no news. What took its place is.
                 if batch.index > log.first_held_index:
                     self._outbox.notify(event)
-            self._snapshot_if_due(batch, now)
+            if not self._snapshot_for_keys(credentials, now):
+                self._snapshot_if_due(batch, now)
 
     # ---- snapshots -------------------------------------------------------------------------------
 
@@ -125,6 +128,20 @@ class Application:
             or entry_count >= limits.snapshot_entries * SNAPSHOT_PATIENCE
         ):
             self.take_snapshot(now)
+
+    def _snapshot_for_keys(self, before: Credentials, now: float) -> bool:
+        """Take one if a peer has got another key. Who starts from an older one knows the former key
+        alone, lets that peer in no more once it speaks under the other, and, if it leads, cannot be
+        told the log by it."""
+        after = self._machine.admissions.credentials
+        is_due = (
+            after is not before
+            and self._replication.snapshots.latest is not None
+            and has_another_key(before, after)
+        )
+        if is_due:
+            self.take_snapshot(now)
+        return is_due
 
     def disk_told(self, usage: DiskUsage) -> None:
         """How full the disk is."""
