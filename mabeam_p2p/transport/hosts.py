@@ -43,7 +43,7 @@ def listen_host(listen: str, may_leave: bool) -> tuple[str, int]:
 
 def split_listen(listen: str) -> tuple[str, int]:
     """HOST:PORT; a port that is left out is a free one, and the host LAN is this machine's on its
-    network. Raises AddressError."""
+    network. Raises AddressError, NoRoute."""
     bare = listen if is_literal(listen) or ":" not in listen else ""
     host, port = (bare, 0) if bare else split_address(listen)
     if host != LAN:
