@@ -7,7 +7,8 @@ Rules
 2. A peer has the keys that the log says. Until then it has the first one that proved the secret
    under its id: a second one is refused, as somebody else's.
 3. Who can prove the previous secret alone is told the present one if the log has admitted it, and
-   refused otherwise: a rotation shuts out those who were not members.
+   refused otherwise: a rotation shuts out those who were not members. Invitations are void from
+   then on, also at a peer that does not have the new secret yet.
 4. A message counts as the peer's whose key its connection has proved to have.
 """
 
@@ -154,7 +155,7 @@ class Guard:
         for secret in (self.keyring.current, self.keyring.previous):
             if secret is not None and label(secret) == name:
                 return secret
-        return self.keyring.invitation(name)
+        return None if self.lacks_secret else self.keyring.invitation(name)
 
     def let_in(self, peer: PeerId, key: bytes, name: bytes) -> str:
         reason = self._objection(peer, key)

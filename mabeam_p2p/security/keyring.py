@@ -4,7 +4,8 @@ that it has given out. Kept in its data folder; a peer without one keeps them in
 1. A peer without a join secret takes that of its user on this host, or makes it. So the processes
    of one user find each other without a code. Who joins by a code gets it from its inviter.
 2. The gate belongs to a cluster for good; the join secret is rotated. The one before is kept: by it
-   members that have missed a rotation are told the present one.
+   members that have missed a rotation are told the present one. Invitations end with it: whoever
+   was shut out may have kept a code.
 3. Whatever another peer may be told is durable before: a key, a rotation, a use of an invitation.
 """
 
@@ -159,9 +160,11 @@ class Keyring:
         return proposed
 
     def rotate(self, secret: Secret) -> None:
-        """`secret` is the present one from now on."""
+        """`secret` is the present one from now on, and no invitation counts that was given out."""
         if secret == self.current:
             return
+        if self._invitations:
+            self._keep(self._write_invitations, _invitations=[])
         self._keep(self._write_secret, previous=self.current, current=secret, proposed=None)
         self._follow()
 

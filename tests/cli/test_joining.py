@@ -147,6 +147,11 @@ def test_a_code_is_void_once_the_secret_was_rotated_and_members_go_on(place: Hou
         secret = place.folder / "b" / "state" / "mabeam" / "test" / "bee" / "cluster.secret"
         assert secret.stat().st_mode & 0o777 == 0o600
         assert mabeam("keys", "list").stderr.strip().endswith(str(label))
+    with elsewhere(place, "c"):
+        third = place.start("--expect", "2", "--join", code, name="cat")
+        third.line()
+        assert third.wait() == 1
+        assert "ask for a new one" in third.said()
 
 
 def roles(*names: str) -> dict[str, tuple[object, object]]:

@@ -99,6 +99,19 @@ def test_who_missed_a_rotation_lacks_the_secret_until_it_is_told() -> None:
     assert not here.lacks_secret
 
 
+def test_an_invitation_ends_with_the_secret_also_where_the_new_one_is_not_known_yet() -> None:
+    here, secret = guard(), Secret(b"n" * 32)
+    name = label(here.keyring.invite(seconds=10, once=False, wall=100.0))
+    here.update(Credentials((), (), label(secret)))
+    assert here.lacks_secret
+    assert here.secret_of(name) is None
+    here.handed(secret)
+    assert here.secret_of(name) is None
+    assert here.let_in(ONE, K1, name) == "unknown_code"
+    again = label(here.keyring.invite(seconds=10, once=False, wall=100.0))
+    assert here.let_in(ONE, K1, again) == ""
+
+
 def test_who_waits_for_its_inviter_lets_nobody_in() -> None:
     gate, token = Secret(b"gategate"), Secret(b"t" * 10)
     here = Guard(ME, open_keyring(None, None, joins_gate=gate), token=token)

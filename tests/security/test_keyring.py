@@ -215,6 +215,15 @@ def test_a_rotation_keeps_the_secret_before_and_reaches_the_users_other_peers(
         assert (known.current, known.previous) == (after, before)
 
 
+def test_no_invitation_outlives_a_rotation_nor_a_restart_after_it(folder: Path) -> None:
+    keyring = open_keyring(folder, None)
+    name = label(keyring.invite(seconds=10, once=False, wall=100.0))
+    keyring.rotate(keyring.propose())
+    for known in (keyring, open_keyring(folder, None)):
+        assert known.invitation(name) is None
+        assert known.use_invitation(name, b"k" * 32, 100.0) == "unknown_code"
+
+
 def test_a_rotation_leaves_the_shared_secret_of_another_cluster_alone(
     folder: Path, shared: Path
 ) -> None:

@@ -279,6 +279,24 @@ MUTANTS = (
         ("tests/protocol/test_links.py", "tests/simulation/test_admissions.py"),
     ),
     Mutant(
+        "T3-void",
+        "a code lets in whoever kept it, although the join secret was rotated",
+        (Edit(KEYRING, "self._keep(self._write_invitations, _invitations=[])", "pass"),),
+        (*RING, *TABLE),
+    ),
+    Mutant(
+        "T3-void-early",
+        "a peer that has not been told the new secret honours the codes of the one before",
+        (
+            Edit(
+                GUARD,
+                "return None if self.lacks_secret else self.keyring.invitation(name)",
+                "return self.keyring.invitation(name)",
+            ),
+        ),
+        TABLE,
+    ),
+    Mutant(
         "T3-domain",
         "without a handler everybody is let in",
         (
