@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import zmq
+from msgspec.structs import replace
 
 from mabeam_p2p.addresses import is_loopback, join_address, split_address
 from mabeam_p2p.config import Config, Limits
@@ -52,6 +53,9 @@ def build(config: Config) -> Driver:
     check_name(config.name, "peer name")
     check_name(config.cluster, "cluster name")
     code = _join_code(config)
+    if code is not None and config.expect < 2:
+        # By itself it would form a cluster of its own, and be none of its inviter's for good.
+        config = replace(config, expect=2)
     with ExitStack() as undo:
         # The folder first: two processes with one identity must not meet on the network.
         storage = _storage(config)

@@ -302,7 +302,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     seeds: tuple[str, ...] = ()
     mdns: bool = True
     expect: int = 3
-    """Peers that must see each other before a new cluster forms."""
+    """Peers that must see each other before a new cluster forms; two at least where this one joins
+    by a code."""
     join_code: str = ""
     """By which this peer is let into a cluster on another host. Of no use once it was."""
     insecure_plaintext: bool = False

@@ -164,10 +164,7 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None, *, invites
         manager.status(f"{config.name} listens on {host.address} and waits for its cluster")
         code = await host.invite() if invites else ""
         _report(as_json, host, "listening", served, code)
-        with output.patience(
-            f"{config.name} waits: a new cluster forms when {config.expect} peers see each other, "
-            "an old one goes on when a majority is back; see `mabeam status`"
-        ):
+        with output.patience(_wait_of(config)):
             is_ready = await host.ready()
         if is_ready:
             _report(as_json, host, "ready", served)
@@ -176,6 +173,15 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None, *, invites
         manager.stopping()
     manager.close()
     return output.INTERRUPTED if signal.SIGINT in signals else output.DONE
+
+
+def _wait_of(config: Config) -> str:
+    """What it is that a peer waits for that is not ready yet."""
+    inviter = "the peer that gave out the code lets it in, " if config.join_code else ""
+    return (
+        f"{config.name} waits: {inviter}a new cluster forms when {config.expect} peers see each "
+        "other, an old one goes on when a majority is back; see `mabeam status`"
+    )
 
 
 def _report(as_json: bool, host: Host, event: str, served: dict[str, str], code: str = "") -> None:

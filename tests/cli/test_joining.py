@@ -84,8 +84,24 @@ def test_a_code_comes_from_a_file_the_environment_or_a_pipe(place: House) -> Non
         by_variable.line()
         assert by_variable.line()["event"] == "ready"
         shown = mabeam("config", "show", "--origin").stdout
+    assert {one["name"] for one in listed("members", "members")} == {"ant", "bee", "cat"}
     assert "(redacted)" in shown
     assert code.lower() not in shown
+
+
+def test_who_joins_by_a_code_forms_no_cluster_of_its_own(place: House) -> None:
+    """Whatever it expects, and however long it waits for its inviter."""
+    daemon, code = invited(place, expect=1)
+    daemon.line()
+    daemon.signal(signal.SIGSTOP)
+    with elsewhere(place):
+        other = place.start("--expect", "1", "--join", code, name="bee")
+        other.line()
+        other.wait_until_it_says("waits")
+        assert told("status")["cluster_id"] == ""
+        daemon.signal(signal.SIGCONT)
+        assert other.line()["event"] == "ready"
+        assert {one["name"] for one in listed("members", "members")} == {"ant", "bee"}
 
 
 def test_a_code_with_a_typing_error_is_named_before_anything_is_done(place: House) -> None:

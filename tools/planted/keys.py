@@ -297,6 +297,12 @@ MUTANTS = (
         TABLE,
     ),
     Mutant(
+        "T3-alone",
+        "who joins by a code forms a cluster of its own before it is let in",
+        (Edit("mabeam_p2p/assembly.py", "config = replace(config, expect=2)", "pass"),),
+        ("tests/cli/test_joining.py::test_who_joins_by_a_code_forms_no_cluster_of_its_own",),
+    ),
+    Mutant(
         "T3-domain",
         "without a handler everybody is let in",
         (
