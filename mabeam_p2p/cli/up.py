@@ -208,6 +208,8 @@ def _report(as_json: bool, host: Host, event: str, served: dict[str, str], code:
         )
         if "dashboard" in served:
             click.echo(f"its dashboard is {served['dashboard']}")
+        if "metrics" in served:
+            click.echo(f"its metrics are at http://{served['metrics']}/metrics")
         if code:
             click.echo(f"for an hour others join with:  mabeam up --join {code}")
             for note in notes_on(host.address):

@@ -43,7 +43,7 @@ def read(path: Path, kind: type[T]) -> T | None:
         # The chain is cut: what msgspec says may show a part of the file.
         raise KeyFileError(
             f"{path} is damaged: put it back from a copy, or move it away, and join again as a "
-            "new peer",
+            "new peer, with an empty data folder",
             path=str(path),
         ) from None
 
@@ -146,14 +146,15 @@ def _check(path: Path, facts: os.stat_result) -> None:
     if facts.st_uid != os.getuid():
         raise KeyFileError(
             f"{path} belongs to user {facts.st_uid}, who knows what is in it: move it away, and "
-            "join again as a new peer",
+            "join again as a new peer, with an empty data folder",
             path=str(path),
         )
     if facts.st_mode & 0o077:
         mode = stat.S_IMODE(facts.st_mode)
         raise KeyFileError(
-            f"{path} has mode {mode:04o}: others can read this peer's secrets. If nobody has, "
-            f"`chmod 600 {path}` mends it; else move it away, and rotate (`mabeam keys rotate`)",
+            f"{path} has mode {mode:04o}: others can read this peer's secrets; `chmod 600 {path}`. "
+            "If somebody has, replace them as soon as the peer runs: `mabeam keys rotate` its key, "
+            "and with --secret the join secret",
             path=str(path),
         )
 

@@ -3,6 +3,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from mabeam_p2p.api.inquiries import figures_of
 from mabeam_p2p.cli.target import Target
 from mabeam_p2p.inquiries import Figures
 from mabeam_p2p.observe.catalogue import COUNTED, METRICS
-from tests.cli.daemons import CLUSTER, Daemon, House, house, mabeam, told
+from tests.cli.daemons import CLUSTER, Daemon, House, environment, house, mabeam, told
 
 pytestmark = pytest.mark.slow
 
@@ -81,6 +82,26 @@ def test_the_catalogue_and_a_peer_tell_of_the_same(
     names = {one.name for one in seen.figures} | {one.name for one in seen.histograms}
     assert names == set(METRICS) - set(COUNTED)
     assert all(bool(METRICS[f.name].label) == bool(f.label) for f in seen.figures)
+
+
+def test_people_are_told_where_the_metrics_are(place: House) -> None:
+    """Port 0 takes a free one, which nobody could know otherwise."""
+    flags = ["--name", "ant", "--expect", "1", "--no-mdns", "--metrics", "0"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mabeam_p2p", "up", *flags],
+        stdout=subprocess.PIPE,
+        cwd=place.folder,
+        env=environment(),
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(2)]
+        address = said[1].removeprefix("its metrics are at http://").removesuffix("/metrics\n")
+        assert sample(page(address), "mabeam_quorum") >= 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_promtool_finds_nothing_wrong(place: House) -> None:
