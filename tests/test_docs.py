@@ -1,7 +1,9 @@
 """What the pages of docs/ say of files is so."""
 
+import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,26 @@ def modules(folder: str) -> list[str]:
 def test_every_path_of_the_page_exists(page: str) -> None:
     paths = list(named_paths(text_of(page)))
     assert [path for path in paths if not exists(path)] == []
+
+
+@cache
+def named_tests(path: str) -> frozenset[str]:
+    """The tests of a file under tests/; none if it is not there."""
+    file = ROOT / "tests" / path
+    tree = ast.parse(file.read_text(encoding="utf-8") if file.exists() else "")
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    return frozenset(node.name for node in tree.body if isinstance(node, kinds))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_test_that_the_page_names_is_there(page: str) -> None:
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", text_of(page))
+    assert [name for path, name in named if name not in named_tests(path)] == []
+
+
+def test_every_threat_has_a_test() -> None:
+    rows = re.findall(r"^\| (T\d+) \|.*`[\w/]+\.py::\w+` \|$", text_of("security.md"), re.MULTILINE)
+    assert rows == [f"T{number}" for number in range(1, 22)]
 
 
 @pytest.mark.parametrize("folder", ["", "protocol", "machine", "integrations"])

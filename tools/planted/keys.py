@@ -390,6 +390,6 @@ MUTANTS = (
                 "if speaker is None and frame.source != speaker and self.failure:",
             ),
         ),
-        ("tests/runtime/test_driver.py",),
+        ("tests/runtime/test_driver_keys.py",),
     ),
 )
