@@ -11,6 +11,11 @@ TESTS = Path(__file__).resolve().parent
 PAGE = TESTS.parent / "docs" / "regressions.md"
 ROW = re.compile(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
+NEEDED = [
+    *(*range(1, 5), 18, 22, *range(25, 28), 31, 33, *range(40, 49)),
+    *(53, 56, *range(59, 63), 73, 74, 76, 77, 79),
+]
+"""Rows without which no release is made."""
 ROWS = ROW.findall(PAGE.read_text(encoding="utf-8"))
 
 
@@ -34,4 +39,4 @@ def test_row_names_a_rule_and_tests_that_are_there(row: str, rule: str, tests: s
 def test_rows_stand_once_and_in_order() -> None:
     numbers = [int(row[0]) for row in ROWS]
     assert numbers == sorted(dict.fromkeys(numbers))
-    assert len(numbers) > 20
+    assert [number for number in NEEDED if number not in numbers] == []
