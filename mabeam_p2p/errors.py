@@ -374,7 +374,8 @@ class DaemonNotRunning(MabeamError, ConnectionError):
 
 class AuthenticationError(MabeamError):
     """The other side could not prove who it is, or does not let this peer in. `reason` is a stable
-    word: used, expired, unknown_code, unknown_secret, rotated, revoked, other_key, identity."""
+    word: used, expired, unknown_code, unknown_secret, rotated, revoked, other_key, identity,
+    version."""
 
     def __init__(self, message: str, *, reason: str = "proof") -> None:
         super().__init__(message)

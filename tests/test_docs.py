@@ -56,6 +56,15 @@ def test_every_test_that_the_page_names_is_there(page: str) -> None:
     assert [name for path, name in named if name not in named_tests(path)] == []
 
 
+def test_every_event_of_the_log_is_told_with_its_facts() -> None:
+    """As docs/observing.md promises to who reads it with a program."""
+    code = (PACKAGE / "runtime" / "trace.py").read_text(encoding="utf-8")
+    told = re.findall(r'_tell\(\s*(?:logging\.\w+|level),\s*"(\w+)"', code)
+    assert len(told) > 10
+    rows = re.findall(r"^\| `(\w+)` \|", text_of("observing.md"), re.MULTILINE)
+    assert [name for name in told if name not in rows] == []
+
+
 def test_every_threat_has_a_test() -> None:
     rows = re.findall(r"^\| (T\d+) \|.*`[\w/]+\.py::\w+` \|$", text_of("security.md"), re.MULTILINE)
     assert rows == [f"T{number}" for number in range(1, 22)]
