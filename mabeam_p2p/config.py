@@ -8,6 +8,10 @@ PROTOCOL_VERSION = 1
 PROTOCOL_VERSION_MIN = 1
 """The earliest. Two peers speak the latest that both do; without one they refuse each other."""
 
+JOIN_VERSION = 1
+"""Of introductions: one version, and no other. Two releases meet there before they can say which
+frames they have in common, so that it is none of the frames' business."""
+
 BULK_VERSION = 1
 """Of frames that carry arrays between processes: one version, and no other."""
 

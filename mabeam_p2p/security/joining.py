@@ -25,7 +25,7 @@ Rules
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, assert_never
 
-from mabeam_p2p.config import PROTOCOL_VERSION
+from mabeam_p2p.config import JOIN_VERSION
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import (
     JoinAsk,
@@ -127,7 +127,7 @@ class Reception:
     def _on_ask(
         self, connection: bytes, key: bytes, ask: JoinAsk, port: int, now: float
     ) -> JoinMessage:
-        if ask.version != PROTOCOL_VERSION:
+        if ask.version != JOIN_VERSION:
             return self._refuse("version")
         secret = self._book.secret_of(ask.label)
         if secret is None:
@@ -162,7 +162,7 @@ class Visit:
 
     def __init__(self, peer: PeerId, key: bytes, secret: Secret, nonce: bytes) -> None:
         """peer, key: this one's. secret: what it can prove."""
-        self.ask = JoinAsk(PROTOCOL_VERSION, peer, label(secret), nonce)
+        self.ask = JoinAsk(JOIN_VERSION, peer, label(secret), nonce)
         self.met: Met | None = None
         """Once the server has said welcome."""
         self.refusal = ""

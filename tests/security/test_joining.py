@@ -1,10 +1,12 @@
 """Introductions as a game of messages: who learns what from whom, and what an attacker gets."""
 
+from importlib.util import find_spec, module_from_spec
 from itertools import count
 
 import pytest
 from msgspec.structs import replace
 
+from mabeam_p2p import config
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import (
     JoinAsk,
@@ -191,6 +193,19 @@ def test_another_release_is_told_so() -> None:
     meeting = Meeting()
     ask: JoinAsk = replace(meeting.client.ask, version=99)
     assert meeting.tell(ask) == JoinRefusal("version")
+
+
+def test_a_release_of_later_frames_is_introduced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which frames two have in common they say afterwards (docs/protocol.md, Versions)."""
+    monkeypatch.setattr(config, "PROTOCOL_VERSION", config.PROTOCOL_VERSION + 1)
+    spec = find_spec("mabeam_p2p.security.joining")
+    assert spec is not None
+    assert spec.loader is not None
+    later = module_from_spec(spec)
+    spec.loader.exec_module(later)
+    meeting = Meeting()
+    meeting.client = later.Visit(CLIENT, CLIENT_KEY, SECRET, b"n" * 16)
+    assert meeting.tell(meeting.proof()) == JoinWelcome()
 
 
 def test_many_that_only_ask_are_bounded_and_the_last_one_is_served() -> None:

@@ -303,6 +303,18 @@ MUTANTS = (
         ("tests/cli/test_joining.py::test_who_joins_by_a_code_forms_no_cluster_of_its_own",),
     ),
     Mutant(
+        "T3-release",
+        "only who speaks the very same latest frames is introduced: a rolling upgrade ends there",
+        (
+            Edit(
+                JOINING,
+                "from mabeam_p2p.config import JOIN_VERSION",
+                "from mabeam_p2p.config import PROTOCOL_VERSION as JOIN_VERSION",
+            ),
+        ),
+        PROOFS,
+    ),
+    Mutant(
         "T3-domain",
         "without a handler everybody is let in",
         (
