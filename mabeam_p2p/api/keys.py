@@ -7,7 +7,7 @@ from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.results.base import Result
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.commands import AnyKeyCommand, RevokePeer, RotateSecret, SetKeys
-from mabeam_p2p.errors import MabeamTimeout
+from mabeam_p2p.errors import MabeamTimeout, Rejected
 from mabeam_p2p.ids import CLUSTER_SESSION
 from mabeam_p2p.key_requests import (
     INVITE_SECONDS,
@@ -108,9 +108,16 @@ class Keys:
         """Let a peer in no more, by id or a member's name, and take its vote first if it has one.
         It still knows the join secret: rotate that as well.
 
-        Raises UnknownPeer, VotersUnchanged, NoQuorum, OutcomeUnknown."""
+        Raises UnknownPeer, VotersUnchanged, NoQuorum, OutcomeUnknown, and Rejected with reason
+        own_peer for the peer that is asked, which would be told nothing any more."""
         found = self._attachment.peer_called(peer)
         status = await self._attachment.status()
+        if found == status.peer:
+            raise Rejected(
+                f"{peer} is the peer that is asked, and would not hear what came of it: revoke it "
+                "by way of another one",
+                reason="own_peer",
+            )
         if found in status.voters:
             await self._attachment.change_voters(found, False, 0, timeout)
         command = RevokePeer(CLUSTER_SESSION, 0, found)

@@ -75,7 +75,8 @@ async def revoke(target: Target, peer: str) -> None:
     """Let PEER, an id or a member's name, in no more.
 
     It is cut off at once, and its vote is taken first. It still knows the join secret: rotate that
-    as well (`mabeam keys rotate --secret`). Exits 1 if too few of the other voters answer.
+    as well (`mabeam keys rotate --secret`). Exits 1 if too few of the other voters answer, or if it
+    is this host's own: take another host, or --addr.
     """
     async with target.look() as agent:
         with output.patience("waiting for the leader to commit the revocation"):

@@ -222,6 +222,9 @@ def test_who_was_revoked_is_told_so_and_stays_out(place: House) -> None:
         other.line()
         assert other.line()["event"] == "ready"
     daemon.line()
+    himself = mabeam("keys", "revoke", "ant")
+    assert himself.exit_code == 1
+    assert "by way of another one" in himself.stderr
     assert mabeam("keys", "revoke", "bee").exit_code == 0
     with elsewhere(place):
         assert other.wait() == 1
