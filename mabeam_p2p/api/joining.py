@@ -7,7 +7,12 @@ from types import TracebackType
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.session import Profile
-from mabeam_p2p.errors import MabeamError, MabeamTimeout, PeerRefused
+from mabeam_p2p.errors import (
+    AuthenticationError,
+    MabeamError,
+    MabeamTimeout,
+    PeerRefused,
+)
 from mabeam_p2p.events import Event, Refused
 
 START_SECONDS = 60.0
@@ -50,8 +55,8 @@ async def joined(
     the peer has been given what the cluster has.
 
     timeout: seconds, None for ever. Raises MabeamTimeout, which says how far the cluster has come;
-    PeerRefused if a member refuses this peer for good; NameTaken; DaemonNotRunning. The agent is
-    closed then, without `on_close`.
+    PeerRefused if a member refuses this peer for good; AuthenticationError if its inviter does;
+    NameTaken; DaemonNotRunning. The agent is closed then, without `on_close`.
     """
     agent = Agent(attachment, profile, vote_manually=vote_manually)
     loop = asyncio.get_running_loop()
@@ -74,16 +79,23 @@ async def joined(
         if not opening.done():
             raise await _late(attachment, timeout, refusals)
         await opening
-    except BaseException:
+    except BaseException as error:
         # First: it would take the end of its session for a loss, and open another one.
         opening.cancel()
         await agent.close()
+        raise_if_not_let_in(error)
         raise
     finally:
         end_listening()
     agent.on_close = on_close
     agent.begin()
     return agent
+
+
+def raise_if_not_let_in(error: BaseException) -> None:
+    """Raises what ended the peer, whatever was under way then, if its inviter did not let it in."""
+    if isinstance(error.__cause__, AuthenticationError):
+        raise error.__cause__ from None
 
 
 async def _take_part(attachment: Attachment, agent: Agent) -> None:

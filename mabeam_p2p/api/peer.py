@@ -11,7 +11,7 @@ from mabeam_p2p.api import settings
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.fitness import Score, ScoreWatch, ready, set_fitness, transferred
-from mabeam_p2p.api.joining import START_SECONDS, Joining, joined
+from mabeam_p2p.api.joining import START_SECONDS, Joining, joined, raise_if_not_let_in
 from mabeam_p2p.api.keys import invited
 from mabeam_p2p.api.results import Leader, Member, PeerStatus
 from mabeam_p2p.api.session import profile_of
@@ -46,7 +46,8 @@ class Peer:
         return str(self._running.backend.peer)
 
     async def start(self) -> None:
-        """Begin to take part. Raises AddressError, StorageError, ConfigError. Call once."""
+        """Begin to take part. Call once. Raises AddressError, StorageError, ConfigError, and
+        AuthenticationError if the inviter refuses so soon."""
         thread = PeerThread(partial(assembly.build, self.config))
         await thread.start()
         attachment = Attachment(
@@ -54,8 +55,9 @@ class Peer:
         )
         try:
             await attachment.read_anew()
-        except BaseException:
+        except BaseException as error:
             await attachment.close()
+            raise_if_not_let_in(error)
             raise
         self._attachment = attachment
         score = self._score or ready(self.config.score_by, attachment)
@@ -79,7 +81,7 @@ class Peer:
 
         lease: as of `connect`; None leaves it to the cluster to notice this peer's end. timeout:
         seconds to wait for a cluster. Raises InvalidName, InvalidValue, MabeamTimeout, NameTaken,
-        PeerRefused.
+        PeerRefused, AuthenticationError.
         """
         profile = profile_of(name, groups, capabilities, participates_in_consensus, eligible, lease)
         agent = await joined(self._running, profile, timeout=timeout, vote_manually=vote_manually)
@@ -180,7 +182,8 @@ def join(
     it to the cluster to notice this peer's end. score: how fit the peer is to lead, or a function
     as of `Peer`. timeout: seconds to wait until a cluster exists and knows the agent.
 
-    Raises ConfigError, AddressError, StorageError, MabeamTimeout, NameTaken, PeerRefused.
+    Raises ConfigError, AddressError, StorageError, MabeamTimeout, NameTaken, PeerRefused, and
+    AuthenticationError if the peer that gave out the code does not let this one in.
     """
     given: dict[str, object] = {
         "name": name,

@@ -20,9 +20,8 @@ from msgspec.structs import replace
 from mabeam_p2p.config import Limits
 from mabeam_p2p.effects import Effect, Effects
 from mabeam_p2p.errors import (
-    Closed,
+    AuthenticationError,
     MabeamError,
-    OutcomeUnknown,
     PeerRefused,
     RemoteProtocolError,
 )
@@ -43,6 +42,7 @@ from mabeam_p2p.requests import (
     Submit,
     Suggest,
 )
+from mabeam_p2p.runtime.endings import closed, in_doubt
 from mabeam_p2p.runtime.lane import Lane
 from mabeam_p2p.runtime.measures import COMMIT_BOUNDS, LAG_BOUNDS, Measure
 from mabeam_p2p.runtime.trace import DropReports, log_event
@@ -202,7 +202,7 @@ class Driver:
         for anything else. Not at all after `cancel`."""
         token = next(self._tokens)
         if not self.is_running:
-            self._loop.call_soon(reply, self._closed())
+            self._loop.call_soon(reply, closed(self.name, self.failure))
             return token
         if self._gate is not None and isinstance(request, GateRequest):
             self._loop.call_soon(reply, self._ask_gate(request))
@@ -437,17 +437,12 @@ class Driver:
 
     # ---- the end -----------------------------------------------------------------------------
 
-    def _closed(self) -> Closed:
-        if self.failure is None:
-            return Closed(f"peer {self.name} has been closed")
-        return Closed(f"peer {self.name} has stopped: {self.failure}; its log says more")
-
     def _fail(self, error: BaseException) -> None:
         """Stop at once: what this peer would say from now on could be wrong."""
         if self.failure is not None or not self.is_running:
             return
         self.failure = error
-        story = None if isinstance(error, PeerRefused) else error
+        story = None if isinstance(error, PeerRefused | AuthenticationError) else error
         _log.critical("peer %s stops: %s", self.name, error, exc_info=story)
         assert self._lane is not None
         self._lane.halt()
@@ -462,10 +457,10 @@ class Driver:
             self._timer.cancel()
         self._transport.close()
         replies, self._replies = self._replies, {}
-        closed = self._closed()
-        unknown = OutcomeUnknown(f"{closed}; the command was under way and may be committed")
+        ended = closed(self.name, self.failure)
+        unknown = in_doubt(ended)
         for reply, since in replies.values():
-            self._call(reply, closed if since is None else unknown)
+            self._call(reply, ended if since is None else unknown)
 
     async def _leave_and_stop(self) -> None:
         seconds = STOP_SECONDS_MAX

@@ -30,6 +30,7 @@ from mabeam_p2p.ids import PeerId
 from mabeam_p2p.requests import Request
 from mabeam_p2p.runtime.backend import Asked
 from mabeam_p2p.runtime.driver import Driver, Reply
+from mabeam_p2p.runtime.endings import closed
 
 EXIT_SECONDS_MAX = 3.0
 """How long the end of the interpreter waits for a peer to leave its cluster."""
@@ -158,6 +159,8 @@ class ThreadBackend:
         self.events_dropped = 0
         """Grows on the peer's thread alone."""
         self._thread = thread
+        self._driver = driver
+        """Of the peer's thread: asked for nothing here but what has ended it."""
         self._loop = loop
         self._pending_count = 0
         self._pending_max = driver.limits.pending_requests_max
@@ -219,7 +222,7 @@ class ThreadBackend:
                 asked.settle(reply)
 
     def _closed(self) -> Closed:
-        return Closed(f"peer {self.peer_name} has been closed")
+        return closed(self.peer_name, self._driver.failure)
 
     def _tell_listeners(self, event: Event) -> None:
         for listener in tuple(self._listeners.values()):

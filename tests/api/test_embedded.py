@@ -10,6 +10,7 @@ import pytest
 
 import mabeam_p2p
 from mabeam_p2p import (
+    AuthenticationError,
     Closed,
     Config,
     ConflictingVote,
@@ -154,6 +155,25 @@ async def test_group_is_the_electorate_of_its_proposals() -> None:
         assert [p.id for p in await other.group("vision").proposals()] == [decision.id]
         assert await other.group("sound").proposals() == ()
         assert {agent.id for agent in other.group("vision").agents()} == set(decision.electorate)
+
+
+@in_loop
+async def test_who_is_not_let_in_by_a_code_is_told_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the agent had under way when its peer ended."""
+    join = partial(mabeam_p2p.join, mdns=False, data_dir=":memory:")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "one"))
+    async with join("one", expect=1) as one:
+        code = await one.keys.invite(once=True)
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "two"))
+        async with join("two", join_code=code) as two:
+            assert {member.name for member in two.members()} == {"one", "two"}
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "three"))
+        for _ in range(3):
+            with pytest.raises(AuthenticationError, match="has let in another") as refused:
+                await join("three", join_code=code)
+            assert refused.value.reason == "used"
 
 
 @in_loop
