@@ -26,6 +26,9 @@ from mabeam_p2p.security.secrets import Secret, label
 PENDING_MAX = 1_024
 """Keys that have proved the secret and are not admitted; of more the oldest give way."""
 
+DISBELIEVED_MAX = 64
+"""Peers of which the log tells that they are not believed, as long as they are not."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +61,8 @@ class Guard:
         self._admitted: dict[bytes, PeerId] = {}
         self._keys: dict[PeerId, tuple[bytes, ...]] = {}
         self._revoked: dict[bytes | PeerId, None] = {}
+        self._disbelieved: dict[PeerId, bytes] = {}
+        """Whose word the log has told of, and under which key it was."""
         self._wanted = b""
         """Label of the join secret that the cluster has agreed on; empty: of none."""
 
@@ -98,8 +103,12 @@ class Guard:
         """A server has proved itself. Whether it is believed to be that peer."""
         reason = self._objection(peer, key)
         if reason:
-            _log.warning("a peer that says it is %s is not believed: %s", peer, reason)
+            # Told once for each: it is dialled again and again, and says the same.
+            if self._disbelieved.get(peer) != key and len(self._disbelieved) < DISBELIEVED_MAX:
+                self._disbelieved[peer] = key
+                _log.warning("a peer that says it is %s is not believed: %s", peer, reason)
             return False
+        self._disbelieved.pop(peer, None)
         self._remember(peer, key)
         return True
 

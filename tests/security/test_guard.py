@@ -1,3 +1,5 @@
+import pytest
+
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.records import Credential, Credentials
 from mabeam_p2p.security.guard import PENDING_MAX, Guard
@@ -40,6 +42,23 @@ def test_the_first_key_under_an_id_is_that_peers_until_the_log_says_otherwise() 
     here.update(Credentials((Credential(ONE, (K2,)),)))
     assert (here.speaker(K1), here.speaker(K2)) == (None, ONE)
     assert here.let_in(ONE, K1, current(here.keyring)) == "other_key"
+
+
+def test_who_is_not_believed_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """It is dialled again and again, and says the same."""
+    here = guard()
+    here.update(Credentials((Credential(ONE, (K1,)),)))
+    for _ in range(3):
+        assert not here.met(ONE, K2)
+    assert len(caplog.messages) == 1
+    assert not here.met(ONE, K3)
+    assert here.met(ONE, K1)
+    assert not here.met(ONE, K3)
+    assert len(caplog.messages) == 3
+    for number in range(100):
+        here.update(Credentials((Credential(PeerId(f"{number:016x}"), (K1,)),)))
+        assert not here.met(PeerId(f"{number:016x}"), K2)
+    assert len(caplog.messages) < 70
 
 
 def test_members_by_the_log_speak_without_another_proof() -> None:
