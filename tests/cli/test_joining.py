@@ -13,7 +13,7 @@ import pytest
 from zmq.utils import z85
 
 from mabeam_p2p.api import keys
-from tests.cli.daemons import Daemon, House, house, mabeam, told
+from tests.cli.daemons import Daemon, House, house, mabeam, told, until
 
 pytestmark = pytest.mark.slow
 
@@ -173,6 +173,31 @@ def test_a_code_is_void_once_the_secret_was_rotated_and_members_go_on(place: Hou
 def roles(*names: str) -> dict[str, tuple[object, object]]:
     facts = {name: told("status", "--addr", name) for name in names}
     return {name: (one["role"], one["term"]) for name, one in facts.items()}
+
+
+@pytest.mark.parametrize("expect", [1, 2], ids=["a learner", "a voter"])
+def test_the_only_other_peer_follows_a_rotated_key(place: House, expect: int) -> None:
+    """Nobody else could tell it: what it misses here it would never hear."""
+    daemon, code = invited(place, expect)
+    with elsewhere(place):
+        other = place.start("--expect", str(expect), "--join", code, name="bee")
+        other.line()
+        assert other.line()["event"] == "ready"
+    daemon.line()
+    mabeam("transfer", "ant")
+    until(lambda: {"ant", "bee"} == admitted().keys())
+    before, term = admitted(), told("status")["term"]
+    after = before | {"ant": [told("keys", "rotate")["key"]]}
+    with elsewhere(place):
+        assert told("set", "lr", "0.1", "--wait", "all")["applied"] == ["ant"]
+        assert admitted() == after
+        assert (told("status")["quorum"], told("status")["term"]) == (True, term)
+
+
+def admitted() -> dict[object, object]:
+    """Keys of the peers that are let in, by their names."""
+    rows = listed("peers", "keys", "list")
+    return {one["name"]: one["keys"] for one in rows if one["state"] == "admitted"}
 
 
 def test_a_leader_that_rotates_its_key_goes_on_to_lead(place: House) -> None:
