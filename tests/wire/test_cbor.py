@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum, IntEnum
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import cbor2
@@ -221,11 +222,23 @@ def test_text_becomes_no_more_than_ten_times_its_bytes() -> None:
     assert peak < 10 * len(data)
 
 
-def test_a_refusal_quotes_little_of_what_came() -> None:
-    key = b"\x5a\x00\x01\x00\x00" + b"k" * 65_536
-    with pytest.raises(RemoteProtocolError) as caught:
-        cbor.decode(b"\xa2" + key + b"\x00" + key + b"\x00", size_max=SIZE_MAX)
-    assert len(caught.value.detail) <= cbor.DETAIL_LENGTH_MAX
+KEY = b"k" * 65_536
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xa2" + (b"\x5a\x00\x01\x00\x00" + KEY + b"\x00") * 2,
+        b"\xa2" + (b"\x7a\x00\x01\x00\x00" + KEY + b"\x00") * 2,
+        b"\xa1\x7a\x00\x01\x00\x00" + KEY + b"\xfb\x7f\xf8" + bytes(6),
+    ],
+    ids=["a key of bytes twice", "a key of text twice", "no number under a long key"],
+)
+def test_a_refusal_quotes_little_of_what_came(data: bytes) -> None:
+    for decode in (partial(cbor.decode, size_max=SIZE_MAX), cbor.decode_value):
+        with pytest.raises(RemoteProtocolError) as caught:
+            decode(data)
+        assert len(caught.value.detail) <= cbor.DETAIL_LENGTH_MAX
 
 
 @pytest.mark.parametrize("item_count", [cbor.ITEM_COUNT_MAX, cbor.ITEM_COUNT_MAX + 1])
