@@ -118,3 +118,22 @@ def test_who_has_no_vote_does_not_hide_the_leader_that_has_one() -> None:
     assert world[B].core.leader == A
     world.hear(D, B, ahead)
     assert world[B].core.leader == A
+
+
+@pytest.mark.parametrize("pre", [True, False])
+@pytest.mark.parametrize(
+    ("eligible", "last_index", "is_outrun"),
+    [(True, 1, True), (False, 1, False), (True, 9, False)],
+)
+def test_a_peer_notes_that_its_log_is_ahead_of_who_may_lead(
+    pre: bool, eligible: bool, last_index: int, is_outrun: bool
+) -> None:
+    """Should it be the only one that holds so much, it must lead for the sake of its log."""
+    world = World(3)
+    world.elect(A)
+    world.crash(A)
+    world.wait(10 * TIMING.election_timeout_seconds)
+    assert world[C].core.log.last_index == 2
+    standing = Standing(2 if last_index == 9 else 1, last_index, 0, 0, eligible=eligible)
+    world.hear(B, C, VoteRequest(0, 9, standing, pre=pre, transfer=False))
+    assert world[C].core.candidacy.outran is is_outrun

@@ -295,7 +295,7 @@ MUTANTS = (
         CANDIDACY,
         "            self.outran = True",
         "            pass",
-        CARETAKER,
+        ("tests/protocol/test_replication_authority.py",),
     ),
     _mutant(
         "caretaker-stays",
