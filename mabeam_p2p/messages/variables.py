@@ -14,6 +14,8 @@ class VariablePush(Struct, frozen=True, gc=False, array_like=True, tag=40):
     variables: tuple[Variable, ...]
     base: int = 0
     """Hash of what the contexts may lack (protocol/variables/marks.py); 0: nothing."""
+    answers: int = 0
+    """The number of the VariableWant that this answers; 0: it answers none."""
 
 
 class VariableAck(Struct, frozen=True, gc=False, array_like=True, tag=41):
@@ -44,6 +46,8 @@ class VariableWant(Struct, frozen=True, gc=False, array_like=True, tag=44):
     names: tuple[str, ...]
     base: int = 0
     """The speaker's, as in VariablePush."""
+    number: int = 0
+    """Comes back with the answer: one that comes twice does not answer the next question."""
 
 
 class VariableSpread(Struct, frozen=True, gc=False, array_like=True, tag=45):

@@ -108,9 +108,9 @@ async def test_peer_of_another_release_is_refused_and_told_both_versions() -> No
             hello = Hello("day", ClusterId(""), stranger.member, answer=False)
             stranger.say(await address_of(agent), hello)
             await eventually(lambda: stranger.heard)
-            assert stranger.heard == [
-                Refuse("version", "speaks protocol 2, this peer 1", final=True)
-            ]
+            detail, member = "speaks protocol 2, this peer 1", stranger.member
+            refuse = Refuse("version", detail, True, member.peer, member.epoch)
+            assert stranger.heard == [refuse]
             assert [member.name for member in agent.members()] == ["sun"]
         finally:
             stranger.transport.close()

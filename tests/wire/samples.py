@@ -227,7 +227,7 @@ MESSAGES: tuple[Message, ...] = (
     VariableAck(8, (0, 1, 2)),
     Digest((0, 2**64 - 1), newcomer=True),
     DigestEntries((1,), (("model/epsilon", 2**63),), last=True),
-    VariableWant(("model/epsilon",), 2**48 - 1),
+    VariableWant(("model/epsilon",), 2**48 - 1, 8),
     VariableSpread(8, TWO, ONE, TWO, (VARIABLE,), 77),
     SpreadAcks(8, ONE, (PeerAcks((0, 1, 2), (ONE, TWO)), PeerAcks((3,), (TWO,)))),
     TreeAsk(9, ((1, 2**48 - 1), (17, 0)), 3, 4, 1_700_000_000_000_001, newcomer=True),

@@ -265,7 +265,7 @@ MUTANTS = (
         OF_BOARD,
     ),
     Mutant(
-        "DB28",
+        "DB33",
         "a member that has long owed an answer is said to answer",
         (
             Edit(
@@ -275,13 +275,13 @@ MUTANTS = (
         OF_LINKS,
     ),
     Mutant(
-        "DB29",
+        "DB34",
         "every member is asked about, however many there are",
         (Edit(BOARD, "islice(others, LINKS_MAX)", "others"),),
         OF_BOARD,
     ),
     Mutant(
-        "DB30",
+        "DB35",
         "what has changed waits for the next look that comes without an event",
         (Edit(FEED, "if due < self._due.get(section, inf):", "if section not in self._due:"),),
         OF_FEED,

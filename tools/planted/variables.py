@@ -19,6 +19,18 @@ SPREAD_TESTS = ("tests/protocol/test_variables_spread.py",)
 
 MUTANTS = (
     Mutant(
+        "M-answer-again",
+        "an answer that comes twice answers the next question of an exchange as well",
+        (
+            Edit(
+                "mabeam_p2p/protocol/variables/anti_entropy.py",
+                "exchange.want_number != number:",
+                "not exchange.want_number:",
+            ),
+        ),
+        ("tests/protocol/test_variables_anti_entropy.py",),
+    ),
+    Mutant(
         "M20-variables-join",
         "clocks are merged without a maximum",
         (

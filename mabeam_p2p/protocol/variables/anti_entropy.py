@@ -4,7 +4,7 @@
     TreeAsk        ->                   nodes of its hash tree, from the root on
                    <-  TreeAnswer       hashes of children, or names, of those that differ
     VariableWant   ->                   what the asker lacks or has otherwise
-                   <-  VariablePush     number 0: as many of them as fit
+                   <-  VariablePush     of no number: as many of them as fit
     VariablePush   ->                   what the other lacks, or has to merge
                    <-  VariableAck
     TreeDone       ->                   once nothing differs any more
@@ -70,8 +70,8 @@ class Exchange:
 
     __slots__ = (
         "asked", "base", "change_count", "expires", "frontier", "given", "giving", "hashes",
-        "is_wanting", "is_whole", "known", "number", "peer", "push_number", "their_base_hash",
-        "theirs", "wanted",
+        "is_whole", "known", "number", "peer", "push_number", "their_base_hash", "theirs",
+        "want_number", "wanted",
     )  # fmt: skip
 
     def __init__(self, peer: PeerId, marks: Marks, change_count: int, expires: float) -> None:
@@ -92,8 +92,8 @@ class Exchange:
         self.asked: tuple[int, ...] = ()
         """Nodes of the TreeAsk under way."""
         self.wanted: dict[str, None] = {}
-        self.is_wanting = False
-        """A VariableWant is under way."""
+        self.want_number = 0
+        """The VariableWant under way; 0 if none is."""
         self.giving: dict[str, Variable | None] = {}
         """By name: as it is to be given; None: as it is held then."""
         self.given: tuple[str, ...] = ()
@@ -250,7 +250,8 @@ class AntiEntropy:
     def receive_want(self, source: PeerId, want: VariableWant) -> None:
         """Push as many of the wanted as fit; an answer always comes."""
         names: dict[str, Variable | None] = dict.fromkeys(want.names)
-        self._push(source, 0, names, is_whole=want.base != self._marks.base_hash)
+        is_whole = want.base != self._marks.base_hash
+        self._push(source, 0, names, is_whole=is_whole, answers=want.number)
 
     def receive_done(self, source: PeerId, done: TreeDone) -> bool:
         """`source` has given this peer all that it held. Whether contexts may leave out more."""
@@ -353,14 +354,14 @@ class AntiEntropy:
         if changed:
             self._changed(changed, exchange.peer)
 
-    def receive_wanted(self, source: PeerId, taken: Mapping[str, Taken], now: float) -> bool:
-        """Variables came without a number; what became of each. Whether contexts may leave out
-        more."""
+    def receive_wanted(
+        self, source: PeerId, number: int, taken: Mapping[str, Taken], now: float
+    ) -> bool:
+        """What became of each variable in the answer to the VariableWant `number`. Whether contexts
+        may leave out more."""
         exchange = self._exchange
-        if exchange is None or exchange.peer != source or not exchange.is_wanting:
+        if exchange is None or exchange.peer != source or exchange.want_number != number:
             return False
-        if taken and not any(name in exchange.wanted for name in taken):
-            return False  # A write that its writer keeps no account of, or an answer again.
         wanted_count = len(exchange.wanted)
         for name in taken:
             exchange.wanted.pop(name, None)
@@ -372,7 +373,7 @@ class AntiEntropy:
                 exchange.is_whole = False
             elif one.is_unlike:
                 exchange.giving[name] = one.result
-        exchange.is_wanting = False
+        exchange.want_number = 0
         return self._continue(exchange, now)
 
     def receive_ack(
@@ -397,10 +398,11 @@ class AntiEntropy:
         if exchange.frontier and not exchange.asked:
             self._ask(exchange, now)
         is_their_base = exchange.their_base_hash == self._marks.base_hash
-        if exchange.wanted and not exchange.is_wanting:
-            exchange.is_wanting = True
+        if exchange.wanted and not exchange.want_number:
+            exchange.want_number = next(self._numbers)
             names = tuple(exchange.wanted)[: min(NAMES_PER_WANT, self._limits.digest_entries_max)]
-            self._outbox.send(exchange.peer, VariableWant(names, self._marks.base_hash))
+            want = VariableWant(names, self._marks.base_hash, exchange.want_number)
+            self._outbox.send(exchange.peer, want)
         if exchange.giving and not exchange.push_number:
             exchange.push_number = next(self._numbers)
             dealt_with, exchange.given = self._push(
@@ -408,7 +410,7 @@ class AntiEntropy:
             )
             for name in dealt_with:
                 del exchange.giving[name]
-        if exchange.asked or exchange.is_wanting or exchange.push_number:
+        if exchange.asked or exchange.want_number or exchange.push_number:
             return False
         return self._end(exchange, now)
 
@@ -449,10 +451,16 @@ class AntiEntropy:
         return has_grown
 
     def _push(
-        self, target: PeerId, number: int, names: dict[str, Variable | None], *, is_whole: bool
+        self,
+        target: PeerId,
+        number: int,
+        names: dict[str, Variable | None],
+        *,
+        is_whole: bool,
+        answers: int = 0,
     ) -> tuple[list[str], tuple[str, ...]]:
         """Send as many of the variables as fit, the first at least; return the names dealt with,
-        and those sent. is_whole: with all that contexts here leave out."""
+        and those sent. is_whole: with all that contexts here leave out. answers: a VariableWant."""
         chosen: list[Variable] = []
         dealt_with: list[str] = []
         budget = self._limits.push_bytes_max
@@ -467,7 +475,7 @@ class AntiEntropy:
                 chosen.append(variable)
             dealt_with.append(name)
         base = NOTHING_LEFT_OUT if is_whole else self._marks.base_hash
-        push = VariablePush(number, tuple(chosen), base)
+        push = VariablePush(number, tuple(chosen), base, answers)
         self._outbox.send(target, push, self._table.persisted)
         return dealt_with, tuple(variable.name for variable in chosen)
 

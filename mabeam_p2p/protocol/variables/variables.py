@@ -246,9 +246,10 @@ class Variables:
         taken = self._take(source, source, push, now)
         if taken is None:
             return
-        if not push.number:
-            has_grown = self._anti_entropy.receive_wanted(source, taken, now)
+        if push.answers:
+            has_grown = self._anti_entropy.receive_wanted(source, push.answers, taken, now)
             self._base_has_grown(has_grown)
+        if not push.number:
             return
         outcomes = _outcomes(push.variables, taken)
         if outcomes is not None:
