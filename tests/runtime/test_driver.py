@@ -204,7 +204,8 @@ def test_a_peer_that_cannot_go_on_with_its_log_stops_and_says_what_to_do(
             await driver.close()
             return
         with pytest.raises(PeerRefused, match="too old: install the release") as caught:
-            await driver.wait_stopped()
+            async with asyncio.timeout(10):
+                await driver.wait_stopped()
         assert caught.value.reason == "machine"
 
     asyncio.run(run())
