@@ -46,7 +46,8 @@ class Daemon:
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             while b"\n" not in self._buffer:
-                assert selector.select(deadline - time.monotonic()), "it printed no line in time"
+                is_told = selector.select(deadline - time.monotonic())
+                assert is_told, f"it printed no line in time, but {self._buffer!r}: {self.said()}"
                 data = os.read(self.process.stdout.fileno(), 65536)
                 assert data, f"it ended: {self.said()}"
                 self._buffer += data
