@@ -25,7 +25,7 @@ def test_no_rule_is_broken_among_the_others(seed: int) -> None:
 
 @pytest.mark.slow
 def test_it_gets_a_word_in_and_the_others_go_on() -> None:
-    one = Trial("hostile", replace(fair(4), expect=3, hostile=True))
+    one = Trial("hostile 1", replace(fair(4), expect=3, hostile=True))
     one.storm(20 * SECOND)
     assert one.hostile is not None
     assert one.hostile.said > 200
@@ -37,7 +37,7 @@ def test_it_gets_a_word_in_and_the_others_go_on() -> None:
 def test_a_run_in_which_others_let_the_liar_vote_ends_there_and_says_so() -> None:
     """What it has said of its own log is counted from then on: nothing can be promised, or judged.
     Before, it is a member like any other, whom a command can promote."""
-    one = Trial("hostile", replace(fair(4), expect=3, hostile=True))
+    one = Trial("hostile 1", replace(fair(4), expect=3, hostile=True))
 
     def promote() -> None:
         [liar] = one.simulator.checkers.liars
@@ -60,7 +60,7 @@ def test_the_liar_is_one_member_for_the_whole_run() -> None:
 
 
 def test_what_the_wire_refuses_is_not_said() -> None:
-    one = Trial("hostile", replace(fair(4), expect=3, hostile=True))
+    one = Trial("hostile 1", replace(fair(4), expect=3, hostile=True))
     one.storm(5 * SECOND)
     assert one.hostile is not None
     liar, other = one.simulator.hosts[3].node, one.simulator.hosts[0].node
