@@ -65,6 +65,8 @@ class Visit:
         """Go to a furnished cluster; return once everything has been drawn."""
         self.page.goto(url)
         self.live()
+        title = self.page.locator("#topology-title")
+        expect(title).to_contain_text("leads", timeout=MILLISECONDS)
         expect(self.page.locator("#ledger")).to_contain_text("gpu_s", timeout=MILLISECONDS)
         expect(self.page.locator("#auctions")).to_contain_text("gpu-hour", timeout=MILLISECONDS)
         return self.page

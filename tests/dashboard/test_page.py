@@ -144,11 +144,10 @@ def test_every_state_has_a_sign_and_a_word(url: str, here: Visit) -> None:
     bare = """[...document.querySelectorAll('.chip')].filter((chip) => !chip.hidden
         && chip.offsetParent && !(chip.children[0].textContent && chip.children[1].textContent))
         .map((chip) => chip.outerHTML)"""
-    assert page.locator("#board .chip").count() > 20
-    assert page.evaluate(bare) == []
-    notes = page.locator(".topology .note").all_text_contents()
-    assert sum("leads" in note for note in notes) == 1
+    expect(page.locator("#board .chip").nth(20)).to_be_attached()
+    expect(page.locator(".topology .note").filter(has_text="leads")).to_have_count(1)
     expect(page.locator(".topology title")).to_contain_text("leads")
+    assert page.evaluate(bare) == []
 
 
 def test_the_page_is_walked_by_keys_alone(url: str, here: Visit) -> None:

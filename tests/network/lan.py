@@ -166,8 +166,10 @@ class Host:
         )
 
     def reaches(self, other: str) -> bool:
-        """Whether an echo comes back from that address within a second."""
-        return self.run(["ping", "-q", "-c", "1", "-W", "1", other]).returncode == 0
+        """Whether an echo comes back from that address within two seconds. With a deadline it is
+        asked for until one comes: the first may be lost while a neighbour is looked up."""
+        ping = ["ping", "-q", "-c", "1", "-i", "0.3", "-w", "2", other]
+        return self.run(ping).returncode == 0
 
     def has_carrier(self) -> bool:
         told = json.loads(run([*inside(self.namespace), "ip", "-json", "link", "show", CARD]))

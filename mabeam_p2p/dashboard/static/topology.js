@@ -15,6 +15,7 @@ export class Topology {
     this.misses = draw("g", { class: "misses" });
     this.peers = draw("g", { class: "peers" });
     this.title = draw("title", { id: "topology-title" });
+    say(this.title, "The peers are being read.");
     this.drawing = draw("svg", {
       class: "topology", role: "img",
       "aria-labelledby": "topology-title",
