@@ -312,7 +312,7 @@ class Simulator:
             check_quorum(host, node, self.now, self.weather.timing.election_timeout_seconds)
         soon = self.now - host.ticked_at <= IDLE_TICK_GAP + self.weather.processes.turn
         host.ticked_at = self.now
-        host.idle_ticks = 0 if effects or not soon else host.idle_ticks + 1
+        host.idle_ticks = 0 if effects or not soon else host.idle_ticks + (not host.inputs)
         if host.idle_ticks > IDLE_TICKS_MAX:
             raise Violation("I16", f"{host.peer} spins: {node.next_deadline()} is past")
         self._input(host, 2, effects)
