@@ -7,12 +7,16 @@ two clusters from one boot cannot be mended, and a boot that waits can.
 
 Rules
 1. A peer that belongs to a formed cluster, or has a log, neither offers nor promises.
-2. A promise is durable before it is sent, and is given up only at the coordinator's word.
+2. A promise is durable before it is sent, and is given up only at the coordinator's word, or when
+   it is certain that the offer can form nothing (7).
 3. A coordinator gives an offer up, durably, before it may promise another or make a new one.
 4. Of two coordinators the higher id gives way.
 5. Whoever hears a peer of the cluster that it has promised knows that the cluster has formed.
 6. While the disk does not have what was decided last, the words that wait for it are not said
    again, and no offer is given up or made: however long it hangs, they are few when it answers.
+7. Whoever hears a voter of the offer that it has promised speak for another cluster knows that the
+   offer was given up, or never will be promised by all (1, 2). The coordinator may have lost its
+   disk, and then nobody else can say so. A cluster is spoken for when the disk says that it formed.
 """
 
 from math import inf
@@ -68,8 +72,8 @@ class Bootstrap:
 
     @property
     def cluster_id(self) -> ClusterId:
-        """The formed cluster that this peer belongs to, or empty."""
-        return self.state.cluster_id if self.state.formed else NO_CLUSTER
+        """The formed cluster that this peer belongs to as its disk says; or empty."""
+        return self.state.cluster_id if self.state.formed and self._is_stored else NO_CLUSTER
 
     @property
     def is_coordinator(self) -> bool:
@@ -126,6 +130,12 @@ class Bootstrap:
             return True
         self._store(BootstrapState(cluster_id, NOBODY, (), (), True))
         return True
+
+    def heard(self, source: PeerId, cluster_id: ClusterId, now: float) -> None:
+        """A peer speaks for a formed cluster, or for none yet."""
+        is_promised = self._is_bound and not self.is_coordinator and source in self.state.voters
+        if is_promised and cluster_id not in (NO_CLUSTER, self.state.cluster_id):
+            self._clear(now)
 
     def stored(self, number: int) -> None:
         """Persist `number`, and every one before it, is durable."""

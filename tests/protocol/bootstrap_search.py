@@ -112,6 +112,16 @@ class Search:
             if other.cluster_id and other is not core:
                 cluster_id = other.cluster_id
 
+                def hear(
+                    core: Bootstrap,
+                    source: PeerId = other._peer,
+                    cluster_id: ClusterId = cluster_id,
+                ) -> None:
+                    core.heard(source, cluster_id, LATER)
+
+                name = f"{peer[0]} hears {other._peer[0]} speak for {cluster_id[:4]}"
+                yield from self._act(moment, place, name, hear)
+
                 def adopt(core: Bootstrap, cluster_id: ClusterId = cluster_id) -> None:
                     core.adopt(cluster_id)
 

@@ -151,6 +151,7 @@ def test_an_offer_to_oneself_alone_forms_at_once() -> None:
     peer = Peer(A, expect=1)
     peer.core.offer(X, first_batch((A,)), 0.0)
     peer.core.tick(0.0)
+    peer.store()
     assert peer.core.cluster_id == X
 
 
@@ -268,6 +269,7 @@ def test_a_cluster_forms_when_every_voter_has_promised_and_not_before() -> None:
         Send(B, Form(X), 2),
         Send(C, Form(X), 2),
     )
+    peer.store()
     assert peer.core.cluster_id == X
     assert not peer.core.is_coordinator
 
@@ -373,6 +375,40 @@ def test_a_promise_is_given_up_at_its_coordinators_word_alone(
     assert peer.hear(source, Withdraw(cluster_id)) == ()
     assert peer.core.state == bound(X)
     assert peer.hear(A, Withdraw(X)) == (Persist(1, FREE),)
+
+
+def test_a_promise_is_given_up_when_a_voter_of_the_offer_speaks_for_another_cluster() -> None:
+    """Its coordinator has lost its disk, and answers no more."""
+    peer = Peer(B, bound(X))
+    peer.core.heard(C, Y, 1.0)
+    assert peer.outbox.take() == (Persist(1, FREE),)
+    assert peer.core.adopt(Y)
+
+
+@pytest.mark.parametrize(
+    ("source", "cluster_id"), [(D, Y), (C, X), (C, ClusterId(""))], ids=["no voter", "it", "none"]
+)
+def test_who_is_no_voter_of_the_offer_or_speaks_for_no_other_frees_nobody(
+    source: PeerId, cluster_id: ClusterId
+) -> None:
+    peer = Peer(B, bound(X))
+    peer.core.heard(source, cluster_id, 1.0)
+    assert peer.outbox.take() == ()
+    assert peer.core.state == bound(X)
+
+
+def test_a_coordinator_hears_of_its_offer_from_its_voters_alone() -> None:
+    peer = Peer(A, bound(X))
+    peer.core.heard(C, Y, 1.0)
+    assert peer.core.state == bound(X)
+
+
+def test_a_cluster_is_spoken_for_when_the_disk_says_that_it_has_formed() -> None:
+    peer = Peer(B, bound(X))
+    assert peer.core.adopt(X)
+    assert not peer.core.cluster_id
+    peer.store()
+    assert peer.core.cluster_id == X
 
 
 def test_a_promise_outlives_its_peer() -> None:

@@ -18,8 +18,34 @@ SCHEDULE = "mabeam_p2p/machine/tasks/schedule.py"
 WORKERS = "mabeam_p2p/machine/tasks/workers.py"
 PENDING = "mabeam_p2p/protocol/pending.py"
 SESSIONS = "mabeam_p2p/machine/sessions.py"
+BOOTSTRAP = "mabeam_p2p/protocol/bootstrap.py"
+BOOT_TESTS = ("tests/protocol/test_bootstrap.py",)
 
 MUTANTS = (
+    Mutant(
+        "boot-hearsay",
+        "a promise is given up when anybody speaks for another cluster",
+        (Edit(BOOTSTRAP, " and source in self.state.voters\n", "\n"),),
+        BOOT_TESTS,
+    ),
+    Mutant(
+        "boot-bound",
+        "a promise whose coordinator has lost its disk binds for ever",
+        (
+            Edit(
+                BOOTSTRAP,
+                "        if is_promised and cluster_id not in",
+                "        if not is_promised and cluster_id in",
+            ),
+        ),
+        BOOT_TESTS,
+    ),
+    Mutant(
+        "boot-early",
+        "a cluster is spoken for before the disk says that it has formed",
+        (Edit(BOOTSTRAP, "if self.state.formed and self._is_stored", "if self.state.formed"),),
+        BOOT_TESTS,
+    ),
     Mutant(
         "W1",
         "arguments of tasks that have ended take room for ever",

@@ -308,6 +308,7 @@ class Node:
             self._application.disk_told(usage)
         self.replication.stored(number)
         self.bootstrap.stored(number)
+        self._begin_log()
         return self.outbox.take()
 
     def tick(self, now: float) -> Effects:
@@ -397,6 +398,7 @@ class Node:
     def _hear(self, frame: Frame, message: Heard, now: float) -> None:
         """A message beyond acquaintance, from a peer that has been met."""
         self._neighbours.clusters[frame.source] = frame.cluster
+        self.bootstrap.heard(frame.source, frame.cluster, now)
         if isinstance(message, LogMessage):
             if not frame.cluster or not self.bootstrap.adopt(frame.cluster):
                 self.links.drop(frame.source, "cluster", "a log of another cluster", now)
@@ -437,10 +439,9 @@ class Node:
             return
         if bootstrap.is_open(now) and self.replication.log.last_index == 0 and not self._left:
             here = self._neighbours.alive_and_met()
-            if not any(self._neighbours.clusters.get(peer) for peer in here):
-                voters = bootstrap.electorate(tuple(here))
-                if voters:
-                    self._offer(voters, now)
+            is_alone = not any(self._neighbours.clusters.get(peer) for peer in here)
+            if is_alone and (voters := bootstrap.electorate(tuple(here))):
+                self._offer(voters, now)
         bootstrap.tick(now)
         self._begin_log()
 
@@ -453,12 +454,11 @@ class Node:
         self.bootstrap.offer(cluster_id, Batch(1, 1, FIRST_TERM, clock, blob, voters), now)
 
     def _begin_log(self) -> None:
-        """Once the cluster has formed: its name goes into every frame, its first batch into an
-        empty log."""
+        """Once the cluster has formed: its first batch into an empty log. Durable, its name."""
         state = self.bootstrap.state
         if not state.formed:
             return
-        if not self.links.cluster_id:
+        if self.bootstrap.cluster_id and not self.links.cluster_id:
             self._neighbours.formed(state.cluster_id)
             self.outbox.notify(ClusterFormed(state.cluster_id, state.voters))
         if state.first and self.replication.log.last_index == 0:
