@@ -113,24 +113,29 @@ class Causality:
         """These have had the time to hear of everything."""
         if not self.is_judging:
             return
-        peers = tuple(peers)
-        # What a stranger has written need not have reached anybody.
-        standing = [item for peer in peers for item in self._standing.get(peer, {}).items()]
-        for peer in peers:
-            view = self._views[peer]
-            for dot, write in standing:
-                variable = view.held.get(write.name)
-                if variable is None or write.sibling not in variable.siblings:
+        views = {peer: self._views[peer] for peer in peers}
+        # What a stranger has written need not have reached anybody, nor need what it superseded go.
+        standing = {
+            dot: write
+            for dot, write in self._writes.items()
+            if write.sibling.value is not None
+            and not any(_has_reached(views, killer, write.name) for killer in write.killers)
+        }
+        shown = {
+            (one.actor, one.counter): (peer, name)
+            for peer, view in views.items()
+            for name, variable in view.held.items()
+            for one in variable.siblings
+            if one.value is not None
+        }
+        for dot, write in standing.items():
+            for peer, view in views.items() if dot[0] in views or dot in shown else ():
+                found = view.held.get(write.name)
+                if found is None or write.sibling not in found.siblings:
                     raise Violation("I14", f"{peer} has lost {dot} of {write.name!r}")
-            dots = {
-                (s.actor, s.counter): name
-                for name, variable in view.held.items()
-                for s in variable.siblings
-                if s.value is not None
-            }
-            for dot, name in dots.items():
-                if dot not in self._standing.get(dot[0], {}):
-                    raise Violation("I14", f"{peer} shows {dot} of {name!r}, which is superseded")
+        for dot, (peer, name) in shown.items():
+            if dot not in standing:
+                raise Violation("I14", f"{peer} shows {dot} of {name!r}, which is superseded")
 
     # ---- rules -------------------------------------------------------------------------------
 
@@ -232,6 +237,15 @@ class Causality:
                 victim.killers.pop(dot, None)
                 if not victim.killers and victim.sibling.value is not None:
                     self._standing.setdefault(seen[0], {})[seen] = victim
+
+
+def _has_reached(views: Mapping[PeerId, View], dot: Dot, name: str) -> bool:
+    """Whether this write is of one of these peers, or is known to one."""
+    return dot[0] in views or any(
+        dot[1] <= view.known.get(dot[0], 0)
+        or (name in view.held and _covers(view.held[name].context, dot))
+        for view in views.values()
+    )
 
 
 def _covers(context: Vector, dot: Dot) -> bool:

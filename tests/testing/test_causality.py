@@ -101,6 +101,28 @@ def test_in_the_end_everybody_holds_what_stands(
         causality.settled((A, B))
 
 
+def test_a_write_that_reached_nobody_before_its_folder_was_lost_superseded_nothing() -> None:
+    causality = judge((A, FIRST), (B, FIRST), (B, OVER))
+    new = PeerId("c" * 16)
+    causality.started(new, {"x": FIRST}, None)
+    causality.settled((A, new))
+    causality.persisted(new, OVER)
+    with pytest.raises(Violation, match="has lost"):
+        causality.settled((A, new))
+    causality.persisted(A, OVER)
+    causality.settled((A, new))
+
+
+def test_what_a_stranger_wrote_and_one_has_all_have() -> None:
+    causality = judge((A, FIRST))
+    new = PeerId("c" * 16)
+    causality.started(new, {}, None)
+    causality.settled((B, new))
+    causality.persisted(B, FIRST)
+    with pytest.raises(Violation, match="lost"):
+        causality.settled((B, new))
+
+
 def test_a_write_that_a_crash_took_back_never_was() -> None:
     causality = judge()
     causality.persisted(A, FIRST, 1)
