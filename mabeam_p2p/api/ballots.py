@@ -130,9 +130,11 @@ class Ballots:
         )
 
     async def explain(self, proposal: str) -> Proposal:
-        found = await self._attachment.find(
-            ProposalQuery(ProposalId(proposal)), f"proposal {proposal}"
-        )
+        query, what = ProposalQuery(ProposalId(proposal)), f"proposal {proposal}"
+        found = await self._attachment.find(query, what)
+        if not found.proposals:
+            # Others may have it that this peer has not heard of yet.
+            found = await self._attachment.find(query, what, linearizable=True)
         if not found.proposals:
             raise UnknownProposal(
                 f"peer {self._attachment.peer_name} knows no proposal {proposal!r}: it is too old "

@@ -152,7 +152,7 @@ class Market:
         query = AuctionQuery(AuctionId(auction))
         started, known = loop.time(), 0
         while True:
-            record = await self._find(auction, "local")
+            record = await self._known(auction)
             if record.status >= AuctionStatus.AWARDED:
                 return Auction.of(record)
             if timeout is not None:
@@ -165,7 +165,7 @@ class Market:
             found = await self._attachment.settled(query, what, deadline)
             if found is not None:
                 return Auction.of(found.auctions[0])
-            if timeout is not None or (await self._find(auction, "local")).deadline == known:
+            if timeout is not None or (await self._known(auction)).deadline == known:
                 raise AuctionTimeout(
                     f"{what} has not ended as far as peer {self._attachment.peer_name} knows; it "
                     f"goes on: see `mabeam auction show {auction}`, and `mabeam status` for a "
@@ -208,31 +208,31 @@ class Market:
         """Bind oneself to a bid that nobody can read yet; `reveal` it when bidding has ended. More
         than one bid only for bundles, of which one is won at most. salt: 16 to 64 bytes of chance;
         None: drawn here."""
-        record = await self._find(auction, "local")
+        record = await self._known(auction)
         sealed = self.prepared(record, bids, salt or secrets.token_bytes(16))
         return await self.commit_seal(sealed, self._time(timeout))
 
     async def wait_for_reveal(self, auction: str, *, timeout: float | None = None) -> bool:
         """Return when sealed bids can be revealed; False if the auction has ended before.
         timeout: seconds; None: as long as it takes. Raises AuctionTimeout, UnknownAuction."""
-        view = self._attachment.view
-        await self._find(auction, "local")
-        identity = AuctionId(auction)
+        view, identity = self._attachment.view, AuctionId(auction)
 
-        def is_time() -> bool:
+        def has_moved() -> bool:
             record = view.open_auctions.get(identity)
             return record is None or record.status is AuctionStatus.REVEALING
 
         try:
             async with asyncio.timeout(timeout):
-                await view.until(is_time)
+                # The view may not have come as far as what was found.
+                while (found := await self._known(auction)).status is AuctionStatus.OPEN:
+                    await view.until(has_moved)
         except TimeoutError:
             raise AuctionTimeout(
                 f"bidding in auction {auction} goes on as far as peer {self._attachment.peer_name} "
                 f"knows: see `mabeam auction show {auction}`",
                 auction=auction,
             ) from None
-        return identity in view.open_auctions
+        return found.status is AuctionStatus.REVEALING
 
     async def reveal(self, sealed: Sealed, *, timeout: float | None = None) -> None:
         """Raises Rejected with reason wrong_phase while bidding goes on, and AuctionEnded."""
@@ -244,7 +244,7 @@ class Market:
 
     async def sealed(self, auction: str, *bids: Bid, salt: bytes) -> Sealed:
         """What was sealed with this salt, to reveal it from elsewhere: nothing is said."""
-        return self.prepared(await self._find(auction, "local"), bids, salt)
+        return self.prepared(await self._known(auction), bids, salt)
 
     def prepared(self, record: AuctionRecord, bids: Sequence[Bid], salt: bytes) -> Sealed:
         """What `seal` says, before it is said. Raises InvalidValue for a bid that could not be
@@ -302,6 +302,13 @@ class Market:
             for record in found.auctions
             if self._group in (GROUP_ALL, record.group)
         )
+
+    async def _known(self, auction: str) -> AuctionRecord:
+        """As this peer knows it; or as the leader does, who may know of it earlier."""
+        try:
+            return await self._find(auction, "local")
+        except UnknownAuction:
+            return await self._find(auction, "linearizable")
 
     async def _find(
         self, auction: str, level: Level, timeout: float | None = None

@@ -183,7 +183,7 @@ async def bid(
     """
     async with target.attach() as agent:
         market = scope_of(agent, group).market
-        lot = await market.show(identity, level="local")
+        lot = await market.show(identity)
         if lot.rule in ("english", "dutch"):
             if items or deposit is not None:
                 raise InvalidValue(

@@ -3,8 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
+
+from msgspec.structs import replace
 
 from mabeam_p2p import Agent, Config, Limits, Peer, Timing
+from mabeam_p2p.requests import Found, Query
 
 
 async def started(
@@ -58,3 +62,17 @@ async def agents(count: int = 3, insecure_plaintext: bool = False) -> AsyncItera
     """One agent on each of so many peers, called a0, a1, ..."""
     async with cluster(count, insecure_plaintext=insecure_plaintext) as peers:
         yield list(await asyncio.gather(*(peer.agent(f"a{n}") for n, peer in enumerate(peers))))
+
+
+def lags_behind(agent: Agent) -> None:
+    """The agent's peer has heard of nothing that is asked for, before it is asked to catch up."""
+    attachment = agent._attachment
+    find = attachment.find
+
+    async def finds_nothing(query: Query, what: str, **options: Any) -> Found:
+        if options.get("linearizable"):
+            attachment.find = find  # type: ignore[method-assign]
+            return await find(query, what, **options)
+        return replace(await find(query, what, **options), auctions=(), proposals=())
+
+    attachment.find = finds_nothing  # type: ignore[method-assign]

@@ -22,7 +22,7 @@ from mabeam_p2p import (
     Rejected,
     UnknownAuction,
 )
-from tests.api.clusters import agents
+from tests.api.clusters import agents, lags_behind
 from tests.eventually import eventually
 from tests.in_loop import in_loop
 
@@ -269,6 +269,24 @@ async def test_a_sealed_bid_by_hand_is_revealed_by_hand() -> None:
         assert await has(seller, seller, "103")
         with pytest.raises(AuctionEnded):
             await two.market.reveal(forgotten)
+
+
+@in_loop
+async def test_an_auction_that_ones_own_peer_has_not_heard_of_yet_is_asked_for() -> None:
+    async with market() as (seller, one, _):
+        lot = await seller.market.open("gpu-hour", currency="coin", timeout=1, reveal=1.5)
+        lags_behind(one)
+        kept = await one.market.seal(lot.id, Bid(9, deposit=10))
+        lags_behind(one)
+        assert await one.market.sealed(lot.id, *kept.bids, salt=kept.salt) == kept
+        lags_behind(one)
+        assert await one.market.wait_for_reveal(lot.id)
+        await one.market.reveal(kept)
+        lags_behind(one)
+        assert (await one.market.wait(lot.id)).awards[0].bidder == one.id
+        lags_behind(one)
+        with pytest.raises(UnknownAuction):
+            await one.market.show(lot.id, level="local")
 
 
 def revealing(agent: Agent) -> list[str]:

@@ -29,7 +29,7 @@ from mabeam_p2p import (
     UnknownProposal,
     Vote,
 )
-from tests.api.clusters import agents, cluster, started
+from tests.api.clusters import agents, cluster, lags_behind, started
 from tests.eventually import eventually
 from tests.in_loop import in_loop
 
@@ -135,6 +135,8 @@ async def test_votes_by_hand_are_judged_by_the_log() -> None:
         await c.vote(ident, "accept")
         decision = await asking
         assert [vote.rationale for vote in decision.votes] == ["by hand", ""]
+        lags_behind(c)
+        assert (await c.explain(ident)).id == ident, "others have it already"
         with pytest.raises(ProposalClosed):
             await a.vote(ident, "reject")
 
