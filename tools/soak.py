@@ -8,9 +8,9 @@ clients saw: nothing acknowledged is lost, nothing done twice, no read goes back
    way of proxies alone. Sometimes somebody is killed or paused meanwhile.
 4. After most faults the next one waits until a write that began later is acknowledged. If that
    takes too long, the cluster sticks, which is a violation as well.
-5. Failover is the time from the kill of a leader to the first acknowledgement of an entry of a
-   newer term. Resumption is the time from the healing of links to the next acknowledgement; of
-   stalls, those are told apart in which none had come in the second before.
+5. Failover is the time from the kill of a leader that leaves a majority to the first acknowledged
+   entry of a newer term. Resumption is that from the healing of links to the next acknowledgement;
+   of stalls, those are told apart in which none had come in the second before.
 6. At the end all are killed and come back; every list is read once more from every peer.
 """
 
@@ -74,6 +74,14 @@ class Stuck(Exception):
     """Something that must happen did not, in a time that is ample."""
 
 
+class Deposed(NamedTuple):
+    """A leader that was killed, until another one commits; whether it left a majority."""
+
+    moment: float
+    term: int
+    has_majority: bool
+
+
 class Soak:
     """One run in one folder."""
 
@@ -92,12 +100,13 @@ class Soak:
         self.cluster = Cluster(folder, peers, in_memory=in_memory, keys=keys)
         self.history = History()
         self.kills: Counter[str] = Counter()
-        """Processes killed, by kind of strike."""
         self.pauses: Counter[str] = Counter()
-        """Processes paused, by kind."""
+        """Processes killed or paused, by kind of strike."""
         self.weathers: Counter[str] = Counter()
         """Faults of links, by shape."""
         self.failovers: list[float] = []
+        self.delayed: list[float] = []
+        """Failovers for which others had to come back first: no majority was left."""
         self.resumptions: list[float] = []
         self.stalls: list[float] = []
         """Those resumptions before which nothing went on."""
@@ -111,8 +120,7 @@ class Soak:
         self._acknowledged = asyncio.Event()
         self._acknowledged_at = 0.0
         self.history.on_acknowledged = self._on_acknowledged
-        self._deposed: tuple[float, int] | None = None
-        """When the last leader was killed, and its term, until another one has committed."""
+        self._deposed: Deposed | None = None
         self._healed: tuple[float, bool] | None = None
         """When links healed, and whether writes had stalled; until something is acknowledged."""
         self.clients = [
@@ -174,9 +182,11 @@ class Soak:
 
     async def _strike(self) -> None:
         kind, struck, term = await self._victims(KILLS)
-        moment = time.monotonic()
         if term is not None and kind != "all":
-            self._deposed = moment, term
+            told = await self.cluster.statuses()
+            left = [p for p, status in told if status.quorum and p not in struck]
+            has_majority = 2 * len(left) > len(self.cluster.processes)
+            self._deposed = Deposed(time.monotonic(), term, has_majority)
         await self._kill(kind, struck)
         await asyncio.sleep(self._random.uniform(0, DOWN_SECONDS_MAX))
         is_impatient = self._random.random() < IMPATIENT_SHARE
@@ -288,8 +298,10 @@ class Soak:
 
     def _on_acknowledged(self, committed: Committed) -> None:
         self.newest_term = max(self.newest_term, committed.term)
-        if self._deposed is not None and committed.term > self._deposed[1]:
-            self.failovers.append(time.monotonic() - self._deposed[0])
+        deposed = self._deposed
+        if deposed is not None and committed.term > deposed.term:
+            waits = self.failovers if deposed.has_majority else self.delayed
+            waits.append(time.monotonic() - deposed.moment)
             self._deposed = None
         self._acknowledged_at = time.monotonic()
         if self._healed is not None:
@@ -329,9 +341,11 @@ def report(soak: Soak, violations: Sequence[str], seconds: float) -> dict[str, o
         )
         + sum(call.may for call in soak.history.calls),
         "violations": list(violations),
-        "leader_kills": len(soak.failovers),
+        "leader_kills": len(soak.failovers) + len(soak.delayed),
         "failover_p50_seconds": percentile(soak.failovers, 50),
         "failover_p99_seconds": percentile(soak.failovers, 99),
+        "failovers_without_a_majority": len(soak.delayed),
+        "without_a_majority_p99_seconds": percentile(soak.delayed, 99),
         "heals": len(soak.resumptions),
         "resumption_p50_seconds": percentile(soak.resumptions, 50),
         "resumption_p99_seconds": percentile(soak.resumptions, 99),
