@@ -20,6 +20,8 @@ DROP_REPORT_SECONDS = 1.0
 NUMBER_BITS = 32
 """Questions of one process life: more than a million a second for an hour."""
 
+HEARD_PEERS_MAX = 8192
+
 EPOCHS_TOLD_APART = 1 << (INTEGER_MAX.bit_length() - NUMBER_BITS)
 """So that a number stays below INTEGER_MAX."""
 
@@ -32,6 +34,28 @@ def numbers_before(epoch: int) -> int:
     has to say after a while. No later process has asked a question of that number.
     """
     return epoch % EPOCHS_TOLD_APART << NUMBER_BITS
+
+
+class HeardNumbers:
+    """The last number heard of each peer: what is not newer is a copy, or comes too late.
+
+    A peer counts on over its restarts (`numbers_before`), so nothing is forgotten when one starts
+    anew or is no member any more: copies may still be under way, and what was refused as certainly
+    not done must not be done by one. At most HEARD_PEERS_MAX are remembered, those heard last.
+    """
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last: dict[PeerId, int] = {}
+
+    def is_new(self, source: PeerId, number: int) -> bool:
+        """Whether this is the first time; from now on it is not."""
+        last = self._last.pop(source, 0)
+        self._last[source] = max(last, number)
+        if len(self._last) > HEARD_PEERS_MAX:
+            del self._last[next(iter(self._last))]
+        return number > last
 
 
 class Outbox:

@@ -24,7 +24,7 @@ from mabeam_p2p.config import Limits
 from mabeam_p2p.events import MailArrived
 from mabeam_p2p.ids import AgentId, PeerId
 from mabeam_p2p.messages import Letter, LetterAnswer, LetterReceipt, MailMessage
-from mabeam_p2p.protocol.core import Outbox, numbers_before
+from mabeam_p2p.protocol.core import HeardNumbers, Outbox, numbers_before
 from mabeam_p2p.protocol.deadlines import Deadlines
 from mabeam_p2p.records import Agent, MailAnswer
 from mabeam_p2p.requests import Done, Failed, MailSent, Refused, SendMail, TakeMail
@@ -166,8 +166,7 @@ class Mail:
         self._tokens: dict[int, int] = {}
         """The number of the letter that each token waits for."""
         self._sent_until: Deadlines[int] = Deadlines()
-        self._heard: dict[PeerId, int] = {}
-        """The last number heard of each peer, in its present epoch."""
+        self._heard = HeardNumbers()
         self._held_number = numbers_before(epoch)
         """Agents may outlive this process, and take a letter that the one before it had."""
         self._held: dict[int, Held] = {}
@@ -246,8 +245,7 @@ class Mail:
                 self._answered(source, message.number, message.answer)
 
     def restarted(self, peer: PeerId) -> None:
-        """The peer counts anew, and has forgotten what it had."""
-        self._heard.pop(peer, None)
+        """The peer has forgotten what it had."""
         self._lose(lambda agent, host: host == peer)
 
     def departed(self, agent: AgentId) -> None:
@@ -305,9 +303,8 @@ class Mail:
         return live is not None and live.peer == self._peer
 
     def _on_letter(self, source: PeerId, letter: Letter, now: float) -> None:
-        if letter.number <= self._heard.get(source, 0):
+        if not self._heard.is_new(source, letter.number):
             return
-        self._heard[source] = letter.number
         _, _, home = letter.sender.partition("@")
         if home != self._name_of(source):
             self.refused_count += 1

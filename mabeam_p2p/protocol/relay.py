@@ -25,7 +25,7 @@ from mabeam_p2p.messages import (
     Relayed,
     RelayRefused,
 )
-from mabeam_p2p.protocol.core import Outbox, numbers_before
+from mabeam_p2p.protocol.core import HeardNumbers, Outbox, numbers_before
 from mabeam_p2p.records import Member, MemberState
 
 REMEMBERED = 256
@@ -93,8 +93,7 @@ class Relays:
         self._members: tuple[Member, ...] = ()
         self._route: tuple[PeerId, PeerId | None] | None = None
         """The coordinator of this peer under that leader; None: to be looked up."""
-        self._heard: dict[PeerId, int] = {}
-        """The last number heard of each peer, in its present epoch."""
+        self._heard = HeardNumbers()
         self._waiting: list[Waiting] = []
         self.waiting_bytes = 0
         """Of commands that wait to be passed on."""
@@ -129,9 +128,8 @@ class Relays:
 
     def receive(self, source: PeerId, message: Relay) -> None:
         """A report of another peer."""
-        if message.number <= self._heard.get(source, 0):
+        if not self._heard.is_new(source, message.number):
             return
-        self._heard[source] = message.number
         self._gather(Waiting(source, message.number, message.count, message.blob))
 
     def gather(self, number: int, count: int, blob: bytes) -> None:
@@ -146,10 +144,6 @@ class Relays:
         del self._sent[message.number]
         for origin in origins:
             self._refuse(origin, message.reason)
-
-    def restarted(self, peer: PeerId) -> None:
-        """The peer counts anew."""
-        self._heard.pop(peer, None)
 
     def flush(self, leader: PeerId | None, now: float) -> None:
         """Pass on what the window allows, to `leader`; None: nobody leads, as far as is known."""

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from mabeam_p2p.config import Limits
 from mabeam_p2p.ids import AgentId
 from mabeam_p2p.messages import Letter, LetterAnswer, LetterReceipt
+from mabeam_p2p.protocol.core import numbers_before
 from mabeam_p2p.records import MailAnswer
 from mabeam_p2p.requests import Failed, MailSent, Refused
 from tests.protocol.post_office import SECOND, PostOffice, peer_id
@@ -296,16 +297,21 @@ def test_a_letter_that_was_overtaken_is_dropped() -> None:
     assert [arrived.value for arrived in office.arrived["b"]] == [b"\x02"]
 
 
-def test_a_peer_that_restarts_counts_anew() -> None:
+def test_no_copy_of_a_letter_is_delivered_once_its_peer_has_gone_and_a_new_one_is() -> None:
+    """A peer counts on when it starts anew."""
     office = PostOffice("x@a", "y@b")
     office.send("x@a", "y@b")
     office.send("x@a", "y@b")
     office.deliver_all()
     office.mails[peer_id("b")].restarted(peer_id("a"))
-    letter = Letter(1, AgentId("x@a"), (AgentId("y@b"),), "all", "t", b"\x03", False, SECOND)
-    office.mails[peer_id("b")].receive(peer_id("a"), letter, 0.0)
-    office._take(peer_id("b"))
-    assert office.arrived["b"][-1].value == b"\x03"
+    arrived = len(office.arrived["b"])
+    for number in (1, numbers_before(2) + 1):
+        letter = Letter(
+            number, AgentId("x@a"), (AgentId("y@b"),), "all", "t", b"\x03", False, SECOND
+        )
+        office.mails[peer_id("b")].receive(peer_id("a"), letter, 0.0)
+        office._take(peer_id("b"))
+    assert [one.value for one in office.arrived["b"][arrived:]] == [b"\x03"]
 
 
 def test_an_answer_to_a_process_that_is_gone_is_none_to_the_next_one() -> None:

@@ -12,7 +12,6 @@ from mabeam_p2p.events import RoleChanged
 from mabeam_p2p.ids import (
     CLUSTER_SESSION,
     INTEGER_MAX,
-    AgentId,
     ClusterId,
     PeerId,
     SessionId,
@@ -24,7 +23,6 @@ from mabeam_p2p.messages import (
     Frame,
     Heartbeat,
     Hello,
-    Letter,
     Message,
     PeerAcks,
     ReadIndex,
@@ -37,7 +35,7 @@ from mabeam_p2p.messages import (
     VoteReply,
     VoteRequest,
 )
-from mabeam_p2p.protocol.core import numbers_before
+from mabeam_p2p.protocol.core import HEARD_PEERS_MAX, HeardNumbers, numbers_before
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.records import (
     Batch,
@@ -168,29 +166,32 @@ def test_a_forward_is_heard_once_though_its_sender_was_thought_dead_meanwhile() 
     assert len(desk.sent(ForwardRefused)) == 1
 
 
-def test_of_peers_that_are_forgotten_nothing_is_remembered() -> None:
-    """Peers without a folder come under a new id each time: there is no end of them."""
+def test_no_copy_is_heard_of_what_a_peer_asked_that_is_no_member_any_more() -> None:
+    """Its folder was lost, and the peer of its address took its place: a copy may come yet, of what
+    was refused as certainly not done, and one of its greeting before it."""
     desk = Desk()
     blob = CborCodec(Limits()).encode_commands([Noop(CLUSTER_SESSION, 0)])
-    letter = Letter(1, AgentId("x@c"), (AgentId("y@me"),), "", "", b"", False, 1)
-    for digit in "cdef":
-        peer = PeerId(digit * 16)
-        desk.greet(peer)
-        desk.hear(peer, Forward(0, 1, 1, blob), Relayed(0, 1, 1, blob))
-        desk.hear(peer, Relay(0, 1, 1, blob), letter)
+    gone = PeerId("c" * 16)
+    for _ in range(2):
+        desk.greet(gone)
+        desk.hear(gone, Forward(0, 1, 1, blob), Relayed(0, 1, 1, blob), Relay(0, 1, 1, blob))
         desk.end_turn()
-    node = desk.node
-    dispatch = node._dispatch
-    kept = (
-        dispatch._forward_numbers,
-        dispatch._relayed_numbers,
-        node.mail._heard,
-        node.relays._heard,
-    )
-    assert [len(one) for one in kept] == [4, 4, 4, 4]
-    desk.wait(80.0)
-    assert node.membership.find(PeerId("c" * 16)) is None
-    assert [len(one) for one in kept] == [0, 0, 0, 0]
+        desk.wait(80.0)
+        assert desk.node.membership.find(gone) is None
+    assert desk.sent(ForwardRefused) == [ForwardRefused(0, 1, "not_leader")] * 2
+    assert desk.sent(RelayRefused) == [RelayRefused(0, 1, "not_leader")]
+
+
+def test_of_peers_that_are_gone_so_many_are_remembered_as_may_be() -> None:
+    """Peers without a folder come under a new id each time: there is no end of them."""
+    heard = HeardNumbers()
+    assert heard.is_new(A, 1)
+    for number in range(HEARD_PEERS_MAX - 1):
+        assert heard.is_new(PeerId(f"{number:016x}"), 1)
+    assert not heard.is_new(A, 1), "heard last, from now on"
+    assert heard.is_new(PeerId("f" * 16), 1)
+    assert heard.is_new(PeerId(f"{0:016x}"), 1), "the one that was not heard for the longest"
+    assert not heard.is_new(A, 1)
 
 
 def test_what_a_coordinator_passes_on_is_heard_once_and_apart_from_its_own_forwards() -> None:

@@ -121,9 +121,6 @@ def test_a_report_is_heard_once() -> None:
     assert post.flush(1.0) == [(LEADER, Relayed(0, 1, 1, b"a"))]
     post.hear(A, 5, b"a")
     assert post.flush(9.0) == []
-    post.relays.restarted(A)
-    post.hear(A, 1, b"anew")
-    assert post.flush(9.0) == [(LEADER, Relayed(0, 2, 1, b"anew"))]
 
 
 def test_what_no_message_may_hold_travels_in_several() -> None:

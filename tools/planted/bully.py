@@ -180,7 +180,7 @@ MUTANTS = (
         "copies-heard",
         "a copy of a wish for another leader is a wish",
         HANDOVER,
-        "        if message.number <= last:\n            return\n",
+        "        if not self._heard.is_new(source, message.number):\n            return\n",
         "",
         NODE_TESTS,
     ),

@@ -11,9 +11,34 @@ CORE = "mabeam_p2p/protocol/core.py"
 
 MUTANTS = (
     Mutant(
+        "heard-forgotten",
+        "of a peer that is no member any more, copies are heard anew",
+        (
+            Edit(
+                DISPATCH,
+                "        self._mail.restarted(peer)\n",
+                "        self._mail.restarted(peer)\n"
+                "        self._forwards_heard._last.pop(peer, None)\n",
+            ),
+        ),
+        ("tests/protocol/test_node.py",),
+    ),
+    Mutant(
+        "heard-unbounded",
+        "numbers of peers that are gone are remembered without a bound",
+        (Edit(CORE, "if len(self._last) > HEARD_PEERS_MAX:", "if False:"),),
+        ("tests/protocol/test_node.py",),
+    ),
+    Mutant(
+        "heard-first",
+        "of too many peers, the one that was met first is forgotten, though it is heard",
+        (Edit(CORE, "last = self._last.pop(source, 0)", "last = self._last.get(source, 0)"),),
+        ("tests/protocol/test_node.py",),
+    ),
+    Mutant(
         "M26a",
         "a coordinator passes a report on as often as it comes",
-        (Edit(RELAY, "if message.number <= self._heard.get(source, 0):", "if False:"),),
+        (Edit(RELAY, "if not self._heard.is_new(source, message.number):", "if False:"),),
         ("tests/protocol/test_relay.py",),
     ),
     Mutant(
@@ -45,8 +70,8 @@ MUTANTS = (
         (
             Edit(
                 DISPATCH,
-                "self._append(source, message, self._relayed_numbers)",
-                "self._append(source, message, {})",
+                "self._append(source, message, self._relayed_heard)",
+                "self._append(source, message, HeardNumbers())",
             ),
         ),
         ("tests/protocol/test_node.py",),

@@ -145,7 +145,7 @@ MUTANTS = (
         (
             Edit(
                 MAIL,
-                "        if letter.number <= self._heard.get(source, 0):\n            return\n",
+                "        if not self._heard.is_new(source, letter.number):\n            return\n",
                 "",
             ),
         ),

@@ -53,7 +53,7 @@ from mabeam_p2p.messages import (
     Withdraw,
 )
 from mabeam_p2p.protocol.bootstrap import Bootstrap
-from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.core import HeardNumbers, Outbox
 from mabeam_p2p.protocol.election import Election
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
@@ -95,17 +95,12 @@ class Dispatch:
         self._changes = changes
         self._handover = handover
         self._outbox = outbox
-        self._forward_numbers: dict[PeerId, int] = {}
-        """The last Forward heard of each peer, in its present epoch."""
-        self._relayed_numbers: dict[PeerId, int] = {}
-        """The last Relayed."""
+        self._forwards_heard = HeardNumbers()
+        self._relayed_heard = HeardNumbers()
 
     def restarted(self, peer: PeerId) -> None:
-        """The peer counts anew."""
-        self._forward_numbers.pop(peer, None)
+        """The peer has forgotten what it had."""
         self._mail.restarted(peer)
-        self._relayed_numbers.pop(peer, None)
-        self._relays.restarted(peer)
 
     def forget(self, peers: list[PeerId]) -> None:
         """They are no members any more; takes and clears them. Who comes back is met anew."""
@@ -163,14 +158,14 @@ class Dispatch:
                 if takes_over and self._replication.role is not Role.PRE_CANDIDATE:
                     self._replication.stand(mine)
             case Forward():
-                reason = self._append(source, message, self._forward_numbers)
+                reason = self._append(source, message, self._forwards_heard)
                 if reason:
                     refusal = ForwardRefused(message.log, message.number, reason)
                     self._outbox.send(source, refusal)
             case ForwardRefused():
                 self._pending.receive_refused(source, message)
             case Relayed():
-                reason = self._append(source, message, self._relayed_numbers)
+                reason = self._append(source, message, self._relayed_heard)
                 if reason:
                     self._outbox.send(source, RelayRefused(message.log, message.number, reason))
             case Relay():
@@ -197,14 +192,11 @@ class Dispatch:
             and self._election.answers_ok(mine, source, message.standing, now)
         )
 
-    def _append(
-        self, source: PeerId, message: Forward | Relayed, numbers: dict[PeerId, int]
-    ) -> str:
+    def _append(self, source: PeerId, message: Forward | Relayed, heard: HeardNumbers) -> str:
         """Commands for the leader: append them, or say why it is certain they were not. For that
         a message is heard once: no copy of it may be taken before or after it was refused."""
-        if message.number <= numbers.get(source, 0):
+        if not heard.is_new(source, message.number):
             return ""
-        numbers[source] = message.number
         if self._replication.propose(message.count, message.blob):
             return ""
         return self._replication.refusal

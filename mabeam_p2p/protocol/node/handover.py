@@ -23,7 +23,7 @@ from mabeam_p2p.config import Timing
 from mabeam_p2p.events import HandOverBegan
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import TransferMessage, TransferReply, TransferRequest
-from mabeam_p2p.protocol.core import Outbox, numbers_before
+from mabeam_p2p.protocol.core import HeardNumbers, Outbox, numbers_before
 from mabeam_p2p.protocol.election import order_key
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.node.allowance import Allowance
@@ -95,8 +95,7 @@ class Handover:
         self._number = numbers_before(epoch)
         self._sent: dict[int, tuple[int, PeerId, float]] = {}
         """By number of the request: who waits, the leader that was asked, and until when."""
-        self._heard: dict[PeerId, int] = {}
-        """The last number heard of each peer that has asked."""
+        self._heard = HeardNumbers()
         every = ASKED_EVERY * timing.election_timeout_seconds
         self._allowance = Allowance(ASKED_BURST, every, WISHES_MAX)
 
@@ -160,12 +159,8 @@ class Handover:
 
     def _on_request(self, source: PeerId, message: TransferRequest, now: float) -> None:
         """A wish is heard once: a late copy of it is no wish any more."""
-        last = self._heard.pop(source, 0)
-        self._heard[source] = max(last, message.number)
-        if message.number <= last:
+        if not self._heard.is_new(source, message.number):
             return
-        if len(self._heard) > WISHES_MAX:
-            del self._heard[next(iter(self._heard))]
         self._begin_for((source, message.number), message.target, now)
 
     def _on_reply(self, source: PeerId, reply: TransferReply) -> None:
