@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from mabeam_p2p.commands import Configure, RaiseVersion
 from mabeam_p2p.config import PROTOCOL_VERSION, Config
 from mabeam_p2p.events import Event, Refused
+from mabeam_p2p.ids import NOBODY
 from mabeam_p2p.machine.versions import is_known
 from mabeam_p2p.messages import AppendEntries, Forward, Frame, Hello, Message, Relay, Relayed
 from mabeam_p2p.protocol.versions import able_of, speaks
@@ -72,6 +73,8 @@ class Releases:
             return frame
         is_greeting = any(isinstance(message, Hello) for message in frame.messages)
         if host.is_earlier and not speaks(EARLIER, frame.version):
+            if frame.target not in (host.peer, NOBODY):
+                return None  # A liar says that another peer lives here.
             raise Violation("I20", f"{host.peer} is sent frames of protocol {frame.version}")
         if is_greeting and frame.version != EARLIER.protocol_min:
             raise Violation("I20", f"{frame.source} greets in protocol {frame.version}")

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from mabeam_p2p.commands import Configure, RaiseVersion
 from mabeam_p2p.config import MACHINE_VERSION
 from mabeam_p2p.events import Refused
-from mabeam_p2p.ids import CLUSTER_SESSION, ClusterId
+from mabeam_p2p.ids import CLUSTER_SESSION, NOBODY, ClusterId, PeerId
 from mabeam_p2p.messages import AppendEntries, Frame, Hello, Message, Probe
 from mabeam_p2p.records import Able, Batch, Standing
 from mabeam_p2p.testing.checkers import Violation
@@ -26,9 +26,11 @@ def mixed() -> Trial:
     return trial
 
 
-def heard(trial: Trial, host: Host, version: int, *messages: Message) -> Frame | None:
+def heard(
+    trial: Trial, host: Host, version: int, *messages: Message, target: PeerId = NOBODY
+) -> Frame | None:
     source = trial.simulator.hosts[1].peer
-    frame = Frame(version, source, 1, 1, 1, ClusterId(""), messages)
+    frame = Frame(version, source, 1, 1, 1, ClusterId(""), messages, target)
     return trial.simulator.releases.heard(host, frame)
 
 
@@ -49,8 +51,10 @@ def test_i20_a_frame_that_the_earlier_release_does_not_speak_is_seen(mixed: Tria
     earlier, later = mixed.simulator.hosts
     assert heard(mixed, later, 2, PROBE) is not None
     assert heard(mixed, earlier, 1, PROBE) is not None
-    with pytest.raises(Violation, match=r"I20: .* protocol 2"):
-        heard(mixed, earlier, 2, PROBE)
+    for target in (NOBODY, earlier.peer):
+        with pytest.raises(Violation, match=r"I20: .* protocol 2"):
+            heard(mixed, earlier, 2, PROBE, target=target)
+    assert heard(mixed, earlier, 2, PROBE, target=later.peer) is None, "it went astray"
 
 
 def test_i20_a_greeting_in_a_later_version_is_seen(mixed: Trial) -> None:
