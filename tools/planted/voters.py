@@ -288,7 +288,7 @@ MUTANTS = (
     Mutant(
         "M17-majority",
         "a change by command may leave voters of whom too few answer",
-        (Edit(CHANGES, "if len(near) < majority(len(wanted)):", "if not answering:"),),
+        (Edit(CHANGES, "if len(near) < majority(len(wanted)):", "if not near:"),),
         BY_COMMAND,
     ),
     Mutant(
