@@ -268,7 +268,7 @@ class Links:
             self._outbox.connect(greeting.target, None)
 
     def _greetings_end(self, peer: PeerId) -> None:
-        """It is known where it is: wherever else it was, its link must not go there any more."""
+        """Wherever it was, its link must not go there any more."""
         for address in [a for a, g in self._greetings.items() if g.target == peer]:
             self._greeting_ends(address)
 
@@ -450,13 +450,11 @@ class Links:
                 self._idle[peer] = None
 
     def forget(self, peer: PeerId) -> None:
-        """The peer has left: close the link, and wait to be greeted."""
-        link = self._links.get(peer)
-        if link is not None:
-            self._greeting_ends(link.address)
-            del self._links[peer]
-            if link.is_open:
-                self._outbox.connect(peer, None)
+        """The peer has left: close the link, and wait to be greeted. It may be long lost."""
+        self._greetings_end(peer)
+        link = self._links.pop(peer, None)
+        if link is not None and link.is_open:
+            self._outbox.connect(peer, None)
 
     def revoke(self, peers: tuple[PeerId, ...]) -> None:
         """These are neither heard nor spoken to any more."""

@@ -243,6 +243,25 @@ def test_a_member_that_is_forgotten_is_still_greeted_where_it_was() -> None:
     assert Connect(A, None) not in sent
 
 
+@pytest.mark.parametrize("is_revoked", [True, False])
+def test_one_that_is_forgotten_and_then_revoked_or_gone_is_greeted_no_more(
+    is_revoked: bool,
+) -> None:
+    """A lost machine is dead for long, and no member, before anybody revokes its key."""
+    door = Door()
+    door.meet(member(A))
+    door.links.silent(member(A), door.now)
+    door.links.lose(A)
+    assert Send(A, GREETING) in door.pass_time(10.0)
+    if is_revoked:
+        door.links.revoke((A,))
+    else:
+        door.links.forget(A)
+    assert door.outbox.take() == (Connect(A, None),)
+    assert door.pass_time(120.0) == ()
+    assert door.links.counts() == (0, 0, 0)
+
+
 def test_links_to_many_that_are_forgotten_are_open_in_turn_and_none_is_given_up() -> None:
     """Peers that crash and come under a new id and port each time leave addresses behind."""
     door = Door(seed=5)

@@ -279,6 +279,18 @@ MUTANTS = (
         ("tests/protocol/test_links.py", "tests/simulation/test_admissions.py"),
     ),
     Mutant(
+        "T3-lost",
+        "a lost machine whose key is revoked is greeted for ever",
+        (
+            Edit(
+                LINKS,
+                "        self._greetings_end(peer)\n        link = self._links.pop(peer, None)\n",
+                "        link = self._links.pop(peer, None)\n",
+            ),
+        ),
+        ("tests/protocol/test_links_on_demand.py",),
+    ),
+    Mutant(
         "T3-void",
         "a code lets in whoever kept it, although the join secret was rotated",
         (Edit(KEYRING, "self._keep(self._write_invitations, _invitations=[])", "pass"),),
