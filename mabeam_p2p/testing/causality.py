@@ -14,6 +14,7 @@ it was durable never was. Ghosts stand outside the peers and survive their crash
 """
 
 from collections.abc import Iterable, Mapping
+from math import inf
 
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.protocol.vector_clock import Vector
@@ -26,7 +27,7 @@ Dot = tuple[PeerId, int]
 class Write:
     """One write of one variable."""
 
-    __slots__ = ("is_forgotten", "killers", "name", "seen", "sibling")
+    __slots__ = ("forgotten_at", "killers", "name", "seen", "sibling")
 
     def __init__(self, name: str, sibling: Sibling, seen: tuple[Dot, ...]) -> None:
         self.name = name
@@ -35,9 +36,9 @@ class Write:
         """The siblings that it superseded where it was made."""
         self.killers: dict[Dot, None] = {}
         """Writes that have superseded it where they were made."""
-        self.is_forgotten = False
-        """Its writer has forgotten the variable since: what this had seen is in no later context of
-        it, but in what the writer tells that it knows."""
+        self.forgotten_at: float = inf
+        """The counter of its writer's last write of the variable before that forgot it. What this
+        had seen is in no context of a later one, but in what the writer tells that it knows."""
 
 
 class View:
@@ -172,8 +173,8 @@ class Causality:
             if write is None or sibling.value is None:
                 continue
             for killer in write.killers:
-                is_told = _covers(record.context, killer) and not self._is_forgotten(killer)
-                if is_told or killer[1] <= view.known.get(killer[0], 0):
+                is_known = killer[1] <= view.known.get(killer[0], 0)
+                if is_known or self._is_told(record.context, killer):
                     raise Violation("I14", f"{peer} has {sibling} beside {killer}: {record}")
 
     def _written(self, peer: PeerId, name: str, sibling: Sibling, gone: list[Sibling]) -> None:
@@ -198,12 +199,15 @@ class Causality:
         for actor, counter in variable.context:
             if actor != peer and counter > view.known.get(actor, 0):
                 raise Violation("I14", f"{peer} forgets {name!r} and could be told of it anew")
-        for write in self._remembered.pop((peer, name), ()):
-            write.is_forgotten = True
+        own = self._remembered.pop((peer, name), [])
+        for write in own:
+            write.forgotten_at = own[-1].sibling.counter
 
-    def _is_forgotten(self, dot: Dot) -> bool:
+    def _is_told(self, context: Vector, dot: Dot) -> bool:
+        """Whether a context is word of this write, or of a later one that had seen it."""
         write = self._writes.get(dot)
-        return write is not None and write.is_forgotten
+        last = inf if write is None else write.forgotten_at
+        return any(actor == dot[0] and dot[1] <= counter <= last for actor, counter in context)
 
     def _marks(self, peer: PeerId, view: View, record: VariableMarks) -> None:
         known, base = dict(record.known), dict(record.base)

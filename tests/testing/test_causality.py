@@ -210,3 +210,28 @@ def test_nor_do_writes_before_it_by_a_peer_that_has_forgotten_it_as_well() -> No
     causality.persisted(third, beside)
     with pytest.raises(Violation, match="is superseded"):
         causality.settled((third,))
+
+
+def test_a_write_that_was_seen_stays_seen_when_its_writer_forgets_the_variable() -> None:
+    """A context that ends before the forgetting is word of the writes up to there."""
+    over = variable(sibling(B, 2), seen=((A, 1),))
+    deleted = variable(sibling(A, 2, None), seen=((B, 2),))
+    causality = Causality()
+    third = PeerId("c" * 16)
+    for peer in (A, B, third):
+        causality.started(peer, {}, None)
+    records: tuple[tuple[PeerId, Record], ...] = (
+        (A, FIRST),
+        (B, FIRST),
+        (B, over),
+        (third, over),
+        (A, over),
+        (A, deleted),
+        (B, deleted),
+        (B, VariableMarks(((A, 2), (B, 2)), ((B, 2),))),
+        (B, VariableForgotten("x")),
+    )
+    for peer, record in records:
+        causality.persisted(peer, record)
+    with pytest.raises(Violation, match="beside"):
+        causality.persisted(third, variable(*FIRST.siblings, *over.siblings))
