@@ -432,10 +432,8 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"--faults knows {', '.join(FAULTS)}, not {', '.join(unknown) or 'nothing'}")
     if options.peers < 3:
         parser.error(f"--peers {options.peers}: there is no minority to lose; take 3 or more")
-    if options.keys and "links" in options.faults:
-        parser.error(
-            "--keys goes with --faults kill,pause: proxies cannot follow what is encrypted"
-        )
+    if options.keys and ("links" in options.faults or options.boots or options.starve):
+        parser.error("--keys goes with --faults kill,pause alone: proxies cannot follow it")
     goals = Goals(options.kills, options.partitions, options.operations)
     needs = {"kills": "kill", "partitions": "links"}
     for goal, family in needs.items():

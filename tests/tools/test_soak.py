@@ -91,6 +91,8 @@ def test_a_peer_that_is_starved_calls_no_healthy_one_dead(tmp_path: Path) -> Non
         (("--kills", "3", "--faults", "links"), "--kills"),
         (("--peers", "2"), "--peers 2"),
         (("--keys",), "--keys"),
+        (("--keys", "--faults", "kill", "--boots", "3"), "--keys"),
+        (("--keys", "--faults", "kill", "--starve", "9"), "--keys"),
     ],
 )
 def test_a_run_that_cannot_end_well_is_refused(
