@@ -344,10 +344,22 @@ MUTANTS = (
         (
             Edit(
                 CALLERS,
-                "if now - since < self._seconds_max:",
-                "if since < self._seconds_max + now:",
+                "if now - since < seconds_max:",
+                "if since < seconds_max + now:",
             ),
         ),
+        ("tests/transport/test_callers.py",),
+    ),
+    Mutant(
+        "T8-members",
+        "of too many connections at the data port those of members give way",
+        (Edit(SOCKETS, "self._callers.proved(descriptor_of(frame))", "self._callers.told"),),
+        ("tests/transport/test_callers.py",),
+    ),
+    Mutant(
+        "T8-silent",
+        "a member that has not said anything yet is taken for a stranger for good",
+        (Edit(CALLERS, "                self.proved(descriptor)\n", "                break\n"),),
         ("tests/transport/test_callers.py",),
     ),
     Mutant(
