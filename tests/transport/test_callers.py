@@ -3,7 +3,6 @@
 import os
 import resource
 import socket
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,33 +16,9 @@ from mabeam_p2p.transport.callers import Callers
 from mabeam_p2p.transport.curve import as_client
 from tests.eventually import eventually
 from tests.in_loop import in_loop
+from tests.transport.ends import callers_at, connections_at
 from tests.transport.guarded import Peer, peers
 from tests.transport.keys import Cluster
-
-
-def connections_at(port: int) -> int:
-    """Ends of this process at that port, as the kernel sees them: what a caller costs."""
-    return len(callers_at(port))
-
-
-def callers_at(port: int) -> list[int]:
-    """The ports at their other ends."""
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            copy = os.dup(int(name))
-        except OSError:
-            continue
-        if not stat.S_ISSOCK(os.fstat(copy).st_mode):
-            os.close(copy)
-            continue
-        with socket.socket(fileno=copy) as one:
-            if one.family in (socket.AF_INET, socket.AF_INET6) and one.getsockname()[1] == port:
-                try:
-                    found.append(one.getpeername()[1])
-                except OSError:  # It listens.
-                    continue
-    return found
 
 
 @contextmanager

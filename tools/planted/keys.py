@@ -14,6 +14,7 @@ CURVE = "mabeam_p2p/transport/curve.py"
 GATE = "mabeam_p2p/security/gate.py"
 GATEKEEPER = "mabeam_p2p/security/gatekeeper.py"
 CALLERS = "mabeam_p2p/transport/callers.py"
+BULK = "mabeam_p2p/transport/bulk.py"
 SOCKETS = "mabeam_p2p/transport/zeromq.py"
 DRIVER = "mabeam_p2p/runtime/driver.py"
 
@@ -361,6 +362,12 @@ MUTANTS = (
         "a member that has not said anything yet is taken for a stranger for good",
         (Edit(CALLERS, "                self.proved(descriptor)\n", "                break\n"),),
         ("tests/transport/test_callers.py",),
+    ),
+    Mutant(
+        "T8-bulk",
+        "strangers may open as many connections as there are descriptors where tensors travel",
+        (Edit(BULK, "self._callers.look(time.monotonic())", "self._callers.told.closed"),),
+        ("tests/transport/test_bulk.py",),
     ),
     Mutant(
         "T8-others",
