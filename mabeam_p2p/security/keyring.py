@@ -254,13 +254,19 @@ class Keyring:
             self.former = KeyPair(content.former_public, Secret(content.former_secret))
 
     def open_keys(self) -> None:
-        """Those of the data folder; new ones if it has none."""
+        """Those of the data folder; new ones if nobody was ever told any. Raises KeyFileError."""
         if self._folder is None:
             return
         files.check_folder(self._folder, self._folder.stat())
         path = self._folder / KEY_NAME
         known = files.read(path, KeyFile)
         if known is None:
+            if (self._folder / SECRET_NAME).exists():  # Which is written after it.
+                raise KeyFileError(
+                    f"{path} is missing, and the others know this peer by the key in it: put it "
+                    "back from a copy, or join again as a new peer, with an empty data folder",
+                    path=str(path),
+                )
             self._write_keys()
         else:
             self.read_keys(_of_this_release(known, path))

@@ -131,6 +131,27 @@ def test_a_damaged_file_is_named_and_not_shown(folder: Path, text: str) -> None:
     assert caught.value.__cause__ is None
 
 
+def test_a_peer_that_has_lost_its_key_is_told_so_and_takes_no_other(folder: Path) -> None:
+    """Under another one nobody believes that it is that peer: it would wait for ever, or lead alone
+    a cluster that nobody can join."""
+    before = open_keyring(folder, None)
+    saved = (folder / KEY_NAME).read_bytes()
+    (folder / KEY_NAME).unlink()
+    for _ in range(2):
+        with pytest.raises(KeyFileError, match=rf"{KEY_NAME} is missing.*from a copy"):
+            open_keyring(folder, None)
+        assert not (folder / KEY_NAME).exists()
+    (folder / KEY_NAME).write_bytes(saved)
+    (folder / KEY_NAME).chmod(0o600)
+    assert open_keyring(folder, None).pair == before.pair
+
+
+def test_a_start_that_ended_between_key_and_secret_goes_on(folder: Path) -> None:
+    before = open_keyring(folder, None)
+    (folder / SECRET_NAME).unlink()
+    assert open_keyring(folder, None).pair == before.pair
+
+
 def test_a_file_of_a_later_release_is_left_alone(folder: Path) -> None:
     open_keyring(folder, None)
     path = folder / KEY_NAME

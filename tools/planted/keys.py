@@ -334,6 +334,12 @@ MUTANTS = (
         DOOR,
     ),
     Mutant(
+        "T4-lost",
+        "a peer whose key file is gone takes another key, under which nobody knows it",
+        (Edit(KEYRING, "if (self._folder / SECRET_NAME).exists():", "if not self._folder:"),),
+        RING,
+    ),
+    Mutant(
         "T8-count",
         "strangers may open as many connections as there are descriptors",
         (Edit(CALLERS, "while len(self._since) > self._count_max:", "while not self._ports:"),),
