@@ -17,6 +17,7 @@ CALLERS = "mabeam_p2p/transport/callers.py"
 BULK = "mabeam_p2p/transport/bulk.py"
 SOCKETS = "mabeam_p2p/transport/zeromq.py"
 DRIVER = "mabeam_p2p/runtime/driver.py"
+ASSEMBLY = "mabeam_p2p/assembly.py"
 
 PROOFS = ("tests/security/test_joining.py",)
 TABLE = ("tests/security/test_guard.py",)
@@ -300,7 +301,7 @@ MUTANTS = (
     Mutant(
         "T3-alone",
         "who joins by a code forms a cluster of its own before it is let in",
-        (Edit("mabeam_p2p/assembly.py", "config = replace(config, expect=2)", "pass"),),
+        (Edit(ASSEMBLY, "config = replace(config, expect=2)", "pass"),),
         ("tests/cli/test_joining.py::test_who_joins_by_a_code_forms_no_cluster_of_its_own",),
     ),
     Mutant(
@@ -338,6 +339,16 @@ MUTANTS = (
         "a peer whose key file is gone takes another key, under which nobody knows it",
         (Edit(KEYRING, "if (self._folder / SECRET_NAME).exists():", "if not self._folder:"),),
         RING,
+    ),
+    Mutant(
+        "T4-founder",
+        "a peer that a code has let in founds a cluster of its own when it is started without one",
+        (
+            Edit(
+                ASSEMBLY, "if config.expect < 2 and _inviter(config, code):", "if code and config:"
+            ),
+        ),
+        ("tests/test_assembly.py",),
     ),
     Mutant(
         "T8-count",
