@@ -3,12 +3,19 @@
 A host is a name, an IPv4 address, or an IPv6 address in brackets, with or without a scope.
 """
 
+import re
+from collections.abc import Collection
 from ipaddress import ip_address
 
 from mabeam_p2p.errors import AddressError
 
 ADDRESS_LENGTH_MAX = 255 + 6
 """A DNS name, a colon and five digits."""
+
+LOCAL_NAMES = ("localhost",)
+"""What each host is called by itself alone."""
+
+_HOST_HEADER = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::[0-9]{1,5})?")
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -48,3 +55,12 @@ def is_loopback(host: str) -> bool:
 def is_wildcard(host: str) -> bool:
     """Whether `host` stands for every interface."""
     return is_literal(host) and ip_address(host).is_unspecified
+
+
+def is_host_header_of(header: str, names: Collection[str]) -> bool:
+    """Whether a Host header of HTTP is an IP address or one of these names, which are in small
+    letters. A page of another site whose name was made to point here (DNS rebinding) says that
+    name, and is of no concern to whoever serves this host alone."""
+    found = _HOST_HEADER.fullmatch(header)
+    host = (found[1] or found[2]).lower() if found else ""
+    return host in names or is_literal(host)
