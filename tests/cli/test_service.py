@@ -115,6 +115,18 @@ def test_a_data_folder_of_the_settings_is_pinned_to_where_it_is_here(
     assert "MABEAM_DATA_DIR" not in done.stderr
 
 
+def test_only_what_the_peer_reads_a_tilde_in_is_written_down_with_one(place: House) -> None:
+    """A data folder is taken as it is written, also by `mabeam up` here."""
+    words = ("--data-dir", "~/data", "--dashboard-token", "~/token")
+    for given, flags in (("", words), ("data_dir = '~/data'\n", words[2:])):
+        (place.folder / "mabeam.toml").write_text(given)
+        install(place, "--", "--name", "ant", *flags)
+        (command,) = lines_of(place, "ExecStart")
+        found = shlex.split(command)
+        assert found[found.index("--data-dir") + 1] == str(place.folder / "~" / "data")
+        assert found[found.index("--dashboard-token") + 1] == "~/token"
+
+
 @pytest.mark.parametrize("variable", ["MABEAM_METRICS", "MABEAM_LOG_FORMAT", "MABEAM_JOIN_CODE"])
 def test_what_only_the_command_line_reads_is_named_when_it_is_left_out_too(
     place: House, monkeypatch: pytest.MonkeyPatch, variable: str
