@@ -1,4 +1,5 @@
 import os
+import resource
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -158,6 +159,21 @@ def test_a_file_of_a_later_release_is_left_alone(folder: Path) -> None:
     path.write_text(path.read_text().replace('"version":1', '"version":2'))
     with pytest.raises(KeyFileError, match="version 2"):
         open_keyring(folder, None)
+
+
+def test_a_file_that_does_not_fit_is_told_and_the_one_before_stays(folder: Path) -> None:
+    """The system may take a part of it, and say so in a number alone."""
+    path = folder / "file"
+    files.write(path, "before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(KeyFileError, match="cannot be used"):
+            files.write(path, "x" * 200)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert files.read(path, str) == "before"
+    assert [one.name for one in folder.iterdir()] == ["file"]
 
 
 def test_of_many_that_create_a_file_one_does(tmp_path: Path) -> None:

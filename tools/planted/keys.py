@@ -351,6 +351,18 @@ MUTANTS = (
         ("tests/test_assembly.py",),
     ),
     Mutant(
+        "T16-part",
+        "of a key file that does not fit on the disk a part takes its place",
+        (
+            Edit(
+                FILES,
+                "file.write(msgspec.json.encode(content))",
+                "os.write(descriptor, msgspec.json.encode(content))",
+            ),
+        ),
+        RING,
+    ),
+    Mutant(
         "T8-count",
         "strangers may open as many connections as there are descriptors",
         (Edit(CALLERS, "while len(self._since) > self._count_max:", "while not self._ports:"),),
