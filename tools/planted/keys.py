@@ -363,6 +363,24 @@ MUTANTS = (
         RING,
     ),
     Mutant(
+        "T4-over",
+        "a rotation that was over before its peer heard of it never ends the former key",
+        (
+            Edit(
+                GATE,
+                "        if keyring.former is not None and keys",
+                "        elif keyring.former is not None and keys",
+            ),
+        ),
+        TOGETHER,
+    ),
+    Mutant(
+        "T4-told",
+        "who was told the former key counts as one that knows the present one",
+        (Edit(JOINING, "if visitor.told != self._book.public_key:", "if not visitor.told:"),),
+        TOGETHER,
+    ),
+    Mutant(
         "T8-count",
         "strangers may open as many connections as there are descriptors",
         (Edit(CALLERS, "while len(self._since) > self._count_max:", "while not self._ports:"),),
