@@ -154,10 +154,12 @@ class Keyring:
             files.write(self._folder / JOINED_NAME, JoinedFile(FILE_VERSION, self.inviter))
 
     def propose(self) -> Secret:
-        """A join secret to come; the cluster decides on its label."""
-        proposed = Secret(os.urandom(SECRET_BYTES))
-        self._keep(self._write_secret, proposed=proposed)
-        return proposed
+        """A join secret to come; the cluster decides on its label. As long as it has not, the same
+        one: its label may be on the way, and nobody else has it."""
+        if self.proposed is None:
+            self._keep(self._write_secret, proposed=Secret(os.urandom(SECRET_BYTES)))
+        assert self.proposed is not None, "made above"
+        return self.proposed
 
     def rotate(self, secret: Secret) -> None:
         """`secret` is the present one from now on, and no invitation counts that was given out."""
@@ -165,7 +167,9 @@ class Keyring:
             return
         if self._invitations:
             self._keep(self._write_invitations, _invitations=[])
-        self._keep(self._write_secret, previous=self.current, current=secret, proposed=None)
+        # What was proposed here besides may still be agreed on, later.
+        proposed = None if secret == self.proposed else self.proposed
+        self._keep(self._write_secret, previous=self.current, current=secret, proposed=proposed)
         self._follow()
 
     def _keep(self, write: Callable[[], None], **changed: object) -> None:

@@ -176,6 +176,19 @@ def test_a_file_that_does_not_fit_is_told_and_the_one_before_stays(folder: Path)
     assert [one.name for one in folder.iterdir()] == ["file"]
 
 
+def test_a_join_secret_to_come_stays_until_the_cluster_has_decided(folder: Path) -> None:
+    """Who asks again does not know what became of it. If that was agreed on, its label would name
+    a secret that nobody has any more."""
+    keyring = open_keyring(folder, None)
+    proposed = keyring.propose()
+    assert keyring.propose() == proposed
+    assert open_keyring(folder, None).propose() == proposed
+    keyring.rotate(Secret(b"o" * 32))
+    assert keyring.propose() == proposed, "another peer's was agreed on first"
+    keyring.rotate(proposed)
+    assert keyring.propose() != proposed
+
+
 def test_of_many_that_create_a_file_one_does(tmp_path: Path) -> None:
     path = tmp_path / "file"
     assert [files.create(path, number) for number in range(5)] == [True, False, False, False, False]

@@ -381,6 +381,12 @@ MUTANTS = (
         TOGETHER,
     ),
     Mutant(
+        "T3-proposed",
+        "a secret whose label the log may come to name is forgotten for another one",
+        (Edit(KEYRING, "        if self.proposed is None:\n", "        if True:\n"),),
+        RING,
+    ),
+    Mutant(
         "T8-count",
         "strangers may open as many connections as there are descriptors",
         (Edit(CALLERS, "while len(self._since) > self._count_max:", "while not self._ports:"),),
