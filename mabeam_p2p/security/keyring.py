@@ -33,6 +33,8 @@ FILE_VERSION = 1
 SHARED_FOLDER = ".secrets"
 """In the user's state folder; no cluster's name begins with a dot."""
 
+_NOT_SHARED = "%s; new peers of this user will need a join code"
+
 _log = logging.getLogger(__name__)
 
 _Content = TypeVar("_Content", "KeyFile", "SecretFile", "JoinedFile")
@@ -143,10 +145,7 @@ class Keyring:
         """An inviter has let this peer in. The other processes of this user follow it."""
         self.keep_inviter()
         self._keep(self._write_secret, gate=gate, current=secret, previous=None, proposed=None)
-        if self._shared is not None:
-            files.make_folder(self._shared.parent)
-            content = SecretFile(FILE_VERSION, gate.reveal(), secret.reveal())
-            files.write(self._shared, content)
+        self._share(SecretFile(FILE_VERSION, gate.reveal(), secret.reveal()), over_others=True)
 
     def keep_inviter(self) -> None:
         """Whoever starts this peer again need not say where it listens."""
@@ -170,7 +169,7 @@ class Keyring:
         # What was proposed here besides may still be agreed on, later.
         proposed = None if secret == self.proposed else self.proposed
         self._keep(self._write_secret, previous=self.current, current=secret, proposed=proposed)
-        self._follow()
+        self._share(self._content(), over_others=False)
 
     def _keep(self, write: Callable[[], None], **changed: object) -> None:
         """Change these fields, and write them. What cannot be written is as it was before: nobody
@@ -185,14 +184,22 @@ class Keyring:
                 setattr(self, name, value)
             raise
 
-    def _follow(self) -> None:
-        """Take the rotation over into what this user's processes share, if they share this
-        cluster."""
+    def _share(self, content: SecretFile, *, over_others: bool) -> None:
+        """Take it over into what this user's processes share; that of another cluster only if it is
+        to give way. What cannot be written there stops nobody: it is durable here, and all peers of
+        the user would end at once."""
         if self._shared is None:
             return
-        known = files.read(self._shared, SecretFile)
-        if known is not None and self.gate == Secret(known.gate):
-            files.write(self._shared, self._content())
+        try:
+            if over_others:
+                files.make_folder(self._shared.parent)
+            else:
+                known = files.read(self._shared, SecretFile)
+                if known is None or self.gate != Secret(known.gate):
+                    return
+            files.write(self._shared, content)
+        except KeyFileError as error:
+            _log.warning(_NOT_SHARED, error)
 
     def _content(self) -> SecretFile:
         assert self.gate is not None, "written once there is one"
@@ -380,7 +387,7 @@ def _shared_secret(shared: Path | None) -> SecretFile:
         if not isinstance(error.__cause__, OSError):
             raise
         # Nobody's fault: a home that cannot be written. Others need a code, then.
-        _log.warning("%s; this user's other peers will need a join code", error)
+        _log.warning(_NOT_SHARED, error)
         return fresh
     known = files.read(shared, SecretFile)
     if known is None:

@@ -189,6 +189,44 @@ def test_a_join_secret_to_come_stays_until_the_cluster_has_decided(folder: Path)
     assert keyring.propose() != proposed
 
 
+@pytest.mark.parametrize("fault", ["readable by others", "a full disk"])
+def test_what_is_shared_and_cannot_be_changed_stops_no_peer(
+    folder: Path,
+    shared: Path,
+    fault: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each peer of the user keeps the secret in its own folder, and would end at the same entry of
+    the log as all others."""
+    guest = folder.with_name("guest")
+    guest.mkdir(mode=0o700)
+    keyring = open_keyring(folder, shared)
+    before = present(keyring)
+    joining = open_keyring(guest, shared, joins_gate=new_gate())
+    assert joining.gate is not None
+    write = files.write
+
+    def fails(path: Path, content: object) -> None:
+        if path == shared:
+            raise KeyFileError(f"{path} cannot be used", path=str(path))
+        write(path, content)
+
+    if fault == "readable by others":
+        shared.chmod(0o644)
+    else:
+        monkeypatch.setattr(files, "write", fails)
+        joining.join(joining.gate, Secret(b"j" * 32))
+        assert "join code" in caplog.messages.pop()
+        caplog.clear()
+    keyring.rotate(Secret(b"n" * 32))
+    assert "join code" in caplog.text
+    monkeypatch.undo()
+    shared.chmod(0o600)
+    assert open_keyring(folder, shared).current == Secret(b"n" * 32)
+    assert open_keyring(None, shared).current == before
+
+
 def test_of_many_that_create_a_file_one_does(tmp_path: Path) -> None:
     path = tmp_path / "file"
     assert [files.create(path, number) for number in range(5)] == [True, False, False, False, False]

@@ -387,6 +387,18 @@ MUTANTS = (
         RING,
     ),
     Mutant(
+        "T16-shared",
+        "a file that a user's peers share, and cannot be written, ends all of them at a rotation",
+        (
+            Edit(
+                KEYRING,
+                "        except KeyFileError as error:\n            _log.warning(_NOT_SHARED",
+                "        except RuntimeError as error:\n            _log.warning(_NOT_SHARED",
+            ),
+        ),
+        RING,
+    ),
+    Mutant(
         "T8-count",
         "strangers may open as many connections as there are descriptors",
         (Edit(CALLERS, "while len(self._since) > self._count_max:", "while not self._ports:"),),
