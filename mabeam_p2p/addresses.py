@@ -1,6 +1,8 @@
 """The word HOST:PORT: taken apart, put together and judged here and nowhere else.
 
-A host is a name, an IPv4 address, or an IPv6 address in brackets, with or without a scope.
+A host is a name, an IPv4 address, or an IPv6 address in brackets, with or without a scope. Of a
+scope, which is a name or number of an interface, no more is taken than every library down to the
+kernel does: a word that one of them refuses would be found out when it is dialled.
 """
 
 import re
@@ -15,6 +17,7 @@ ADDRESS_LENGTH_MAX = 255 + 6
 LOCAL_NAMES = ("localhost",)
 """What each host is called by itself alone."""
 
+_SCOPE = re.compile(r"[A-Za-z0-9._-]+")
 _HOST_HEADER = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::[0-9]{1,5})?")
 
 
@@ -23,7 +26,9 @@ def split_address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-        is_usable = is_literal(host) and ":" in host
+        address, _, scope = host.partition("%")
+        is_plain = address == host or _SCOPE.fullmatch(scope) is not None
+        is_usable = is_literal(host) and ":" in host and is_plain
     else:
         is_usable = bool(host) and ":" not in host and host.isprintable() and " " not in host
     is_number = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535

@@ -184,12 +184,16 @@ class JoinPort:
     # ---- client --------------------------------------------------------------------------------
 
     def begin(self, call: "_Call") -> "zmq.Socket[bytes]":
-        """A socket for one attempt."""
+        """A socket for one attempt. Raises zmq.ZMQError."""
         socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         for option in join_client_options():
             socket.setsockopt(option.name, option.value)
         as_client(socket, call.pair or self._keys.pair, self._keys.gate_pair().public)
-        socket.connect(f"tcp://{call.address}")
+        try:
+            socket.connect(f"tcp://{call.address}")
+        except zmq.ZMQError:
+            socket.close(0)
+            raise
         return socket
 
     def visits(self, pair: KeyPair | None) -> tuple[Visit, ...]:

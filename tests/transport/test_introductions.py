@@ -106,6 +106,17 @@ async def test_an_introduction_that_is_given_up_leaves_nothing_behind() -> None:
 
 
 @in_loop
+async def test_an_address_that_libzmq_does_not_take_leaves_nothing_behind() -> None:
+    """A socket that nobody has closed is a warning, and so an error here."""
+    async with peers(1) as (peer,):
+        assert peer.transport._join is not None
+        ended: list[str] = []
+        peer.transport._join.visit("[fe80::1%{a}]:7", lambda found, why: ended.append(why))
+        await eventually(lambda: ended)
+        assert ended == [introductions.UNREACHED]
+
+
+@in_loop
 async def test_a_word_that_breaks_something_does_not_make_the_port_deaf() -> None:
     """Words that came with it have no further edge to announce them."""
     cluster = Cluster()
