@@ -51,14 +51,19 @@ class Callers:
         port: int,
         *,
         seconds_max: float | None = None,
+        words_max: int | None = None,
         on_cut: Callable[[], None] = lambda: None,
     ) -> None:
         """seconds_max: that any connection may last; None: who has proved a key is free of all
-        limits. on_cut: told of each that was ended."""
+        limits. words_max: that may be said over any one, where `may_speak` is asked. on_cut: told
+        of each that was ended."""
         self._on_cut = on_cut
         self._bound = bound
         self._ports = [port]
         self._seconds_max = seconds_max
+        self._words_max = words_max
+        self._words: dict[int, int] = {}
+        """By descriptor: how many came over it. Of one that was cut, until it has gone."""
         self._count_max = callers_max()
         self._since: dict[int, float] = {}
         """By descriptor: when it came; the oldest first."""
@@ -89,6 +94,15 @@ class Callers:
     def proved(self, descriptor: int) -> None:
         """A message has come over it: its key was let in."""
         self._since.pop(descriptor, None)
+
+    def may_speak(self, descriptor: int) -> bool:
+        """A word has come over it. False: it is one too many, and the connection ends."""
+        if self._words_max is None or descriptor < 0:
+            return True
+        count = self._words[descriptor] = self._words.get(descriptor, 0) + 1
+        if count > self._words_max and descriptor in self._since:
+            self._cut(descriptor)
+        return count <= self._words_max
 
     def also_at(self, port: int) -> None:
         """The socket has been bound to this one, too."""
@@ -139,6 +153,7 @@ class Callers:
 
     def _hear(self, event: int, descriptor: int, now: float) -> None:
         self._since.pop(descriptor, None)
+        self._words.pop(descriptor, None)
         if event == zmq.EVENT_ACCEPTED:
             self._since[descriptor] = now
 

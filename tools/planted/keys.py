@@ -435,6 +435,12 @@ MUTANTS = (
         ("tests/transport/test_bulk.py",),
     ),
     Mutant(
+        "T8-words",
+        "who knows the gate may say as much as it likes in the time that it has",
+        (Edit(CALLERS, "return count <= self._words_max", "return True"),),
+        ("tests/transport/test_introductions.py",),
+    ),
+    Mutant(
         "T8-others",
         "a descriptor is cut whatever it is by now",
         (Edit(CALLERS, "return connection.getsockname()[1] in self._ports", "return True"),),
