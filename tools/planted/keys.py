@@ -397,6 +397,24 @@ MUTANTS = (
         RING,
     ),
     Mutant(
+        "T3-outdated",
+        "a member that misses a rotation lets in whoever knows the secret that is over",
+        (
+            Edit(
+                GUARD,
+                "is_over = self._has_missed and self.lacks_secret",
+                "is_over = self._has_missed and not self.lacks_secret",
+            ),
+        ),
+        TABLE,
+    ),
+    Mutant(
+        "T3-replayed",
+        "a peer that joins takes the secret that it was told for one that is over",
+        (Edit(GUARD, "had_present = self.peer in self._keys and not", "had_present = not"),),
+        TABLE,
+    ),
+    Mutant(
         "T3-unknown",
         "the door lets in keys that nobody knows",
         (
