@@ -53,14 +53,15 @@ def build(config: Config) -> Driver:
     check_name(config.name, "peer name")
     check_name(config.cluster, "cluster name")
     code = _join_code(config)
-    if code is not None and config.expect < 2:
-        # By itself it would form a cluster of its own, and be none of its inviter's for good.
-        config = replace(config, expect=2)
     with ExitStack() as undo:
         # The folder first: two processes with one identity must not meet on the network.
         storage = _storage(config)
         recovered = storage.recover()
         undo.callback(storage.close)
+        if config.expect < 2 and _inviter(config, code):
+            # By itself it would form a cluster of its own, and be none of its inviter's for good:
+            # also if it was ended before it had any of that one's log.
+            config = replace(config, expect=2)
         gatekeeper = _gatekeeper(config, code, recovered.peer, storage.path)
         transport = ZeroMqTransport(
             _listen(config, code, gatekeeper is not None),
@@ -162,10 +163,7 @@ def _listen(config: Config, code: JoinCode | None, has_keys: bool) -> str:
     too: without it a peer that restarts would be of no use to its cluster, and not say so."""
     if config.listen:
         return config.listen
-    folder = data_folder(config)
-    inviter = "" if code is None else code.address
-    if not inviter and has_keys and folder is not None:
-        inviter = inviter_of(folder)
+    inviter = _inviter(config, code) if has_keys else ""
     if not inviter:
         return LOOPBACK
     remote, _ = split_address(inviter)
@@ -176,6 +174,15 @@ def _listen(config: Config, code: JoinCode | None, has_keys: bool) -> str:
             "connect it to that network, or name the address to listen on (--listen)"
         )
     return join_address(host, 0)
+
+
+def _inviter(config: Config, code: JoinCode | None) -> str:
+    """The address of whose code lets this peer in, or has once; empty: nobody's. Raises
+    KeyFileError."""
+    if code is not None:
+        return code.address
+    folder = data_folder(config)
+    return "" if folder is None else inviter_of(folder)
 
 
 def _gatekeeper(

@@ -307,7 +307,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     mdns: bool = True
     expect: int = 3
     """Peers that must see each other before a new cluster forms; two at least where this one joins
-    by a code."""
+    by a code, or has."""
     join_code: str = ""
     """By which this peer is let into a cluster on another host. Of no use once it was."""
     insecure_plaintext: bool = False

@@ -16,6 +16,7 @@ from mabeam_p2p.errors import AddressError
         ("host.example:65535", "host.example", 65535),
         ("[::1]:7946", "::1", 7946),
         ("[fe80::1%eth0]:7946", "fe80::1%eth0", 7946),
+        ("[fe80::1%br-0.7_x]:7946", "fe80::1%br-0.7_x", 7946),
     ],
 )
 def test_addresses_come_apart_and_together_again(text: str, host: str, port: int) -> None:
@@ -26,6 +27,7 @@ def test_addresses_come_apart_and_together_again(text: str, host: str, port: int
 @pytest.mark.parametrize(
     "text",
     ["", ":", "host", "host:", ":7946", "::1:7946", "[::1]", "[host]:1", "host:-1", "host:65536",
+     "[fe80::1%a b]:1", "[fe80::1%\n]:1", "[fe80::1%\u00e9]:1", "[fe80::1%eth0;x]:1",
      "host:\u0661", "a b:1", "a\n:1", "x" * 300 + ":1", "host:000001"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(text: str) -> None:

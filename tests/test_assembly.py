@@ -34,6 +34,7 @@ from mabeam_p2p.runtime.thread import PeerThread
 from mabeam_p2p.security.codes import new_gate
 from mabeam_p2p.security.keyring import open_keyring
 from mabeam_p2p.security.secrets import Secret
+from tests.in_loop import in_loop
 
 SESSION = SessionId(4711)
 
@@ -252,6 +253,25 @@ def test_a_peer_that_a_code_let_in_listens_there_again_unless_told_otherwise(
     with pytest.raises(NoRoute, match=r"no way to 192\.0\.2\.7.*--listen"):
         build(settings)
     assert host(listen="127.0.0.1:0") == "127.0.0.1", "and the folder is free"
+
+
+@in_loop
+async def test_a_peer_that_a_code_let_in_founds_no_cluster_of_its_own_later(
+    tmp_path: Path,
+) -> None:
+    """It may have been ended between the code and the first entry of its cluster's log."""
+    gate = new_gate()
+    for name, expected in (("guest", 2), ("founder", 1)):
+        if name == "guest":
+            (tmp_path / name).mkdir(mode=0o700)
+            keyring = open_keyring(tmp_path / name, None, joins_gate=gate, inviter="127.0.0.1:7946")
+            keyring.join(gate, Secret(b"s" * 32))
+        driver = build(config(name, tmp_path, expect=1))
+        try:
+            await driver.start()
+            assert (await ask_status(driver)).expect == expected
+        finally:
+            await driver.close()
 
 
 def test_a_taken_port_leaves_the_folder_free(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None, *, invites
         manager.status(f"{config.name} listens on {host.address} and waits for its cluster")
         code = await host.invite() if invites else ""
         _report(as_json, host, "listening", served, code)
-        with output.patience(_wait_of(config)):
+        with output.patience(wait_of(config, host.expect)):
             is_ready = await host.ready()
         if is_ready:
             _report(as_json, host, "ready", served)
@@ -175,12 +175,12 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None, *, invites
     return output.INTERRUPTED if signal.SIGINT in signals else output.DONE
 
 
-def _wait_of(config: Config) -> str:
-    """What it is that a peer waits for that is not ready yet."""
+def wait_of(config: Config, expect: int) -> str:
+    """What it is that a peer waits for that is not ready yet. expect: as of its host."""
     inviter = "the peer that gave out the code lets it in, " if config.join_code else ""
     return (
-        f"{config.name} waits: {inviter}a new cluster forms when {config.expect} peers see each "
-        "other, an old one goes on when a majority is back; see `mabeam status`"
+        f"{config.name} waits: {inviter}a new cluster forms when {expect} peers see each other, an "
+        "old one goes on when a majority is back; see `mabeam status`"
     )
 
 

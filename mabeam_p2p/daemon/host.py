@@ -42,6 +42,8 @@ class Host:
         self.address = ""
         """Where other peers reach this one."""
         self.socket_path = ""
+        self.expect = config.expect
+        """Peers that must see each other before a new cluster forms: as of `assembly.build`."""
         self._own: Agent | None = None
         """The daemon's own agent, once it has joined."""
         self._follows = asyncio.Event()
@@ -82,10 +84,11 @@ class Host:
         self._attachment = Attachment(backend, limits=config.limits, timing=config.timing)
         score = ready(config.score_by, self._attachment)
         self._score_watch = None if score is None else ScoreWatch(self._attachment, score)
-        epoch = (await self._attachment.status()).epoch
+        status = await self._attachment.status()
+        self.expect = status.expect
         self._server = Server(
             backend,
-            epoch=epoch,
+            epoch=status.epoch,
             limits=config.limits,
             own_name=config.name,
             say=self._say,

@@ -12,14 +12,12 @@
 
 import hashlib
 import hmac
-import re
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import NamedTuple
 
-TOKEN_LENGTH_MIN = 16
+from mabeam_p2p.addresses import LOCAL_NAMES, is_host_header_of
 
-LOCAL_NAMES = ("localhost",)
+TOKEN_LENGTH_MIN = 16
 
 
 class Refusal(NamedTuple):
@@ -67,7 +65,7 @@ class Access:
         if method != "GET":
             return METHOD
         host = headers.get("Host", "")
-        if not self._is_ours(host):
+        if not is_host_header_of(host, self._names):
             return HOST
         origin = headers.get("Origin")
         if origin is not None and origin.lower() not in (
@@ -93,27 +91,6 @@ class Access:
         is_right = hmac.compare_digest(_digest(said.strip()), self._digest)
         return None if is_right and scheme.lower() == "bearer" else TOKEN
 
-    def _is_ours(self, host: str) -> bool:
-        name = _without_port(host).lower()
-        return name in self._names or _is_address(name)
-
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-
-
-_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::[0-9]{1,5})?")
-
-
-def _without_port(host: str) -> str:
-    """NAME or ADDRESS of a Host header; empty: it is none."""
-    found = _HOST.fullmatch(host)
-    return (found[1] or found[2]) if found else ""
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -8,15 +8,23 @@ Rules
    REQUEST_BYTES_MAX; one connection is one request.
 2. Nothing is read but a GET of the page, and nothing is changed by it.
 3. Closing ends all connections at once, whatever they wait for.
-4. A loop that is stuck answers nothing: then its page is missing, which is what a monitor should
+4. On loopback the Host header, if there is one, is an IP address or `localhost`: a page of another
+   site whose name was made to point here (DNS rebinding) reads nothing.
+5. A loop that is stuck answers nothing: then its page is missing, which is what a monitor should
    see.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from mabeam_p2p.addresses import is_loopback, join_address, split_address
+from mabeam_p2p.addresses import (
+    LOCAL_NAMES,
+    is_host_header_of,
+    is_loopback,
+    join_address,
+    split_address,
+)
 from mabeam_p2p.errors import AddressError
 
 CONNECTIONS_MAX = 16
@@ -37,6 +45,7 @@ class PageServer:
         self.address = ""
         """Where it listens, with the real port."""
         self._page = page
+        self._is_local = True
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
@@ -54,7 +63,8 @@ class PageServer:
             ) from error
         found = self._server.sockets[0].getsockname()
         self.address = join_address(found[0], found[1])
-        if not is_loopback(found[0]):
+        self._is_local = is_loopback(found[0])
+        if not self._is_local:
             _log.warning(
                 "metrics are open to the network at %s: anybody who reaches it can read names, "
                 "addresses and counts of this peer; it has no key", self.address
@@ -102,16 +112,19 @@ class PageServer:
             return _response("400 Bad Request", b"this is no HTTP/1.1 request\n")
         if words[0] not in ("GET", "HEAD"):
             return _response("405 Method Not Allowed", b"GET it\n", "Allow: GET, HEAD")
+        hosts = _values(headers, "host")
+        if self._is_local and not all(is_host_header_of(host, LOCAL_NAMES) for host in hosts):
+            return _response("403 Forbidden", f"ask for http://{self.address}{PATH}\n".encode())
         if words[1].partition("?")[0] != PATH:
             return _response("404 Not Found", f"see {PATH}\n".encode())
-        accept = ", ".join(
-            value.strip()
-            for name, _, value in (header.partition(":") for header in headers)
-            if name.lower() == "accept"
-        )
-        body, content_type = await self._page(accept)
+        body, content_type = await self._page(", ".join(_values(headers, "accept")))
         whole = _response("200 OK", body, content_type=content_type)
         return whole if words[0] == "GET" else whole[: -len(body)]
+
+
+def _values(headers: Sequence[str], wanted: str) -> list[str]:
+    parts = (header.partition(":") for header in headers)
+    return [value.strip() for name, _, value in parts if name.strip().lower() == wanted]
 
 
 def _response(

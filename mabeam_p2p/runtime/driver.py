@@ -164,7 +164,7 @@ class Driver:
         self._stopped = asyncio.Event()
 
     async def start(self) -> None:
-        """Begin to take part. To be called once."""
+        """Begin to take part. To be called once; what it raises has stopped and closed the peer."""
         assert self._lane is None, "started twice"
         self._loop = asyncio.get_running_loop()
         self._lane = Lane(
@@ -179,11 +179,15 @@ class Driver:
             fail=self._fail,
         )
         self.is_running = True
-        self._transport.start(self._receive, self._fail)
-        if self._gate is not None:
-            # What the disk knows, before anybody is listened to.
-            self._update_gate()
-            self._gate.start(self._on_introduced, self._fail, self._on_revoked)
+        try:
+            self._transport.start(self._receive, self._fail)
+            if self._gate is not None:
+                # What the disk knows, before anybody is listened to.
+                self._update_gate()
+                self._gate.start(self._on_introduced, self._fail, self._on_revoked)
+        except Exception as error:
+            self._fail(error)
+            await self.wait_stopped()
         self._feed(self._node.start)
         self._searches = [
             asyncio.create_task(self._search(discovery), name=type(discovery).__name__)

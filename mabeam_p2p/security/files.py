@@ -122,7 +122,8 @@ def _prepare(path: Path, content: object) -> Path:
     descriptor = os.open(temporary, flags, FILE_MODE)
     try:
         os.fchmod(descriptor, FILE_MODE)
-        os.write(descriptor, msgspec.json.encode(content))
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(msgspec.json.encode(content))  # All of it: os.write may take a part.
         os.fsync(descriptor)
     except BaseException:
         os.unlink(temporary)

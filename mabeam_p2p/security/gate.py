@@ -132,7 +132,7 @@ class Gate:
         keys = mine[0] if mine else ()
         if keyring.next is not None and keyring.next.public in keys:
             self._go_over(keyring.next, is_used=keys[0] == keyring.next.public)
-        elif keyring.former is not None and keys and keyring.former.public not in keys:
+        if keyring.former is not None and keys and keyring.former.public not in keys:
             keyring.retire_key()
             self._followers.clear()
             self._doors.retire()

@@ -8,7 +8,8 @@ Rules
    under its id: a second one is refused, as somebody else's.
 3. Who can prove the previous secret alone is told the present one if the log has admitted it, and
    refused otherwise: a rotation shuts out those who were not members. Invitations are void from
-   then on, also at a peer that does not have the new secret yet.
+   then on. Both hold also at a peer that does not have the new secret yet: to it the present one
+   is that which all others know as the previous one.
 4. A message counts as the peer's whose key its connection has proved to have.
 """
 
@@ -65,6 +66,9 @@ class Guard:
         """Whose word the log has told of, and under which key it was."""
         self._wanted = b""
         """Label of the join secret that the cluster has agreed on; empty: of none."""
+        self._has_missed = False
+        """Whether it was heard to agree on one that this peer, a member, did not have. What the log
+        says from before that, and what a disk holds, is older than the secret."""
 
     # ---- who may speak ---------------------------------------------------------------------------
 
@@ -78,6 +82,7 @@ class Guard:
 
     def update(self, credentials: Credentials) -> None:
         """What the log says now."""
+        had_present = self.peer in self._keys and not self.lacks_secret
         self._keys = {one.peer: one.keys for one in credentials.admitted}
         self._admitted = {key: one.peer for one in credentials.admitted for key in one.keys}
         revoked: dict[bytes | PeerId, None] = {}
@@ -94,6 +99,10 @@ class Guard:
         proposed = self.keyring.proposed
         if proposed is not None and label(proposed) == self._wanted:
             self.keyring.rotate(proposed)
+        previous = self.keyring.previous
+        is_ahead = previous is not None and label(previous) == self._wanted
+        self._has_missed = self._has_missed or had_present
+        self._has_missed = self._has_missed and self.lacks_secret and not is_ahead
 
     def pending(self) -> tuple[tuple[PeerId, bytes], ...]:
         """Who has proved the join secret and is not admitted."""
@@ -101,7 +110,7 @@ class Guard:
 
     def met(self, peer: PeerId, key: bytes) -> bool:
         """A server has proved itself. Whether it is believed to be that peer."""
-        reason = self._objection(peer, key)
+        reason = self._objection(peer, key) or self._outdated(key)
         if reason:
             # Told once for each: it is dialled again and again, and says the same.
             if self._disbelieved.get(peer) != key and len(self._disbelieved) < DISBELIEVED_MAX:
@@ -167,7 +176,7 @@ class Guard:
         return None if self.lacks_secret else self.keyring.invitation(name)
 
     def let_in(self, peer: PeerId, key: bytes, name: bytes) -> str:
-        reason = self._objection(peer, key)
+        reason = self._objection(peer, key) or self._outdated(key)
         if reason:
             return reason
         current, previous = self.keyring.current, self.keyring.previous
@@ -186,6 +195,11 @@ class Guard:
     def present(self) -> Secret:
         assert self.keyring.current is not None, "who has none lets nobody in"
         return self.keyring.current
+
+    def _outdated(self, key: bytes) -> str:
+        """What this peer knows is over, so that it says nothing of who can prove it (rule 3)."""
+        is_over = self._has_missed and self.lacks_secret
+        return "rotated" if is_over and key not in self._admitted else ""
 
     def _objection(self, peer: PeerId, key: bytes) -> str:
         if peer in self._revoked or key in self._revoked:

@@ -19,7 +19,8 @@ Rules
    nothing, and sends no proof, before.
 3. The secret leaves the server only when the client has proved an older one, or a token, and never
    as it is: under a pad that only who knows that one can make, inside CURVE.
-4. What is not in this order is refused, and the connection's state forgotten.
+4. What is not in this order is refused, and the connection's state forgotten. So is a proof for a
+   challenge under a key that the server has exchanged since: the client would have the former one.
 """
 
 from collections.abc import Callable
@@ -74,10 +75,13 @@ class Met(NamedTuple):
 
 
 class _Visitor(NamedTuple):
+    """key: the client's. told: the server's, as the challenge had it."""
+
     ask: JoinAsk
     key: bytes
     secret: Secret
     words: tuple[bytes, ...]
+    told: bytes
     due: float
 
 
@@ -137,13 +141,15 @@ class Reception:
         if len(self._visitors) >= VISITORS_MAX:
             del self._visitors[next(iter(self._visitors))]
         due = now + VISIT_SECONDS_MAX
-        self._visitors[connection] = _Visitor(ask, key, secret, words, due)
+        self._visitors[connection] = _Visitor(ask, key, secret, words, bare.key, due)
         proof = mac(secret, "server", *words)
         return JoinChallenge(bare.peer, bare.key, port, bare.nonce, proof)
 
     def _on_proof(self, visitor: _Visitor, message: JoinProof) -> JoinMessage:
         if not is_mac(message.proof, visitor.secret, "client", *visitor.words):
             return self._refuse("proof")
+        if visitor.told != self._book.public_key:
+            return self._refuse("order")
         reason = self._book.let_in(visitor.ask.peer, visitor.key, visitor.ask.label)
         if reason:
             return self._refuse(reason)

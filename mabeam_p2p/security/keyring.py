@@ -33,6 +33,8 @@ FILE_VERSION = 1
 SHARED_FOLDER = ".secrets"
 """In the user's state folder; no cluster's name begins with a dot."""
 
+_NOT_SHARED = "%s; new peers of this user will need a join code"
+
 _log = logging.getLogger(__name__)
 
 _Content = TypeVar("_Content", "KeyFile", "SecretFile", "JoinedFile")
@@ -143,10 +145,7 @@ class Keyring:
         """An inviter has let this peer in. The other processes of this user follow it."""
         self.keep_inviter()
         self._keep(self._write_secret, gate=gate, current=secret, previous=None, proposed=None)
-        if self._shared is not None:
-            files.make_folder(self._shared.parent)
-            content = SecretFile(FILE_VERSION, gate.reveal(), secret.reveal())
-            files.write(self._shared, content)
+        self._share(SecretFile(FILE_VERSION, gate.reveal(), secret.reveal()), over_others=True)
 
     def keep_inviter(self) -> None:
         """Whoever starts this peer again need not say where it listens."""
@@ -154,10 +153,12 @@ class Keyring:
             files.write(self._folder / JOINED_NAME, JoinedFile(FILE_VERSION, self.inviter))
 
     def propose(self) -> Secret:
-        """A join secret to come; the cluster decides on its label."""
-        proposed = Secret(os.urandom(SECRET_BYTES))
-        self._keep(self._write_secret, proposed=proposed)
-        return proposed
+        """A join secret to come; the cluster decides on its label. As long as it has not, the same
+        one: its label may be on the way, and nobody else has it."""
+        if self.proposed is None:
+            self._keep(self._write_secret, proposed=Secret(os.urandom(SECRET_BYTES)))
+        assert self.proposed is not None, "made above"
+        return self.proposed
 
     def rotate(self, secret: Secret) -> None:
         """`secret` is the present one from now on, and no invitation counts that was given out."""
@@ -165,8 +166,10 @@ class Keyring:
             return
         if self._invitations:
             self._keep(self._write_invitations, _invitations=[])
-        self._keep(self._write_secret, previous=self.current, current=secret, proposed=None)
-        self._follow()
+        # What was proposed here besides may still be agreed on, later.
+        proposed = None if secret == self.proposed else self.proposed
+        self._keep(self._write_secret, previous=self.current, current=secret, proposed=proposed)
+        self._share(self._content(), over_others=False)
 
     def _keep(self, write: Callable[[], None], **changed: object) -> None:
         """Change these fields, and write them. What cannot be written is as it was before: nobody
@@ -181,14 +184,22 @@ class Keyring:
                 setattr(self, name, value)
             raise
 
-    def _follow(self) -> None:
-        """Take the rotation over into what this user's processes share, if they share this
-        cluster."""
+    def _share(self, content: SecretFile, *, over_others: bool) -> None:
+        """Take it over into what this user's processes share; that of another cluster only if it is
+        to give way. What cannot be written there stops nobody: it is durable here, and all peers of
+        the user would end at once."""
         if self._shared is None:
             return
-        known = files.read(self._shared, SecretFile)
-        if known is not None and self.gate == Secret(known.gate):
-            files.write(self._shared, self._content())
+        try:
+            if over_others:
+                files.make_folder(self._shared.parent)
+            else:
+                known = files.read(self._shared, SecretFile)
+                if known is None or self.gate != Secret(known.gate):
+                    return
+            files.write(self._shared, content)
+        except KeyFileError as error:
+            _log.warning(_NOT_SHARED, error)
 
     def _content(self) -> SecretFile:
         assert self.gate is not None, "written once there is one"
@@ -254,13 +265,19 @@ class Keyring:
             self.former = KeyPair(content.former_public, Secret(content.former_secret))
 
     def open_keys(self) -> None:
-        """Those of the data folder; new ones if it has none."""
+        """Those of the data folder; new ones if nobody was ever told any. Raises KeyFileError."""
         if self._folder is None:
             return
         files.check_folder(self._folder, self._folder.stat())
         path = self._folder / KEY_NAME
         known = files.read(path, KeyFile)
         if known is None:
+            if (self._folder / SECRET_NAME).exists():  # Which is written after it.
+                raise KeyFileError(
+                    f"{path} is missing, and the others know this peer by the key in it: put it "
+                    "back from a copy, or join again as a new peer, with an empty data folder",
+                    path=str(path),
+                )
             self._write_keys()
         else:
             self.read_keys(_of_this_release(known, path))
@@ -370,7 +387,7 @@ def _shared_secret(shared: Path | None) -> SecretFile:
         if not isinstance(error.__cause__, OSError):
             raise
         # Nobody's fault: a home that cannot be written. Others need a code, then.
-        _log.warning("%s; this user's other peers will need a join code", error)
+        _log.warning(_NOT_SHARED, error)
         return fresh
     known = files.read(shared, SecretFile)
     if known is None:

@@ -23,7 +23,8 @@ from zmq.utils import z85
 
 from mabeam_p2p.addresses import is_literal, is_loopback, join_address, split_address
 from mabeam_p2p.errors import AddressError
-from mabeam_p2p.transport.curve import Verdict, ZapSocket, as_client, as_server
+from mabeam_p2p.transport.callers import Callers
+from mabeam_p2p.transport.curve import Verdict, ZapSocket, as_client, as_server, descriptor_of
 from mabeam_p2p.transport.options import (
     Option,
     bulk_dealer_options,
@@ -77,8 +78,12 @@ class ZeroMqBulk:
                 f"bulk data will not listen on {host}: without keys it stays on this machine"
             )
         self.counters = dict.fromkeys(
-            ("received", "malformed", "sent", "refused_link_down", "refused_address"), 0
-        )
+            (
+                "received", "malformed", "sent", "refused_link_down", "refused_address",
+                "callers_cut",
+            ),
+            0,
+        )  # fmt: skip
         self._message_bytes_max = message_bytes_max
         self._may_leave_host = insecure or has_keys
         self._pair = _Pair(*map(z85.decode, zmq.curve_keypair())) if has_keys else None
@@ -96,6 +101,7 @@ class ZeroMqBulk:
             self._context.set(option.name, option.value)
         # Before anything is bound: without it libzmq would have nobody to ask.
         self._zap = None if self._pair is None else ZapSocket(self._context, DOMAIN)
+        self._callers: Callers | None = None
         self._router = self._socket(zmq.ROUTER, bulk_router_options(message_bytes_max))
         if self._pair is not None:
             as_server(self._router, self._pair, DOMAIN)
@@ -105,9 +111,11 @@ class ZeroMqBulk:
             self.close()
             raise AddressError(f"bulk data cannot listen on {host}: {error.strerror}") from error
         endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://")
-        self.address = join_address(host, split_address(endpoint)[1])
+        port = split_address(endpoint)[1]
+        self.address = join_address(host, port)
         if self._pair is not None:
             self.address += KEY_MARK + self._pair.public.hex()
+            self._callers = Callers(self._router, port, on_cut=self._count_cut)
 
     def send(self, address: str, header: bytes, payload: memoryview) -> bool:
         link = self._links.get(address) or self._open(address)
@@ -130,6 +138,8 @@ class ZeroMqBulk:
                 frames = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return None
+            if self._callers is not None and self._callers.are_there:
+                self._callers.proved(descriptor_of(frames[-1]))
             if len(frames) == FRAME_COUNT:
                 self.counters["received"] += 1
                 return frames[1].bytes, frames[2].buffer
@@ -139,6 +149,8 @@ class ZeroMqBulk:
         watched: list[Any] = [(self._router, zmq.POLLIN), (self._wake_reader, zmq.POLLIN)]
         if self._zap is not None:
             watched.append((self._zap.socket, zmq.POLLIN))
+        if self._callers is not None:
+            watched.append((self._callers.told, zmq.POLLIN))
         full = [self._links.get(address) for address in blocked]
         watched.extend((link, zmq.POLLOUT) for link in full if link is not None)
         if None in full:
@@ -149,6 +161,8 @@ class ZeroMqBulk:
         zmq.zmq_poll(watched, milliseconds)
         if self._zap is not None:
             self._zap.serve(self._decide)
+        if self._callers is not None:
+            self._callers.look(time.monotonic())
         with suppress(BlockingIOError):
             os.read(self._wake_reader, 4096)
         self._close_idle(time.monotonic() - IDLE_SECONDS_MAX)
@@ -164,12 +178,17 @@ class ZeroMqBulk:
         self._is_closed = True
         for link in self._links.values():
             link.close(linger=0)
+        if self._callers is not None:
+            self._callers.close()
         self._router.close(linger=0)
         if self._zap is not None:
             self._zap.socket.close(linger=0)
         self._context.term()
         os.close(self._wake_reader)
         # Left open: `wake` may be on its way, and the number would be somebody else's.
+
+    def _count_cut(self) -> None:
+        self.counters["callers_cut"] += 1
 
     def _open(self, address: str) -> "zmq.Socket[bytes] | None":
         """None if the address may not be dialled, or there are no descriptors left."""

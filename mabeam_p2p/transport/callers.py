@@ -7,6 +7,8 @@ Rules
    connection to its very port. Whatever else has the number by now is left alone.
 3. The table may know connections that have gone, never the other way round: libzmq does not tell
    of each end.
+4. libzmq tells that a handshake has succeeded, and not whose. So a connection is free of all limits
+   once a message has come over it, or once it is older than a handshake may be.
 """
 
 import asyncio
@@ -24,8 +26,11 @@ CALLERS_MAX = 512
 CALLERS_LEAST = 64
 LOOK_SECONDS = 1.0
 """Between two looks at who has been there for too long."""
+PROVED_SECONDS = 3.0
+"""Who is there for so long has finished the handshake: libzmq ends the others after two seconds
+(HANDSHAKE_IVL of `options`)."""
 
-_EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
+_EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
 
 
 def callers_max() -> int:
@@ -37,7 +42,8 @@ def callers_max() -> int:
 
 
 class Callers:
-    """Of one socket, which has been bound to this port; from `start` until `close`."""
+    """Of one socket, which has been bound to this port; until `close`. For one thread: it calls
+    `look`, or has the running loop do it by `start`."""
 
     def __init__(
         self,
@@ -45,14 +51,19 @@ class Callers:
         port: int,
         *,
         seconds_max: float | None = None,
+        words_max: int | None = None,
         on_cut: Callable[[], None] = lambda: None,
     ) -> None:
-        """seconds_max: that any connection may last; None: a finished handshake frees it of all
-        limits. on_cut: told of each that was ended."""
+        """seconds_max: that any connection may last; None: who has proved a key is free of all
+        limits. words_max: that may be said over any one, where `may_speak` is asked. on_cut: told
+        of each that was ended."""
         self._on_cut = on_cut
         self._bound = bound
         self._ports = [port]
         self._seconds_max = seconds_max
+        self._words_max = words_max
+        self._words: dict[int, int] = {}
+        """By descriptor: how many came over it. Of one that was cut, until it has gone."""
         self._count_max = callers_max()
         self._since: dict[int, float] = {}
         """By descriptor: when it came; the oldest first."""
@@ -66,10 +77,32 @@ class Callers:
         self._told.rcvhwm = 0
         self._told.connect(address)
 
+    @property
+    def told(self) -> "zmq.Socket[bytes]":
+        """Readable when there is something to `look` at."""
+        return self._told
+
+    @property
+    def are_there(self) -> bool:
+        return bool(self._since)
+
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._told.FD, self._read)
-        self._loop.call_soon(self._look)
+        self._loop.add_reader(self._told.FD, self._look)
+        self._loop.call_soon(self._look_again)
+
+    def proved(self, descriptor: int) -> None:
+        """A message has come over it: its key was let in."""
+        self._since.pop(descriptor, None)
+
+    def may_speak(self, descriptor: int) -> bool:
+        """A word has come over it. False: it is one too many, and the connection ends."""
+        if self._words_max is None or descriptor < 0:
+            return True
+        count = self._words[descriptor] = self._words.get(descriptor, 0) + 1
+        if count > self._words_max and descriptor in self._since:
+            self._cut(descriptor)
+        return count <= self._words_max
 
     def also_at(self, port: int) -> None:
         """The socket has been bound to this one, too."""
@@ -87,37 +120,42 @@ class Callers:
         self._bound.disable_monitor()
         self._told.close(0)
 
-    def _look(self) -> None:
+    def look(self, now: float) -> None:
+        """Take in who has come and gone, and end those that are too many, or there too long. now:
+        monotonic seconds."""
         if self._told.closed:
             return
-        assert self._loop is not None
-        self._read()
-        if self._seconds_max is not None:
-            now = self._loop.time()
-            for descriptor, since in tuple(self._since.items()):
-                if now - since < self._seconds_max:
-                    break
-                self._cut(descriptor)
-        self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
-
-    def _read(self) -> None:
-        if self._told.closed:
-            return
-        assert self._loop is not None
-        now = self._loop.time()
         with suppress(zmq.Again):
             while True:
                 told = parse_monitor_message(self._told.recv_multipart(zmq.NOBLOCK))
                 self._hear(told["event"], int(told["value"]), now)
+        seconds_max = PROVED_SECONDS if self._seconds_max is None else self._seconds_max
+        for descriptor, since in tuple(self._since.items()):
+            if now - since < seconds_max:
+                break
+            if self._seconds_max is None:
+                self.proved(descriptor)
+            else:
+                self._cut(descriptor)
         while len(self._since) > self._count_max:
             self._cut(next(iter(self._since)))
 
+    def _look(self) -> None:
+        assert self._loop is not None
+        self.look(self._loop.time())
+
+    def _look_again(self) -> None:
+        if self._told.closed:
+            return
+        assert self._loop is not None
+        self._look()
+        self._timer = self._loop.call_later(LOOK_SECONDS, self._look_again)
+
     def _hear(self, event: int, descriptor: int, now: float) -> None:
+        self._since.pop(descriptor, None)
+        self._words.pop(descriptor, None)
         if event == zmq.EVENT_ACCEPTED:
-            self._since.pop(descriptor, None)
             self._since[descriptor] = now
-        elif event == zmq.EVENT_DISCONNECTED or self._seconds_max is None:
-            self._since.pop(descriptor, None)
 
     def _cut(self, descriptor: int) -> None:
         del self._since[descriptor]

@@ -92,6 +92,14 @@ def key_of(frame: zmq.Frame) -> bytes | None:
     return key_named(user_of(frame))
 
 
+def descriptor_of(frame: zmq.Frame) -> int:
+    """Of the connection by which a message came, when it came; -1: libzmq does not tell."""
+    try:
+        return int(frame.get(zmq.SRCFD))
+    except (zmq.ZMQError, ValueError):
+        return -1
+
+
 class ZapSocket:
     """Where libzmq asks, of one context. For one thread."""
 

@@ -2,9 +2,10 @@
 apart from all that they say later.
 
 It has a context of its own, so that a flood of strangers has an I/O thread of its own, too; frames
-of 4 KiB at most; a short queue; and answers one address so often a second only. Who does not know
-the cluster's gate does not get past the handshake, which has to end within two seconds. Who does is
-gone after five, whatever it says, and of too many the oldest give way (`callers`).
+of 4 KiB at most; a short queue; and lets one address connect so often a second only. Who does not
+know the cluster's gate does not get past the handshake, which has to end within two seconds. Who
+does is gone after five, whatever it says, or after WORDS_MAX words, and of too many the oldest give
+way (`callers`).
 
 Rules
 1. A server answers each word with one word, and remembers nothing but what `Gatekeeper` does.
@@ -22,7 +23,14 @@ import zmq
 from mabeam_p2p.addresses import join_address, split_address
 from mabeam_p2p.ports import Gatekeeper, KeyPair, Visit
 from mabeam_p2p.transport.callers import Callers
-from mabeam_p2p.transport.curve import Verdict, ZapHandler, as_client, as_server, key_of
+from mabeam_p2p.transport.curve import (
+    Verdict,
+    ZapHandler,
+    as_client,
+    as_server,
+    descriptor_of,
+    key_of,
+)
 from mabeam_p2p.transport.options import (
     join_client_options,
     join_context_options,
@@ -36,6 +44,8 @@ CALLS_MAX = 64
 CALL_SECONDS_MAX = 3.0
 CALLER_SECONDS_MAX = 5.0
 """So long a connection to this port may last: longer than any introduction."""
+WORDS_MAX = 8
+"""Over one connection. An introduction takes two."""
 ADDRESS_BURST = 256
 ADDRESS_RATE = 64.0
 """Handshakes from one IP address: so many at once, and so many a second. All peers of a host come
@@ -81,7 +91,9 @@ class JoinPort:
         on_cut: Callable[[], None] = lambda: None,
     ) -> None:
         """on_cut: told of each connection that was ended for being too many, or there too long."""
-        self.counters = dict.fromkeys(("answered", "malformed", "asked", "met", "not_met"), 0)
+        self.counters = dict.fromkeys(
+            ("answered", "malformed", "overrun", "asked", "met", "not_met"), 0
+        )
         self._keys = keys
         self._data_port = 0
         self._allowance = Allowance()
@@ -105,7 +117,11 @@ class JoinPort:
         endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://")
         self.port = split_address(endpoint)[1]
         self.callers = Callers(
-            self._router, self.port, seconds_max=CALLER_SECONDS_MAX, on_cut=on_cut
+            self._router,
+            self.port,
+            seconds_max=CALLER_SECONDS_MAX,
+            words_max=WORDS_MAX,
+            on_cut=on_cut,
         )
 
     def start(self, data_port: int, failed: Callable[[BaseException], None]) -> None:
@@ -159,6 +175,9 @@ class JoinPort:
             return
         is_drained = False
         try:
+            if self.callers is not None:
+                # First: who has come since begins to be counted.
+                self.callers.look(self._loop.time())
             for _ in range(WORDS_PER_TURN):
                 self._hear(self._router.recv_multipart(zmq.NOBLOCK, copy=False))
         except zmq.Again:
@@ -170,6 +189,9 @@ class JoinPort:
 
     def _hear(self, frames: list[zmq.Frame]) -> None:
         assert self._loop is not None
+        if self.callers is not None and not self.callers.may_speak(descriptor_of(frames[-1])):
+            self.counters["overrun"] += 1
+            return
         key = key_of(frames[-1])
         if len(frames) != 2 or key is None:
             self.counters["malformed"] += 1
@@ -184,12 +206,16 @@ class JoinPort:
     # ---- client --------------------------------------------------------------------------------
 
     def begin(self, call: "_Call") -> "zmq.Socket[bytes]":
-        """A socket for one attempt."""
+        """A socket for one attempt. Raises zmq.ZMQError."""
         socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         for option in join_client_options():
             socket.setsockopt(option.name, option.value)
         as_client(socket, call.pair or self._keys.pair, self._keys.gate_pair().public)
-        socket.connect(f"tcp://{call.address}")
+        try:
+            socket.connect(f"tcp://{call.address}")
+        except zmq.ZMQError:
+            socket.close(0)
+            raise
         return socket
 
     def visits(self, pair: KeyPair | None) -> tuple[Visit, ...]:

@@ -44,6 +44,7 @@ from mabeam_p2p.transport.curve import (
     answer_under,
     as_client,
     as_server,
+    descriptor_of,
     key_named,
     user_of,
 )
@@ -451,6 +452,8 @@ class ZeroMqTransport:
         each message, as whoever comes later can have the routing id of who was here before; only
         what its text stands for is remembered."""
         frame = self._router.recv(zmq.NOBLOCK, copy=False)
+        if self._callers is not None and self._callers.are_there:
+            self._callers.proved(descriptor_of(frame))
         name = user_of(frame)
         key = self._known_keys.get(name)
         if key is None:

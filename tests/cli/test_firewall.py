@@ -35,6 +35,10 @@ def target(right: object) -> dict[str, object]:
     return match({"payload": {"protocol": "ip", "field": "daddr"}}, right)
 
 
+def kind(right: str) -> dict[str, object]:
+    return match({"fib": {"result": "type", "flags": ["daddr"]}}, right)
+
+
 def state(*right: str) -> dict[str, object]:
     return match({"ct": {"key": "state"}}, list(right), "in")
 
@@ -90,6 +94,25 @@ def level(policy: str, **chains: list[Rule]) -> str:
         ({"input": [to("a")], "a": [to("b", "goto"), rule()], "b": []}, "error"),
         ({"input": [to("a")], "a": [rule(verdict="return"), rule(port(PORT))]}, "error"),
         ({"input": [to("zone"), rule(port(PORT))], "zone": [rule(verdict="drop")]}, "error"),
+        # Whom a chain leaves to the one before, that may let in.
+        (
+            {
+                "input": [to("zone"), rule()],
+                "zone": [rule(source("10.0.0.1"), verdict="return"), rule(verdict="drop")],
+            },
+            "warning",
+        ),
+        (
+            {
+                "input": [to("zone"), rule()],
+                "zone": [
+                    rule(source("10.0.0.1"), verdict="goto", target="none"),
+                    rule(verdict="drop"),
+                ],
+                "none": [],
+            },
+            "warning",
+        ),
         ({"input": [to("input")]}, "warning"),
         ({"input": [to("missing")]}, "error"),
     ],
@@ -127,6 +150,8 @@ def test_chains_are_followed_as_the_kernel_does(chains: dict[str, list[Rule]], f
         # A condition that is not understood, for other ports.
         (rule(source("10.0.0.1"), port(22)), "error"),
         (rule(port(PORT), verdict="return"), "error"),
+        (rule(kind("local"), port(PORT)), "ok"),
+        (rule(kind("multicast"), port(PORT)), "error"),
         ([port(PORT), {"counter": {"packets": 1}}, {"log": {"prefix": "x"}}], "error"),
     ],
 )
@@ -209,6 +234,7 @@ def test_rules_that_may_not_be_read_are_said_to_be_so() -> None:
 
 # ---- iptables --------------------------------------------------------------------------------
 
+# As `ufw` writes them.
 UFW = """\
 *nat
 :INPUT ACCEPT [0:0]
@@ -217,12 +243,18 @@ COMMIT
 *filter
 :INPUT DROP [12:840]
 :before - [0:0]
+:elsewhere - [0:0]
 :user - [0:0]
 -A INPUT -j before
 -A INPUT -j user
 -A before -i lo -j ACCEPT
 -A before -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 -A before -m conntrack --ctstate INVALID -j DROP
+-A before -j elsewhere
+-A elsewhere -m addrtype --dst-type LOCAL -j RETURN
+-A elsewhere -m addrtype --dst-type MULTICAST -j RETURN
+-A elsewhere -m limit --limit 3/min -j LOG --log-prefix "[BLOCK] "
+-A elsewhere -j DROP
 -A before -d 224.0.0.251/32 -p udp -m udp --dport 5353 -j ACCEPT
 {}
 COMMIT
@@ -245,6 +277,7 @@ COMMIT
         ("-A user -p tcp -m limit --limit 3/min -j ACCEPT", "warning"),
         ("-A user -p tcp -m tcp --dport 7946 -j NFQUEUE --queue-num 0", "warning"),
         ("-A user -j RETURN", "error"),
+        ("-A user -m addrtype ! --dst-type LOCAL -j ACCEPT", "error"),
     ],
 )
 def test_chains_of_iptables_are_followed_too(line: str, found: str) -> None:

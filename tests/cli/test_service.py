@@ -11,6 +11,7 @@ from pathlib import Path
 import click.testing
 import pytest
 
+from mabeam_p2p.cli import output
 from mabeam_p2p.cli.service.unit import Service, is_as_written, quoted, text_of
 from mabeam_p2p.errors import ConfigError
 from mabeam_p2p.security.codes import JoinCode, encode
@@ -113,6 +114,28 @@ def test_a_data_folder_of_the_settings_is_pinned_to_where_it_is_here(
     words = shlex.split(command)
     assert words[words.index("--data-dir") + 1] == str(place.folder / "other")
     assert "MABEAM_DATA_DIR" not in done.stderr
+
+
+def test_a_peer_that_may_be_lucky_later_is_started_again_however_often(place: House) -> None:
+    """As one whose network comes minutes after the machine: ten starts are over by then."""
+    install(place, "--", "--name", "ant")
+    assert lines_of(place, "StartLimitIntervalSec") == ["0"]
+    assert lines_of(place, "StartLimitBurst") == []
+    assert lines_of(place, "Restart") == ["on-failure"]
+    (never,) = lines_of(place, "RestartPreventExitStatus")
+    assert str(output.TRY_AGAIN) not in never.split()
+
+
+def test_only_what_the_peer_reads_a_tilde_in_is_written_down_with_one(place: House) -> None:
+    """A data folder is taken as it is written, also by `mabeam up` here."""
+    words = ("--data-dir", "~/data", "--dashboard-token", "~/token")
+    for given, flags in (("", words), ("data_dir = '~/data'\n", words[2:])):
+        (place.folder / "mabeam.toml").write_text(given)
+        install(place, "--", "--name", "ant", *flags)
+        (command,) = lines_of(place, "ExecStart")
+        found = shlex.split(command)
+        assert found[found.index("--data-dir") + 1] == str(place.folder / "~" / "data")
+        assert found[found.index("--dashboard-token") + 1] == "~/token"
 
 
 @pytest.mark.parametrize("variable", ["MABEAM_METRICS", "MABEAM_LOG_FORMAT", "MABEAM_JOIN_CODE"])

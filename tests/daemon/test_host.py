@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from mabeam_p2p import assembly
 from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.cli.up import wait_of
 from mabeam_p2p.config import Config
 from mabeam_p2p.daemon.host import Host
 from mabeam_p2p.errors import Closed, StorageError
 from mabeam_p2p.records import Status
 from mabeam_p2p.runtime.driver import Driver
+from mabeam_p2p.security.codes import JoinCode, encode
+from mabeam_p2p.security.secrets import Secret
 from mabeam_p2p.storage.sqlite import SqliteStorage
 from tests.cli.daemons import CLUSTER, House, house
 from tests.eventually import eventually
@@ -71,3 +75,17 @@ async def test_a_peer_that_fails_while_it_starts_says_of_what(
         async with Host(CONFIG):
             pytest.fail("it cannot begin")
     assert sockets(place) == []
+
+
+@in_loop
+async def test_who_joins_by_a_code_is_said_to_wait_for_a_second_peer(place: House) -> None:
+    """Whatever it expects: it forms no cluster by itself."""
+    inviter = "127.0.0.1:1"
+    code = encode(JoinCode(inviter, Secret(b"g" * 8), Secret(b"t" * 10), CLUSTER))
+    guest = replace(CONFIG, join_code=code)
+    async with Host(guest) as host:
+        said = wait_of(guest, host.expect)
+    assert "lets it in" in said
+    assert "when 2 peers see each other" in said
+    async with Host(replace(CONFIG, name="bee")) as host:
+        assert "when 1 peers see each other" in wait_of(host.config, host.expect)

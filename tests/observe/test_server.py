@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from mabeam_p2p.addresses import split_address
+from mabeam_p2p.addresses import join_address, split_address
 from mabeam_p2p.errors import AddressError
 from mabeam_p2p.observe import server
 from mabeam_p2p.observe.server import PATH, PageServer
@@ -15,7 +15,7 @@ from tests.eventually import eventually
 from tests.in_loop import in_loop
 
 PAGE = b"# a page\n"
-GET = f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+GET = f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 async def page(accept: str) -> tuple[bytes, str]:
@@ -47,7 +47,7 @@ async def said_to(serves: PageServer, request: bytes) -> bytes:
 @in_loop
 async def test_the_page_is_served_with_its_length_and_type() -> None:
     async with serving() as serves:
-        answer = await said_to(serves, GET.replace(b"Host: x", b"Host: x\r\naccept: text/*"))
+        answer = await said_to(serves, GET.replace(b"\r\n\r\n", b"\r\naccept: text/*\r\n\r\n"))
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"Content-Type: text/plain; seen=text/*" in head
@@ -85,6 +85,39 @@ def test_whatever_else_is_asked_is_refused_and_gives_no_page(
         assert PAGE not in answer
 
     run()
+
+
+@pytest.mark.parametrize(
+    ("host", "is_served"),
+    [
+        (b"Host: 127.0.0.1:9464", True),
+        (b"host:LocalHost:9464", True),
+        (b"Host: [::1]", True),
+        (b"X: of a client of HTTP/1.0", True),
+        (b"Host: evil.example", False),
+        (b"Host: 127.0.0.1.evil.example:9464", False),
+        (b"Host: 127.0.0.1\r\nHost: evil.example", False),
+        (b"Host:", False),
+    ],
+)
+def test_on_loopback_a_name_that_was_rebound_to_this_host_reads_nothing(
+    host: bytes, is_served: bool
+) -> None:
+    @in_loop
+    async def run() -> None:
+        async with serving() as serves:
+            answer = await said_to(serves, GET.replace(b"Host: localhost", host))
+        assert answer.startswith(b"HTTP/1.1 200" if is_served else b"HTTP/1.1 403")
+        assert (PAGE in answer) == is_served
+
+    run()
+
+
+@in_loop
+async def test_who_is_to_be_read_from_elsewhere_has_whatever_name_others_give_it() -> None:
+    async with serving("0.0.0.0:0") as serves:
+        serves.address = join_address("127.0.0.1", split_address(serves.address)[1])
+        assert PAGE in await said_to(serves, GET.replace(b"localhost", b"hill.example:9464"))
 
 
 @in_loop

@@ -19,7 +19,7 @@ from mabeam_p2p.records import Credentials
 from mabeam_p2p.requests import Answer, ReadStatus
 from mabeam_p2p.runtime.backend import LoopBackend
 from tests.eventually import eventually
-from tests.runtime.fakes import PEER, FakeCodec, FakeNode, make_driver
+from tests.runtime.fakes import PEER, FakeCodec, FakeDisk, FakeNode, make_driver
 from tests.transport.memory import MemoryTransport, Wire
 
 
@@ -52,8 +52,9 @@ def test_a_frame_counts_as_the_speakers_alone() -> None:
 
 
 class FakeGate:
-    def __init__(self, *, is_revoked: bool = False) -> None:
+    def __init__(self, *, is_revoked: bool = False, fault: Exception | None = None) -> None:
         self.told: list[object] = []
+        self._fault = fault
         self.revoked: Callable[[], None] = lambda: None
         self._is_revoked = is_revoked
 
@@ -71,6 +72,8 @@ class FakeGate:
 
     def update(self, credentials: Credentials) -> None:
         self.told.append(credentials)
+        if self._fault is not None:
+            raise self._fault
 
     def ask(self, request: GateRequest) -> Answer:
         if isinstance(request, ReadKeys):
@@ -125,5 +128,21 @@ def test_a_peer_whose_disk_says_that_it_was_revoked_does_not_start() -> None:
         with pytest.raises(PeerRefused, match="revoked"):
             await driver.start()
         assert not driver.is_running
+
+    asyncio.run(run())
+
+
+def test_a_peer_that_cannot_start_says_why_and_holds_nothing() -> None:
+    """As one that goes over to another key at its start, and whose disk is full."""
+
+    async def run() -> None:
+        wire = Wire()
+        transport, disk = MemoryTransport(wire), FakeDisk()
+        gate = FakeGate(fault=KeyFileError("the disk is full"))
+        driver = make_driver(FakeNode(), transport=transport, storage=disk, gate=gate)
+        with pytest.raises(KeyFileError, match="the disk is full"):
+            await driver.start()
+        assert (driver.is_running, wire.bound, disk.is_closed) == (False, {}, True)
+        await driver.close()
 
     asyncio.run(run())

@@ -7,7 +7,7 @@ import pytest
 
 from mabeam_p2p.errors import KeyFileError
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.key_requests import KeysAnswer, ReadKeys
+from mabeam_p2p.key_requests import KeyRenewed, KeysAnswer, ReadKeys, RenewKey
 from mabeam_p2p.messages import JoinRefusal, JoinWelcome
 from mabeam_p2p.records import Credential, Credentials
 from mabeam_p2p.security import files
@@ -181,6 +181,40 @@ def test_a_key_is_used_when_the_log_names_it_first_and_by_then_it_was_asked_abou
     answer = says(key)
     assert (answer.key, answer.former, answer.followers) == (key, b"", ())
     assert pair.doors.said == ["rehearse", "rekey", "retire"]
+
+
+def test_a_rotation_that_was_over_before_its_peer_heard_of_it_ends_its_former_key() -> None:
+    """Else the next one would begin with that, and let it in again."""
+    pair = Pair()
+    pair.start()
+    keyring = pair.client.guard.keyring
+    key = keyring.renew_key().public
+    pair.gate.update(Credentials((Credential(CLIENT, (key,)),), ()))
+    assert pair.doors.said == ["rekey", "retire"]
+    assert (keyring.pair.public, keyring.former) == (key, None)
+    answer = pair.gate.ask(RenewKey())
+    assert isinstance(answer, KeyRenewed)
+    assert answer.former == key
+
+
+def test_who_was_told_a_key_that_is_no_longer_used_is_told_the_present_one() -> None:
+    """Its introduction began before this peer went over: it counts as none, and is tried anew."""
+    pair = Pair()
+    pair.start()
+    keyring = pair.client.guard.keyring
+    former, key = keyring.pair.public, keyring.renew_key().public
+    server = Credential(SERVER, (pair.server.pair.public,))
+    visit = pair.server.visits()[0]
+    challenge = pair.client.answer(LINE, pair.server.pair.public, visit.first, 4711, 0.0)
+    proof = visit.receive(challenge)
+    assert proof is not None
+    pair.gate.update(Credentials((server, Credential(CLIENT, (key, former))), ()))
+    visit.receive(pair.client.answer(LINE, pair.server.pair.public, proof, 4711, 0.0))
+    assert (visit.found, visit.refusal) == (None, "order")
+    answer = pair.gate.ask(ReadKeys())
+    assert isinstance(answer, KeysAnswer)
+    assert answer.followers == ()
+    assert meet(pair.client, pair.server)[0] == ""
 
 
 def test_who_has_not_proved_the_present_secret_cannot_stop_a_peer() -> None:

@@ -118,6 +118,46 @@ def test_who_missed_a_rotation_lacks_the_secret_until_it_is_told() -> None:
     assert not here.lacks_secret
 
 
+def test_who_misses_a_rotation_believes_members_alone_until_it_is_told() -> None:
+    """What others can prove to it is the secret that is over: whoever was to be shut out has it."""
+    here = guard()
+    members = Credential(ME, (here.public_key,)), Credential(ONE, (K1,))
+    old, new = current(here.keyring), Secret(b"n" * 32)
+    here.update(Credentials())
+    here.update(Credentials(members))
+    here.update(Credentials(members, (), label(new)))
+    assert here.lacks_secret
+    assert here.let_in(TWO, K2, old) == "rotated"
+    assert not here.met(TWO, K2)
+    assert here.speaker(K2) is None
+    assert here.let_in(ONE, K1, old) == ""
+    assert here.met(ONE, K1)
+    here.handed(new)
+    assert here.let_in(TWO, K2, label(new)) == ""
+    assert here.met(TWO, K2)
+
+
+def test_a_log_that_is_older_than_the_secret_shuts_nobody_out() -> None:
+    """What stands behind names the secret, and is told by who proves it: a leader perhaps, that was
+    admitted since."""
+    outdated = label(Secret(b"o" * 32))
+    disk = guard()
+    me = Credential(ME, (disk.public_key,))
+    disk.update(Credentials((me,), (), outdated))
+    guest = guard()
+    guest.update(Credentials())
+    guest.update(Credentials((), (), outdated))
+    away = guard()
+    away.update(Credentials((me,)))
+    before = current(away.keyring)
+    away.keyring.rotate(Secret(b"n" * 32))
+    away.update(Credentials((me,), (), before))
+    for here in (disk, guest, away):
+        assert here.lacks_secret
+        assert here.let_in(TWO, K2, current(here.keyring)) == ""
+        assert here.met(TWO, K2)
+
+
 def test_an_invitation_ends_with_the_secret_also_where_the_new_one_is_not_known_yet() -> None:
     here, secret = guard(), Secret(b"n" * 32)
     name = label(here.keyring.invite(seconds=10, once=False, wall=100.0))

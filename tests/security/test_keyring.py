@@ -1,4 +1,5 @@
 import os
+import resource
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -131,12 +132,99 @@ def test_a_damaged_file_is_named_and_not_shown(folder: Path, text: str) -> None:
     assert caught.value.__cause__ is None
 
 
+def test_a_peer_that_has_lost_its_key_is_told_so_and_takes_no_other(folder: Path) -> None:
+    """Under another one nobody believes that it is that peer: it would wait for ever, or lead alone
+    a cluster that nobody can join."""
+    before = open_keyring(folder, None)
+    saved = (folder / KEY_NAME).read_bytes()
+    (folder / KEY_NAME).unlink()
+    for _ in range(2):
+        with pytest.raises(KeyFileError, match=rf"{KEY_NAME} is missing.*from a copy"):
+            open_keyring(folder, None)
+        assert not (folder / KEY_NAME).exists()
+    (folder / KEY_NAME).write_bytes(saved)
+    (folder / KEY_NAME).chmod(0o600)
+    assert open_keyring(folder, None).pair == before.pair
+
+
+def test_a_start_that_ended_between_key_and_secret_goes_on(folder: Path) -> None:
+    before = open_keyring(folder, None)
+    (folder / SECRET_NAME).unlink()
+    assert open_keyring(folder, None).pair == before.pair
+
+
 def test_a_file_of_a_later_release_is_left_alone(folder: Path) -> None:
     open_keyring(folder, None)
     path = folder / KEY_NAME
     path.write_text(path.read_text().replace('"version":1', '"version":2'))
     with pytest.raises(KeyFileError, match="version 2"):
         open_keyring(folder, None)
+
+
+def test_a_file_that_does_not_fit_is_told_and_the_one_before_stays(folder: Path) -> None:
+    """The system may take a part of it, and say so in a number alone."""
+    path = folder / "file"
+    files.write(path, "before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(KeyFileError, match="cannot be used"):
+            files.write(path, "x" * 200)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert files.read(path, str) == "before"
+    assert [one.name for one in folder.iterdir()] == ["file"]
+
+
+def test_a_join_secret_to_come_stays_until_the_cluster_has_decided(folder: Path) -> None:
+    """Who asks again does not know what became of it. If that was agreed on, its label would name
+    a secret that nobody has any more."""
+    keyring = open_keyring(folder, None)
+    proposed = keyring.propose()
+    assert keyring.propose() == proposed
+    assert open_keyring(folder, None).propose() == proposed
+    keyring.rotate(Secret(b"o" * 32))
+    assert keyring.propose() == proposed, "another peer's was agreed on first"
+    keyring.rotate(proposed)
+    assert keyring.propose() != proposed
+
+
+@pytest.mark.parametrize("fault", ["readable by others", "a full disk"])
+def test_what_is_shared_and_cannot_be_changed_stops_no_peer(
+    folder: Path,
+    shared: Path,
+    fault: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each peer of the user keeps the secret in its own folder, and would end at the same entry of
+    the log as all others."""
+    guest = folder.with_name("guest")
+    guest.mkdir(mode=0o700)
+    keyring = open_keyring(folder, shared)
+    before = present(keyring)
+    joining = open_keyring(guest, shared, joins_gate=new_gate())
+    assert joining.gate is not None
+    write = files.write
+
+    def fails(path: Path, content: object) -> None:
+        if path == shared:
+            raise KeyFileError(f"{path} cannot be used", path=str(path))
+        write(path, content)
+
+    if fault == "readable by others":
+        shared.chmod(0o644)
+    else:
+        monkeypatch.setattr(files, "write", fails)
+        joining.join(joining.gate, Secret(b"j" * 32))
+        assert "join code" in caplog.messages.pop()
+        caplog.clear()
+    keyring.rotate(Secret(b"n" * 32))
+    assert "join code" in caplog.text
+    monkeypatch.undo()
+    shared.chmod(0o600)
+    assert open_keyring(folder, shared).current == Secret(b"n" * 32)
+    assert open_keyring(None, shared).current == before
 
 
 def test_of_many_that_create_a_file_one_does(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Sockets for much data, over loopback; without keys, but for those at the end."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,8 +10,9 @@ import zmq
 
 from mabeam_p2p.addresses import split_address
 from mabeam_p2p.errors import AddressError
-from mabeam_p2p.transport import bulk
+from mabeam_p2p.transport import bulk, callers
 from mabeam_p2p.transport.bulk import ZeroMqBulk
+from tests.transport.ends import callers_at
 
 SECONDS = 20.0
 """Deadline of every wait: reached by a failure only."""
@@ -288,3 +290,29 @@ def test_who_is_not_dialled_any_more_is_not_heard_any_more(
     monkeypatch.setattr(bulk, "IDLE_SECONDS_MAX", -1.0)
     one.wait(0.0, ())
     assert one._known == {}
+
+
+def test_of_too_many_that_have_no_key_the_oldest_give_way_and_who_sends_stays(
+    keyed: Callable[[], ZeroMqBulk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callers, "callers_max", lambda: 8)
+    one, other = keyed(), keyed()
+    where = split_address(one.address.partition("/")[0])
+
+    def has_heard() -> bool:
+        other.send(one.address, b"h", memoryview(b""))
+        return one.receive() is not None
+
+    one.send(other.address, b"h", memoryview(b""))
+    until(has_heard, one, other)
+    (known,) = callers_at(where[1])
+    silent = [socket.create_connection(where) for _ in range(40)]
+    try:
+        until(lambda: one.counters["callers_cut"] >= 32, one, other)
+        until(lambda: len(callers_at(where[1])) <= 8 + 1, one, other)
+        until(has_heard, one, other)
+        assert known in callers_at(where[1])
+        assert one.counters["callers_cut"] <= 40
+    finally:
+        for connection in silent:
+            connection.close()

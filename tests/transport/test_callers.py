@@ -3,7 +3,6 @@
 import os
 import resource
 import socket
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,34 +11,14 @@ import zmq
 
 from mabeam_p2p.addresses import split_address
 from mabeam_p2p.security.keyring import gate_key_pair, new_key_pair
-from mabeam_p2p.transport import callers, introductions
+from mabeam_p2p.transport import callers, introductions, options
 from mabeam_p2p.transport.callers import Callers
 from mabeam_p2p.transport.curve import as_client
 from tests.eventually import eventually
 from tests.in_loop import in_loop
+from tests.transport.ends import callers_at, connections_at
 from tests.transport.guarded import Peer, peers
 from tests.transport.keys import Cluster
-
-
-def connections_at(port: int) -> int:
-    """Ends of this process at that port, as the kernel sees them: what a caller costs."""
-    count = 0
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            copy = os.dup(int(name))
-        except OSError:
-            continue
-        if not stat.S_ISSOCK(os.fstat(copy).st_mode):
-            os.close(copy)
-            continue
-        with socket.socket(fileno=copy) as one:
-            if one.family in (socket.AF_INET, socket.AF_INET6) and one.getsockname()[1] == port:
-                try:
-                    one.getpeername()
-                except OSError:  # It listens.
-                    continue
-                count += 1
-    return count
 
 
 @contextmanager
@@ -102,20 +81,52 @@ async def test_whoever_stays_at_the_join_port_is_gone_in_the_end_and_members_sta
 async def test_of_too_many_at_the_data_port_that_have_no_key_the_oldest_give_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """And whoever has finished the handshake is not one of them."""
+    """And whoever has finished the handshake is not one of them: its connection stays."""
     monkeypatch.setattr(callers, "callers_max", lambda: 8)
     async with peers(2) as (target, member):
         await member.say(target, b"before")
         host, port = split_address(target.data_address)
+        (known,) = callers_at(port)
         silent = [socket.create_connection((host, port)) for _ in range(40)]
         try:
             await eventually(lambda: target.transport.counters["callers_cut"] >= 32)
             await eventually(lambda: connections_at(port) <= 8 + 1)
+            assert known in callers_at(port)
             await member.say(target, b"after")
+            assert known in callers_at(port)
             assert target.transport.counters["callers_cut"] <= 40
         finally:
             for one in silent:
                 one.close()
+
+
+@in_loop
+async def test_whoever_is_there_for_longer_than_a_handshake_is_free_of_the_limit() -> None:
+    """A member that has nothing to say, too; whoever has no key is gone by then."""
+    context = zmq.Context()
+    router = context.socket(zmq.ROUTER)
+    port = router.bind_to_random_port("tcp://127.0.0.1")
+    limit = Callers(router, port)
+    try:
+        with socket.create_connection(("127.0.0.1", port)):
+
+            def is_there_at(now: float) -> bool:
+                limit.look(now)
+                return limit.are_there
+
+            await eventually(lambda: is_there_at(100.0))
+            assert is_there_at(100.0 + callers.PROVED_SECONDS - 0.1)
+            assert not is_there_at(100.0 + callers.PROVED_SECONDS)
+            assert connections_at(port) == 1
+    finally:
+        limit.close()
+        context.destroy(linger=0)
+
+
+def test_a_handshake_ends_before_it_is_taken_for_a_proof() -> None:
+    for given in (options.router_options(65_536), options.bulk_router_options(65_536)):
+        (milliseconds,) = (one.value for one in given if one.name == zmq.HANDSHAKE_IVL)
+        assert milliseconds < 1000 * callers.PROVED_SECONDS
 
 
 @in_loop

@@ -7,10 +7,14 @@ import pytest
 import zmq
 
 from mabeam_p2p.addresses import split_address
+from mabeam_p2p.config import JOIN_VERSION
+from mabeam_p2p.ids import PeerId
+from mabeam_p2p.messages import JoinAsk
 from mabeam_p2p.security.keyring import gate_key_pair, new_key_pair
 from mabeam_p2p.transport import introductions
 from mabeam_p2p.transport.curve import as_client
 from mabeam_p2p.transport.introductions import ADDRESS_BURST, ADDRESS_RATE, Allowance
+from mabeam_p2p.wire.joining import JoinCodec
 from tests.eventually import eventually
 from tests.in_loop import in_loop
 from tests.transport.guarded import Peer, peers
@@ -103,6 +107,47 @@ async def test_an_introduction_that_is_given_up_leaves_nothing_behind() -> None:
             source.transport.disconnect("x")
             assert not source.transport._join._calls
             assert not source.transport.send("x", b"data")
+
+
+@in_loop
+async def test_who_says_more_than_an_introduction_takes_is_cut_off() -> None:
+    """Each word costs the loop as much as a message of a member: a former member, or who has an old
+    code, gets past the handshake, and could take half of it."""
+    cluster = Cluster()
+    ask = JoinCodec().encode(JoinAsk(JOIN_VERSION, PeerId("f" * 16), b"l" * 8, b"n" * 32))
+    async with peers(1, cluster) as (target,):
+        join = target.transport._join
+        assert join is not None
+        context = zmq.Context()
+        dealer = context.socket(zmq.DEALER)
+        dealer.linger, dealer.reconnect_ivl = 0, -1
+        as_client(dealer, new_key_pair(), gate_key_pair(cluster.gate).public)
+        dealer.connect(f"tcp://{target.transport.address}")
+        try:
+            for _ in range(20 * introductions.WORDS_MAX):
+                dealer.send(ask)
+            await eventually(lambda: target.transport.counters["callers_cut"] == 1)
+            assert join.counters["answered"] == introductions.WORDS_MAX
+            late = Peer(cluster.gatekeeper())
+            try:
+                await late.say(target, b"here")
+            finally:
+                late.transport.close()
+            assert join.counters["answered"] >= introductions.WORDS_MAX + 2
+            assert target.transport.counters["callers_cut"] == 1
+        finally:
+            context.destroy(linger=0)
+
+
+@in_loop
+async def test_an_address_that_libzmq_does_not_take_leaves_nothing_behind() -> None:
+    """A socket that nobody has closed is a warning, and so an error here."""
+    async with peers(1) as (peer,):
+        assert peer.transport._join is not None
+        ended: list[str] = []
+        peer.transport._join.visit("[fe80::1%{a}]:7", lambda found, why: ended.append(why))
+        await eventually(lambda: ended)
+        assert ended == [introductions.UNREACHED]
 
 
 @in_loop

@@ -290,8 +290,10 @@ def test_who_listens_on_one_address_stays_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["192.0.2.1:7000", "example.org:7000", "localhost:7000", "127.0.0.1:0", "nonsense"]
-)
+    "address",
+    ["192.0.2.1:7000", "example.org:7000", "localhost:7000", "127.0.0.1:0", "nonsense",
+     "[fe80::1%{a}]:7"],
+)  # fmt: skip
 def test_a_loopback_peer_dials_loopback_addresses_only(
     address: str, caplog: pytest.LogCaptureFixture
 ) -> None:

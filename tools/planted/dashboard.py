@@ -3,6 +3,7 @@
 from tools.planted.base import Edit, Mutant
 
 ACCESS = "mabeam_p2p/dashboard/access.py"
+ADDRESSES = "mabeam_p2p/addresses.py"
 NEIGHBOURS = "mabeam_p2p/dashboard/neighbours.py"
 TOKENS = "mabeam_p2p/dashboard/tokens.py"
 SERVING = "mabeam_p2p/dashboard/serving.py"
@@ -32,13 +33,13 @@ MUTANTS = (
     Mutant(
         "DB2",
         "a name that was rebound to this host opens the page",
-        (Edit(ACCESS, "if not self._is_ours(host):", "if not host:"),),
+        (Edit(ACCESS, "if not is_host_header_of(host, self._names):", "if not host:"),),
         OF_ACCESS,
     ),
     Mutant(
         "DB3",
         "a name counts by its beginning",
-        (Edit(ACCESS, "_HOST.fullmatch(host)", "_HOST.match(host)"),),
+        (Edit(ADDRESSES, "_HOST_HEADER.fullmatch(header)", "_HOST_HEADER.match(header)"),),
         OF_ACCESS,
     ),
     Mutant(

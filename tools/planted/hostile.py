@@ -6,6 +6,7 @@ SOCKETS = "mabeam_p2p/api/sockets.py"
 ATTACHED = "mabeam_p2p/api/attached.py"
 SERVER = "mabeam_p2p/daemon/server.py"
 FOLDER = "mabeam_p2p/storage/folder.py"
+ADDRESSES = "mabeam_p2p/addresses.py"
 CLIENT = "mabeam_p2p/daemon/client.py"
 LAYOUT = "mabeam_p2p/storage/layout.py"
 CBOR = "mabeam_p2p/wire/cbor.py"
@@ -28,6 +29,12 @@ LOCAL = ("tests/api/test_sockets.py", "tests/hostile/test_other_users.py")
 STARTS = ("tests/hostile/test_starts.py",)
 
 MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "T21-scope",
+        "an address that libzmq does not take stops the peer that dials it",
+        (Edit(ADDRESSES, "_SCOPE.fullmatch(scope) is not None", "bool(scope)"),),
+        ("tests/test_addresses.py", "tests/transport/test_zeromq.py"),
+    ),
     Mutant(
         "H1",
         "the local socket is open to others until its mode is set",

@@ -13,9 +13,9 @@ LINKS = "mabeam_p2p/protocol/links.py"
 CURVE = "mabeam_p2p/transport/curve.py"
 GATE = "mabeam_p2p/security/gate.py"
 GATEKEEPER = "mabeam_p2p/security/gatekeeper.py"
-CALLERS = "mabeam_p2p/transport/callers.py"
 SOCKETS = "mabeam_p2p/transport/zeromq.py"
 DRIVER = "mabeam_p2p/runtime/driver.py"
+ASSEMBLY = "mabeam_p2p/assembly.py"
 
 PROOFS = ("tests/security/test_joining.py",)
 TABLE = ("tests/security/test_guard.py",)
@@ -311,7 +311,7 @@ MUTANTS = (
     Mutant(
         "T3-alone",
         "who joins by a code forms a cluster of its own before it is let in",
-        (Edit("mabeam_p2p/assembly.py", "config = replace(config, expect=2)", "pass"),),
+        (Edit(ASSEMBLY, "config = replace(config, expect=2)", "pass"),),
         ("tests/cli/test_joining.py::test_who_joins_by_a_code_forms_no_cluster_of_its_own",),
     ),
     Mutant(
@@ -345,28 +345,86 @@ MUTANTS = (
         DOOR,
     ),
     Mutant(
-        "T8-count",
-        "strangers may open as many connections as there are descriptors",
-        (Edit(CALLERS, "while len(self._since) > self._count_max:", "while not self._ports:"),),
-        ("tests/transport/test_callers.py",),
+        "T4-lost",
+        "a peer whose key file is gone takes another key, under which nobody knows it",
+        (Edit(KEYRING, "if (self._folder / SECRET_NAME).exists():", "if not self._folder:"),),
+        RING,
     ),
     Mutant(
-        "T8-stay",
-        "who knows the gate may stay at the join port",
+        "T4-founder",
+        "a peer that a code has let in founds a cluster of its own when it is started without one",
         (
             Edit(
-                CALLERS,
-                "if now - since < self._seconds_max:",
-                "if since < self._seconds_max + now:",
+                ASSEMBLY, "if config.expect < 2 and _inviter(config, code):", "if code and config:"
             ),
         ),
-        ("tests/transport/test_callers.py",),
+        ("tests/test_assembly.py",),
     ),
     Mutant(
-        "T8-others",
-        "a descriptor is cut whatever it is by now",
-        (Edit(CALLERS, "return connection.getsockname()[1] in self._ports", "return True"),),
-        ("tests/transport/test_callers.py",),
+        "T16-part",
+        "of a key file that does not fit on the disk a part takes its place",
+        (
+            Edit(
+                FILES,
+                "file.write(msgspec.json.encode(content))",
+                "os.write(descriptor, msgspec.json.encode(content))",
+            ),
+        ),
+        RING,
+    ),
+    Mutant(
+        "T4-over",
+        "a rotation that was over before its peer heard of it never ends the former key",
+        (
+            Edit(
+                GATE,
+                "        if keyring.former is not None and keys",
+                "        elif keyring.former is not None and keys",
+            ),
+        ),
+        TOGETHER,
+    ),
+    Mutant(
+        "T4-told",
+        "who was told the former key counts as one that knows the present one",
+        (Edit(JOINING, "if visitor.told != self._book.public_key:", "if not visitor.told:"),),
+        TOGETHER,
+    ),
+    Mutant(
+        "T3-proposed",
+        "a secret whose label the log may come to name is forgotten for another one",
+        (Edit(KEYRING, "        if self.proposed is None:\n", "        if True:\n"),),
+        RING,
+    ),
+    Mutant(
+        "T16-shared",
+        "a file that a user's peers share, and cannot be written, ends all of them at a rotation",
+        (
+            Edit(
+                KEYRING,
+                "        except KeyFileError as error:\n            _log.warning(_NOT_SHARED",
+                "        except RuntimeError as error:\n            _log.warning(_NOT_SHARED",
+            ),
+        ),
+        RING,
+    ),
+    Mutant(
+        "T3-outdated",
+        "a member that misses a rotation lets in whoever knows the secret that is over",
+        (
+            Edit(
+                GUARD,
+                "is_over = self._has_missed and self.lacks_secret",
+                "is_over = self._has_missed and not self.lacks_secret",
+            ),
+        ),
+        TABLE,
+    ),
+    Mutant(
+        "T3-replayed",
+        "a peer that joins takes the secret that it was told for one that is over",
+        (Edit(GUARD, "had_present = self.peer in self._keys and not", "had_present = not"),),
+        TABLE,
     ),
     Mutant(
         "T3-unknown",

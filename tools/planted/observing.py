@@ -11,6 +11,12 @@ NEIGHBOURS = "mabeam_p2p/protocol/node/neighbours.py"
 
 MUTANTS = (
     Mutant(
+        "M60r",
+        "a page of another site reads the metrics by a name that it has pointed here",
+        (Edit(SERVER, "if self._is_local and not all(", "if not self._is_local and not all("),),
+        ("tests/observe/test_server.py",),
+    ),
+    Mutant(
         "M60a",
         "a dump shows the values of others",
         (Edit(DESCRIBING, 'return f"<{len(value)} bytes>"', "return repr(bytes(value))"),),

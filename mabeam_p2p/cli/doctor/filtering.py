@@ -91,9 +91,15 @@ def by_target(target: str, packet: Packet) -> For:
         return For.SOME
 
 
+def by_kind(kinds: Sequence[str], packet: Packet) -> For:
+    """By what kind of address the kernel takes its target for (fib)."""
+    is_group = bool(packet.target) and ip_address(packet.target).is_multicast
+    return truth(("multicast" if is_group else "local") in [kind.lower() for kind in kinds])
+
+
 def walk(chains: Mapping[Name, Sequence[Rule[Name]]], start: Name, depth: int = 0) -> Fate:
     """What becomes of the packets in a chain, without its policy."""
-    is_sure = depth <= DEPTH_MAX
+    is_sure, is_whole = depth <= DEPTH_MAX, True
     for rule in chains.get(start, ()) if is_sure else ():
         if rule.applies is For.NONE:
             continue
@@ -101,10 +107,13 @@ def walk(chains: Mapping[Name, Sequence[Rule[Name]]], start: Name, depth: int = 
         if rule.verdict in ("jump", "goto") and rule.chain is not None:
             fate = walk(chains, rule.chain, depth + 1)
         is_sure = is_sure and fate.is_sure and fate.verdict != "unknown"
+        is_left = rule.verdict in ("return", "goto") and fate.verdict not in ("accept", "drop")
         if rule.applies is For.SOME:
             is_sure = is_sure and fate.verdict != "accept"
-        elif rule.verdict == "goto" or fate.verdict in ("accept", "drop"):
-            return Fate(fate.verdict, is_sure)
-        elif rule.verdict == "return":
+            is_whole = is_whole and not is_left
+        elif is_left:
             return Fate("", is_sure)
+        elif fate.verdict in ("accept", "drop"):
+            # Whom it has left to the chain before, that may let in.
+            return Fate(fate.verdict, is_sure and is_whole)
     return Fate("", is_sure)

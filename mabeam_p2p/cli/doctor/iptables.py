@@ -9,8 +9,11 @@ from mabeam_p2p.cli.doctor.filtering import For, Packet, Rule
 VERDICTS = {"ACCEPT": "accept", "DROP": "drop", "REJECT": "drop", "RETURN": "return"}
 NO_CONDITIONS = ("LOG", "NFLOG", "ULOG", "MARK", "CONNMARK", "TRACE")
 """Targets that decide nothing."""
-OPTIONS = ("-p", "-m", "-i", "-d", "--comment", "--dport", "--dports", "--ctstate", "--state")
-UNDERSTOOD = ("tcp", "udp", "multiport", "conntrack", "state", "comment")
+OPTIONS = (
+    "-p", "-m", "-i", "-d", "--comment", "--dport", "--dports", "--ctstate", "--state",
+    "--dst-type",
+)  # fmt: skip
+UNDERSTOOD = ("tcp", "udp", "multiport", "conntrack", "state", "comment", "addrtype")
 """Modules whose options are known here, or do not choose among packets."""
 
 
@@ -79,6 +82,8 @@ def _match(option: str, rest: Iterator[str], packet: Packet) -> For:
             return filtering.truth(any(_holds(one, packet.port) for one in value.split(",")))
         case "--ctstate" | "--state":
             return filtering.by_state(value.split(","))
+        case "--dst-type":
+            return filtering.by_kind(value.split(","), packet)
         case "-i":
             return filtering.by_interface([value], packet)
         case "-d":

@@ -85,7 +85,9 @@ class Ruleset:
         if values is None or not isinstance(left, dict):
             return For.SOME
         payload, meta = left.get("payload", {}), left.get("meta", {})
-        match payload.get("field") or meta.get("key") or left.get("ct", {}).get("key"):
+        fib = left.get("fib", {})
+        kind = left.get("ct", {}).get("key") or fib.get("result")
+        match payload.get("field") or meta.get("key") or kind:
             case "dport":
                 is_its = payload.get("protocol") in (packet.protocol, "th")
                 return filtering.truth(is_its and any(_holds(one, packet.port) for one in values))
@@ -97,6 +99,8 @@ class Ruleset:
                 return filtering.by_interface([str(one) for one in values], packet)
             case "state":
                 return filtering.by_state([str(one) for one in values])
+            case "type" if fib.get("flags") == ["daddr"]:
+                return filtering.by_kind([str(one) for one in values], packet)
             case "daddr" if payload.get("protocol") in ("ip", "ip6"):
                 found = [filtering.by_target(_network(one), packet) for one in values]
                 return max(found, key=lambda one: one.value, default=For.NONE)

@@ -23,6 +23,8 @@ from mabeam_p2p.errors import ConfigError
 SYSTEM_UNITS = Path("/etc/systemd/system")
 PATHS = ("data_dir", "file", "dashboard_token")
 """Parameters of `up` that name a place: a service has another working folder."""
+TILDES = ("dashboard_token",)
+"""Of those, the ones in which the peer reads a leading ~ as a home."""
 PINNED = ("data_dir", "dashboard_token")
 """Of those, the settings that stand in the unit wherever they came from."""
 
@@ -213,20 +215,22 @@ def _config(flags: tuple[str, ...]) -> tuple[Config, list[str]]:
             words.append(option)
             continue
         for one in value if isinstance(value, tuple) else (value,):
-            words += [option, _place(one) if parameter.name in PATHS else str(one)]
+            is_place = parameter.name in PATHS
+            words += [option, _place(str(parameter.name), one) if is_place else str(one)]
     for parameter in up.params:
         name = str(parameter.name)
         if name in PINNED and context.params[name] is None and getattr(config, name):
-            words += [parameter.opts[0], _place(getattr(config, name))]
+            words += [parameter.opts[0], _place(name, getattr(config, name))]
     named = os.environ.get(settings.FILE_VARIABLE)
     if not context.params["file"] and (named or Path(settings.FILE_NAME).exists()):
         words += ["--config", os.path.abspath(named or settings.FILE_NAME)]
     return config, words
 
 
-def _place(path: str) -> str:
-    """As it is meant here and now. A leading ~ is the peer's to read."""
-    return path if path == IN_MEMORY or path.startswith("~") else os.path.abspath(path)
+def _place(name: str, path: str) -> str:
+    """As it is meant here and now, by whoever reads the parameter of this name."""
+    is_plain = path == IN_MEMORY or (name in TILDES and path.startswith("~"))
+    return path if is_plain else os.path.abspath(path)
 
 
 def _left_out() -> list[str]:

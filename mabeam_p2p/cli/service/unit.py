@@ -18,6 +18,8 @@ from mabeam_p2p.errors import ConfigError
 WATCHDOG_SECONDS = 10
 START_SECONDS = 30
 """A peer whose loop turns asks for more while it waits for its cluster."""
+RESTART_SECONDS = 2
+"""Between the end of a peer that failed and its next start, of which there may be many."""
 STOP_SECONDS = 10
 """The peer needs less than two; then systemd kills it."""
 
@@ -82,8 +84,8 @@ def text_of(service: Service) -> str:
     if is_system:
         lines += ["Wants=network-online.target", "After=network-online.target"]
     lines += [
-        "StartLimitIntervalSec=60",
-        "StartLimitBurst=10",
+        "# However often: a network, or a disk with room, may come minutes later.",
+        "StartLimitIntervalSec=0",
         "",
         "[Service]",
         "Type=notify",
@@ -94,7 +96,7 @@ def text_of(service: Service) -> str:
         f"WatchdogSec={WATCHDOG_SECONDS}",
         "KillMode=mixed",
         "Restart=on-failure",
-        "RestartSec=1",
+        f"RestartSec={RESTART_SECONDS}",
         "# Refused by its cluster, used wrongly, badly configured: it would be so again.",
         "RestartPreventExitStatus=1 2 78",
     ]

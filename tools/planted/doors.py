@@ -1,0 +1,58 @@
+"""Bugs of doors: who may connect, how many at a time, for how long, and what is heard of them."""
+
+from tools.planted.base import Edit, Mutant
+
+CALLERS = "mabeam_p2p/transport/callers.py"
+BULK = "mabeam_p2p/transport/bulk.py"
+SOCKETS = "mabeam_p2p/transport/zeromq.py"
+
+MUTANTS = (
+    Mutant(
+        "T8-count",
+        "strangers may open as many connections as there are descriptors",
+        (Edit(CALLERS, "while len(self._since) > self._count_max:", "while not self._ports:"),),
+        ("tests/transport/test_callers.py",),
+    ),
+    Mutant(
+        "T8-stay",
+        "who knows the gate may stay at the join port",
+        (
+            Edit(
+                CALLERS,
+                "if now - since < seconds_max:",
+                "if since < seconds_max + now:",
+            ),
+        ),
+        ("tests/transport/test_callers.py",),
+    ),
+    Mutant(
+        "T8-members",
+        "of too many connections at the data port those of members give way",
+        (Edit(SOCKETS, "self._callers.proved(descriptor_of(frame))", "self._callers.told"),),
+        ("tests/transport/test_callers.py",),
+    ),
+    Mutant(
+        "T8-silent",
+        "a member that has not said anything yet is taken for a stranger for good",
+        (Edit(CALLERS, "                self.proved(descriptor)\n", "                break\n"),),
+        ("tests/transport/test_callers.py",),
+    ),
+    Mutant(
+        "T8-bulk",
+        "strangers may open as many connections as there are descriptors where tensors travel",
+        (Edit(BULK, "self._callers.look(time.monotonic())", "self._callers.told.closed"),),
+        ("tests/transport/test_bulk.py",),
+    ),
+    Mutant(
+        "T8-words",
+        "who knows the gate may say as much as it likes in the time that it has",
+        (Edit(CALLERS, "return count <= self._words_max", "return True"),),
+        ("tests/transport/test_introductions.py",),
+    ),
+    Mutant(
+        "T8-others",
+        "a descriptor is cut whatever it is by now",
+        (Edit(CALLERS, "return connection.getsockname()[1] in self._ports", "return True"),),
+        ("tests/transport/test_callers.py",),
+    ),
+)
