@@ -246,6 +246,15 @@ def test_tables_are_bounded() -> None:
     assert log.used("a") == (0, 1)
 
 
+def test_budgets_nest_as_deep_as_the_limit_and_no_deeper() -> None:
+    log = MoneyLog(Limits(budget_depth_max=2))
+    log.attached(1)
+    for name, parent in (("a", ""), ("b", "a")):
+        assert reason(log.set_budget(ONE, 10, name, parent)) == ""
+    assert reason(log.set_budget(ONE, 10, "c", "b")) == "limit"
+    assert reason(log.set_budget(ONE, 10, "c", "a")) == ""
+
+
 # ---- windows ---------------------------------------------------------------------------------
 
 

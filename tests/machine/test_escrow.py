@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mabeam_p2p.commands import CaptureHold, Mint, PlaceHold, ReleaseHold
 from mabeam_p2p.config import Limits
 from mabeam_p2p.events import LedgerChanged, MachineEvent
-from mabeam_p2p.ids import AgentId, PeerId, SessionId
+from mabeam_p2p.ids import INTEGER_MAX, AgentId, PeerId, SessionId
 from mabeam_p2p.machine.core import Deadlines, Deals, Entry, Escrow
 from mabeam_p2p.machine.ledger import Ledger
 from mabeam_p2p.machine.reputations import Reputations
@@ -144,6 +144,21 @@ def test_more_than_is_held_is_never_paid_or_given_back() -> None:
     books.ledger.capture(books.entry(), name, 40, SELLER)
     with pytest.raises(KeyError):
         books.ledger.capture(books.entry(), name, 1, SELLER)
+
+
+def test_all_that_an_account_can_have_can_be_set_aside() -> None:
+    books = Books()
+    rest = INTEGER_MAX - 100 * len(BIDDERS)
+    mint = Mint(SessionId(1), 2, "the rest", BIDDERS[0], "c", rest)
+    books.ledger.apply(books.entry(), agent(SELLER), mint)
+    other = Mint(SessionId(1), 3, "another currency", BIDDERS[0], "d", INTEGER_MAX)
+    books.ledger.apply(books.entry(), agent(SELLER), other)
+    entry = books.entry()
+    assert books.ledger.hold(entry, BIDDERS[0], "d", INTEGER_MAX, "all of it") is None
+    (found,) = books.ledger.accounts(BIDDERS[0], "d")
+    assert (found.balance, found.held) == (0, INTEGER_MAX)
+    refusal = books.ledger.hold(entry, BIDDERS[0], "c", INTEGER_MAX + 1, "too much")
+    assert reason(refusal) == "invalid"
 
 
 def test_what_is_paid_out_of_escrow_finds_an_account_though_the_table_is_full() -> None:

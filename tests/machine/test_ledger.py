@@ -17,7 +17,7 @@ from mabeam_p2p.config import Limits
 from mabeam_p2p.ids import INTEGER_MAX, SessionId
 from mabeam_p2p.machine.machine import MachineState
 from mabeam_p2p.records import MovementKind
-from mabeam_p2p.requests import AccountQuery, Committed, Outcome
+from mabeam_p2p.requests import AccountQuery, Committed, HoldQuery, Outcome
 from tests.machine.money_log import GPU, MoneyLog
 from tests.machine.written_log import SECOND, START, reason
 
@@ -351,6 +351,21 @@ def test_balances_are_found_by_account_and_by_currency() -> None:
     assert found(A1, "") == [(A1, GPU, 99), (A1, "gold", 7)]
     assert found("", GPU) == [(A1, GPU, 99), (A2, GPU, 1)]
     assert found(A2, "gold") == []
+
+
+def test_a_hold_is_found_by_its_name_while_it_stands() -> None:
+    log = funded()
+    log.place(ONE, 10, name="one")
+    log.place(ONE, 20, name="other")
+
+    def found(name: str) -> list[tuple[str, int]]:
+        holds = log.machine.find(HoldQuery(name, "")).holds
+        return [(hold.name, hold.amount) for hold in holds]
+
+    assert found("one") == [("one", 10)]
+    assert found("") == [("one", 10), ("other", 20)]
+    log.release(ONE, "one")
+    assert found("one") == []
 
 
 # ---- in any order ----------------------------------------------------------------------------

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mabeam_p2p.commands import Rate
 from mabeam_p2p.config import Limits
-from mabeam_p2p.ids import AgentId, SessionId
+from mabeam_p2p.ids import INTEGER_MAX, AgentId, SessionId
 from mabeam_p2p.machine.core import Entry
-from mabeam_p2p.machine.reputations import EPOCH, Reputations, forgotten
+from mabeam_p2p.machine.reputations import EPOCH, Reputations, ReputationsState, forgotten
 from mabeam_p2p.records import Reputation
 from tests.machine.money_log import MoneyLog
 from tests.machine.written_log import SECOND, reason
@@ -213,3 +214,17 @@ def test_a_deal_of_an_agent_with_itself_or_told_twice_is_none() -> None:
     reputations.settled(Entry(2, 1, 0), "task/1", AgentId(A1), AgentId(A3))
     (deal,) = reputations.deals("")
     assert (deal.other, deal.index) == (A2, 1)
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(INTEGER_MAX, PRIOR), (PRIOR, INTEGER_MAX)])
+def test_evidence_that_cannot_be_written_is_refused_and_counts_nothing(
+    alpha: int, beta: int
+) -> None:
+    """Neither half of a reputation grows beyond what every peer can read."""
+    reputations = Reputations(Limits(), [])
+    known = Reputation(AgentId(A2), "judge", alpha, beta, 0, 1)
+    reputations.load(ReputationsState((known,)))
+    reputations.settled(Entry(1, 1, 0), "task/1", AgentId(A1), AgentId(A2))
+    rate = Rate(ONE, 1, "task/1", "judge", 500)
+    assert reason(reputations.apply(Entry(2, 1, 0), AgentId(A1), rate)) == "overflow"
+    assert reputations.reputations(A2, "judge", 0) == (known,)

@@ -64,6 +64,16 @@ def test_weights_say_what_each_score_counts_and_what_is_not_published_counts_not
     assert [one.score for one in candidates.candidates] == [775, 250]
 
 
+def test_a_weight_may_be_called_by_a_single_letter() -> None:
+    log = SeatsLog()
+    sessions = log.attached(2)
+    log.publish(sessions[0], q=400)
+    assert reason(log.elect(sessions[0], weights=(("q", 1),))) == ""
+    running = log.seat().election
+    assert running is not None
+    assert [one.score for one in running.candidates] == [400, 0]
+
+
 def test_a_score_for_the_seat_goes_before_one_for_every_seat() -> None:
     log = SeatsLog()
     sessions = log.attached(2)

@@ -154,6 +154,8 @@ def test_a_task_is_waited_for_until_it_is_finished_and_work_until_there_is_some(
     work = WorkQuery(AgentId("a1@p"), seen)
     settles(log, work, lambda: log.submitted("t"))
     settles(log, TaskQuery(TaskId("t")), lambda: log.complete(one, "t"))
+    later = TaskQuery(TaskId("not submitted yet"))
+    assert not is_settled(later, log.machine.find(later)), "it may come"
 
 
 def test_work_that_is_taken_back_is_news_to_who_had_it() -> None:

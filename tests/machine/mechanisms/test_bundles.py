@@ -311,3 +311,12 @@ def test_greedy_results_do_not_depend_on_the_order_given() -> None:
         order = offers[first:] + offers[:first]
         order[last], order[0] = order[0], order[last]
         assert allot(terms, order) == expected
+
+
+def test_by_the_greedy_rule_too_a_bidder_wins_one_of_its_bundles_at_most() -> None:
+    filler = [(f"f{n}", (20 + n,), 1) for n in range(13)]
+    offers = bids(("both", (0,), 9), ("both", (1,), 8), ("other", (1,), 3), *filler)
+    terms = terms_of(FORWARD, (0,) * 40, 16)
+    assert not terms.is_exact
+    found = results(allot(terms, offers))
+    assert [(who, items) for who, items, _ in found[:2]] == [("both", (0,)), ("other", (1,))]

@@ -3,6 +3,7 @@
 import pytest
 
 from mabeam_p2p.config import Limits
+from mabeam_p2p.events import TaskChanged
 from mabeam_p2p.ids import INTEGER_MAX
 from mabeam_p2p.records import Strategy, TaskError, TaskOrder, TaskStatus
 from mabeam_p2p.requests import Committed, ReputationQuery, TasksQuery, WorkQuery
@@ -75,6 +76,8 @@ def test_a_task_that_nobody_offers_is_refused_unless_it_may_wait() -> None:
     assert log.find("t") is None
     assert reason(log.submit("t", wait=True)) == ""
     assert log.shown("t") == ("queued", "")
+    told = [event.task for event in log.events if isinstance(event, TaskChanged)]
+    assert [(task.id, task.status) for task in told] == [("t", TaskStatus.QUEUED)]
     log.worker(1, names=("other",))
     assert log.shown("t") == ("queued", "")
     log.worker(2)
