@@ -76,8 +76,7 @@ def test_a_task_that_nobody_offers_is_refused_unless_it_may_wait() -> None:
     assert log.find("t") is None
     assert reason(log.submit("t", wait=True)) == ""
     assert log.shown("t") == ("queued", "")
-    told = [event.task for event in log.events if isinstance(event, TaskChanged)]
-    assert [(task.id, task.status) for task in told] == [("t", TaskStatus.QUEUED)]
+    assert [one.task.id for one in log.events if isinstance(one, TaskChanged)] == ["t"]
     log.worker(1, names=("other",))
     assert log.shown("t") == ("queued", "")
     log.worker(2)
