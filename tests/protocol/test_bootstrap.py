@@ -173,6 +173,19 @@ def test_a_promise_given_again_waits_for_the_same_record() -> None:
     assert peer.tick(2.0) == (Send(A, Promise(X, True), 1),)
 
 
+def test_a_promise_is_repeated_once_an_interval_has_passed_and_not_before() -> None:
+    peer = Peer(B)
+    peer.hear(A, offer_of(X), 1.0)
+    peer.store()
+    due = 1.0 + TIMING.greet_interval_seconds
+    assert peer.core.next_deadline() == due
+    assert peer.tick(due - 0.001) == ()
+    (sent,) = peer.tick(due)
+    assert isinstance(sent, Send)
+    assert (sent.target, sent.message) == (A, Promise(X, granted=True))
+    assert peer.core.next_deadline() == due + TIMING.greet_interval_seconds
+
+
 def test_who_has_promised_refuses_others() -> None:
     peer = Peer(C)
     peer.hear(B, offer_of(Y, (B, C)))

@@ -162,6 +162,24 @@ def test_what_was_refused_once_is_not_done_by_a_copy_that_comes_later() -> None:
     assert world[A].core.voters == (A, B, C, E), "another wish is another matter"
 
 
+def test_a_leader_of_another_term_judges_anew_what_was_refused() -> None:
+    """A refusal binds the leader that has given it and no later one, though it be the same peer."""
+    world, party = leading(A, B, C, D, E)
+    world.cut(A, E)
+    for _ in range(5):
+        world.beat(A)
+    wish = ChangeVoter(0, 9, E, True, world[A].core.log.configuration_index)
+    world.act(A, lambda core: party.changes.receive(B, wish, world.now))
+    assert [type(answer) for answer in party.sent()] == [VoterAnswer]
+    world.heal()
+    world.elect(B)
+    world.elect(A)
+    for _ in range(4):
+        world.beat(A)
+    world.act(A, lambda core: party.changes.receive(B, wish, world.now))
+    assert world[A].core.voters == (A, B, C, E)
+
+
 def test_a_refusal_of_the_second_leader_asked_says_nothing_certain() -> None:
     """The first one may have appended it."""
     world, _ = leading()
@@ -345,6 +363,21 @@ def test_without_a_leader_a_wish_fails_as_certainly_not_done_or_as_unknown() -> 
     party.flush(None)
     reasons = [answer.reason for answer in party.answers() if isinstance(answer, Failed)]
     assert reasons == ["unknown", "no_quorum"]
+
+
+def test_a_wish_whose_time_is_over_is_answered_then_though_others_have_longer() -> None:
+    world, _ = leading()
+    party = Party(world, B)
+    start = world.now
+    for token, seconds in ((1, 9.0), (2, 0.25), (3, 5.0)):
+        party.changes.request(token, ChangeVoters(D, True), start + seconds, start)
+    party.flush()
+    assert party.changes.next_deadline() == start + 0.25
+    world.wait(0.25)
+    party.flush()
+    [answer] = party.answers()
+    assert isinstance(answer, Failed)
+    assert answer.reason == "unknown"
 
 
 def test_a_wish_nobody_waits_for_is_not_asked_again() -> None:

@@ -297,7 +297,9 @@ def figures(desk: Desk) -> dict[tuple[str, str], float]:
 
 def test_figures_follow_what_the_cores_know() -> None:
     desk = Desk()
+    desk.did(desk.node.request(76, SetFitness(83), desk.now))
     seen = figures(desk)
+    assert seen["score", ""] == 83
     assert seen["members", "alive"] == 3
     assert seen["voters", ""] == 3
     assert seen["role", "follower"] == 1
@@ -312,6 +314,9 @@ def test_figures_follow_what_the_cores_know() -> None:
     assert seen["commit_index", ""] == log.commit_index
     assert seen["follower_match_index", A] == log.last_index
     assert seen["follower_lag_entries", B] == log.last_index
+    beat(desk)
+    desk.now += 0.0625
+    assert 0.06 <= figures(desk)["follower_contact_seconds", A] < 0.2
     desk.wait(5.0)
     assert figures(desk)["members", "dead"] == 2
     assert figures(desk)["quorum", ""] == 0

@@ -1,5 +1,6 @@
 """One whole peer that hands over, is handed over to, or passes a wish on. The others are played."""
 
+from itertools import pairwise
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -159,7 +160,9 @@ def test_a_wish_is_heard_once_whenever_a_copy_of_it_comes() -> None:
     assert [event.reason for event in play.began()] == ["asked"]
     assert play.sent(TimeoutNow)
     play.wait(1.0)
-    assert [(r.reason, r.number) for r in play.sent(TransferReply)] == [("unanswered", 7)]
+    (reply,) = play.sent(TransferReply)
+    assert (reply.reason, reply.number) == ("unanswered", 7)
+    assert (reply.leader, reply.term) == ("", 0), "nobody was handed the lead"
     play.forget()
     play.hear(A, TransferRequest(0, 7, B), TransferRequest(0, 6, B))
     assert play.began() == []
@@ -303,6 +306,35 @@ def test_what_a_voter_tells_of_itself_counts_more_than_its_record() -> None:
     assert play.began() == []
     play.ask(TransferLeadership(A))
     assert [event.target for event in play.began()] == [A]
+
+
+def test_who_leads_for_its_log_alone_hands_over_to_one_that_may_and_rests_between_tries() -> None:
+    """Rule 3. The others lack what this peer holds, so that nobody else can be elected."""
+    play = Play()
+    play.ask(SetFitness(0, "tired"))
+    lacking = Standing(0, 0, 9, 0, True, 95)
+    play.standings = dict.fromkeys((A, B), lacking)
+    while not play.sent(VoteRequest):
+        play.desk.wait(0.1)
+        play.turn()
+        play.echo()
+    play.standings = dict.fromkeys((A, B), replace(lacking, eligible=False))
+    play.lead()
+    play.wait(1.0)
+    assert play.node.replication.role is Role.LEADER
+    assert play.began() == [], "nobody else may lead"
+    play.standings[A] = lacking
+    began_at: list[float] = []
+    for _ in range(40):
+        play.wait(0.1)
+        new_count = len(play.began()) - len(began_at)
+        began_at += [play.desk.now] * new_count
+    assert play.node.replication.role is Role.LEADER, "A did not take over"
+    tries = {(event.target, event.reason) for event in play.began()}
+    assert tries == {(A, "caretaker")}
+    gaps = [after - before for before, after in pairwise(began_at)]
+    assert gaps
+    assert min(gaps) >= 4 * Timing().election_timeout_seconds - 0.1
 
 
 def test_a_leader_prefers_a_peer_whose_probes_say_that_it_is_better() -> None:

@@ -8,7 +8,7 @@ import pytest
 from mabeam_p2p.commands import AppendJournal, Configure, Noop
 from mabeam_p2p.config import PROTOCOL_VERSION, Config, Limits
 from mabeam_p2p.effects import Effects, Notify, Resolve, Send
-from mabeam_p2p.events import RoleChanged
+from mabeam_p2p.events import QuorumChanged, RoleChanged
 from mabeam_p2p.ids import (
     CLUSTER_SESSION,
     INTEGER_MAX,
@@ -53,7 +53,9 @@ from mabeam_p2p.requests import (
     JournalQuery,
     Leave,
     Read,
+    ReadStatus,
     SetVariables,
+    StatusAnswer,
     Submit,
     VariableChange,
 )
@@ -271,6 +273,18 @@ def test_who_has_left_takes_no_election_over() -> None:
     assert desk.sent(VoteRequest) == []
 
 
+def test_the_logs_clock_begins_at_the_wall_clock_of_who_offers_the_cluster() -> None:
+    """Microseconds since 1970: deadlines of the log are told to people as times of the day."""
+    codec, wall = CborCodec(Limits()), 1.7e9
+    config = Config(name="me", expect=1)
+    node = Node(config, Recovered(ME, 1), "127.0.0.1:1", codec, Random(1), wall, 0.0)
+    node.start(0.0)
+    node.tick(1.0)
+    node.flush(1.0)
+    (first,) = node.replication.log.holding(1, 1)
+    assert abs(first.clock - wall * 1_000_000) <= 1_000_000
+
+
 def test_a_wall_clock_out_of_its_mind_leaves_the_logs_clock_room_to_grow() -> None:
     codec = CborCodec(Limits())
     for wall in (-1e12, 1e12):
@@ -295,6 +309,34 @@ def test_observers_are_told_each_part_that_a_peer_plays_in_the_log_once_and_in_o
     told = [e.event for e in desk.effects if isinstance(e, Notify)]
     roles = [(event.role, event.term) for event in told if isinstance(event, RoleChanged)]
     assert roles == [("follower", 1), ("candidate", 1), ("leader", 2), ("follower", 3)]
+
+
+def test_it_is_told_once_that_a_quorum_is_there_and_once_that_it_is_lost() -> None:
+    desk = Desk()
+    for number in range(1, 6):
+        desk.wait(0.05)
+        desk.hear(A, Heartbeat(0, 2, 1, number))
+        desk.end_turn()
+    told = [e.event for e in desk.effects if isinstance(e, Notify)]
+    assert [e for e in told if isinstance(e, QuorumChanged)] == [QuorumChanged(True)]
+    desk.effects.clear()
+    desk.wait(5.0)
+    told = [e.event for e in desk.effects if isinstance(e, Notify)]
+    assert [e for e in told if isinstance(e, QuorumChanged)] == [QuorumChanged(False)]
+
+
+def test_a_peers_status_counts_the_members_that_are_here() -> None:
+    desk = Desk()
+
+    def count(token: int) -> int:
+        desk.did(desk.node.request(token, ReadStatus(), desk.now))
+        [told] = [e.answer for e in desk.effects if isinstance(e, Resolve) and e.token == token]
+        assert isinstance(told, StatusAnswer)
+        return told.status.alive_count
+
+    assert count(1) == 3
+    desk.wait(4.0)
+    assert count(2) == 1, "both others are dead"
 
 
 def test_who_is_in_no_cluster_takes_a_log_only_from_who_is_in_one() -> None:

@@ -116,19 +116,22 @@ def test_a_state_is_taken_once_and_the_log_goes_on_behind_it() -> None:
     found = answers(desk)[9]
     assert isinstance(found, Found)
     assert found.journals[0].items == (b"x", b"x")
+    assert len(dropped(desk)) == 1, "the machine has leapt once"
 
 
-def test_an_agent_that_a_snapshot_does_not_know_any_more_has_gone(
+def test_an_agent_that_a_snapshot_does_not_know_or_knows_by_another_session_has_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its letters are not waited for."""
+    """Letters to it are not waited for, nor what was asked of who has come back since."""
+    stays, back = (replace(OPEN, session=SessionId(n), agent=AgentId(f"{n}@me")) for n in (3, 4))
     desk = led()
-    desk.append_committed((Batch(2, 1, 2, 20, desk.codec.encode_commands([OPEN])),))
-    other = replace(OPEN, session=SessionId(2), agent=AgentId("b@me"))
+    opened = desk.codec.encode_commands([OPEN, stays, back])
+    desk.append_committed((Batch(2, 3, 2, 20, opened),))
     departed: list[AgentId] = []
     monkeypatch.setattr(desk.node.mail, "departed", departed.append)
-    install(desk, snapshot(other, append(2), append(3)))
-    assert departed == [OPEN.agent]
+    anew, noop = replace(back, session=SessionId(9)), Noop(CLUSTER_SESSION, 0)
+    install(desk, snapshot(stays, anew, noop, noop))
+    assert sorted(departed) == [back.agent, OPEN.agent]
 
 
 def test_commands_that_a_snapshot_holds_are_answered_and_the_others_go_on() -> None:

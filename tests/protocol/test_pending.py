@@ -287,11 +287,12 @@ def test_what_was_never_given_to_a_leader_is_certainly_not_done() -> None:
     assert counter.reasons() == [(101, "no_quorum")]
 
 
-@pytest.mark.parametrize("leader", [A, ME])
-def test_what_was_given_to_a_leader_may_be_done(leader: PeerId) -> None:
+@pytest.mark.parametrize("leaders", [(A,), (ME,), (ME, A), (A, ME)])
+def test_what_was_given_to_a_leader_may_be_done(leaders: tuple[PeerId, ...]) -> None:
     counter = Counter()
     counter.submit(1, deadline=1.0)
-    counter.flush((leader, 1), 0.0)
+    for term, leader in enumerate(leaders, 1):
+        counter.flush((leader, term), 0.0)
     counter.pending.tick(0.9375)
     assert counter.reasons() == []
     counter.pending.tick(1.0)

@@ -65,6 +65,11 @@ def test_command_larger_than_a_batch_is_refused_and_the_others_go_on() -> None:
 # ---- a leader that is short of room --------------------------------------------------------------
 
 
+def test_a_command_that_fills_a_batch_to_the_byte_is_taken() -> None:
+    assert answers_to([b"x" * 10], Limits(batch_bytes_max=10)) == {}
+    assert PROPOSED == [1]
+
+
 def test_what_a_leader_that_is_short_of_room_still_takes_goes_by_itself() -> None:
     """And to the leader itself: a coordinator would pass it on with what is refused."""
     counter = Counter()

@@ -378,6 +378,15 @@ def test_a_turns_commands_become_batches_within_their_limits() -> None:
     ]
 
 
+def test_a_batch_is_filled_to_the_byte() -> None:
+    world = World(3, limits=Limits(batch_bytes_max=10))
+    world.elect(A)
+    world.lose(*world.flying)
+    world.propose(A, b"12345", b"12345", b"1")
+    batches = world[A].core.log.between(2, 99)
+    assert [(batch.count, len(batch.blob)) for batch in batches] == [(2, 10), (1, 1)]
+
+
 def test_the_logs_clock_goes_on_from_where_the_log_ends() -> None:
     world = World(3, logs=dict.fromkeys((A, B, C), (*written(1), Batch(2, 1, 1, 10**15, b"x"))))
     world.elect(A)
