@@ -77,3 +77,15 @@ def test_introductions_are_bounded() -> None:
         admission.introduced(peer(number), key(number))
     assert admission.commands(NOBODY, (member(0),), 0.0) == ()
     assert admission.commands(NOBODY, (member(1),), 0.0) == (admit(1),)
+
+
+def test_what_is_remembered_of_proposals_is_bounded_however_many_come_and_go() -> None:
+    """Peers without a folder come under a new id each time: there is no end of them."""
+    admission = Admission()
+    for start in (0, INTRODUCED_MAX):
+        for number in range(start, start + INTRODUCED_MAX):
+            admission.introduced(peer(number), key(number))
+        members = tuple(member(number) for number in range(start, start + INTRODUCED_MAX))
+        while admission.commands(NOBODY, members, 0.0):
+            pass
+    assert max(len(kept) for kept in vars(admission).values()) == INTRODUCED_MAX

@@ -302,6 +302,18 @@ def test_a_member_that_is_told_to_be_elsewhere_is_dialled_there() -> None:
     assert world.outbox.take() == ()
 
 
+def test_it_is_told_for_how_long_a_link_has_not_been_used() -> None:
+    world = World()
+    met(world, SMALL)
+    for used_at in (20.0, 30.0):
+        world.links.tick(world.mine, used_at)
+        world.links.dial((SMALL,))
+        told = world.links.acquaintance(SMALL, used_at + 5.0)
+        assert told is not None
+        assert (told.is_open, told.idle_seconds) == (True, 5.0)
+    assert world.links.acquaintance(LARGE, 35.0) is None
+
+
 def test_refusals_under_way_are_bounded() -> None:
     world = World()
     for number in range(100):

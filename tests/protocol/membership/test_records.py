@@ -337,6 +337,24 @@ def test_whoever_asks_again_and_again_is_told_of_everybody(count: int, others_co
     assert len(told) == others_count + 1
 
 
+@pytest.mark.parametrize("others_count", [3, 4, 5])
+def test_an_answer_that_is_full_of_what_is_newer_passes_nobody_over(others_count: int) -> None:
+    """Whoever it has no room for is told in the next one, and not in the round after this."""
+    table = Table(*others(others_count), limits=Limits(sync_members_max=2))
+    asker, gone = (one.peer for one in others(others_count)[:2])
+    table.tell(asker, member(gone, 1, DEAD))
+    told: dict[PeerId, None] = {}
+    for _ in range(others_count + 1):
+        full = table.hear(asker, Gossip((member(gone),), Wanted.SOME))
+        (gossip,) = messages(full, Gossip)
+        assert isinstance(gossip, Gossip)
+        assert [one.peer for one in gossip.members] == [ME, gone]
+        for answer in messages(table.hear(asker, Gossip((), Wanted.SOME)), Gossip):
+            assert isinstance(answer, Gossip)
+            told.update(dict.fromkeys(one.peer for one in answer.members))
+    assert len(told) == others_count + 1
+
+
 def test_a_part_of_a_table_is_answered_with_what_is_newer_and_a_part_of_the_own() -> None:
     table = Table(member(A), member(B), member(C))
     table.tell(B, member(C, 1, DEAD))
