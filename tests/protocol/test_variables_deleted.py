@@ -85,10 +85,13 @@ def test_a_deleted_key_never_comes_back_through_a_peer_that_was_away_beyond_the_
     assert away.values("x") == [b"1"]
     if is_restarted:
         network.crash(away)
+    away.changes.clear()
     heal(network)
     network.run(10.0)
     assert network.is_even()
     assert all(site.values("x") in ([], [None]) for site in network.sites)
+    told = [one for event in away.changes for one in event.variables if one.name == "x"]
+    assert [one.siblings for one in told] == [()], "whoever follows it there is told"
     assert all(site.values("mine") == [b"2"] for site in network.sites), "and nothing is lost"
     assert all(site.values("y") == [b"1"] for site in network.sites)
 

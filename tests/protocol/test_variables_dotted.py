@@ -124,6 +124,13 @@ def test_beyond_the_limit_of_bytes_the_latest_stand() -> None:
     assert [s.actor for s in shorter.siblings] == [A]
 
 
+def test_a_variable_that_fits_to_the_byte_keeps_what_stands() -> None:
+    variable = Variable("x", "lww", ((A, 1),), (Sibling(A, 1, 5, b"a" * 500),))
+    size = dotted.size(variable)
+    assert dotted.bounded(variable, Limits(push_bytes_max=size)) is variable
+    assert dotted.bounded(variable, Limits(push_bytes_max=size - 1)).siblings == ()
+
+
 def test_a_fingerprint_tells_apart_whatever_differs() -> None:
     base = Variable("x", "lww", ((A, 2),), (Sibling(A, 1, 7, b"ab"), Sibling(A, 2, 7, b"c")))
     others = [

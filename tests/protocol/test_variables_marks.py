@@ -158,3 +158,22 @@ def test_what_goes_again_can_be_read_by_anybody() -> None:
     bases = [m.base for _, _, m in network.sent if isinstance(m, VariablePush)]
     assert bases[0] != NOTHING_LEFT_OUT
     assert bases[-1] == NOTHING_LEFT_OUT
+
+
+def test_who_learns_by_its_own_question_what_may_be_left_out_leaves_it_out_everywhere() -> None:
+    network = Network(3, timing=TIMING)
+    network.run(5.0)
+    first, second, gone = network.sites
+    network.write(gone, change("y", b"1"))
+    network.run(5.0)
+    network.write(second, change("y", b"2"))
+    network.run(5.0)
+    retired(network)
+    for _ in range(2):
+        compare(network, second, first)
+    assert gone.peer in second.core._marks.base
+    network.part([first], [second])
+    network.run(5.0)
+    held = second.held_here("y")
+    assert held is not None
+    assert [actor for actor, _ in held.context] == [second.peer]

@@ -212,6 +212,28 @@ def test_what_has_come_by_the_time_a_write_is_sent_again_goes_up_first() -> None
     assert up.acks == (PeerAcks((), (middle.peer, below.peer)),)
 
 
+def test_nobody_in_the_middle_waits_longer_than_the_writer_does_to_send_it_again() -> None:
+    """Else what it has gathered comes when the writer has sent it all again."""
+    network = network_of(8)
+    writer, middle, below, last = network.sites[:4]
+    middle.hear(writer.peer, VariableSpread(9, writer.peer, below.peer, last.peer, (), 0))
+    network.sent.clear()
+    network.tick(network.timing.push_timeout_seconds * 0.99)
+    [(target, up)] = [(t, m) for _, t, m in network.sent if isinstance(m, SpreadAcks)]
+    assert (target, up.acks) == (writer.peer, (PeerAcks((), (middle.peer,)),))
+
+
+def test_who_waits_for_nobody_any_more_acknowledges_at_once() -> None:
+    network = network_of(8)
+    writer, middle, below, last = network.sites[:4]
+    middle.hear(writer.peer, VariableSpread(9, writer.peer, below.peer, last.peer, (), 0))
+    middle.hear(below.peer, SpreadAcks(9, writer.peer, (PeerAcks((), (below.peer,)),)))
+    network.sent.clear()
+    network.tell(middle, tuple(m for m in network.members() if m.peer != last.peer))
+    [(target, up)] = [(t, m) for _, t, m in network.sent if isinstance(m, SpreadAcks)]
+    assert (target, up.acks) == (writer.peer, (PeerAcks((), (middle.peer, below.peer)),))
+
+
 def test_acknowledgements_that_come_too_late_go_straight_to_the_writer() -> None:
     network = network_of(8)
     writer, middle, below, last = network.sites[:4]
