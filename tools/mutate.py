@@ -30,7 +30,11 @@ from tools.mutation.trial import Invalid, Watch, apply, in_child, module_name, r
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("mabeam_p2p/protocol", "mabeam_p2p/machine")
-TESTS = ("tests/protocol", "tests/machine", "tests/paper", "tests/scenarios")
+TESTS = (
+    "tests/protocol", "tests/machine", "tests/paper", "tests/scenarios",
+    "tests/upgrade/test_greetings.py", "tests/upgrade/test_states.py",
+    "tests/upgrade/test_unable.py",
+)  # fmt: skip
 """Those that state a rule of the cores. What simulates whole clusters finds more, and takes long:
 `--tests` names it."""
 DIGESTED = ("mabeam_p2p", "tests")

@@ -95,6 +95,18 @@ def test_a_folder_that_a_later_release_has_written_is_refused_at_the_start(is_kn
     assert desk.node.machine.applied_index == 0
 
 
+def test_nothing_is_applied_behind_a_snapshot_that_a_peer_cannot_go_on_from() -> None:
+    """Its folder holds more than the snapshot, and others commit more yet."""
+    taken = later_snapshot(MACHINE_VERSION + 1, RULES)
+    behind = batch(taken.base.index + 1, AppendJournal(SESSION, 2, "j", b"x"))
+    desk = started_from(taken, behind)
+    desk.append_committed((batch(behind.index + 1, AppendJournal(SESSION, 3, "j", b"y")),))
+    assert desk.node.replication.commit_index == behind.index + 1
+    desk.wait(0.2)
+    assert [(one.reason, one.fatal) for one in refusals(desk)] == [("machine", True)]
+    assert desk.node.machine.applied_index == 0
+
+
 def test_nobody_forwards_a_raise_of_the_version() -> None:
     blob = CODEC.encode_commands([Noop(CLUSTER_SESSION, 0), LATER])
     for message in (Forward(0, 1, 2, blob), Relay(0, 1, 2, blob), Relayed(0, 1, 2, blob)):
