@@ -10,7 +10,15 @@ import zmq
 from mabeam_p2p.addresses import split_address
 from mabeam_p2p.errors import AddressError
 from mabeam_p2p.transport import link, zeromq
-from mabeam_p2p.transport.options import context_options, dealer_options, router_options
+from mabeam_p2p.transport.options import (
+    bulk_dealer_options,
+    bulk_router_options,
+    context_options,
+    dealer_options,
+    join_client_options,
+    join_server_options,
+    router_options,
+)
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from tests.eventually import eventually
 
@@ -32,12 +40,33 @@ def foreign_dealer(
     return context, dealer
 
 
-def test_every_option_has_a_reason_and_stands_once() -> None:
-    for options in (context_options(), router_options(1), dealer_options(1)):
-        names = [option.name for option in options]
-        assert len(names) == len(set(names))
-        assert all(option.reason for option in options)
-        assert zmq.ROUTING_ID not in names
+EVERY_SOCKET = {
+    "context": context_options(),
+    "router": router_options(1),
+    "dealer": dealer_options(1),
+    "join_server": join_server_options(),
+    "join_client": join_client_options(),
+    "bulk_router": bulk_router_options(1),
+    "bulk_dealer": bulk_dealer_options(1),
+}
+IVL, TTL, TIMEOUT = zmq.HEARTBEAT_IVL, zmq.HEARTBEAT_TTL, zmq.HEARTBEAT_TIMEOUT
+
+
+@pytest.mark.parametrize("socket", EVERY_SOCKET)
+def test_every_option_has_a_reason_and_stands_once(socket: str) -> None:
+    names = [option.name for option in EVERY_SOCKET[socket]]
+    assert len(names) == len(set(names))
+    assert all(option.reason for option in EVERY_SOCKET[socket])
+    assert zmq.ROUTING_ID not in names
+
+
+@pytest.mark.parametrize("socket", [name for name in EVERY_SOCKET if name != "context"])
+def test_no_socket_pings_which_ends_a_process_that_has_stood_still(socket: str) -> None:
+    """libzmq asserts that nothing is left to answer on a connection that has failed, and there is,
+    where a PING stands behind as many messages as may wait. The system's probes take its place."""
+    values = {option.name: option.value for option in EVERY_SOCKET[socket]}
+    assert not values.keys() & {IVL, TTL, TIMEOUT}
+    assert values[zmq.TCP_KEEPALIVE] == 1
 
 
 def test_messages_of_several_parts_are_dropped_and_counted() -> None:

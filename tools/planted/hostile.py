@@ -282,6 +282,19 @@ MUTANTS: tuple[Mutant, ...] = (
         FLOODS,
     ),
     Mutant(
+        "H34-ping",
+        "links ping, which ends a process that has stood still in libzmq 4.3.5",
+        (
+            Edit(
+                OPTIONS,
+                "        Option(zmq.TCP_MAXRT, 2000,",
+                '        Option(zmq.HEARTBEAT_IVL, 500, "ms"),\n'
+                "        Option(zmq.TCP_MAXRT, 2000,",
+            ),
+        ),
+        ("tests/transport/test_zeromq.py",),
+    ),
+    Mutant(
         "H35",
         "every multicast packet of a flood is read",
         (Edit(THROTTLE, "        if self._room < 1:", "        if False:"),),
