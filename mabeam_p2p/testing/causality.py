@@ -14,9 +14,8 @@ it was durable never was. Ghosts stand outside the peers and survive their crash
 """
 
 from collections.abc import Iterable, Mapping
-from math import inf
 
-from mabeam_p2p.ids import PeerId
+from mabeam_p2p.ids import INTEGER_MAX, PeerId
 from mabeam_p2p.protocol.vector_clock import Vector
 from mabeam_p2p.records import Record, Sibling, Variable, VariableForgotten, VariableMarks
 from mabeam_p2p.testing.violation import Violation
@@ -36,7 +35,7 @@ class Write:
         """The siblings that it superseded where it was made."""
         self.killers: dict[Dot, None] = {}
         """Writes that have superseded it where they were made."""
-        self.forgotten_at: float = inf
+        self.forgotten_at = INTEGER_MAX
         """The counter of its writer's last write of the variable before that forgot it. What this
         had seen is in no context of a later one, but in what the writer tells that it knows."""
 
@@ -206,7 +205,7 @@ class Causality:
     def _is_told(self, context: Vector, dot: Dot) -> bool:
         """Whether a context is word of this write, or of a later one that had seen it."""
         write = self._writes.get(dot)
-        last = inf if write is None else write.forgotten_at
+        last = INTEGER_MAX if write is None else write.forgotten_at
         return any(actor == dot[0] and dot[1] <= counter <= last for actor, counter in context)
 
     def _marks(self, peer: PeerId, view: View, record: VariableMarks) -> None:
