@@ -320,32 +320,33 @@ class Simulator:
     # ---- the lane ----------------------------------------------------------------------------
 
     def _execute(self, host: Host, effects: Effects) -> None:
-        """In order; an effect that waits for a Persist does not hold others back."""
+        """In order, but what waits for a Persist holds no other back, and answers come last: what
+        they rest on is judged by all that was written."""
         durable = host.durable
+        answers: list[Resolve] = []
         for effect in effects:
-            if isinstance(effect, Send):
-                if effect.after <= durable:
-                    self._queue(host, effect)
-                else:
-                    host.held.append(effect)
-            elif isinstance(effect, Persist):
+            if isinstance(effect, Persist):
                 self._write(host, effect)
             elif isinstance(effect, Connect):
                 self._connect(host, effect)
-            elif effect.after <= durable:
-                self._perform(host, effect)
-            else:
+            elif effect.after > durable:
                 host.held.append(effect)
-
-    def _perform(self, host: Host, effect: Send | Notify | Resolve) -> None:
-        match effect:
-            case Send():
+            elif isinstance(effect, Send):
                 self._queue(host, effect)
+            elif isinstance(effect, Resolve):
+                answers.append(effect)
+            else:
+                self._perform(host, effect)
+        for answer in answers:
+            self._perform(host, answer)
+
+    def _perform(self, host: Host, effect: Notify | Resolve) -> None:
+        match effect:
             case Resolve():
                 if self._trace:
                     self._say(host, f"answers {effect.token}: {effect.answer}")
                 reply = host.waiting.pop(effect.token, None)
-                if host.node is not None and host.ghost.log.last_index:  # What it rests on.
+                if host.node is not None:  # What it rests on.
                     check_figures(self.checkers, host, host.node)
                 if reply is None:
                     raise Violation("answers", f"{host.peer} answers {effect} twice or to nobody")
@@ -486,8 +487,7 @@ class Simulator:
     # ---- words -------------------------------------------------------------------------------
 
     def _name(self, peer: PeerId) -> str:
-        host = self._by_peer.get(peer)
-        return host.letter if host is not None else peer
+        return self._by_peer[peer].letter if peer in self._by_peer else peer
 
     def _say(self, host: Host, text: str) -> None:
         assert self._trace is not None, "nobody listens"

@@ -2,8 +2,11 @@
 
 import pytest
 
+from mabeam_p2p.effects import Persist, Resolve
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.protocol.replication.progress import Progress
+from mabeam_p2p.records import KnownAddresses
+from mabeam_p2p.requests import Done
 from mabeam_p2p.testing.checkers import Violation
 from mabeam_p2p.testing.host import Host
 from mabeam_p2p.testing.inspection import check_figures
@@ -51,3 +54,14 @@ def test_i10_follower_that_is_counted_anew_is_lawful(led: tuple[Trial, Host]) ->
         anew.match_index = 1
     check_figures(trial.simulator.checkers, host, node)
     assert [index for progress, index in host.matches.values()] == [1, 1]
+
+
+def test_an_answer_is_judged_by_all_that_its_input_has_written(led: tuple[Trial, Host]) -> None:
+    """One frame can bring what answers an agent, and then a log that takes the place of another."""
+    trial, host = led
+    simulator, written = trial.simulator, host.written
+    seen: list[int] = []
+    host.waiting[-1] = lambda answer: seen.append(host.written)
+    record = KnownAddresses(())
+    simulator._execute(host, (Resolve(-1, Done()), Persist(written + 1, record)))
+    assert seen == [written + 1]
