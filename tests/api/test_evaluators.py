@@ -82,8 +82,7 @@ async def test_evaluator_declared_just_after_joining_is_waited_for(
     peer = FakePeer()
     agent = await agent_at(peer)
     peer.tell(ProposalOpened(proposal()))
-    await asyncio.sleep(0)  # One turn, in which it finds no evaluator and begins to wait.
-    assert agent._evaluators._running
+    await eventually(lambda: agent._evaluators._running)  # It has found none, and waits.
     agent.on_proposal("rate")(lambda proposal: Vote.accept("in time"))
     await eventually(lambda: votes(peer))
     assert votes(peer)[0].rationale == "in time"

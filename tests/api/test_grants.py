@@ -323,10 +323,8 @@ async def test_a_release_that_does_not_reach_the_log_goes_on_in_the_background()
     await eventually(lambda: len(place.said(ReleaseLock)) > 2)
     place.outcome = lambda asked: Committed(8, 1)
     count = len(place.said(ReleaseLock))
-    await eventually(lambda: len(place.said(ReleaseLock)) > count)
-    count = len(place.said(ReleaseLock))
-    await asyncio.sleep(0.02)
-    assert len(place.said(ReleaseLock)) == count
+    await eventually(lambda: not place.grants._tasks)
+    assert len(place.said(ReleaseLock)) == count + 1, "until it is heard, and no more"
 
 
 @in_loop

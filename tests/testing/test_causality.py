@@ -9,7 +9,7 @@ from mabeam_p2p.records import Record, Sibling, Variable, VariableForgotten, Var
 from mabeam_p2p.testing.causality import Causality
 from mabeam_p2p.testing.checkers import Violation
 
-A, B = PeerId("a" * 16), PeerId("b" * 16)
+A, B, C = (PeerId(letter * 16) for letter in "abc")
 
 
 def sibling(actor: PeerId, counter: int, value: bytes | None = b"v") -> Sibling:
@@ -30,7 +30,7 @@ OVER = variable(sibling(B, 1), seen=((A, 1),))
 
 def judge(*records: tuple[PeerId, Record]) -> Causality:
     causality = Causality()
-    for peer in (A, B):
+    for peer in (A, B, C):
         causality.started(peer, {}, None)
     for peer, record in records:
         causality.persisted(peer, record)
@@ -103,24 +103,21 @@ def test_in_the_end_everybody_holds_what_stands(
 
 def test_a_write_that_reached_nobody_before_its_folder_was_lost_superseded_nothing() -> None:
     causality = judge((A, FIRST), (B, FIRST), (B, OVER))
-    new = PeerId("c" * 16)
-    causality.started(new, {"x": FIRST}, None)
-    causality.settled((A, new))
-    causality.persisted(new, OVER)
+    causality.started(C, {"x": FIRST}, None)
+    causality.settled((A, C))
+    causality.persisted(C, OVER)
     with pytest.raises(Violation, match="has lost"):
-        causality.settled((A, new))
+        causality.settled((A, C))
     causality.persisted(A, OVER)
-    causality.settled((A, new))
+    causality.settled((A, C))
 
 
 def test_what_a_stranger_wrote_and_one_has_all_have() -> None:
     causality = judge((A, FIRST))
-    new = PeerId("c" * 16)
-    causality.started(new, {}, None)
-    causality.settled((B, new))
+    causality.settled((B, C))
     causality.persisted(B, FIRST)
     with pytest.raises(Violation, match="lost"):
-        causality.settled((B, new))
+        causality.settled((B, C))
 
 
 def test_a_write_that_a_crash_took_back_never_was() -> None:
@@ -188,13 +185,9 @@ def test_nor_do_writes_before_it_by_a_peer_that_has_forgotten_it_as_well() -> No
     over = variable(sibling(B, 2), seen=((A, 1),))
     deleted = variable(sibling(A, 2, None), seen=((B, 2),))
     anew = variable(sibling(B, 3))
-    causality = Causality()
-    third = PeerId("c" * 16)
-    for peer in (A, B, third):
-        causality.started(peer, {}, None)
-    records: tuple[tuple[PeerId, Record], ...] = (
+    causality = judge(
         (A, FIRST),
-        (third, FIRST),
+        (C, FIRST),
         (B, FIRST),
         (B, over),
         (A, over),
@@ -204,34 +197,25 @@ def test_nor_do_writes_before_it_by_a_peer_that_has_forgotten_it_as_well() -> No
         (B, VariableForgotten("x")),
         (B, anew),
     )
-    for peer, record in records:
-        causality.persisted(peer, record)
-    beside = variable(*FIRST.siblings, *anew.siblings)
-    causality.persisted(third, beside)
+    causality.persisted(C, variable(*FIRST.siblings, *anew.siblings))
     with pytest.raises(Violation, match="is superseded"):
-        causality.settled((third,))
+        causality.settled((C,))
 
 
 def test_a_write_that_was_seen_stays_seen_when_its_writer_forgets_the_variable() -> None:
     """A context that ends before the forgetting is word of the writes up to there."""
     over = variable(sibling(B, 2), seen=((A, 1),))
     deleted = variable(sibling(A, 2, None), seen=((B, 2),))
-    causality = Causality()
-    third = PeerId("c" * 16)
-    for peer in (A, B, third):
-        causality.started(peer, {}, None)
-    records: tuple[tuple[PeerId, Record], ...] = (
+    causality = judge(
         (A, FIRST),
         (B, FIRST),
         (B, over),
-        (third, over),
+        (C, over),
         (A, over),
         (A, deleted),
         (B, deleted),
         (B, VariableMarks(((A, 2), (B, 2)), ((B, 2),))),
         (B, VariableForgotten("x")),
     )
-    for peer, record in records:
-        causality.persisted(peer, record)
     with pytest.raises(Violation, match="beside"):
-        causality.persisted(third, variable(*FIRST.siblings, *over.siblings))
+        causality.persisted(C, variable(*FIRST.siblings, *over.siblings))
