@@ -154,6 +154,14 @@ class Attachment:
             return answer
         raise self.error(answer, what)
 
+    async def find_anywhere(
+        self, query: Query, what: str, is_there: Callable[[Found], object]
+    ) -> Found:
+        """What this peer knows; or, where that is nothing, what the leader does, who may know of it
+        earlier. Raises NoQuorum if that cannot be had."""
+        found = await self.find(query, what)
+        return found if is_there(found) else await self.find(query, what, linearizable=True)
+
     async def settled(self, query: Query, what: str, deadline: float) -> Found | None:
         """The answer once the query is settled, asked for again while there is time; None: it is
         not settled as far as the peer knew at `deadline`, which is by the loop's clock."""

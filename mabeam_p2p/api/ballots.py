@@ -131,10 +131,7 @@ class Ballots:
 
     async def explain(self, proposal: str) -> Proposal:
         query, what = ProposalQuery(ProposalId(proposal)), f"proposal {proposal}"
-        found = await self._attachment.find(query, what)
-        if not found.proposals:
-            # Others may have it that this peer has not heard of yet.
-            found = await self._attachment.find(query, what, linearizable=True)
+        found = await self._attachment.find_anywhere(query, what, lambda seen: seen.proposals)
         if not found.proposals:
             raise UnknownProposal(
                 f"peer {self._attachment.peer_name} knows no proposal {proposal!r}: it is too old "

@@ -42,7 +42,7 @@ from mabeam_p2p.machine.mechanisms.bundles import is_searchable
 from mabeam_p2p.machine.mechanisms.seals import SALT_BYTES_MAX, seal_of
 from mabeam_p2p.records import Auction as AuctionRecord
 from mabeam_p2p.records import AuctionRule, AuctionStatus, AuctionTerms, Offer, Side
-from mabeam_p2p.requests import AuctionQuery
+from mabeam_p2p.requests import AuctionQuery, Found
 
 T = TypeVar("T")
 W = TypeVar("W", bound=str)
@@ -304,21 +304,21 @@ class Market:
         )
 
     async def _known(self, auction: str) -> AuctionRecord:
-        """As this peer knows it; or as the leader does, who may know of it earlier."""
-        try:
-            return await self._find(auction, "local")
-        except UnknownAuction:
-            return await self._find(auction, "linearizable")
+        """As this peer knows it, or else the leader."""
+        query, what = _query_of(auction)
+        found = await self._attachment.find_anywhere(query, what, lambda seen: seen.auctions)
+        return self._only(found, auction)
 
     async def _find(
         self, auction: str, level: Level, timeout: float | None = None
     ) -> AuctionRecord:
+        query, what = _query_of(auction)
         found = await self._attachment.find(
-            AuctionQuery(AuctionId(check_key(auction, "auction"))),
-            f"reading auction {auction}",
-            linearizable=level == "linearizable",
-            timeout=timeout,
+            query, what, linearizable=level == "linearizable", timeout=timeout
         )
+        return self._only(found, auction)
+
+    def _only(self, found: Found, auction: str) -> AuctionRecord:
         if not found.auctions:
             raise UnknownAuction(
                 f"peer {self._attachment.peer_name} knows no auction {auction!r}: it is too old to "
@@ -435,3 +435,8 @@ def _chosen(known: Mapping[W, T], word: W, what: str) -> T:
     if word not in known:
         raise InvalidValue(f"{what} {word!r}: take {', '.join(known)}")
     return known[word]
+
+
+def _query_of(auction: str) -> tuple[AuctionQuery, str]:
+    """And what it is for."""
+    return AuctionQuery(AuctionId(check_key(auction, "auction"))), f"reading auction {auction}"
