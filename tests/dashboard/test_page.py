@@ -179,8 +179,11 @@ def test_a_panel_opens_by_a_key_and_stays_as_it_is_while_facts_change(
     panel.locator("summary").focus()
     page.keyboard.press("Enter")
     expect(panel.locator("table")).to_be_visible()
-    proposed = told("propose", "another", "1", "--timeout", "0.2")
-    assert proposed.exit_code in (1, 75), proposed.output
+    for _ in range(20):  # One that came too late to be made is made again.
+        proposed = told("propose", "another", "1", "--timeout", "0.2")
+        assert proposed.exit_code in (1, 75), proposed.output
+        if "another" in told("proposals").stdout:
+            break
     expect(page.locator("#proposals")).to_contain_text("another")
     expect(panel.locator("table")).to_be_visible()
     assert panel.locator("summary").evaluate("node => node === document.activeElement")
