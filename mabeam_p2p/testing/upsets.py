@@ -182,7 +182,8 @@ class Upsets:
         newcomers = 1
         for other in self._simulator.hosts:
             bootstrap = other.disk.bootstrap
-            newcomers += other is not host and not (bootstrap is not None and bootstrap.formed)
+            knows = bootstrap is not None and bootstrap.formed and not other.is_damaged
+            newcomers += other is not host and not knows
         return (
             not host.is_damaged
             and newcomers < self._simulator.weather.expect

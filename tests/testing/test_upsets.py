@@ -121,6 +121,21 @@ def test_never_is_a_majority_of_the_folders_lost(trial: Trial) -> None:
     assert trial.simulator.upsets.lost == [trial.simulator.hosts[1].peer]
 
 
+def test_never_are_so_many_folders_lost_that_those_peers_alone_could_form_a_cluster() -> None:
+    """One that is damaged knows its cluster no longer, though it is there until it is removed."""
+    made = Trial("upsets", replace(fair(5), expect=2))
+    made.storm(5 * SECOND)
+    put(made, Wipe(3, 4 * SECOND, flipped=True))
+    host = put(made, Wipe(4, SECOND))
+    assert host.node is not None
+    assert made.simulator.upsets.lost == [made.simulator.hosts[3].peer]
+    settled(made)
+    put(made, Wipe(4, SECOND))
+    assert host.node is None
+    run(made, 2)
+    settled(made)
+
+
 # ---- processes -------------------------------------------------------------------------------
 
 
