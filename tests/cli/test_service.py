@@ -228,7 +228,11 @@ def test_a_unit_of_the_system_runs_as_its_user_with_folders_of_systemds_making(
     assert done.exit_code == 0, done.stderr
     assert lines_of(place, "User") == [USER]
     assert lines_of(place, "StateDirectory") == [f"mabeam/{USER}"]
-    assert lines_of(place, "ReadWritePaths") == [f'"{place.folder}/x y$"']
+    assert lines_of(place, "ReadWritePaths") == [f'"-{place.folder}/x y$"']
+    make = f"install -d -m 0700 -o {USER} '{place.folder}/x y$'"
+    assert make in done.stderr
+    (place.folder / "x y$").mkdir()
+    assert make not in install(place, *words).stderr
     assert lines_of(place, "ProtectSystem") == ["strict"]
     assert f"XDG_RUNTIME_DIR=/run/mabeam/{USER}" in done.stderr
 

@@ -4,6 +4,7 @@ import difflib
 import os
 import pwd
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -107,6 +108,11 @@ def install(
         click.echo(f"{path} {'is as it should be' if known == text else 'is written'}")
         if left_out := _left_out():
             output.note(f"not in the unit, for they may be secret: {', '.join(left_out)}")
+        for folder in wanted.writable:
+            if not os.path.isdir(folder):
+                # Nobody but root can make it there: the peer has a file system that it may not write.
+                words = ("install", "-d", "-m", "0700", "-o", wanted.user, folder)
+                output.note(f"before it starts, make its data folder:  {shlex.join(words)}")
         manager = "systemctl" if system else "systemctl --user"
         output.note(
             f"to start it now and later:  {manager} daemon-reload && "

@@ -124,7 +124,9 @@ def _of_user(service: Service) -> list[str]:
         f"Environment=XDG_STATE_HOME=%S/{folder} XDG_RUNTIME_DIR=%t/{folder}",
     ]
     if service.writable:
-        lines.append(f"ReadWritePaths={' '.join(map(_path, service.writable))}")
+        # One that is not there is for the peer to complain of: systemd would try again for ever.
+        paths = (_path("-" + path) for path in service.writable)
+        lines.append(f"ReadWritePaths={' '.join(paths)}")
     return lines
 
 
