@@ -16,6 +16,8 @@ Rules
 5. One change at a time, and no more than one in `voter_change_seconds`.
 6. Nothing is proposed that a majority of the voters that there would be cannot commit at once: its
    entry might stand on this peer alone, outrank every other log, and wait for peers that are lost.
+   Who is there says the answer to a heartbeat that was sent after the change was first wanted:
+   when one leaves for a moment, others may have died in the moment before.
 """
 
 from collections.abc import Callable
@@ -54,6 +56,9 @@ class VoterDuty:
         self._timing = timing
         self._not_before = now + timing.voter_change_seconds
         self._look_due = self._not_before
+        self._candidate: tuple[PeerId, ...] = ()
+        """What would be wanted, were it known who is there."""
+        self._candidate_since = now
 
     def next_deadline(self) -> float:
         return self._look_due
@@ -69,8 +74,30 @@ class VoterDuty:
         """A change was appended."""
         self._not_before = self._look_due = now + self._timing.voter_change_seconds
 
-    def wanted(self, roll: Roll) -> tuple[PeerId, ...]:
-        """The voters that there should be next, one change away; empty: as they are."""
+    def wanted(self, roll: Roll, now: float) -> tuple[PeerId, ...]:
+        """The voters that there should be next, one change away; empty: as they are, or it is not
+        known yet who is there (rule 6), and the next look is soon."""
+        candidate = self._best(roll)
+        if candidate != self._candidate:
+            self._candidate, self._candidate_since = candidate, now
+        if not candidate:
+            return ()
+        left = [member.peer for member in roll.members if _has_left(member)]
+        # Rule 6. Who has said goodbye does not count, however lately it was heard.
+        near = [
+            voter
+            for voter in candidate
+            if voter == self._peer
+            or (roll.silence(voter) <= now - self._candidate_since and voter not in left)
+        ]
+        if len(near) < majority(len(candidate)):
+            self._look_due = now + self._timing.heartbeat_seconds
+            return ()
+        self._candidate = ()  # Should the log not take it now, it is another question later.
+        return candidate
+
+    def _best(self, roll: Roll) -> tuple[PeerId, ...]:
+        """The best voters one change away, as far as is known; empty: those that there are."""
         voters = roll.voters
         known = {member.peer: member for member in roll.members}
         gone = [v for v in voters if v != self._peer and self._is_gone(known.get(v), v, roll)]
@@ -79,18 +106,15 @@ class VoterDuty:
             spare = len(voters) - len(gone) - majority(len(voters))
             if learners or (spare <= 0 and len(voters) > VOTERS_LEAST):
                 # Who has left comes before who has died: it will not be back by itself.
-                for leaver in sorted(gone, key=lambda v: (not _has_left(known.get(v)), v)):
-                    rest = tuple(voter for voter in voters if voter != leaver)
-                    if self._is_majority_near(rest, known, roll):
-                        return rest
+                first = min(gone, key=lambda v: (not _has_left(known.get(v)), v))
+                return tuple(voter for voter in voters if voter != first)
             return ()
         wanted_count = 1 if len(voters) % 2 == 0 else 2
         if len(learners) < wanted_count or len(voters) + wanted_count > self._max_voters:
             return ()
         if wanted_count == 2 and not all(v == self._peer or roll.is_heard(v) for v in voters):
             return ()
-        wanted = tuple(sorted((*voters, learners[0])))
-        return wanted if self._is_majority_near(wanted, known, roll) else ()
+        return tuple(sorted((*voters, learners[0])))
 
     def _learners(self, roll: Roll) -> list[PeerId]:
         """Those who could vote, the first choice first."""
@@ -110,17 +134,6 @@ class VoterDuty:
             return True
         is_dead = member is None or member.state is MemberState.DEAD
         return is_dead and roll.silence(voter) >= self._timing.voter_grace_seconds
-
-    def _is_majority_near(
-        self, wanted: tuple[PeerId, ...], known: dict[PeerId, Member], roll: Roll
-    ) -> bool:
-        """Rule 6. Who has said goodbye does not count, however lately it was heard."""
-        near = [
-            voter
-            for voter in wanted
-            if voter == self._peer or (roll.is_heard(voter) and not _has_left(known.get(voter)))
-        ]
-        return len(near) >= majority(len(wanted))
 
 
 def _has_left(member: Member | None) -> bool:

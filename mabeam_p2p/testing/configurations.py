@@ -48,6 +48,21 @@ def in_effect(logs: Iterable[LogView], committed: LogView) -> list[tuple[PeerId,
     return list(dict.fromkeys([*(configuration.voters for configuration in last), *later]))
 
 
+def without_leavers(
+    effective: list[tuple[PeerId, ...]], leavers: Iterable[PeerId]
+) -> list[tuple[PeerId, ...]]:
+    """Also those that may be about to be in effect, because one of the `leavers` has said goodbye
+    and a leader has heard enough of the others a moment ago."""
+    gone = dict.fromkeys(leavers)
+    smaller = [
+        tuple(voter for voter in voters if voter != leaver)
+        for voters in effective
+        for leaver in voters
+        if leaver in gone
+    ]
+    return list(dict.fromkeys([*effective, *smaller]))
+
+
 def can_lose(victim: PeerId, lost: Iterable[PeerId], effective: list[tuple[PeerId, ...]]) -> bool:
     """Whether a majority of each of the `effective` configurations keeps its disks when `victim`
     loses its own. No protocol survives more."""

@@ -184,7 +184,7 @@ class Trial:
     def _serve_by_a_core(self) -> None:
         """Some majority of the voters, and nobody else, must be enough for progress."""
         simulator = self.simulator
-        effective = simulator.checkers.configurations()
+        effective = simulator.upsets.configurations()
         everybody = list(simulator.hosts)
         self._starts.shuffle(everybody)
         core: list[Host] = []

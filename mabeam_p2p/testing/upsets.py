@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, assert_never
 
 from mabeam_p2p.ids import PeerId
+from mabeam_p2p.records import MemberState
 from mabeam_p2p.requests import Leave, Request
-from mabeam_p2p.testing.configurations import can_lose
+from mabeam_p2p.testing.configurations import can_lose, without_leavers
 from mabeam_p2p.testing.faults import (
     Clog,
     Crash,
@@ -46,6 +47,8 @@ class Upsets:
         self._healings = 0
         self.lost: list[PeerId] = []
         """Identities whose folder is lost, or damaged."""
+        self._departures: dict[int, int] = {}
+        """In which of its lives each peer has said goodbye last."""
 
     def apply(self, fault: Fault, restart: Restart) -> None:
         simulator = self._simulator
@@ -187,8 +190,24 @@ class Upsets:
         return (
             not host.is_damaged
             and newcomers < self._simulator.weather.expect
-            and can_lose(host.peer, self.lost, self._simulator.checkers.configurations())
+            and can_lose(host.peer, self.lost, self.configurations())
         )
+
+    def configurations(self) -> list[tuple[PeerId, ...]]:
+        """The voters of every configuration that may be in effect, or may be at any moment."""
+        simulator = self._simulator
+        leavers = [
+            member.peer
+            for host in simulator.hosts
+            if host.node is not None
+            for member in host.node.membership.view()
+            if member.state is MemberState.LEFT
+        ]
+        for number, life in self._departures.items():
+            host = simulator.hosts[number]
+            if host.node is None or host.life == life:
+                leavers.append(host.peer)
+        return without_leavers(simulator.checkers.configurations(), leavers)
 
     def _remove(self, host: Host) -> None:
         """Somebody has read that the folder is damaged, and removes it."""
@@ -207,6 +226,7 @@ class Upsets:
 
     def _depart(self, host: Host, down: int) -> None:
         if host.node is not None:
+            self._departures[host.number] = host.life
             self._simulator.ask(host, Leave())
             self._simulator.after(FAREWELL, self._gone, host, host.life, down)
 

@@ -49,7 +49,7 @@ class Seen:
         )
 
     def wanted(self, max_voters: int = 5) -> tuple[PeerId, ...]:
-        return VoterDuty(A, max_voters, TIMING, 0.0).wanted(self.roll())
+        return VoterDuty(A, max_voters, TIMING, 0.0).wanted(self.roll(), 0.0)
 
 
 # ---- promotion -------------------------------------------------------------------------------
@@ -160,6 +160,52 @@ def test_nothing_is_proposed_that_those_who_are_there_cannot_commit() -> None:
     assert seen.wanted() == ()
     seen.silence[C] = 0.0
     assert seen.wanted() == (A, B, C)
+
+
+def test_who_is_there_says_an_answer_that_was_asked_for_after_the_change_was_wanted() -> None:
+    """B was lost for good before. C dies just before D leaves for a moment, and answered so lately
+    that nobody can know: four with two of them lost are no better than five with D away."""
+    duty = VoterDuty(A, 5, TIMING, 0.0)
+    seen = Seen(A, B, C, D, E, learners=(F, G))
+    seen.dead(B)
+    seen.states[D] = LEFT
+    seen.silence[C], seen.silence[E] = 0.2, 0.01
+    assert duty.wanted(seen.roll(), 10.0) == ()
+    assert duty.next_deadline() == 10.0 + TIMING.heartbeat_seconds, "it looks again soon"
+    seen.silence[C], seen.silence[E] = 0.3, 0.11
+    assert duty.wanted(seen.roll(), 10.1) == (), "nobody has answered since"
+    seen.silence[E] = 0.02
+    assert duty.wanted(seen.roll(), 10.1) == (), "two of four, itself included"
+    seen.silence[C] = 0.05
+    assert duty.wanted(seen.roll(), 10.1) == (A, B, C, E)
+    seen.silence[C], seen.silence[E] = 0.3, 0.3
+    assert duty.wanted(seen.roll(), 10.3) == (), "the log did not take it: it is asked anew"
+    seen.silence[C] = seen.silence[E] = 0.1
+    assert duty.wanted(seen.roll(), 10.5) == (A, B, C, E)
+
+
+def test_of_two_that_say_goodbye_at_once_the_other_does_not_count_as_there() -> None:
+    """Though it answers until its process ends."""
+    seen = Seen(A, B, C, D, E, learners=(F, G))
+    seen.dead(B)
+    seen.states[C] = seen.states[D] = LEFT
+    assert seen.wanted() == (), "A and E are no majority of A, B, D and E"
+    seen.states[D] = ALIVE
+    assert seen.wanted() == (A, B, D, E)
+
+
+def test_another_change_than_was_wanted_before_is_asked_for_anew() -> None:
+    duty = VoterDuty(A, 5, TIMING, 0.0)
+    seen = Seen(A, B, C, learners=(D, E))
+    for peer in (B, C, D, E):
+        seen.silence[peer] = 0.05
+    assert duty.wanted(seen.roll(), 10.0) == ()
+    seen.near.remove(D)
+    seen.near.append(F)
+    seen.states[F] = ALIVE
+    seen.silence[F] = 0.05
+    assert duty.wanted(seen.roll(), 10.1) == (), "E or F now, and of them nothing is known since"
+    assert duty.wanted(seen.roll(), 10.2) == (A, B, C, E)
 
 
 def test_three_voters_stay_three_without_a_learner() -> None:

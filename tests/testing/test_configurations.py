@@ -6,7 +6,7 @@ from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import CommitAdvance
 from mabeam_p2p.records import Batch
 from mabeam_p2p.testing.checkers import Violation
-from mabeam_p2p.testing.configurations import can_lose, in_effect, is_core
+from mabeam_p2p.testing.configurations import can_lose, in_effect, is_core, without_leavers
 from mabeam_p2p.testing.disk import LogView
 from tests.testing.checked_world import FIRST, A, B, C, World, entry
 
@@ -91,3 +91,16 @@ def test_what_can_be_lost_is_a_minority_of_every_configuration_that_may_be_in_ef
     assert is_core((A, B), effective)
     assert not is_core((A, C), effective), "it may need B"
     assert not can_lose(A, (), in_effect((), LogView()))
+
+
+def test_a_configuration_without_a_voter_that_said_goodbye_may_be_in_effect_at_any_moment() -> None:
+    effective = [(A, B, C), (A, B, C, D)]
+    assert without_leavers(effective, ()) == effective
+    assert without_leavers(effective, (D,)) == [(A, B, C), (A, B, C, D)], "it is there already"
+    possible = without_leavers(effective, (C,))
+    assert possible == [(A, B, C), (A, B, C, D), (A, B), (A, B, D)]
+    assert can_lose(D, (), effective)
+    assert can_lose(D, (), possible)
+    assert can_lose(A, (), effective)
+    assert not can_lose(A, (), possible), "then B is all that is left of two"
+    assert not is_core((A, C), possible)

@@ -222,7 +222,7 @@ MUTANTS = (
     Mutant(
         "M17-stranded",
         "a voter is removed although the others that are there are no majority of the rest",
-        (Edit(VOTERS, "if self._is_majority_near(rest, known, roll):", "if True:"),),
+        (Edit(VOTERS, "if len(near) < majority(len(candidate)):", "if False:"),),
         POLICY,
     ),
     Mutant(
@@ -231,16 +231,32 @@ MUTANTS = (
         (
             Edit(
                 VOTERS,
-                "(roll.is_heard(voter) and not _has_left(known.get(voter)))",
-                "roll.is_heard(voter)",
+                "<= now - self._candidate_since and voter not in left)",
+                "<= now - self._candidate_since)",
             ),
         ),
         POLICY,
     ),
     Mutant(
-        "M17-unheard",
-        "a leader that was just elected counts voters as there that it has never heard",
-        (Edit(VOTERS, "(roll.is_heard(voter) and", "(roll.silence(voter) < 0.5 and"),),
+        "M17-heard-before",
+        "who answered a heartbeat from before the change was wanted counts as there",
+        (
+            Edit(
+                VOTERS, "roll.silence(voter) <= now - self._candidate_since", "roll.is_heard(voter)"
+            ),
+        ),
+        POLICY,
+    ),
+    Mutant(
+        "M17-heard-once",
+        "who was there when the log did not take a change counts as there when it is tried again",
+        (Edit(VOTERS, "        self._candidate = ()  #", "        #"),),
+        POLICY,
+    ),
+    Mutant(
+        "M17-heard-for-another",
+        "who was there for another change counts as there for this one",
+        (Edit(VOTERS, "if candidate != self._candidate:", "if not self._candidate:"),),
         POLICY,
     ),
     Mutant(

@@ -87,7 +87,7 @@ class Voting:
             lambda peer: leadership.has_caught_up(peer, now),
             barred,
         )
-        wanted = self._duty.wanted(roll)
+        wanted = self._duty.wanted(roll, now)
         if wanted and self._configure(wanted, barred) is Objection.NONE:
             self._duty.changed(now)
 
