@@ -127,6 +127,8 @@ class Outcomes:
     def digest_equals(self, peer: PeerId, machine: Machine) -> None:
         """I8: compare `machine` with ours, or with another peer's at the same index."""
         index = machine.applied_index
+        if index > self.machine.applied_index:
+            return  # A founder whose disk has no cluster yet: it may found another after a crash.
         digest = machine.digest()
         if index == self.machine.applied_index:
             self._digests[index] = self.machine.digest()

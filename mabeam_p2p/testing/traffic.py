@@ -133,5 +133,9 @@ def _configuration(node: Node) -> int:
     """Bytes beyond the limit that a change of the voters may take while it is under way."""
     replication = node.replication
     leadership = replication.leadership
-    is_waiting = leadership is not None and leadership.is_configuring
-    return 0 if replication.log.is_configured and not is_waiting else CONFIGURATION_BYTES
+    if leadership is None:
+        return 0
+    # The others may have committed it while this peer's own disk does not have it.
+    is_stored = leadership.durable_index >= replication.log.configuration_index
+    is_over = replication.log.is_configured and is_stored and not leadership.is_configuring
+    return 0 if is_over else CONFIGURATION_BYTES

@@ -133,6 +133,13 @@ def test_i8_machine_that_differs_at_the_same_index_is_seen() -> None:
         made.digest_equals(PEER, other.machine)
 
 
+def test_i8_what_a_founder_applied_that_lost_its_founding_binds_nobody() -> None:
+    made = outcomes()
+    made.digest_equals(PEER, outcomes(OPEN).machine)
+    made.committed(batch(1, replace(OPEN, agent=AgentId("another@p"))))
+    made.digest_equals(PEER, made.machine)
+
+
 # ---- leases ----------------------------------------------------------------------------------
 
 LEASED = replace(OPEN, lease=10)

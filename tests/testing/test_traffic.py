@@ -105,6 +105,13 @@ def test_i17_queue_beyond_its_limit_is_seen(leader: Host) -> None:
     with broken("I17"):
         check_memory(node, limits)
     node.replication.leadership.is_configuring = False
+    node.replication.leadership.uncommitted_bytes = limits.uncommitted_bytes_max + 1
+    stored = node.replication.leadership.durable_index
+    node.replication.leadership.durable_index = node.replication.log.configuration_index - 1
+    check_memory(node, limits)
+    node.replication.leadership.durable_index = stored
+    with broken("I17"):
+        check_memory(node, limits)
     node.replication.leadership.uncommitted_bytes = 0
     node.relays.waiting_bytes = limits.relay_bytes_max + 1
     with broken("I17"):

@@ -110,7 +110,7 @@ def install(
             output.note(f"not in the unit, for they may be secret: {', '.join(left_out)}")
         for folder in wanted.writable:
             if not os.path.isdir(folder):
-                # Nobody but root can make it there: the peer has a file system that it may not write.
+                # Only root can make it there: the peer may write nowhere else.
                 words = ("install", "-d", "-m", "0700", "-o", wanted.user, folder)
                 output.note(f"before it starts, make its data folder:  {shlex.join(words)}")
         manager = "systemctl" if system else "systemctl --user"
