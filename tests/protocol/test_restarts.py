@@ -4,10 +4,12 @@ import pytest
 from msgspec.structs import replace
 
 from mabeam_p2p.config import PROTOCOL_VERSION
-from mabeam_p2p.effects import Send
+from mabeam_p2p.effects import Connect, Notify, Send
+from mabeam_p2p.events import MemberChanged
+from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import AppendEntries, Frame, Hello, Message, ProbeAck, Rumour
 from mabeam_p2p.protocol.replication.progress import FollowerState
-from mabeam_p2p.records import Member, Standing
+from mabeam_p2p.records import Member, MemberState, Standing
 from tests.protocol.test_evidence import beat, elected
 from tests.protocol.test_node import CLUSTER, A, B, Desk
 
@@ -50,3 +52,31 @@ def test_a_leader_says_anew_where_the_log_ends_however_it_learned_of_the_restart
     ]
     assert appends != []
     assert appends[-1].previous_index == log.last_index
+
+
+@pytest.mark.parametrize("accuser", [B, None])
+def test_a_link_goes_to_the_new_process_though_the_old_one_was_suspected_in_the_same_turn(
+    accuser: PeerId | None,
+) -> None:
+    """Else it would lead to a port at which nobody listens any more, for good: a greeting that comes
+    again is no news."""
+    desk = Desk()
+    standing = Standing(0, 0, 5, 0)
+    elected(desk, standings={A: standing, B: standing})
+    known = desk.node.membership.find(A)
+    assert known is not None
+    suspected = replace(known, state=MemberState.SUSPECT)
+    anew = replace(known, epoch=2, incarnation=2 << 16, address="10.0.0.9:7999")
+    desk.effects.clear()
+    desk.hear(B, ProbeAck(1, standing, (Rumour(suspected, accuser),)))
+    hear_anew(desk, anew, Hello("default", CLUSTER, anew, True))
+    connects = [e for e in desk.effects if isinstance(e, Connect) and e.target == A]
+    assert connects[-1].address == anew.address
+    acquaintance = desk.node.links.acquaintance(A, desk.now)
+    assert acquaintance is not None
+    assert acquaintance.address == anew.address
+    changed = [e.event for e in desk.effects if isinstance(e, Notify)]
+    states = [
+        e.member.state for e in changed if isinstance(e, MemberChanged) and e.member.peer == A
+    ]
+    assert states == [MemberState.SUSPECT, MemberState.ALIVE], "both are told"

@@ -371,4 +371,16 @@ MUTANTS = (
         ),
         ("tests/protocol/test_links.py",),
     ),
+    Mutant(
+        "links-former-process",
+        "a link goes where a peer's former process was, as it was suspected in the same turn",
+        (
+            Edit(
+                "mabeam_p2p/protocol/node/neighbours.py",
+                "for member in {member.peer: member for member in changes}.values():",
+                "for member in changes:",
+            ),
+        ),
+        ("tests/protocol/test_restarts.py",),
+    ),
 )

@@ -127,6 +127,9 @@ class Neighbours:
         membership.changes.clear()
         for member in changes:
             self._outbox.notify(MemberChanged(member))
+        # A greeting counts at once. What was believed of the peer before it in this turn, of where
+        # its former process was, must not lead the link back there.
+        for member in {member.peer: member for member in changes}.values():
             if member.peer == self._peer:
                 continue
             if member.state is MemberState.ALIVE:
