@@ -58,7 +58,7 @@ def test_a_leader_says_anew_where_the_log_ends_however_it_learned_of_the_restart
 def test_a_link_goes_to_the_new_process_though_the_old_one_was_suspected_in_the_same_turn(
     accuser: PeerId | None,
 ) -> None:
-    """Else it would lead to a port at which nobody listens any more, for good: a greeting that comes
+    """Else it would lead to a port at which nobody listens, for good: a greeting that comes
     again is no news."""
     desk = Desk()
     standing = Standing(0, 0, 5, 0)
