@@ -43,6 +43,7 @@ async def test_each_agent_of_a_daemon_answers_for_itself_and_hears_only_what_is_
         with pytest.raises(NobodyThere):
             await a.whisper("q@d1", "hello", 1)
         await b.join_group("vision")
+        await eventually(lambda: [one.id for one in a.group("vision").agents()] == [b.id])
         assert (await a.group("vision").query("who", None)).values == {b.id: b.id}
 
 

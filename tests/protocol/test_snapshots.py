@@ -343,18 +343,24 @@ def test_a_piece_that_was_just_sent_is_not_asked_about() -> None:
     assert pieces(world, C) == [piece]
 
 
-def test_what_is_held_back_for_a_transfer_is_bounded() -> None:
-    limits = Limits(snapshot_chunk_bytes=100, snapshot_bytes=50)
-    world = behind(limits=limits)
-    begun(world, 100)
-    for held in (True, False):
+@pytest.mark.parametrize(
+    ("size", "held"),
+    [(100, [True, False]), (400, [True, True, False])],
+    ids=["four times what makes one due", "its own size"],
+)
+def test_what_is_held_back_for_a_transfer_is_bounded(size: int, held: list[bool]) -> None:
+    """A large state travels for longer, so that more comes to stand behind it."""
+    limits = Limits(snapshot_chunk_bytes=50, snapshot_bytes=50)
+    world = behind(size=size, limits=limits)
+    begun(world, 50)
+    for is_held in held:
         world.lose(*[p for p in world.flying if C in (p.source, p.target)])
         world.propose(A, bytes(150))
         world.deliver()
         progress_of(world, A, C).transfer.answered_at = world.now  # type: ignore[union-attr]
         base_index = world[A].core.log.base.index
-        snapshot = world.compact(A)
-        expected = base_index if held else snapshot.base.index
+        snapshot = world.compact(A, size=size)
+        expected = base_index if is_held else snapshot.base.index
         assert world[A].core.log.base.index == expected
 
 

@@ -195,6 +195,30 @@ MUTANTS = (
         (SENT,),
     ),
     Mutant(
+        "M18-large-on-its-way",
+        "what is held back for a transfer takes no account of how large a state travels",
+        (
+            Edit(
+                SNAPSHOTS,
+                "max(HELD_SHARE * self._limits.snapshot_bytes, len(snapshot.data))",
+                "HELD_SHARE * self._limits.snapshot_bytes",
+            ),
+        ),
+        (SENT,),
+    ),
+    Mutant(
+        "M18-held-without-bound",
+        "what is held back for a transfer has no bound",
+        (
+            Edit(
+                SNAPSHOTS,
+                "held_from is not None and log.byte_count <= held_bytes",
+                "held_from is not None",
+            ),
+        ),
+        (SENT,),
+    ),
+    Mutant(
         "M18j",
         "a copy of an answer brings a copy of a piece",
         (

@@ -29,7 +29,8 @@ from mabeam_p2p.records import LogBase, Snapshot, SnapshotStored
 TRAILING_SHARE = 4
 """Entries that stay before a snapshot take at most this part of `snapshot_bytes`."""
 HELD_SHARE = 4
-"""A log that waits for a transfer to end grows to so many times `snapshot_bytes` at most."""
+"""A log that waits for a transfer to end grows to so many times `snapshot_bytes` at most, or to the
+size of the snapshot if that is more: a large state travels for longer."""
 
 
 class _Partial:
@@ -99,7 +100,8 @@ class Snapshots:
         self.latest = snapshot
         room = self._limits.snapshot_bytes // TRAILING_SHARE
         keep_index = log.trailing(base.index, trailing_entries, room)
-        if held_from is not None and log.byte_count <= HELD_SHARE * self._limits.snapshot_bytes:
+        held_bytes = max(HELD_SHARE * self._limits.snapshot_bytes, len(snapshot.data))
+        if held_from is not None and log.byte_count <= held_bytes:
             keep_index = min(keep_index, max(held_from, log.base.index))
         log.compact(keep_index)
         record = SnapshotStored(self._log_id, snapshot, log.base, keeps_tail=True)
