@@ -64,9 +64,9 @@ def subject_of(query: Query) -> Subject | None:
             return "lock", name, ticket
         case QueueQuery(name, ticket) if name and ticket:
             return "queue", name, ticket
-        case TaskQuery(task):
+        case TaskQuery(task) if task:
             return "task", task, 0
-        case WorkQuery(agent):
+        case WorkQuery(agent) if agent:
             return "work", agent, 0
         case _:
             return None

@@ -175,6 +175,8 @@ def test_work_that_is_taken_back_is_news_to_who_had_it() -> None:
         GenerationQuery("b", 0),
         AuctionQuery(AuctionId("")),
         SeatQuery(""),
+        TaskQuery(TaskId("")),
+        WorkQuery(AgentId(""), 0),
         ElectionQuery(""),
         LockQuery("l"),
         LockQuery("", 1),
