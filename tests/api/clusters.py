@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from mabeam_p2p import Agent, Config, Limits, Peer, Timing
 from mabeam_p2p.requests import Found, Query
+from tests.eventually import eventually
 
 
 async def started(
@@ -59,9 +60,13 @@ async def cluster(
 
 @asynccontextmanager
 async def agents(count: int = 3, insecure_plaintext: bool = False) -> AsyncIterator[list[Agent]]:
-    """One agent on each of so many peers, called a0, a1, ..."""
+    """One agent on each of so many peers, called a0, a1, ..., once each knows the others."""
     async with cluster(count, insecure_plaintext=insecure_plaintext) as peers:
-        yield list(await asyncio.gather(*(peer.agent(f"a{n}") for n, peer in enumerate(peers))))
+        made = await asyncio.gather(*(peer.agent(f"a{n}") for n, peer in enumerate(peers)))
+        for agent in made:
+            await agent.wait_for_members(count)
+        await eventually(lambda: all(len(agent.agents()) == count for agent in made))
+        yield list(made)
 
 
 def lags_behind(agent: Agent) -> None:

@@ -32,6 +32,7 @@ from mabeam_p2p.api import (
     tasks,
 )
 from mabeam_p2p.api import variables as shared
+from tests.cli.daemons import until
 
 PAIRS = {
     "Market": (market.Market, blocking.Market),
@@ -117,7 +118,7 @@ def test_every_handle_of_the_package_has_a_blocking_one() -> None:
 
 @contextmanager
 def three_agents() -> Iterator[list[blocking.Agent]]:
-    """One agent on each of three peers."""
+    """One agent on each of three peers, once each knows the others."""
     seeds: list[str] = []
     peers = []
     for number in range(3):
@@ -129,7 +130,9 @@ def three_agents() -> Iterator[list[blocking.Agent]]:
         seeds.append(host.status().address)
         peers.append(host)
     try:
-        yield [host.agent("a") for host in peers]
+        made = [host.agent("a") for host in peers]
+        until(lambda: all(len(one.members()) == 3 for one in made))
+        yield made
     finally:
         closers = [threading.Thread(target=host.close) for host in peers]
         for closer in closers:

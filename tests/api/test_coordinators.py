@@ -16,6 +16,7 @@ async def test_agents_agree_meet_and_share_by_way_of_coordinators() -> None:
     async with cluster(5, limits=Limits(relay_from_peers=2)) as peers:
         agents = await asyncio.gather(*(peer.agent(f"a{n}") for n, peer in enumerate(peers)))
         for agent in agents:
+            await agent.wait_for_members(5)
             agent.on_proposal("*")(lambda proposal: Vote.accept("fine"))
         for number, agent in enumerate(agents):
             decision = await agent.propose("rate", number, timeout=20)
