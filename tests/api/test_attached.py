@@ -124,11 +124,11 @@ async def test_lost_connection_is_made_again_and_open_proposals_are_judged() -> 
         connect("c", addr="d2", vote_manually=True),
     ):
         opened = b.events("proposal.opened")
+        a.on_proposal("rate")(lambda proposal: Vote.accept("mine"))
         asking = asyncio.create_task(a.propose("rate", 1, timeout=20))
         await anext(opened)
         cut(b)
         b.on_proposal("rate")(lambda proposal: Vote.accept("after all"))
-        a.on_proposal("rate")(lambda proposal: Vote.accept("mine"))
         decision = await asking
         assert {vote.rationale for vote in decision.votes} == {"mine", "after all"}
         assert await b.journal("run").append(1) == 1

@@ -122,6 +122,7 @@ async def test_what_an_agent_has_reserved_is_free_when_it_ends() -> None:
         await b.budget("sweep").reserve(7).open()
         assert (await a.budget("sweep").status()).reserved == 7
         await b.close()
+        await eventually(lambda: b.id not in {agent.id for agent in a.agents()})
         assert (await a.budget("sweep").status()).free == 10
         await a.budget("sweep").remove()
         with pytest.raises(UnknownBudget):

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -19,18 +20,29 @@ pytestmark = pytest.mark.slow
 QUICK = Timing(
     preference_dwell_seconds=0.3, preference_interval_seconds=0.6, score_interval_seconds=0.05
 )
+STALLED = (
+    "unanswered",
+    "behind",
+    "unreachable",
+    "another_leads",
+    "not_leader",
+    "handing_over",
+    "too_often",
+)
+"""Why a hand-over may fail on a busy machine, and when it is asked for again."""
 
 
 def follows(agent: Agent, name: str) -> bool:
     return agent.leader is not None and agent.leader.name == name
 
 
-async def until_status(peer: Peer | Agent, holds: Callable[[PeerStatus], bool]) -> None:
-    """Return once the status is like that."""
+async def until_status(peer: Peer | Agent, holds: Callable[[PeerStatus], bool]) -> PeerStatus:
+    """The status, once it is like that."""
     async with asyncio.timeout(20):
         while True:
-            if holds(await peer.status()):
-                return
+            status = await peer.status()
+            if holds(status):
+                return status
             await asyncio.sleep(0.01)
 
 
@@ -41,7 +53,7 @@ def leads(status: PeerStatus) -> bool:
 async def led(peers: list[Peer]) -> tuple[Peer, list[Peer]]:
     """Who leads, and the others, once all follow it."""
     await asyncio.gather(*(peer.agent("own") for peer in peers))
-    leader = (await peers[0].status()).leader
+    leader = (await until_status(peers[0], lambda status: status.leader is not None)).leader
     return (
         next(peer for peer in peers if peer.id == leader),
         [peer for peer in peers if peer.id != leader],
@@ -49,12 +61,16 @@ async def led(peers: list[Peer]) -> tuple[Peer, list[Peer]]:
 
 
 async def handed_to(agent: Agent, name: str) -> Leader:
-    """Asked again where it was certainly not done: a loop that stands still loses its leader."""
+    """Asked again where it was certainly not done: a loop that stands still loses its leader, or
+    the time of the hand-over."""
     while True:
         try:
             return await agent.transfer_leadership(name)
         except NoQuorum:
             pass
+        except TransferFailed as error:
+            if error.reason not in STALLED:
+                raise
 
 
 @in_loop
@@ -66,8 +82,9 @@ async def test_any_agent_can_have_any_voter_lead_and_nothing_is_lost_meanwhile()
         async def write() -> None:
             nonlocal written
             while True:
-                await journal.append(written)
-                written += 1
+                with suppress(NoQuorum):
+                    await journal.append(written)
+                    written += 1
 
         writing = asyncio.create_task(write())
         for name in ("p1", "p2", "p0", "p1"):
@@ -143,9 +160,10 @@ async def test_a_leader_that_closes_leaves_a_cluster_that_is_led() -> None:
         began = time.monotonic()
         await leader.close()
         assert time.monotonic() - began < 5.0
-        statuses = [await peer.status() for peer in others]
-        assert {status.leader for status in statuses} < {peer.id for peer in others}
-        assert {status.term for status in statuses} == {term + 1}
+        ids = {peer.id for peer in others}
+        one, other = [await until_status(peer, lambda s: s.leader in ids) for peer in others]
+        assert one.leader == other.leader
+        assert one.term == other.term > term
 
 
 @in_loop

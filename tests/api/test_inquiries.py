@@ -2,6 +2,7 @@ import pytest
 
 from mabeam_p2p import PeerEvidence, UnknownPeer
 from tests.api.clusters import agents
+from tests.eventually import eventually
 from tests.in_loop import in_loop
 
 pytestmark = pytest.mark.slow
@@ -18,6 +19,7 @@ async def test_an_agent_is_told_of_any_peer_by_name_or_id() -> None:
         assert (await a.why(seen.peer)).name == b.peer
         own = await a.why(a.peer)
         assert own.is_self
+        await eventually(lambda: a.leader is not None and a.leader == b.leader)
         leaders = {(await agent.why(seen.peer)).leader for agent in (a, b)}
         assert len(leaders) == 1
         plain = seen.to_dict()

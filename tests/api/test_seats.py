@@ -291,8 +291,9 @@ async def test_a_score_function_is_called_again_when_what_it_watches_has_changed
 
     @agent.on_score("lead", watch="loss*")
     def score() -> Mapping[str, float]:
-        calls.append(values[-1])
-        return {"fit": values[-1]}
+        value = values[-1]
+        calls.append(value)
+        return {"fit": value}
 
     await eventually(lambda: published(peer) == [("lead", (("fit", 500),))])
     peer.tell(variable("loss", 1))

@@ -45,8 +45,14 @@ class Three:
         """Once the last one killed is back, kill it, and start it again. Gives its term."""
         if self._waking is not None:
             self._wait_until_ready(self._waking)
-        until(lambda: len(self._leading()) == 1)
-        ((leader, term),) = self._leading()
+        leading: list[tuple[str, int]] = []
+
+        def one_leads() -> bool:
+            leading[:] = self._leading()
+            return len(leading) == 1
+
+        until(one_leads)
+        ((leader, term),) = leading
         self._running[leader].signal(signal.SIGKILL)
         self._running[leader].wait()
         self._start(leader)

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mabeam_p2p import blocking
 from mabeam_p2p.integrations.optuna import Storage
+from tests.cli.daemons import until
 from tests.integrations.searchers import hosts, searchers
 
 pytestmark = [
@@ -56,6 +57,13 @@ def studies(agents: list[blocking.Agent]) -> list[optuna.Study]:
         )
         for number, agent in enumerate(agents)
     ]
+
+
+def closed(agent: blocking.Agent, survivor: blocking.Agent) -> None:
+    """Close the agent, and wait until the log knows."""
+    agent.close()
+    everybody = survivor.group("all")
+    until(lambda: agent.id not in {one.id for one in everybody.read_agents()})
 
 
 def storage_name(study: optuna.Study) -> str:
@@ -123,7 +131,7 @@ def test_trials_of_an_agent_that_ends_are_failed_and_no_others() -> None:
         for study in (leaving, staying, third):
             fail_stale_trials(study)
         assert states(third) == ["RUNNING", "RUNNING", "COMPLETE", "WAITING"]
-        agents[0].close()
+        closed(agents[0], agents[2])
         third.optimize(distance, n_trials=1)
         assert states(third) == ["FAIL", "RUNNING", "COMPLETE", "COMPLETE"]
         assert (third.trials[3].value, third.trials[3].number) == (0.5, 3)
@@ -142,7 +150,7 @@ def test_agent_that_comes_back_does_not_own_what_it_left() -> None:
         beside.ask()
         fail_stale_trials(judging)
         assert states(judging) == ["RUNNING", "RUNNING"]
-        first.close()
+        closed(first, second)
         again = peers[0].agent("first")
         assert again.id == first.id
         back = optuna.load_study(study_name="s", storage=Storage(again, storage_name(leaving)))
@@ -157,7 +165,7 @@ def test_failed_trial_is_tried_again_where_that_is_asked_for() -> None:
         name = "again"
         leaving = optuna.create_study(study_name="s", storage=Storage(agents[0], name))
         leaving.ask().suggest_float("x", -1.0, 1.0)
-        agents[0].close()
+        closed(agents[0], agents[1])
         patient = Storage(agents[1], name, fails_stale=False)
         optuna.load_study(study_name="s", storage=patient).optimize(distance, n_trials=1)
 
