@@ -38,7 +38,7 @@ async def test_barrier_releases_all_parties_with_one_generation() -> None:
 async def test_barrier_that_lacks_a_party_breaks_for_all_alike() -> None:
     async with agents(3) as (a, b, _):
         ends = await asyncio.gather(
-            *(agent.barrier("epoch", parties=3, timeout=0.3).wait() for agent in (a, b)),
+            *(agent.barrier("epoch", parties=3, timeout=1.5).wait() for agent in (a, b)),
             return_exceptions=True,
         )
         for end in ends:
@@ -55,7 +55,7 @@ async def test_barrier_for_more_parties_than_there_are_agents_warns_at_once(
 ) -> None:
     async with agents(1) as (a,):
         with pytest.raises(BarrierBroken):
-            await a.barrier("many", parties=2, timeout=0.2).wait()
+            await a.barrier("many", parties=2, timeout=1.5).wait()
         assert "wants 2 parties and 1 agents are there" in caplog.text
 
 

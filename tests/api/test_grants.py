@@ -161,7 +161,7 @@ async def test_another_session_holds_nothing_of_the_one_before() -> None:
     assert lease.is_lost
 
 
-@in_loop
+@in_virtual_time
 async def test_a_lease_is_over_by_our_own_clock_at_the_latest() -> None:
     place = await house()
     lease, told = await held(place, lease=0.05)
@@ -183,7 +183,7 @@ async def test_a_session_whose_lease_is_over_by_our_clock_holds_nothing(
     assert told == ["the lease of the agent's session is over"]
 
 
-@in_loop
+@in_virtual_time
 async def test_the_end_of_a_sessions_lease_is_told_unless_it_was_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -124,8 +124,8 @@ async def test_a_lease_ends_by_itself_and_its_holder_is_told() -> None:
 @in_loop
 async def test_a_lease_that_is_renewed_goes_on() -> None:
     async with agents(1) as (one,):
-        async with one.lease("seat", 0.6) as lease:
-            for _ in range(4):
+        async with one.lease("seat", 1.5) as lease:
+            for _ in range(6):
                 await asyncio.sleep(0.3)
                 await lease.renew()
             lease.check()

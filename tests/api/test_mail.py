@@ -206,7 +206,8 @@ def test_a_handler_that_goes_wrong_is_told_to_the_sender_as_data(kind: str) -> N
 
         if kind != "none":
             agent.on_message("*")(handle)
-        peer.tell(replace(letter(), timeout=100_000))
+        timeout = 100_000 if kind == "too slow" else 10_000_000
+        peer.tell(replace(letter(), timeout=timeout))
         taken = await answered(peer)
         words = {
             "raises": "ValueError: no such epoch",

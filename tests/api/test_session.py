@@ -25,7 +25,7 @@ from mabeam_p2p.records import Agent
 from mabeam_p2p.requests import Committed, Failed, Refused, Request, Submit
 from tests.api.fakes import PEER, FakePeer, Reply, attachment, usual
 from tests.eventually import eventually
-from tests.in_loop import in_loop
+from tests.virtual_time import in_virtual_time
 
 ITEM = AppendJournal(CLUSTER_SESSION, 0, "run", b"\x01")
 
@@ -57,7 +57,7 @@ def failing(peer: FakePeer, *replies: Reply) -> None:
     peer.reply = reply
 
 
-@in_loop
+@in_virtual_time
 async def test_session_is_opened_with_number_one_under_a_drawn_id() -> None:
     peer = FakePeer()
     session = await opened(peer)
@@ -74,7 +74,7 @@ def test_one_text_is_no_list_of_groups() -> None:
         profile_of("a", "vision", {}, True, True)
 
 
-@in_loop
+@in_virtual_time
 async def test_numbers_count_up_in_the_session() -> None:
     peer = FakePeer()
     session = await opened(peer)
@@ -83,7 +83,7 @@ async def test_numbers_count_up_in_the_session() -> None:
     assert {command.session for command in peer.commands()} == {session.id}
 
 
-@in_loop
+@in_virtual_time
 async def test_command_of_unknown_outcome_is_sent_again_under_its_number() -> None:
     peer = FakePeer()
     session = await opened(peer)
@@ -92,7 +92,7 @@ async def test_command_of_unknown_outcome_is_sent_again_under_its_number() -> No
     assert [command.sequence for command in peer.commands()] == [1, 2, 2, 2, 2]
 
 
-@in_loop
+@in_virtual_time
 async def test_outcome_is_unknown_only_when_the_time_is_up() -> None:
     peer = FakePeer()
     session = await opened(peer)
@@ -103,7 +103,7 @@ async def test_outcome_is_unknown_only_when_the_time_is_up() -> None:
 
 
 @pytest.mark.parametrize(("reason", "error"), [("no_quorum", NoQuorum), ("overloaded", Overloaded)])
-@in_loop
+@in_virtual_time
 async def test_what_was_certainly_not_done_is_said_at_once(
     reason: str, error: type[Exception]
 ) -> None:
@@ -115,7 +115,7 @@ async def test_what_was_certainly_not_done_is_said_at_once(
     assert len(peer.commands()) == 2
 
 
-@in_loop
+@in_virtual_time
 async def test_certainly_not_is_never_said_after_maybe() -> None:
     peer = FakePeer()
     session = await opened(peer)
@@ -124,7 +124,7 @@ async def test_certainly_not_is_never_said_after_maybe() -> None:
         await session.commit(ITEM, "item", 0.02)
 
 
-@in_loop
+@in_virtual_time
 async def test_no_number_is_drawn_beyond_the_window_of_the_oldest() -> None:
     peer = FakePeer()
     session = await opened(peer, session_window=4)
@@ -142,7 +142,7 @@ async def test_no_number_is_drawn_beyond_the_window_of_the_oldest() -> None:
         task.cancel()
 
 
-@in_loop
+@in_virtual_time
 async def test_command_that_finds_no_number_in_time_was_certainly_not_done() -> None:
     peer = FakePeer()
     session = await opened(peer, session_window=1)
@@ -155,7 +155,7 @@ async def test_command_that_finds_no_number_in_time_was_certainly_not_done() -> 
     first.cancel()
 
 
-@in_loop
+@in_virtual_time
 async def test_opening_waits_for_a_quorum_and_greets_once() -> None:
     peer = FakePeer()
     failing(peer, Failed("no_quorum", ""), Failed("no_quorum", ""))
@@ -179,7 +179,7 @@ async def test_opening_waits_for_a_quorum_and_greets_once() -> None:
     assert greeted == [session.id]
 
 
-@in_loop
+@in_virtual_time
 async def test_opening_of_unknown_outcome_keeps_its_id() -> None:
     peer = FakePeer()
     failing(peer, Failed("unknown", ""), Failed("unknown", ""))
@@ -187,7 +187,7 @@ async def test_opening_of_unknown_outcome_keeps_its_id() -> None:
     assert len({command.session for command in peer.commands()}) == 1
 
 
-@in_loop
+@in_virtual_time
 async def test_held_name_is_waited_for_while_its_holder_may_be_dead() -> None:
     peer = FakePeer()
     failing(peer, Refused("name_taken", ""), Refused("name_taken", ""))
@@ -199,7 +199,7 @@ async def test_held_name_is_waited_for_while_its_holder_may_be_dead() -> None:
         await opened(peer)
 
 
-@in_loop
+@in_virtual_time
 async def test_session_that_the_log_has_ended_is_opened_again() -> None:
     peer = FakePeer()
     session = await opened(peer)
@@ -212,7 +212,7 @@ async def test_session_that_the_log_has_ended_is_opened_again() -> None:
     assert peer.commands()[-1].session == session.id
 
 
-@in_loop
+@in_virtual_time
 async def test_command_that_meets_an_ended_session_goes_under_the_next_one() -> None:
     peer = FakePeer()
     session = await opened(peer)
@@ -222,7 +222,7 @@ async def test_command_that_meets_an_ended_session_goes_under_the_next_one() -> 
     assert session.id != first
 
 
-@in_loop
+@in_virtual_time
 async def test_command_that_may_have_been_done_is_not_sent_under_another_session() -> None:
     peer = FakePeer()
     session = await opened(peer)
@@ -233,7 +233,7 @@ async def test_command_that_may_have_been_done_is_not_sent_under_another_session
     assert len(items) == 2
 
 
-@in_loop
+@in_virtual_time
 async def test_while_no_session_can_be_opened_commands_fail_unsent() -> None:
     peer = FakePeer()
     session = await opened(peer)
@@ -247,7 +247,7 @@ async def test_while_no_session_can_be_opened_commands_fail_unsent() -> None:
     await session.close()
 
 
-@in_loop
+@in_virtual_time
 async def test_daemon_that_is_away_leaves_the_outcome_open() -> None:
     peer = FakePeer()
     session = await opened(peer)
@@ -256,7 +256,7 @@ async def test_daemon_that_is_away_leaves_the_outcome_open() -> None:
     assert [command.sequence for command in peer.commands()] == [1, 2, 2]
 
 
-@in_loop
+@in_virtual_time
 async def test_refusals_of_the_log_are_raised_with_their_reason() -> None:
     peer = FakePeer()
     session = await opened(peer)
@@ -266,7 +266,7 @@ async def test_refusals_of_the_log_are_raised_with_their_reason() -> None:
     assert caught.value.reason == "invalid"
 
 
-@in_loop
+@in_virtual_time
 async def test_closing_ends_the_session_in_the_log_once_and_refuses_what_comes_after() -> None:
     peer = FakePeer()
     session = await opened(peer)
@@ -279,7 +279,7 @@ async def test_closing_ends_the_session_in_the_log_once_and_refuses_what_comes_a
         await session.commit(ITEM, "item", 1)
 
 
-@in_loop
+@in_virtual_time
 async def test_closing_at_a_peer_that_is_gone_raises_and_logs_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -294,7 +294,7 @@ async def test_closing_at_a_peer_that_is_gone_raises_and_logs_nothing(
     assert caplog.text == ""
 
 
-@in_loop
+@in_virtual_time
 async def test_closing_a_session_that_never_was_open_opens_none() -> None:
     peer = FakePeer()
     session = await opened(peer)
@@ -308,7 +308,7 @@ async def test_closing_a_session_that_never_was_open_opens_none() -> None:
     assert [type(command) for command in peer.commands()[told:]] == [CloseSession]
 
 
-@in_loop
+@in_virtual_time
 async def test_the_word_of_its_own_end_makes_no_agent_open_another_session(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -335,7 +335,7 @@ async def test_the_word_of_its_own_end_makes_no_agent_open_another_session(
 
 
 @pytest.mark.parametrize("quorum", [True, False])
-@in_loop
+@in_virtual_time
 async def test_a_session_that_cannot_be_closed_now_is_closed_later(
     quorum: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,7 +352,7 @@ async def test_a_session_that_cannot_be_closed_now_is_closed_later(
     }
 
 
-@in_loop
+@in_virtual_time
 async def test_what_an_agent_could_not_look_at_when_it_was_attached_anew_is_looked_at_later(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -374,7 +374,7 @@ async def test_what_an_agent_could_not_look_at_when_it_was_attached_anew_is_look
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
-@in_loop
+@in_virtual_time
 async def test_session_zero_opens_numbers_and_repeats_nothing() -> None:
     peer = FakePeer()
 

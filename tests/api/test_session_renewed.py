@@ -14,7 +14,7 @@ from mabeam_p2p.requests import Committed, Failed, Refused, Request, Submit
 from tests.api.fakes import PEER, FakePeer, Reply, attachment, usual
 from tests.api.test_session import ITEM, failing, impatient
 from tests.eventually import eventually
-from tests.in_loop import in_loop
+from tests.virtual_time import in_virtual_time
 
 __all__ = ["impatient"]
 
@@ -52,7 +52,7 @@ class Daemon:
         ]
 
 
-@in_loop
+@in_virtual_time
 async def test_a_lost_way_is_found_again_with_the_same_session_at_the_new_epoch() -> None:
     peer = FakePeer()
     daemon = Daemon(peer)
@@ -66,7 +66,7 @@ async def test_a_lost_way_is_found_again_with_the_same_session_at_the_new_epoch(
     assert peer.commands()[-1].sequence == 3, "numbers count on"
 
 
-@in_loop
+@in_virtual_time
 async def test_what_was_under_way_is_sent_again_under_its_number() -> None:
     peer = FakePeer()
     daemon = Daemon(peer)
@@ -84,7 +84,7 @@ async def test_what_was_under_way_is_sent_again_under_its_number() -> None:
     assert mine == [2, 2]
 
 
-@in_loop
+@in_virtual_time
 async def test_a_session_that_has_ended_meanwhile_is_followed_by_another_one() -> None:
     peer = FakePeer()
     daemon = Daemon(peer)
@@ -98,7 +98,7 @@ async def test_a_session_that_has_ended_meanwhile_is_followed_by_another_one() -
     assert daemon.openings()[-1] == (session.id, 1, 2)
 
 
-@in_loop
+@in_virtual_time
 async def test_a_session_that_the_log_has_ended_is_not_asked_for_again() -> None:
     peer = FakePeer()
     daemon = Daemon(peer)
@@ -111,7 +111,7 @@ async def test_a_session_that_the_log_has_ended_is_not_asked_for_again() -> None
     assert session.id != first
 
 
-@in_loop
+@in_virtual_time
 async def test_a_daemon_that_dies_while_the_session_is_opened_again_is_greeted_once_more() -> None:
     peer = FakePeer()
     daemon = Daemon(peer)
@@ -132,7 +132,7 @@ async def test_a_daemon_that_dies_while_the_session_is_opened_again_is_greeted_o
     await session.commit(ITEM, "item", 1)
 
 
-@in_loop
+@in_virtual_time
 async def test_a_way_that_is_lost_again_during_the_renewal_is_looked_for_again() -> None:
     peer = FakePeer()
     daemon = Daemon(peer)
@@ -147,7 +147,7 @@ async def test_a_way_that_is_lost_again_during_the_renewal_is_looked_for_again()
     assert len(daemon.greetings) == 3, "it cannot be known which of the two ways was lost"
 
 
-@in_loop
+@in_virtual_time
 async def test_a_name_that_the_daemon_still_holds_for_the_way_before_is_waited_for() -> None:
     peer = FakePeer()
     daemon = Daemon(peer)
@@ -173,7 +173,7 @@ async def test_a_name_that_the_daemon_still_holds_for_the_way_before_is_waited_f
     await session.commit(ITEM, "item", 1)
 
 
-@in_loop
+@in_virtual_time
 async def test_while_its_own_name_is_still_held_no_command_is_refused_for_that() -> None:
     peer = FakePeer()
     daemon = Daemon(peer)

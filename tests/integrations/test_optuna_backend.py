@@ -171,6 +171,7 @@ def test_patience_ends_with_the_error_that_leaves_the_most_open(
         one.append_logs([{"mark": 1}])
     assert name in caught.value.__notes__[0]
     monkeypatch.undo()
+    one.timeout = 30.0
     assert one.read_logs(0) == []
     # What was given up keeps nothing from being appended later.
     monkeypatch.setattr(backend, "SEGMENT_ITEMS", SEGMENT_ITEMS)
