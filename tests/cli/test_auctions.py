@@ -73,7 +73,7 @@ def test_an_english_auction_is_opened_bid_on_listed_and_awarded() -> None:
     assert "at least 2500000 micro-units" in refusal("bid", "english", "2", *AT_BEE)
     bid = auction("bid", "english", "2.5", *AT_BEE)
     assert bid == {"auction": "english", "price": "2.5", "units": 1}
-    assert auction("show", "english")["limit"] == "3"
+    until(lambda: auction("show", "english")["limit"] == "3")
     auction("bid", "english", "3", *AT_COW)
     assert "insufficient funds" in refusal("bid", "english", "31", *AT_BEE)
     assert "your own auction" in refusal("bid", "english", "4")
@@ -83,8 +83,7 @@ def test_an_english_auction_is_opened_bid_on_listed_and_awarded() -> None:
     assert (award["bidder"], award["payment"]) == (COW, "3")
     until(lambda: balances(*AT_COW)[COW] == ("27", "0"))
     assert balances(*AT_COW)[BEE] == ("30", "0")
-    (listed,) = auction("list", *AT_BEE)["auctions"]
-    assert listed == told_at_end
+    until(lambda: auction("list", *AT_BEE)["auctions"] == [told_at_end])
     text = mabeam("auction", "show", "english").stdout
     assert "awarded" in text
     assert COW in text
@@ -93,7 +92,7 @@ def test_an_english_auction_is_opened_bid_on_listed_and_awarded() -> None:
 def test_a_sealed_bid_waits_and_reveals_itself_or_is_revealed_with_its_salt() -> None:
     opened = auction(
         *("open", "disk", "--no-wait", "--id", "sealed", "--currency", "coin", "--bond", "1"),
-        *("--timeout", "4", "--reveal", "8"),
+        *("--timeout", "8", "--reveal", "8"),
     )
     assert (opened["status"], opened["rule"]) == ("open", "vickrey")
     waiting = started("bid", "sealed", "9", *AT_BEE)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.daemons import House, environment, house, mabeam
+from tests.cli.daemons import House, environment, house, mabeam, until
 
 pytestmark = pytest.mark.slow
 CANARY = "canary-7d1f"
@@ -89,16 +89,22 @@ asyncio.run(main())
 
 
 def test_of_an_interpreter_that_is_held_the_stacks_are_had(place: House) -> None:
+    texts: list[str] = []
+
+    def is_held() -> bool:
+        texts.append(mabeam("dump", "--addr", "held", "--timeout", "1").stdout)
+        return f"process {held.pid} did not answer" in texts[-1]
+
     with subprocess.Popen(
         [sys.executable, "-c", HELD], stdout=subprocess.PIPE, env=environment()
     ) as held:
         try:
             assert held.stdout is not None
             assert held.stdout.readline() == b"ready\n"
-            text = mabeam("dump", "--addr", "held", "--timeout", "1").stdout
+            until(is_held)
         finally:
             os.kill(held.pid, signal.SIGKILL)
-    assert f"process {held.pid} did not answer" in text
+    text = texts[-1]
     assert "==== threads, by faulthandler" in text
     assert "in a_sum_that_never_ends" in text
 

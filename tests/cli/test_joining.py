@@ -41,6 +41,11 @@ def listed(key: str, *verb: str) -> list[dict[str, object]]:
     return found
 
 
+def standings() -> set[tuple[object, object]]:
+    """Names of the peers whose keys are known, and what became of them."""
+    return {(one["name"], one["state"]) for one in listed("peers", "keys", "list")}
+
+
 def invited(place: House, expect: int = 2) -> tuple[Daemon, str]:
     """A first peer, and the code that it prints."""
     daemon = place.start("--expect", str(expect), name="ant")
@@ -54,11 +59,7 @@ def test_two_commands_make_a_cluster_of_two_hosts(place: House) -> None:
         assert other.line()["event"] == "listening"
         assert other.line()["event"] == "ready"
         assert daemon.line()["event"] == "ready"
-        keys = listed("peers", "keys", "list")
-        assert {(one["name"], one["state"]) for one in keys} == {
-            ("ant", "admitted"),
-            ("bee", "admitted"),
-        }
+        until(lambda: standings() == {("ant", "admitted"), ("bee", "admitted")})
 
 
 def test_who_has_no_code_is_not_heard(place: House) -> None:
@@ -160,9 +161,9 @@ def test_a_code_is_void_once_the_secret_was_rotated_and_members_go_on(place: Hou
         other = place.start("--expect", "2", name="bee")
         other.line()
         assert other.line()["event"] == "ready"
+        until(lambda: mabeam("keys", "list").stderr.strip().endswith(str(label)))
         secret = place.folder / "b" / "state" / "mabeam" / "test" / "bee" / "cluster.secret"
         assert secret.stat().st_mode & 0o777 == 0o600
-        assert mabeam("keys", "list").stderr.strip().endswith(str(label))
     with elsewhere(place, "c"):
         third = place.start("--expect", "2", "--join", code, name="cat")
         third.line()
@@ -171,8 +172,19 @@ def test_a_code_is_void_once_the_secret_was_rotated_and_members_go_on(place: Hou
 
 
 def roles(*names: str) -> dict[str, tuple[object, object]]:
-    facts = {name: told("status", "--addr", name) for name in names}
-    return {name: (one["role"], one["term"]) for name, one in facts.items()}
+    """Role and term of each, once all are in the term of one that leads."""
+    found: dict[str, tuple[object, object]] = {}
+
+    def are_led() -> bool:
+        facts = {name: told("status", "--addr", name) for name in names}
+        found.update((name, (one["role"], one["term"])) for name, one in facts.items())
+        return (
+            "leader" in {role for role, _ in found.values()}
+            and len({term for _, term in found.values()}) == 1
+        )
+
+    until(are_led)
+    return found
 
 
 @pytest.mark.parametrize("expect", [1, 2], ids=["a learner", "a voter"])
@@ -190,17 +202,21 @@ def test_the_only_other_peer_follows_a_rotated_key(place: House, expect: int) ->
     after = before | {"ant": [told("keys", "rotate")["key"]]}
     with elsewhere(place):
         assert told("set", "lr", "0.1", "--wait", "all")["applied"] == ["ant"]
-        assert admitted() == after
+        until(lambda: admitted() == after)
         assert (told("status")["quorum"], told("status")["term"]) == (True, term)
 
 
-def admitted() -> dict[object, object]:
+def admitted(at: str | None = None) -> dict[object, object]:
     """Keys of the peers that are let in, by their names."""
-    rows = listed("peers", "keys", "list")
+    rows = listed("peers", "keys", "list", *(() if at is None else ("--addr", at)))
     return {one["name"]: one["keys"] for one in rows if one["state"] == "admitted"}
 
 
-def test_a_leader_that_rotates_its_key_goes_on_to_lead(place: House) -> None:
+def test_a_leader_that_rotates_its_key_goes_on_to_lead(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MABEAM_TIMING__ELECTION_TIMEOUT_SECONDS", "2")
+    monkeypatch.setattr(keys, "FOLLOWED_SECONDS", 30.0)
     names = ("ant", "bee", "cat")
     place.started(*names)
     before = roles(*names)
@@ -208,10 +224,15 @@ def test_a_leader_that_rotates_its_key_goes_on_to_lead(place: House) -> None:
     rotated = told("keys", "rotate", "--addr", leader)
     assert rotated["followed"] == sorted(set(names) - {leader})
     assert rotated["behind"] == []
-    keys = {one["name"]: one["keys"] for one in listed("peers", "keys", "list", "--addr", "ant")}
-    assert keys[leader] == [rotated["key"]]
+    until(lambda: admitted("ant")[leader] == [rotated["key"]])
     assert mabeam("set", "x", "1").exit_code == 0
     assert roles(*names) == before
+
+
+def state_of(name: str, at: str) -> object:
+    """What a member is for another one."""
+    rows = listed("members", "members", "--addr", at)
+    return {row["name"]: row["state"] for row in rows}[name]
 
 
 def test_a_voter_that_is_away_stops_a_rotation_before_it_could_lose_its_leader(
@@ -232,7 +253,9 @@ def test_a_voter_that_is_away_stops_a_rotation_before_it_could_lose_its_leader(
     again = place.start("--expect", "3", name=away)
     again.line()
     assert again.line()["event"] == "ready"
+    until(lambda: state_of(away, leader) == "alive")
     monkeypatch.undo()
+    monkeypatch.setattr(keys, "FOLLOWED_SECONDS", 30.0)
     rotated = told("keys", "rotate", "--addr", leader)
     assert rotated["key"] != key
     assert rotated["followed"] == sorted(set(daemons) - {leader})

@@ -92,7 +92,7 @@ def test_who_holds_and_who_waits_is_told(place: House) -> None:
 
 def test_a_lock_that_is_held_is_waited_for_and_not_for_ever() -> None:
     with holding("busy", command="read line") as holder:
-        late = run("lock", "busy", "--timeout", "0.3", "--", "echo", "no")
+        late = run("lock", "busy", "--timeout", "3", "--", "echo", "no")
         assert (late.returncode, late.stdout) == (75, "")
         assert "held by" in late.stderr
         tried = run("lock", "busy", "--try", "--", "echo", "no")

@@ -150,9 +150,11 @@ def test_a_command_whose_seat_is_lost_gets_sigterm() -> None:
         first = lead.seat()
         assert lead.line().startswith("began nightly")
         assert first["holder"] == "one@ant"
+        known = ("leader", "nightly", "--group", "jobs", "--addr", "bee")
+        until(lambda: mabeam(*known).exit_code == 0)
         lead.process.send_signal(signal.SIGSTOP)
         # Its lease runs out while it is stopped.
-        until(lambda: mabeam("leader", "nightly", "--group", "jobs", "--addr", "bee").exit_code)
+        until(lambda: mabeam(*known).exit_code)
         lead.process.send_signal(signal.SIGCONT)
         assert lead.line() == "ended"
         assert "lost" in lead.seat()

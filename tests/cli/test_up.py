@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mabeam_p2p.config import PROTOCOL_VERSION
-from tests.cli.daemons import House, house, mabeam, told
+from tests.cli.daemons import House, house, mabeam, told, until
 
 pytestmark = pytest.mark.slow
 
@@ -46,9 +46,13 @@ def test_member_that_leaves_is_known_to_have_left(place: House) -> None:
     ant, _, _ = place.started("ant", "bee", "cow")
     ant.signal(signal.SIGTERM)
     assert ant.wait() == 0
-    members = told("members", "--addr", "bee")["members"]
-    assert isinstance(members, list)
-    assert {m["name"]: m["state"] for m in members}["ant"] == "left"
+
+    def state_of_ant() -> object:
+        members = told("members", "--addr", "bee")["members"]
+        assert isinstance(members, list)
+        return {m["name"]: m["state"] for m in members}["ant"]
+
+    until(lambda: state_of_ant() == "left")
 
 
 def test_down_stops_the_daemon_and_its_data_stay(place: House) -> None:

@@ -27,7 +27,7 @@ def rows(at: str = "ant") -> list[dict[str, object]]:
 def test_a_voter_that_is_no_member_is_told_from_those_that_are(place: House) -> None:
     _, bee, _ = place.started("ant", "bee", "cow")
     seed = ("--seed", str(told("status", "--addr", "ant")["address"]))
-    assert [(row["part"], row["state"]) for row in rows()] == [("voter", "alive")] * 3
+    until(lambda: [(row["part"], row["state"]) for row in rows()] == [("voter", "alive")] * 3)
     bee.signal(signal.SIGKILL)
     bee.wait()
     until(lambda: sorted(str(row["state"]) for row in rows()) == ["alive", "alive", "dead"])
