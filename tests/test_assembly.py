@@ -14,7 +14,7 @@ from mabeam_p2p import assembly
 from mabeam_p2p.addresses import split_address
 from mabeam_p2p.assembly import IN_MEMORY, build
 from mabeam_p2p.commands import AppendJournal, OpenSession
-from mabeam_p2p.config import Config
+from mabeam_p2p.config import Config, Timing
 from mabeam_p2p.errors import AddressError, ConfigError, DataFolderHeld, NoRoute
 from mabeam_p2p.ids import AgentId, PeerId, SessionId
 from mabeam_p2p.records import Status
@@ -35,8 +35,11 @@ from mabeam_p2p.security.codes import new_gate
 from mabeam_p2p.security.keyring import open_keyring
 from mabeam_p2p.security.secrets import Secret
 from tests.in_loop import in_loop
+from tools.children import free_ports
 
 SESSION = SessionId(4711)
+PATIENT = Timing(election_timeout_seconds=2.0)
+"""A machine that stalls for a while deposes nobody."""
 
 
 def config(name: str, folder: Path, **settings: object) -> Config:
@@ -90,9 +93,9 @@ async def journal(driver: Driver) -> tuple[bytes, ...]:
 async def three_peers(folder: Path, **settings: object) -> AsyncIterator[list[Driver]]:
     drivers: list[Driver] = []
     try:
-        for number in range(3):
-            seeds = tuple(driver.address for driver in drivers)
-            drivers.append(build(config(f"p{number}", folder, seeds=seeds, **settings)))
+        for number, port in enumerate(free_ports(3)):
+            places = {"seeds": tuple(one.address for one in drivers), "listen": f"127.0.0.1:{port}"}
+            drivers.append(build(config(f"p{number}", folder, **places, **settings)))
             await drivers[-1].start()
         yield drivers
     finally:
@@ -164,7 +167,7 @@ def test_peers_find_each_other_by_multicast_alone(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_garbage_on_the_port_deposes_nobody(tmp_path: Path) -> None:
     async def story() -> None:
-        async with three_peers(tmp_path) as drivers:
+        async with three_peers(tmp_path, timing=PATIENT) as drivers:
             leader = await leader_of(drivers)
             term = (await ask_status(leader)).term
             with socket.create_connection(split_address(leader.address)) as stranger:
@@ -178,7 +181,7 @@ def test_garbage_on_the_port_deposes_nobody(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_application_that_blocks_does_not_depose_its_leader(tmp_path: Path) -> None:
-    """The step lasts five election timeouts; the peer's thread keeps the leadership."""
+    """The step lasts three election timeouts; the peer's thread keeps the leadership."""
 
     async def story() -> None:
         threads: list[PeerThread] = []
@@ -186,7 +189,7 @@ def test_an_application_that_blocks_does_not_depose_its_leader(tmp_path: Path) -
         seeds: tuple[str, ...] = ()
         for number in range(3):
             built: list[Driver] = []
-            settings = config(f"p{number}", tmp_path, seeds=seeds)
+            settings = config(f"p{number}", tmp_path, seeds=seeds, timing=PATIENT)
 
             def make(settings: Config = settings, built: list[Driver] = built) -> Driver:
                 built.append(build(settings))
@@ -210,7 +213,7 @@ def test_an_application_that_blocks_does_not_depose_its_leader(tmp_path: Path) -
             before = await terms()
             while len(before) > 1 or None in before:
                 before = await terms()
-        time.sleep(5 * Config().timing.election_timeout_seconds)  # noqa: ASYNC251
+        time.sleep(3 * PATIENT.election_timeout_seconds)  # noqa: ASYNC251
         assert await terms() == before
         for thread in threads:
             await thread.close()

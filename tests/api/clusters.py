@@ -59,9 +59,11 @@ async def cluster(
 
 
 @asynccontextmanager
-async def agents(count: int = 3, insecure_plaintext: bool = False) -> AsyncIterator[list[Agent]]:
+async def agents(
+    count: int = 3, insecure_plaintext: bool = False, timing: Timing | None = None
+) -> AsyncIterator[list[Agent]]:
     """One agent on each of so many peers, called a0, a1, ..., once each knows the others."""
-    async with cluster(count, insecure_plaintext=insecure_plaintext) as peers:
+    async with cluster(count, timing, insecure_plaintext=insecure_plaintext) as peers:
         made = await asyncio.gather(*(peer.agent(f"a{n}") for n, peer in enumerate(peers)))
         for agent in made:
             await agent.wait_for_members(count)

@@ -13,10 +13,12 @@ import asyncio
 import sys
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 
 import msgspec
 
 from mabeam_p2p import Agent, MabeamError, Vote, connect
+from tests.eventually import done_at_last
 from tools.children import hear, say
 
 
@@ -55,9 +57,10 @@ async def arrive(agents: list[Agent], order: Order) -> None:
 
 
 async def append(agents: list[Agent], order: Order) -> list[int]:
-    return await asyncio.gather(
-        *(agent.journal(order.name).append(agent.id, timeout=60) for agent in agents)
-    )
+    async def append_one(agent: Agent) -> int:
+        return await agent.journal(order.name).append(agent.id, timeout=60)
+
+    return await asyncio.gather(*(done_at_last(partial(append_one, agent)) for agent in agents))
 
 
 async def serve(daemon: str, lease: float, names: list[str]) -> None:

@@ -3,21 +3,25 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
 from mabeam_p2p import Agent, MabeamError, Release, connect
 from tests.bad_days.fleet import Fleet
 from tests.cli.daemons import house
-from tests.eventually import eventually
+from tests.eventually import done_at_last, eventually
 from tests.in_loop import in_loop
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def three() -> Iterator[Fleet]:
+def three(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
+    """Daemons which have time to come back."""
     with house() as place:
+        for name in ("DEAD", "RESTART_GRACE"):
+            monkeypatch.setenv(f"MABEAM_TIMING__{name}_SECONDS", "60")
         cluster = Fleet(place, "ant", "bee", "cow")
         cluster.start(*cluster.names)
         yield cluster
@@ -42,7 +46,7 @@ async def test_a_session_outlives_its_daemon_and_so_does_what_it_holds(three: Fl
         for _ in range(2):
             three.kill("ant")
             await asyncio.to_thread(three.start, "ant")
-            assert await a.journal("run").append("again", timeout=30) > 0
+            assert await done_at_last(partial(a.journal("run").append, "again", timeout=30)) > 0
         assert a.session.id == session
         release = await b.barrier("gate", parties=2).wait(timeout=60)
         assert (await waiting).generation == release.generation == 1
@@ -59,7 +63,7 @@ async def test_what_was_under_way_when_the_daemon_died_is_done_once(three: Fleet
 
         async def write(first: int) -> None:
             for number in range(first, 1_000_000, 8):
-                await a.journal("load").append(number, timeout=60)
+                await done_at_last(partial(a.journal("load").append, number, timeout=60))
                 acknowledged.append(number)
 
         writers = [asyncio.create_task(write(first)) for first in range(8)]

@@ -89,6 +89,7 @@ async def test_two_left_of_five_decide_nothing_and_go_on_with_a_third(five: Flee
     async with attached(*NAMES[:2]) as (a, b):
         assert await a.journal("run").append("five") == 1
         decision = await a.group(GROUP).propose("rate", 0.5)
+        await b.parameters.read(f"{GROUP}:rate")
         five.kill(*NAMES[2:])
         await eventually(lambda: not a.info().quorum and not b.info().quorum)
         for agent in (a, b):

@@ -22,8 +22,10 @@ ALL = Policy(accept_numerator=1, accept_denominator=1)
 
 @pytest.fixture
 def fleet(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
-    """Three daemons whose own agents do not vote."""
+    """Three daemons whose own agents do not vote, and which have time to come back."""
     with house() as place:
+        for name in ("DEAD", "RESTART_GRACE"):
+            monkeypatch.setenv(f"MABEAM_TIMING__{name}_SECONDS", "60")
         monkeypatch.setenv("MABEAM_PARTICIPATES_IN_CONSENSUS", "false")
         monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
         cluster = Fleet(place, "ant", "bee", "cow")
@@ -131,7 +133,10 @@ async def test_an_agent_that_stands_still_slows_nobody_and_loses_nothing_within_
     fleet: Fleet,
 ) -> None:
     names = [[f"a{number}"] for number in range(4)]
-    async with crowd("ant", names) as processes, connect(None, addr="ant") as person:
+    async with (
+        crowd("ant", names, lease=120.0) as processes,
+        connect(None, addr="ant") as person,
+    ):
         stopped, *others = processes
         stopped.order("append", name="run")
         await stopped.hear()

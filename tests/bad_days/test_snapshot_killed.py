@@ -3,12 +3,14 @@ acknowledged is there once, in order, and it goes on."""
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from mabeam_p2p import connect
 from tests.bad_days.fleet import Fleet
 from tests.cli.daemons import house
+from tests.eventually import done_at_last
 from tests.in_loop import in_loop
 
 pytestmark = pytest.mark.slow
@@ -36,7 +38,8 @@ async def test_a_daemon_that_is_killed_between_snapshots_loses_nothing(alone: Fl
         async def work() -> None:
             nonlocal acknowledged
             while not is_over:
-                await journal.append([acknowledged, PADDING], timeout=60)
+                item = [acknowledged, PADDING]
+                await done_at_last(partial(journal.append, item, timeout=60))
                 acknowledged += 1
 
         working = asyncio.create_task(work())
@@ -48,7 +51,7 @@ async def test_a_daemon_that_is_killed_between_snapshots_loses_nothing(alone: Fl
             snapshot_index = seen
             alone.kill("ant")
             await asyncio.to_thread(alone.start, "ant")
-            await a.barrier("back", parties=1).wait(timeout=60)
+            await done_at_last(partial(a.barrier("back", parties=1).wait, timeout=60))
         is_over = True
         await working
         items = await journal.read()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import zmq
 
-from mabeam_p2p import Agent, Config, Peer, PeerRefused, join
+from mabeam_p2p import Agent, Config, Peer, PeerRefused, Timing, join
 from mabeam_p2p.addresses import split_address
 from mabeam_p2p.config import PROTOCOL_VERSION, Limits
 from mabeam_p2p.ids import ClusterId, PeerId
@@ -134,7 +134,8 @@ async def test_frame_of_another_release_is_dropped_and_reported() -> None:
 @in_loop
 async def test_peer_goes_on_serving_under_garbage_and_oversized_frames() -> None:
     """From raw connections that speak no ZeroMQ, and from well-behaved ones that speak nonsense."""
-    async with agents(3, insecure_plaintext=True) as everyone:
+    timing = Timing(election_timeout_seconds=2.0)
+    async with agents(3, insecure_plaintext=True, timing=timing) as everyone:
         leader = await everyone[0].wait_for_leader(timeout=10)
         served = next(agent for agent in everyone if agent.peer == leader.name)
         before = await served.status()

@@ -15,7 +15,7 @@ ECHO = "ROUTER/DEALER echo, client"
 
 
 def bench(report: Path, contender: str) -> dict[str, list[dict[str, float]]]:
-    options = ("--seconds", "0.1", "--repeat", "1", "--only", contender, "--json", str(report))
+    options = ("--seconds", "1", "--repeat", "1", "--only", contender, "--json", str(report))
     done = subprocess.run(
         [sys.executable, "-m", "tools.bench", *options],
         cwd=ROOT,
