@@ -21,6 +21,7 @@ REQUIRED = "REQUIRE_BROWSER"
 """Set where a browser must be: its absence fails a test there, and does not skip it."""
 MILLISECONDS = 20_000.0
 """Deadline of every wait: reached by a failure only."""
+expect.set_options(timeout=MILLISECONDS)
 
 
 def browser_path() -> str:
@@ -66,14 +67,14 @@ class Visit:
         self.page.goto(url)
         self.live()
         title = self.page.locator("#topology-title")
-        expect(title).to_contain_text("leads", timeout=MILLISECONDS)
-        expect(self.page.locator("#ledger")).to_contain_text("gpu_s", timeout=MILLISECONDS)
-        expect(self.page.locator("#auctions")).to_contain_text("gpu-hour", timeout=MILLISECONDS)
+        expect(title).to_contain_text("leads")
+        expect(self.page.locator("#ledger")).to_contain_text("gpu_s")
+        expect(self.page.locator("#auctions")).to_contain_text("gpu-hour")
         return self.page
 
     def live(self) -> None:
-        expect(self.page.locator("#connection")).to_have_text("Live", timeout=MILLISECONDS)
-        expect(self.page.locator("#board")).to_be_visible(timeout=MILLISECONDS)
+        expect(self.page.locator("#connection")).to_have_text("Live")
+        expect(self.page.locator("#board")).to_be_visible()
 
     def faults(self) -> list[str]:
         """What axe finds wrong."""

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.cli.daemons import Daemon, House, house
-from tests.dashboard.browsing import MILLISECONDS, Visit, browser, started, told, visit
+from tests.dashboard.browsing import Visit, browser, started, told, visit
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -33,7 +33,7 @@ def here(running: Browser) -> Iterator[Visit]:
 
 def seen(page: Page, section: str, text: str) -> None:
     """Wait until the section says so."""
-    expect(page.locator(f"#{section}")).to_contain_text(text, timeout=MILLISECONDS)
+    expect(page.locator(f"#{section}")).to_contain_text(text)
 
 
 def test_the_page_comes_back_by_itself_when_its_daemon_does(place: House, here: Visit) -> None:
@@ -65,10 +65,10 @@ def test_a_peer_that_dies_is_told_dead_in_words_and_in_the_drawing(
     (_, url), _, (cow, _) = started(place, "ant", "bee", "cow")
     here.page.goto(url)
     here.live()
-    expect(here.page.locator("#members tbody tr")).to_have_count(3, timeout=MILLISECONDS)
+    expect(here.page.locator("#members tbody tr")).to_have_count(3)
     cow.signal(signal.SIGKILL)
     row = here.page.locator("#members tbody tr", has_text="cow")
-    expect(row).to_contain_text("dead", timeout=MILLISECONDS)
+    expect(row).to_contain_text("dead")
     expect(here.page.locator(".topology .peer", has_text="cow")).to_contain_text("dead")
     expect(here.page.locator(".topology title")).to_contain_text("cow")
     assert here.faults() == []
@@ -84,14 +84,14 @@ def test_the_page_tells_who_hears_whom(
     page.goto(url)
     here.live()
     row = page.locator("#members tbody tr", has_text="cow")
-    expect(row).to_contain_text("answers", timeout=MILLISECONDS)
+    expect(row).to_contain_text("answers")
     expect(page.locator('.lines line[data-link="answers"]')).to_have_count(2)
     expect(page.locator(".misses line")).to_have_count(0)
     assert here.faults() == []
     # Both others miss it: this peer itself, and, by its word, bee.
     cow.signal(signal.SIGSTOP)
     try:
-        expect(row).to_contain_text("bee", timeout=MILLISECONDS)
+        expect(row).to_contain_text("bee")
         expect(row).to_contain_text("suspect")
         expect(row.locator(".chip", has_text="answers")).to_have_count(0)
         expect(page.locator(".misses line")).to_have_count(1)
@@ -99,8 +99,8 @@ def test_the_page_tells_who_hears_whom(
         assert here.faults() == []
     finally:
         cow.signal(signal.SIGCONT)
-    expect(row).to_contain_text("answers", timeout=MILLISECONDS)
-    expect(page.locator(".misses line")).to_have_count(0, timeout=MILLISECONDS)
+    expect(row).to_contain_text("answers")
+    expect(page.locator(".misses line")).to_have_count(0)
     assert bee.process.poll() is None
 
 
@@ -140,7 +140,7 @@ def test_the_page_asks_for_the_token_and_keeps_it_out_of_every_url(
     page = here.page
     page.goto(url)
     field = page.get_by_label("Token", exact=True)
-    expect(field).to_be_focused(timeout=MILLISECONDS)
+    expect(field).to_be_focused()
     assert here.faults() == []
     field.fill("wrong-horse-battery")
     page.keyboard.press("Enter")
@@ -177,6 +177,6 @@ def test_a_daemon_ends_in_time_although_a_page_is_open(place: House, here: Visit
     daemon.signal(signal.SIGTERM)
     assert daemon.wait() == 0
     # A lone leader takes a tenth of a second; the rest is for a busy machine.
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert "Traceback" not in daemon.said()
     seen(here.page, "connection", "Connection lost")

@@ -47,6 +47,13 @@ def services(avahi: Avahi) -> dict[str, tuple[str, int, dict[str, str]]]:
     return {one[2].get("id", name): one for name, one in avahi.services(KIND).items()}
 
 
+async def all_shown(cluster: Cluster, avahi: Avahi) -> None:
+    async def shown() -> bool:
+        return {peer.peer for peer in cluster.peers} <= services(avahi).keys()
+
+    await until(shown, "avahi-browse shows all")
+
+
 def accepting(host: Host) -> Process:
     """A program that prints who connects to ROGUE_PORT."""
     return host.python("-c", ACCEPT, host.address, str(ROGUE_PORT))
@@ -59,11 +66,7 @@ async def test_avahi_shows_our_services_with_their_text(
     net, avahi = neighbourhood(3)
     async with Cluster(net.hosts[:2], name="secret-name") as cluster:
         await cluster.started()
-
-        async def shown() -> bool:
-            return {peer.peer for peer in cluster.peers} <= services(avahi).keys()
-
-        await until(shown, "avahi-browse shows both")
+        await all_shown(cluster, avahi)
         for peer in cluster.peers:
             status = await peer.status()
             assert status is not None
@@ -104,6 +107,7 @@ async def test_a_service_of_our_type_by_a_name_that_is_no_peers_is_passed_over(
     net, avahi = neighbourhood(4)
     async with Cluster(net.hosts[:3]) as cluster:
         await cluster.started()
+        await all_shown(cluster, avahi)
         text = services(avahi)[cluster.peers[0].peer][2]
         await _assert_is_not_dialled(cluster, avahi, net.hosts[3], "peer b", text)
 
@@ -116,6 +120,7 @@ async def test_a_service_that_copies_our_text_without_a_proof_of_its_own_is_not_
     net, avahi = neighbourhood(4)
     async with Cluster(net.hosts[:3]) as cluster:
         await cluster.started()
+        await all_shown(cluster, avahi)
         text = services(avahi)[cluster.peers[0].peer][2]
         await _assert_is_not_dialled(cluster, avahi, net.hosts[3], "feed" * 4, text)
 
@@ -128,6 +133,11 @@ async def _assert_is_not_dialled(
     visitor = cluster.peers[2]
     visitor.stop()
     connected = accepting(rogue)
+
+    async def accepts() -> bool:
+        return connected.lines() == ["ready"]
+
+    await until(accepts, "the rogue listens")
     avahi.publish(name, KIND, ROGUE_PORT, {**text, "id": name})
     visitor.begin()
     await cluster.sees_itself()
