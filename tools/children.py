@@ -107,26 +107,50 @@ def say(line: bytes) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Free ports of the loopback outside the range that the system gives to outgoing connections,
-    so that nobody takes one while its owner is being restarted."""
+    """Ports of the loopback that are free, as is the next one above each, where a peer that listens
+    has its data port. They are outside the range that the system gives to outgoing connections, and
+    kept from other callers, also of other processes, until this one ends: nobody takes one while
+    its owner is being restarted."""
     try:
         top = int(EPHEMERAL_PORTS.read_text().split()[0])
     except (OSError, ValueError):
         top = 32_768
     draw = random.SystemRandom()
+    ports: list[int] = []
+    while len(ports) < count:
+        port = draw.randrange(min(20_000, top - 2_000), top - 1)
+        if _is_free(port) and _is_free(port + 1) and _reserved(port):
+            ports.append(port)
+    return ports
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+_reservations: list[socket.socket] = []
+
+
+def _reserved(port: int) -> bool:
+    """Whether the port and the next one are kept from now on: whoever has a port over UDP, which
+    peers do not use, has it from all who ask for it here."""
     held: list[socket.socket] = []
-    try:
-        while len(held) < count:
-            probe = socket.socket()
-            held.append(probe)
-            try:
-                probe.bind(("127.0.0.1", draw.randrange(min(20_000, top - 2_000), top)))
-            except OSError:
-                held.pop().close()
-        return [probe.getsockname()[1] for probe in held]
-    finally:
-        for probe in held:
-            probe.close()
+    for number in (port, port + 1):
+        reservation = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        held.append(reservation)
+        try:
+            reservation.bind(("127.0.0.1", number))
+        except OSError:
+            for one in held:
+                one.close()
+            return False
+    _reservations.extend(held)
+    return True
 
 
 def disk_folder(prefix: str) -> Path:
