@@ -5,6 +5,7 @@ ended, the child kills itself. Lines go both ways; what they mean is between the
 """
 
 import asyncio
+import atexit
 import os
 import random
 import signal
@@ -134,6 +135,12 @@ def _is_free(port: int) -> bool:
 
 
 _reservations: list[socket.socket] = []
+
+
+@atexit.register
+def _release() -> None:
+    for one in _reservations:
+        one.close()
 
 
 def _reserved(port: int) -> bool:
