@@ -155,8 +155,11 @@ async def test_more_connections_than_are_allowed_are_closed_and_the_others_go_on
 
 
 @in_loop
-async def test_closing_ends_connections_whatever_they_wait_for() -> None:
-    """A client that asks nothing, one that waits for its page, and one that does not read."""
+async def test_closing_ends_connections_whatever_they_wait_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client that asks nothing, and one that waits for its page."""
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 3600)
     waits = asyncio.Event()
 
     async def slow(accept: str) -> tuple[bytes, str]:

@@ -52,7 +52,7 @@ MUTANTS = (
                 "if True:\n            session = SessionId",
             ),
         ),
-        ("tests/api/test_session.py",),
+        ("tests/api/test_session_renewed.py",),
     ),
     Mutant(
         "M25e",
