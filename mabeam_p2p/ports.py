@@ -51,8 +51,11 @@ class Transport(Protocol):
 
     address: str
     """Where others reach this peer: HOST:PORT with the real port."""
-    speaker: PeerId | None
-    """While `receive` runs: whose key the message came under; None: there are no keys."""
+
+    @property
+    def speaker(self) -> PeerId | None:
+        """While `receive` runs: whose key the message came under; None: there are no keys."""
+        ...
 
     @property
     def counters(self) -> Mapping[str, int]:

@@ -1,48 +1,75 @@
-"""Messages that have come and wait for their turn, so that no connection's take the time of others.
-Decides; does no I/O.
+"""Messages that have come and wait for their turn, so that no party's take the time of others.
+A party is who has a key; without keys, a connection. Decides; does no I/O.
 
-In one turn each connection has a share of bytes, and one message at least; those of one connection
-stay in order. What waits of one connection is bounded: of more, the newest are dropped, as links
-may lose messages. No peer that keeps to its limits has as much under way.
+Rules
+1. In one turn each party has a share of bytes, and one message at least; those of one party stay in
+   order.
+2. What a party's messages take is time of the loop, which all share, with its timers and its local
+   clients: a party has LOOP_SHARE of it for long, and BURST_SECONDS at once. Whoever has used that
+   up rests, and the others go on. A message is finished whatever it takes.
+3. What waits of one party is bounded: of more, the newest are dropped, as links may lose messages.
+   No peer that keeps to its limits has as much under way.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 SHARE_BYTES = 256 * 1024
-"""Delivered of one connection in one turn, but for the last message. Most say less."""
+"""Delivered of one party in one turn, but for the last message. Most say less."""
+LOOP_SHARE = 0.5
+BURST_SECONDS = 0.02
+PARTIES_MAX = 4_096
+"""Whose use of the loop is known; of more, those that were heard longest ago are forgotten."""
 WAITING_BYTES_MAX = 16 * 1024 * 1024
-"""Of one connection. A leader has 8 MB under way to one follower."""
+"""Of one party. A leader has 8 MB under way to one follower."""
 
 Item = TypeVar("Item")
 
 
 class Inbox(Generic[Item]):
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """clock: seconds that only grow."""
+        self._clock = clock
         self._queues: dict[bytes, deque[tuple[int, Item]]] = {}
         self._bytes: dict[bytes, int] = {}
+        self._paid_at: dict[bytes, float] = {}
+        """When each will have had no more than LOOP_SHARE since it was last at rest (the generic
+        cell rate algorithm, ITU-T I.371)."""
 
-    @property
-    def is_empty(self) -> bool:
-        return not self._queues
-
-    def is_full(self, connection: bytes) -> bool:
+    def is_full(self, party: bytes) -> bool:
         """Whether what it says now is to be dropped."""
-        return self._bytes.get(connection, 0) >= WAITING_BYTES_MAX
+        return self._bytes.get(party, 0) >= WAITING_BYTES_MAX
 
-    def put(self, connection: bytes, size: int, item: Item) -> None:
-        self._queues.setdefault(connection, deque()).append((size, item))
-        self._bytes[connection] = self._bytes.get(connection, 0) + size
+    def put(self, party: bytes, size: int, item: Item) -> None:
+        self._queues.setdefault(party, deque()).append((size, item))
+        self._bytes[party] = self._bytes.get(party, 0) + size
 
     def turn(self) -> Iterator[Item]:
-        """What is delivered now. To be used up; nothing is put meanwhile."""
-        for connection, queue in tuple(self._queues.items()):
+        """What is delivered now. To be used up, each before the next is asked for: what that takes
+        is counted. Nothing is put meanwhile."""
+        now = self._clock()
+        for party, queue in tuple(self._queues.items()):
             share = SHARE_BYTES
-            while queue and share > 0:
+            paid_at = self._paid_at.get(party, now)
+            while queue and share > 0 and paid_at - now <= BURST_SECONDS:
                 size, item = queue.popleft()
                 share -= size
-                self._bytes[connection] -= size
+                self._bytes[party] -= size
                 if not queue:
-                    del self._queues[connection], self._bytes[connection]
+                    del self._queues[party], self._bytes[party]
                 yield item
+                began, now = now, self._clock()
+                paid_at = max(paid_at, began) + (now - began) / LOOP_SHARE
+            self._paid_at.pop(party, None)
+            self._paid_at[party] = paid_at
+        while len(self._paid_at) > PARTIES_MAX:
+            del self._paid_at[next(iter(self._paid_at))]
+
+    def rest(self) -> float | None:
+        """Seconds until there is something to deliver; None: nothing waits."""
+        if not self._queues:
+            return None
+        now = self._clock()
+        paid_at = min(self._paid_at.get(party, now) for party in self._queues)
+        return max(0.0, paid_at - BURST_SECONDS - now)

@@ -4,9 +4,8 @@ One-way sockets cannot lose a wake-up: a ZeroMQ descriptor is edge-triggered, an
 does both, a send may eat the edge of an arrival.
 
 Rules
-1. A wake-up drains until EAGAIN, or books the rest for the next turn of the loop. No connection
-   takes the turns of others (`inbox`), and one that talks nonsense at length is not read for a
-   while (`strikes`).
+1. What comes is delivered in turns, in which no other peer takes the time of the rest
+   (`reception`).
 2. Nobody sets a ROUTING_ID: a fixed one can be stolen, and black-holes whoever reconnects early.
    Who speaks is known from the key of the connection, or, without keys, from the frame.
 3. A link queues nothing for a peer that is down. Only while it opens for the first time does it
@@ -44,24 +43,16 @@ from mabeam_p2p.transport.curve import (
     answer_under,
     as_client,
     as_server,
-    descriptor_of,
-    key_named,
-    user_of,
 )
 from mabeam_p2p.transport.hosts import bind_error, listen_host, reachable_host
-from mabeam_p2p.transport.inbox import Inbox
 from mabeam_p2p.transport.introductions import TOLD, JoinPort
 from mabeam_p2p.transport.link import Link
 from mabeam_p2p.transport.options import context_options, dealer_options, router_options
+from mabeam_p2p.transport.reception import Reception
 from mabeam_p2p.transport.rehearsal import Rehearsal
-from mabeam_p2p.transport.strikes import Strikes
 
 _log = logging.getLogger(__name__)
 
-DRAIN_MESSAGES_MAX = 256
-DRAIN_BYTES_MAX = 8 * 1024 * 1024
-"""Messages, and bytes, taken in in one turn of the loop, so that timers and sends get their share.
-What is delivered of them is decided in `inbox`."""
 REFUSALS_TOLD_MAX = 64
 FAREWELL_MILLISECONDS = 200
 """How long closing lets the last messages of a live link leave."""
@@ -73,8 +64,8 @@ _INSECURE_WARNING = (
 )
 
 DOMAIN = b"mabeam"
-SPEAKERS_MAX = 8_192
-"""Keys that are remembered as they were read; others are read anew from each message."""
+PLACES_MAX = 8_192
+"""Addresses of which the last introduction is remembered."""
 INTRODUCE_AGAIN_SECONDS = 1.0
 """A link that does not take messages asks so often where its target is."""
 PAUSE_SECONDS = 0.1
@@ -98,7 +89,6 @@ class ZeroMqTransport:
         """listen: HOST:PORT, port 0 takes a free one. keys: None speaks without. Raises
         AddressError."""
         host, port = listen_host(listen, insecure or keys is not None)
-        self.speaker: PeerId | None = None
         self.counters = dict.fromkeys(
             (
                 "received", "multipart", "muted", "overrun", "sent", "refused_link_down",
@@ -117,16 +107,8 @@ class ZeroMqTransport:
         """By address: key and data address, as of the last introduction there."""
         self._refused: dict[str, None] = {}
         """Addresses whose refusal the log has told."""
-        self._known_keys: dict[str, bytes] = {}
-        """By what libzmq calls them; the oldest give way."""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._receive: Callable[[bytes], None] | None = None
         self._fail: Callable[[BaseException], None] | None = None
-        self._strikes = Strikes()
-        self._inbox: Inbox[tuple[bytes, bytes, bytes]] = Inbox()
-        """Connection, message, and the key that it came under."""
-        self._speaking: tuple[bytes, int] = b"", 0
-        """The connection whose message is being received, and its size."""
         self._former_endpoint = ""
         """Where the data socket answers under the key before; empty: nowhere."""
         self._is_closed = False
@@ -137,6 +119,7 @@ class ZeroMqTransport:
         self._callers: Callers | None = None
         self._rehearsal: Rehearsal | None = None
         self._router = self._context.socket(zmq.ROUTER)
+        self._reception = Reception(self._router, keys, self.counters)
         try:
             bound_port = self._bind(host, port)
         except zmq.ZMQError as error:
@@ -174,22 +157,24 @@ class ZeroMqTransport:
         endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://")
         return split_address(endpoint)[1]
 
+    @property
+    def speaker(self) -> PeerId | None:
+        return self._reception.speaker
+
     def start(
         self,
         receive: Callable[[bytes], None],
         fail: Callable[[BaseException], None] | None = None,
     ) -> None:
-        assert self._receive is None, "started twice"
-        self._receive, self._fail = receive, fail
+        assert self._loop is None, "started twice"
+        self._fail = fail
         self._loop = asyncio.get_running_loop()
         if self._zap is not None and self._join is not None:
             self._zap.start(self._decide, self._lose_guard)
             self._callers = Callers(self._router, self._bound_port(), on_cut=self._count_cut)
             self._callers.start()
             self._join.start(self._bound_port(), self._lose_guard)
-        self._loop.add_reader(self._router.FD, self._drain)
-        # What came before the reader was set has used up its edge.
-        self._loop.call_soon(self._drain)
+        self._reception.start(receive, self._callers)
 
     def locate(self) -> str:
         found = reachable_host(self._host)
@@ -249,16 +234,14 @@ class ZeroMqTransport:
         return is_taken
 
     def blame(self) -> None:
-        assert self._loop is not None
-        self._strikes.blame(*self._speaking, self._loop.time())
+        self._reception.blame()
 
     def close(self) -> None:
         """Idempotent. Takes FAREWELL_MILLISECONDS at most."""
         if self._is_closed:
             return
         self._is_closed = True
-        if self._loop is not None:
-            self._loop.remove_reader(self._router.FD)
+        self._reception.close()
         self._end_rehearsal()
         if self._join is not None:
             self._join.close()
@@ -303,7 +286,7 @@ class ZeroMqTransport:
         place = key, join_address(split_address(link.address)[0], port)
         self._places.pop(link.address, None)
         self._places[link.address] = place
-        if len(self._places) > SPEAKERS_MAX:
+        if len(self._places) > PLACES_MAX:
             del self._places[next(iter(self._places))]
         if link.place == place or self._dial(link, *place):
             link.pause = 0.0
@@ -382,85 +365,6 @@ class ZeroMqTransport:
         self.close()
         if self._fail is not None:
             self._fail(AuthenticationError(f"nobody checks the keys of other peers: {error}"))
-
-    def _drain(self) -> None:
-        """Take in what has come, then deliver a turn of it."""
-        if self._is_closed:
-            return
-        assert self._receive is not None
-        assert self._loop is not None
-        is_drained = False
-        try:
-            is_drained = self._take_in(self._loop.time())
-            for connection, data, key in self._inbox.turn():
-                # Once more: it may have been revoked since its message came.
-                if not self._is_heard(key):
-                    continue
-                self.counters["received"] += 1
-                self._speaking = connection, len(data)
-                self._receive(data)
-                if self._is_closed:  # What was received made the peer stop.
-                    return
-        finally:
-            self.speaker = None
-            # Also when `receive` raised: no further edge announces what is still queued.
-            if not (is_drained and self._inbox.is_empty) and not self._is_closed:
-                self._loop.call_soon(self._drain)
-
-    def _take_in(self, now: float) -> bool:
-        """Whether nothing is left in the socket."""
-        recv, counters, size = self._router.recv, self.counters, 0
-        try:
-            for _ in range(DRAIN_MESSAGES_MAX):
-                # The connection's routing id. A client can choose it: it is nobody's name.
-                connection, data, key = recv(zmq.NOBLOCK), b"", b""
-                is_muted = self._strikes.is_out(connection, now)
-                is_dropped = is_muted or self._inbox.is_full(connection)
-                if is_dropped:  # Taken without a copy.
-                    recv(zmq.NOBLOCK, copy=False)
-                elif self._keys is None:
-                    data = recv(zmq.NOBLOCK)
-                else:
-                    data, key = self._recv_known()
-                if self._router.getsockopt(zmq.RCVMORE):
-                    while self._router.getsockopt(zmq.RCVMORE):
-                        recv(zmq.NOBLOCK)
-                    counters["multipart"] += 1
-                elif is_dropped:
-                    counters["muted" if is_muted else "overrun"] += 1
-                elif self._is_heard(key):
-                    self._inbox.put(connection, len(data), (connection, data, key))
-                    size += len(data)
-                    if size > DRAIN_BYTES_MAX:
-                        return False
-        except zmq.Again:
-            return True
-        return False
-
-    def _is_heard(self, key: bytes) -> bool:
-        """Whether what came under it counts now; then `speaker` is whose it is."""
-        self.speaker = None
-        if self._keys is None:
-            return True
-        self.speaker = self._keys.speaker(key)
-        if self.speaker is None:
-            self.counters["refused_key"] += 1
-        return self.speaker is not None
-
-    def _recv_known(self) -> tuple[bytes, bytes]:
-        """The next part of a message, and the key that it came under; empty: none. It is asked of
-        each message, as whoever comes later can have the routing id of who was here before; only
-        what its text stands for is remembered."""
-        frame = self._router.recv(zmq.NOBLOCK, copy=False)
-        if self._callers is not None and self._callers.are_there:
-            self._callers.proved(descriptor_of(frame))
-        name = user_of(frame)
-        key = self._known_keys.get(name)
-        if key is None:
-            key = self._known_keys[name] = key_named(name) or b""
-            if len(self._known_keys) > SPEAKERS_MAX:
-                del self._known_keys[next(iter(self._known_keys))]
-        return frame.bytes, key
 
     # ---- what is dialled -----------------------------------------------------------------------
 

@@ -1,3 +1,4 @@
+import pytest
 import zmq
 
 from mabeam_p2p.config import Limits
@@ -9,37 +10,118 @@ from mabeam_p2p.transport.strikes import Strikes
 ONE, TWO = b"one", b"two"
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def made() -> tuple[Inbox[str], Clock]:
+    clock = Clock()
+    return Inbox(clock), clock
+
+
 def test_small_messages_of_all_are_delivered_in_one_turn_in_the_order_of_each() -> None:
-    box: Inbox[str] = Inbox()
+    box, _ = made()
     for number in range(3):
         box.put(ONE, 100, f"one {number}")
         box.put(TWO, 100, f"two {number}")
     assert list(box.turn()) == ["one 0", "one 1", "one 2", "two 0", "two 1", "two 2"]
-    assert box.is_empty
+    assert box.rest() is None
 
 
 def test_large_messages_of_one_do_not_keep_back_those_of_another() -> None:
-    box: Inbox[str] = Inbox()
+    box, _ = made()
     for number in range(3):
         box.put(ONE, inbox.SHARE_BYTES * 2, f"large {number}")
     box.put(ONE, 10, "behind them")
     box.put(TWO, 10, "small")
     turns = []
-    while not box.is_empty:
+    while box.rest() is not None:
         turns.append(list(box.turn()))
     assert turns == [["large 0", "small"], ["large 1"], ["large 2"], ["behind them"]]
 
 
-def test_what_waits_of_one_connection_is_bounded_and_frees_what_was_taken() -> None:
-    box: Inbox[int] = Inbox()
+def test_what_waits_of_one_party_is_bounded_and_frees_what_was_taken() -> None:
+    box, _ = made()
     size = inbox.WAITING_BYTES_MAX // 4
     for number in range(4):
         assert not box.is_full(ONE)
-        box.put(ONE, size, number)
+        box.put(ONE, size, str(number))
     assert box.is_full(ONE)
     assert not box.is_full(TWO)
-    assert list(box.turn()) == [0]
+    assert list(box.turn()) == ["0"]
     assert not box.is_full(ONE)
+
+
+@pytest.mark.parametrize("seconds", [0.0001, 0.003, 0.1])
+def test_a_party_has_its_share_of_the_loop_and_others_are_served_meanwhile(seconds: float) -> None:
+    """Each message of one takes so long; the other says something every ten milliseconds."""
+    box, clock = made()
+    end, said_at, used, latest = clock.now + 20.0, clock.now, 0.0, 0.0
+    for _ in range(1_000):
+        box.put(ONE, 1, "heavy")
+    while clock.now < end:
+        if clock.now >= said_at:
+            box.put(TWO, 1, "light")
+        for item in box.turn():
+            if item == "heavy":
+                box.put(ONE, 1, "heavy")
+                clock.now += seconds
+                used += seconds
+            else:
+                latest = max(latest, clock.now - said_at)
+                said_at = clock.now + 0.01
+        rest = box.rest()
+        assert rest is not None
+        clock.now += min(rest, max(0.0, said_at - clock.now)) + 0.0001
+    bound = inbox.LOOP_SHARE * 20.0 + inbox.BURST_SECONDS + seconds
+    assert 0.8 * bound < used <= bound
+    assert latest <= seconds + inbox.BURST_SECONDS / (1 - inbox.LOOP_SHARE) + 0.001
+
+
+def test_who_was_silent_for_long_has_no_more_at_once_than_others() -> None:
+    box, clock = made()
+    for gap in (0.0, 1_000.0):
+        clock.now += gap
+        for _ in range(100):
+            box.put(ONE, 1, "heavy")
+        used = 0.0
+        for _ in box.turn():
+            clock.now += 0.001
+            used += 0.001
+        burst = inbox.BURST_SECONDS / (1 - inbox.LOOP_SHARE)
+        assert inbox.BURST_SECONDS <= used <= burst * 2
+        assert box.rest() == pytest.approx(0.001, abs=0.0011)
+        while box.rest() is not None:
+            clock.now += 1.0
+            list(box.turn())
+
+
+def test_who_raises_is_served_again() -> None:
+    """Whoever is given a message may raise: the rest is given in another turn."""
+    box, _ = made()
+    box.put(ONE, 1, "first")
+    box.put(ONE, 1, "second")
+    for item in box.turn():
+        assert item == "first"
+        break
+    assert list(box.turn()) == ["second"]
+
+
+def test_no_more_parties_are_remembered_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "PARTIES_MAX", 3)
+    monkeypatch.setattr(inbox, "LOOP_SHARE", 0.001)
+    box, clock = made()
+    for number in range(5):
+        box.put(b"%d" % number, 1, "heavy")
+        for _ in box.turn():
+            clock.now += 10.0
+    for number in range(5):
+        box.put(b"%d" % number, 1, str(number))
+    assert list(box.turn()) == ["0", "1"]  # Who rests is remembered: the last three.
 
 
 def test_frames_of_one_connection_that_wait_in_the_socket_are_bounded() -> None:

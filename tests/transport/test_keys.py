@@ -204,7 +204,7 @@ async def test_who_has_the_routing_id_of_a_connection_before_is_heard_as_itself(
         name = PeerId("7" * 16)
         target.guard.update(Credentials((Credential(name, (thief.public,)),)))
         await other.say(target, b"first")
-        connection, _ = target.transport._speaking
+        connection, _ = target.transport._reception._speaking
         ends = target.transport._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         other.transport.disconnect(target.guard.peer)
         await eventually(lambda: ends.poll(0))
@@ -213,7 +213,7 @@ async def test_who_has_the_routing_id_of_a_connection_before_is_heard_as_itself(
         stranger = Stranger(target.data_address, under(thief, target.key, connection))
         try:
             await eventually(lambda: len(target.heard) == 4)
-            assert target.transport._speaking[0] == connection
+            assert target.transport._reception._speaking[0] == connection
             assert target.heard[1:] == [(name, CANARY)] * 3
         finally:
             stranger.close()

@@ -9,7 +9,7 @@ import zmq
 
 from mabeam_p2p.addresses import split_address
 from mabeam_p2p.errors import AddressError
-from mabeam_p2p.transport import link, zeromq
+from mabeam_p2p.transport import link, reception, zeromq
 from mabeam_p2p.transport.options import (
     bulk_dealer_options,
     bulk_router_options,
@@ -218,7 +218,7 @@ def test_a_flood_longer_than_one_turn_is_drained_to_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The descriptor tells of the first arrival only."""
-    monkeypatch.setattr(zeromq, "DRAIN_MESSAGES_MAX", 10)
+    monkeypatch.setattr(reception, "DRAIN_MESSAGES_MAX", 10)
 
     async def story() -> None:
         source, target = make(), make()

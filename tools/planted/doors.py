@@ -5,6 +5,7 @@ from tools.planted.base import Edit, Mutant
 CALLERS = "mabeam_p2p/transport/callers.py"
 BULK = "mabeam_p2p/transport/bulk.py"
 SOCKETS = "mabeam_p2p/transport/zeromq.py"
+RECEPTION = "mabeam_p2p/transport/reception.py"
 
 MUTANTS = (
     Mutant(
@@ -28,7 +29,7 @@ MUTANTS = (
     Mutant(
         "T8-members",
         "of too many connections at the data port those of members give way",
-        (Edit(SOCKETS, "self._callers.proved(descriptor_of(frame))", "self._callers.told"),),
+        (Edit(RECEPTION, "self._callers.proved(descriptor_of(frame))", "self._callers.told"),),
         ("tests/transport/test_callers.py",),
     ),
     Mutant(

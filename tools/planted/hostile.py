@@ -16,12 +16,14 @@ CODEC = "mabeam_p2p/wire/codec.py"
 
 DRIVER = "mabeam_p2p/runtime/driver.py"
 INBOX = "mabeam_p2p/transport/inbox.py"
+RECEPTION = "mabeam_p2p/transport/reception.py"
 STRIKES = "mabeam_p2p/transport/strikes.py"
 OPTIONS = "mabeam_p2p/transport/options.py"
 THROTTLE = "mabeam_p2p/discovery/throttle.py"
 MDNS = "mabeam_p2p/discovery/mdns.py"
 
 FLOODS = ("tests/transport/test_inbox.py", "tests/hostile/test_through_a_peer.py")
+RECEIVED = ("tests/transport/test_inbox.py", "tests/transport/test_reception.py")
 MULTICAST = ("tests/discovery/test_throttle.py", "tests/discovery/test_mdns.py")
 ROOM = ("tests/daemon/test_room.py",)
 ROWS = ("tests/storage/test_rows.py",)
@@ -247,15 +249,51 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "H29",
-        "one connection takes the turns of all others",
-        (Edit(INBOX, "            while queue and share > 0:", "            while queue:"),),
+        "one party takes the turns of all others",
+        (Edit(INBOX, "while queue and share > 0 and", "while queue and"),),
         FLOODS,
     ),
     Mutant(
         "H30",
-        "what waits of one connection fills the memory",
-        (Edit(INBOX, "self._bytes.get(connection, 0) >= WAITING_BYTES_MAX", "False"),),
+        "what waits of one party fills the memory",
+        (Edit(INBOX, "self._bytes.get(party, 0) >= WAITING_BYTES_MAX", "False"),),
         FLOODS,
+    ),
+    Mutant(
+        "H30-time",
+        "a party whose messages take long has the loop for itself",
+        (Edit(INBOX, " and paid_at - now <= BURST_SECONDS", ""),),
+        RECEIVED,
+    ),
+    Mutant(
+        "H30-debt",
+        "what a party has used of the loop is forgotten with the turn",
+        (Edit(INBOX, "            self._paid_at[party] = paid_at\n", ""),),
+        RECEIVED,
+    ),
+    Mutant(
+        "H30-silent",
+        "who was silent for long has the loop for as long",
+        (Edit(INBOX, "max(paid_at, began) + (now", "paid_at + (now"),),
+        RECEIVED,
+    ),
+    Mutant(
+        "H30-wake",
+        "each arrival has a turn of its own, and another one after that",
+        (Edit(RECEPTION, "if not self._is_next:", "if True:"),),
+        RECEIVED,
+    ),
+    Mutant(
+        "H30-woken",
+        "who rests is served when somebody speaks",
+        (Edit(RECEPTION, "self._booked = self._loop.call_later(seconds, self._turn)", "pass"),),
+        RECEIVED,
+    ),
+    Mutant(
+        "H30-many",
+        "each connection of a member has a share of its own",
+        (Edit(RECEPTION, "inbox.put(key or connection,", "inbox.put(connection,"),),
+        RECEIVED,
     ),
     Mutant(
         "H31",

@@ -14,6 +14,7 @@ CURVE = "mabeam_p2p/transport/curve.py"
 GATE = "mabeam_p2p/security/gate.py"
 GATEKEEPER = "mabeam_p2p/security/gatekeeper.py"
 SOCKETS = "mabeam_p2p/transport/zeromq.py"
+RECEPTION = "mabeam_p2p/transport/reception.py"
 DRIVER = "mabeam_p2p/runtime/driver.py"
 ASSEMBLY = "mabeam_p2p/assembly.py"
 
@@ -443,7 +444,7 @@ MUTANTS = (
         "a revoked key is heard as long as its connection lives",
         (
             Edit(
-                SOCKETS,
+                RECEPTION,
                 "self.speaker = self._keys.speaker(key)",
                 "self.speaker = PeerId(key.hex()[:16])",
             ),
@@ -455,7 +456,7 @@ MUTANTS = (
         "a message is whose the one before it was",
         (
             Edit(
-                SOCKETS,
+                RECEPTION,
                 "name = user_of(frame)",
                 "name = next(iter(self._known_keys), user_of(frame))",
             ),
