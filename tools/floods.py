@@ -1,13 +1,20 @@
 """What floods cost: commits of three real peers on loopback, beside each flood and without it.
 
   half-open   500 connections to each peer that say nothing, opened anew when they are closed
-  garbage     frames of the greatest size, of nothing that is understood, as fast as the line goes
-  maximal     the same of a member: right frames of 4 MB, full of variables that the peers know
+  garbage     a member's frames of the greatest size, of nothing that is understood
+  maximal     a member's right frames of 4 MB, full of variables that the peers know
+  crowded     the same of as many items as are read: what costs a peer most
   mdns        2,000 multicast DNS packets a second, each announcing another peer
 
-The line is one of a gigabit a second to all three. Each flood is a process of its own. Printed are
-the median and the 99th percentile of commits, how many times that without a flood in the same run
-the latter is, and how much resident memory a peer had at most. Called by tools/floods.
+A member floods as fast as a line of a gigabit a second goes, to all three together, over
+connections of its own under its key. It is a peer that has no vote, and is there without the flood,
+too. What it sends, and all must decrypt, takes the time of the machine that all of this runs on: so
+another peer without a vote is flooded like that as well, and nobody else, for comparison.
+
+Printed are the median and the 99th percentile of commits, and how many times that without a flood
+in the same run the latter is; below which time the peers' event loops were late in 99 of 100 cases;
+how much resident memory a peer had at most; and what the peers counted meanwhile. The exit code is
+1 if a flood was not heard. Called by tools/floods.
 """
 
 import argparse
@@ -15,59 +22,56 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
-import signal
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-
-import zmq
+from typing import NamedTuple
 
 from mabeam_p2p import MabeamError, connect
-from mabeam_p2p.addresses import split_address
-from mabeam_p2p.config import PROTOCOL_VERSION, SERVICE_TYPE, Limits
-from mabeam_p2p.ids import ClusterId, PeerId
-from mabeam_p2p.messages import Frame, Hello, VariablePush
-from mabeam_p2p.records import Member, MemberState, Sibling, Variable
-from mabeam_p2p.wire.codec import CborCodec
+from mabeam_p2p.api.attached import AttachedBackend
+from mabeam_p2p.ids import SessionId
+from mabeam_p2p.inquiries import Figures, ReadFigures
+from tools.flooders import CLUSTER, ELSEWHERE, FLOODS, MAX_VOTERS, PEERS
 
-CLUSTER = "floods"
 NAMES = ("ant", "bee", "cow")
-HALF_OPEN_COUNT = 500
-MDNS_PACKETS_PER_SECOND = 2_000
-MDNS = ("224.0.0.251", 5353)
-STRANGER = PeerId("f" * 16)
-LINE_BYTES_PER_SECOND = 125_000_000
+OTHER = "elk"
+"""The one without a vote."""
+MEMBERS_FLOODS = ("garbage", "maximal", "crowded")
 PAUSE_SECONDS = 0.002
 """Between two commits."""
+COUNTED = ("received", "muted", "overrun", "multipart", "refused_key", "callers_cut")
+"""By the transport of each peer."""
+LAGS = "loop_lag_seconds"
 
 
 class Peers:
-    """Three daemons, ready."""
+    """Four daemons, ready; the last one is the one without a vote."""
 
     def __init__(self, folder: Path, *, mdns: bool) -> None:
         os.environ["XDG_RUNTIME_DIR"] = str(folder)
         os.environ["XDG_STATE_HOME"] = str(folder / "state")
+        os.environ["MABEAM_MAX_VOTERS"] = str(MAX_VOTERS)
+        self.folder = folder
         self.processes: list[subprocess.Popen[str]] = []
         self.addresses: list[str] = []
-        for name in NAMES:
+        for name in (*NAMES, OTHER):
             command = [sys.executable, "-m", "mabeam_p2p", "up", "--json", "--name", name]
             command += ["--cluster", CLUSTER, "--data-dir", str(folder / name)]
             command += [] if mdns else ["--no-mdns"]
             command += [f"--seed={address}" for address in self.addresses]
+            if name == OTHER:
+                for process in self.processes:  # It comes last, when the three vote already.
+                    self._line(process)
             process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
             self.processes.append(process)
             self.addresses.append(str(self._line(process)["address"]))
-        for process in self.processes:
-            self._line(process)
+        self._line(process)
 
     def _line(self, process: "subprocess.Popen[str]") -> dict[str, object]:
         assert process.stdout is not None
@@ -75,10 +79,10 @@ class Peers:
         return found
 
     def resident_bytes(self) -> int:
-        """Of the largest of them."""
+        """Of the largest of the three."""
         pages = [
             int(Path(f"/proc/{process.pid}/statm").read_text(encoding="ascii").split()[1])
-            for process in self.processes
+            for process in self.processes[: len(NAMES)]
         ]
         return max(pages) * os.sysconf("SC_PAGE_SIZE")
 
@@ -91,146 +95,90 @@ class Peers:
             process.stdout.close()
 
 
-# ---- floods -----------------------------------------------------------------------------------
+class Flood:
+    """The process of one flood: ready, and under way once it is begun."""
 
+    def __init__(self, name: str, peers: Peers) -> None:
+        command = [sys.executable, "-m", "tools.flooders", name]
+        self._process = subprocess.Popen(
+            [*command, str(peers.folder), *peers.addresses],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if self._line() != "ready":
+            raise SystemExit(f"the flood {name} could not begin")
 
-def half_open(addresses: list[str]) -> None:
-    def opened(address: str) -> socket.socket:
-        host, port = split_address(address)
-        found = socket.create_connection((host, port), timeout=5)
-        found.setblocking(False)
-        return found
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
 
-    connections = [(a, opened(a)) for a in addresses for _ in range(HALF_OPEN_COUNT)]
-    while True:
-        time.sleep(0.2)
-        for number, (address, connection) in enumerate(connections):
-            with contextlib.suppress(BlockingIOError):
-                while connection.recv(4096):
-                    pass
-                connection.close()
-                connections[number] = address, opened(address)
+    def begin(self, where: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(where + "\n")
+        self._process.stdin.flush()
 
+    def end(self) -> int:
+        """How many bytes it has sent."""
+        assert self._process.poll() is None, "the flood has ended by itself"
+        self._process.terminate()
+        return int(self._line())
 
-def sent_forever(addresses: list[str], first: bytes, data: bytes) -> None:
-    with zmq.Context() as context, contextlib.ExitStack() as stack:
-        sockets = []
-        for address in addresses:
-            dealer = stack.enter_context(context.socket(zmq.DEALER))
-            dealer.setsockopt(zmq.LINGER, 0)
-            dealer.setsockopt(zmq.SNDHWM, 4)
-            dealer.connect(f"tcp://{address}")
-            dealer.send(first)
-            sockets.append(dealer)
-        due = time.monotonic()
-        while True:
-            for dealer in sockets:
-                with contextlib.suppress(zmq.Again):
-                    dealer.send(data, zmq.NOBLOCK)
-                due = max(due + len(data) / LINE_BYTES_PER_SECOND, time.monotonic() - 1.0)
-                time.sleep(max(0.0, due - time.monotonic()))
-
-
-def garbage(addresses: list[str]) -> None:
-    size = Limits().frame_bytes_max - 16
-    data = b"\x87\x01\x5a" + (size - 16).to_bytes(4, "big") + bytes(size - 16)
-    sent_forever(addresses, b"\x80", data)
-
-
-def maximal(addresses: list[str]) -> None:
-    codec = CborCodec(Limits())
-    member = Member(STRANGER, "stranger", "127.0.0.1:9", 1, 0, MemberState.ALIVE)
-    cluster_id = ClusterId(_status()["cluster_id"])
-    hello = Frame(
-        PROTOCOL_VERSION,
-        STRANGER,
-        1,
-        0,
-        1,
-        cluster_id,
-        (Hello(CLUSTER, cluster_id, member, False),),
-    )
-    value = Sibling(STRANGER, (1 << 32) + 1, 1, bytes(60_000))
-    variables = [
-        Variable(f"flood/{n}", "lww", ((STRANGER, (1 << 32) + 1),), (value,)) for n in range(4)
-    ]
-    push = VariablePush((1 << 32) + 1, tuple(variables), 0)
-    frame = Frame(PROTOCOL_VERSION, STRANGER, 1, 1, 2, cluster_id, (push,) * 16)
-    data = codec.encode_frame(frame)
-    assert codec.fits(data)
-    sent_forever(addresses, codec.encode_frame(hello), data)
-
-
-def _status() -> dict[str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "mabeam_p2p", "status", "--json", "--cluster", CLUSTER],
-        capture_output=True,
-        check=True,
-    )
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
-
-
-def mdns(addresses: list[str]) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
-        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
-        sender.bind(("127.0.0.1", 0))
-        due = time.monotonic()
-        while True:
-            for _ in range(20):
-                sender.sendto(_announcement(), MDNS)
-            due += 20 / MDNS_PACKETS_PER_SECOND
-            time.sleep(max(0.0, due - time.monotonic()))
-
-
-def _name(*labels: str) -> bytes:
-    return b"".join(bytes((len(label),)) + label.encode() for label in labels) + b"\x00"
-
-
-def _announcement() -> bytes:
-    """One of a peer that is not there: PTR, SRV, TXT and A."""
-    instance = secrets.token_hex(8)
-    kind = SERVICE_TYPE.rstrip(".").split(".")
-    host = _name(instance, "local")
-    text = b"".join(
-        bytes((len(entry),)) + entry.encode()
-        for entry in ("v=1", f"id={instance}", f"cluster={'0' * 16}", "epoch=1")
-    )
-    records = (
-        (_name(*kind), 12, _name(instance, *kind)),
-        (_name(instance, *kind), 33, struct.pack(">HHH", 0, 0, 9) + host),
-        (_name(instance, *kind), 16, text),
-        (host, 1, socket.inet_aton("127.0.0.1")),
-    )
-    head = struct.pack(">HHHHHH", 0, 0x8400, 0, len(records), 0, 0)
-    return head + b"".join(
-        name + struct.pack(">HHIH", number, 1, 120, len(data)) + data
-        for name, number, data in records
-    )
-
-
-FLOODS: dict[str, Callable[[list[str]], None]] = {
-    "half-open": half_open,
-    "garbage": garbage,
-    "maximal": maximal,
-    "mdns": mdns,
-}
-
-
-# ---- measuring --------------------------------------------------------------------------------
+    def close(self) -> None:
+        self._process.kill()
+        with self._process:  # Closes what it reads and writes, and waits for it.
+            pass
 
 
 @contextlib.contextmanager
-def flooded(name: str, peers: Peers) -> Iterator[None]:
-    command = [sys.executable, "-m", "tools.floods", "--flood", name, *peers.addresses]
-    with subprocess.Popen(command) as process:
+def readied(name: str, peers: Peers) -> Iterator[Flood]:
+    flood = Flood(name, peers)
+    try:
+        yield flood
+    finally:
+        flood.close()
+
+
+class Counts(NamedTuple):
+    """Of all peers together, since they began."""
+
+    numbers: Counter[str]
+    lags: Counter[float]
+    """How many timers of the loops were late by how much at most, in seconds."""
+
+    def since(self, earlier: "Counts") -> "Counts":
+        return Counts(self.numbers - earlier.numbers, self.lags - earlier.lags)
+
+
+async def counted() -> Counts:
+    found = Counts(Counter(), Counter())
+    for name in NAMES:
+        backend = AttachedBackend("", cluster=CLUSTER, addr=name)
+        await backend.open(SessionId(0))
         try:
-            yield
-            assert process.poll() is None, "the flood has ended by itself"
+            told = await backend.ask(ReadFigures())
         finally:
-            process.send_signal(signal.SIGKILL)
+            await backend.close()
+        assert isinstance(told, Figures)
+        values = {figure.name: int(figure.value) for figure in told.figures}
+        for counter in COUNTED:
+            found.numbers[counter] += values[f"transport_{counter}_total"]
+        found.numbers["undecodable"] += values["frames_undecodable_total"]
+        found.numbers["misattributed"] += values["frames_misattributed_total"]
+        for histogram in told.histograms:
+            if histogram.name == LAGS:
+                found.lags.update(
+                    dict(zip((*histogram.bounds, float("inf")), histogram.counts, strict=True))
+                )
+    return found
+
+
+class Measured(NamedTuple):
+    late: float
+    """The 99th percentile of commits, in seconds."""
+    resident: int
+    """Bytes, at most."""
+    counts: Counts
 
 
 async def commits(seconds: float, peers: Peers) -> tuple[list[float], Counter[str], int]:
@@ -238,7 +186,7 @@ async def commits(seconds: float, peers: Peers) -> tuple[list[float], Counter[st
     latencies: list[float] = []
     failed: Counter[str] = Counter()
     resident = 0
-    async with await connect("judge", cluster=CLUSTER, timeout=60) as agent:
+    async with await connect("judge", cluster=CLUSTER, addr=NAMES[0], timeout=60) as agent:
         journal = agent.journal("floods")
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -253,44 +201,91 @@ async def commits(seconds: float, peers: Peers) -> tuple[list[float], Counter[st
     return sorted(latencies), failed, resident
 
 
-def measured(name: str, seconds: float, peers: Peers) -> tuple[float, int]:
-    """The 99th percentile in seconds, and the resident bytes."""
+def measured(name: str, seconds: float, peers: Peers) -> Measured:
+    before = asyncio.run(counted())
     latencies, failed, resident = asyncio.run(commits(seconds, peers))
+    counts = asyncio.run(counted()).since(before)
     median, late = latencies[len(latencies) // 2], latencies[len(latencies) * 99 // 100]
     failures = ", ".join(f"{count} {kind}" for kind, count in failed.items())
     sys.stdout.write(
         f"{name:10} {len(latencies):6} commits, failed: {failures or 'none'}; "
-        f"median {median * 1e3:6.1f} ms, p99 {late * 1e3:6.1f} ms; {resident / 1e6:5.0f} MB\n"
+        f"median {median * 1e3:6.1f} ms, p99 {late * 1e3:6.1f} ms; "
+        f"loops late by {percentile(counts.lags, 0.99) * 1e3:.0f} ms at most; "
+        f"{resident / 1e6:5.0f} MB\n"
     )
     sys.stdout.flush()
-    return late, resident
+    return Measured(late, resident, counts)
+
+
+def percentile(counts: Counter[float], share: float) -> float:
+    """The least bound below which so large a share of what was counted lies."""
+    rest = share * counts.total()
+    for bound in sorted(counts):
+        rest -= counts[bound]
+        if rest <= 0:
+            return bound
+    return 0.0
+
+
+def is_heard(flood: str, sent_bytes: int, counts: Counter[str]) -> bool:
+    """Whether it has come as far as it was meant to."""
+    if counts["refused_key"] or counts["misattributed"]:
+        return False
+    match flood:
+        case "half-open":
+            return True  # Who says nothing is not heard: its connections are.
+        case "garbage":
+            return sent_bytes > 0 and counts["undecodable"] > 0
+        case "maximal" | "crowded":
+            return sent_bytes > 0 and counts["undecodable"] == 0
+        case _:
+            return sent_bytes > 0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="tools/floods", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="tools/floods",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("floods", nargs="*", metavar="FLOOD", help=", ".join(FLOODS))
-    parser.add_argument("--flood", choices=FLOODS, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each (default 20)")
     options = parser.parse_args()
-    if options.flood:
-        FLOODS[options.flood](options.floods)
-        return
     floods = options.floods or list(FLOODS)
     if unknown := [flood for flood in floods if flood not in FLOODS]:
         parser.error(f"no such flood: {', '.join(unknown)}; there are {', '.join(FLOODS)}")
-    for flood in floods:
-        with tempfile.TemporaryDirectory(prefix="mb") as folder:
-            peers = Peers(Path(folder), mdns=flood == "mdns")
-            try:
-                calm, before = measured("calm", options.seconds, peers)
-                with flooded(flood, peers):
-                    late, resident = measured(flood, options.seconds, peers)
-                sys.stdout.write(
-                    f"{flood:10} p99 is {late / calm:.1f} times that without it; "
-                    f"{(resident - before) / 1e6:.0f} MB more\n"
-                )
-            finally:
-                peers.close()
+    unheard = [flood for flood in floods if not run(flood, options.seconds)]
+    if unheard:
+        raise SystemExit(f"not heard: {', '.join(unheard)}")
+
+
+def run(name: str, seconds: float) -> bool:
+    """Measure one flood, and say whether it was heard."""
+    with tempfile.TemporaryDirectory(prefix="mb") as folder:
+        peers = Peers(Path(folder), mdns=name == "mdns")
+        try:
+            with readied(name, peers) as flood:
+                calm = measured("calm", seconds, peers)
+                beside = calm
+                if name in MEMBERS_FLOODS:
+                    flood.begin(ELSEWHERE)
+                    beside = measured(ELSEWHERE, seconds, peers)
+                flood.begin(PEERS)
+                began = time.monotonic()
+                flooded = measured(name, seconds, peers)
+                rate = (sent := flood.end()) / (time.monotonic() - began)
+        finally:
+            peers.close()
+    numbers = flooded.counts.numbers
+    counted = ", ".join(f"{count} {kind}" for kind, count in sorted(numbers.items()))
+    sys.stdout.write(
+        f"{name:10} p99 is {flooded.late / calm.late:.1f} times that without it"
+        + (f", {flooded.late / beside.late:.1f} times that elsewhere; " if beside != calm else "; ")
+        + f"{(flooded.resident - calm.resident) / 1e6:.0f} MB more; "
+        f"{rate / 1e6:.1f} MB a second were sent; counted: {counted}\n"
+    )
+    sys.stdout.flush()
+    return is_heard(name, sent, numbers)
 
 
 if __name__ == "__main__":
