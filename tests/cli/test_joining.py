@@ -188,15 +188,18 @@ def roles(*names: str) -> dict[str, tuple[object, object]]:
 
 
 @pytest.mark.parametrize("expect", [1, 2], ids=["a learner", "a voter"])
-def test_the_only_other_peer_follows_a_rotated_key(place: House, expect: int) -> None:
+def test_the_only_other_peer_follows_a_rotated_key(
+    place: House, monkeypatch: pytest.MonkeyPatch, expect: int
+) -> None:
     """Nobody else could tell it: what it misses here it would never hear."""
+    monkeypatch.setenv("MABEAM_TIMING__ELECTION_TIMEOUT_SECONDS", "2")
     daemon, code = invited(place, expect)
     with elsewhere(place):
         other = place.start("--expect", str(expect), "--join", code, name="bee")
         other.line()
         assert other.line()["event"] == "ready"
     daemon.line()
-    mabeam("transfer", "ant")
+    until(lambda: mabeam("transfer", "ant").exit_code == 0)
     until(lambda: {"ant", "bee"} == admitted().keys())
     before, term = admitted(), told("status")["term"]
     after = before | {"ant": [told("keys", "rotate")["key"]]}
