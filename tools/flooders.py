@@ -1,12 +1,12 @@
 """The floods of tools/floods, each a process of its own.
 
 It says `ready` once it could begin, and begins at the next line that it hears, in the way that this
-names. At SIGTERM it says how many bytes it has sent, and ends.
+names. At SIGTERM, or when nobody speaks to it any more, it says how many bytes it has sent in that
+way, in how many frames or packets, and ends.
 """
 
 import asyncio
 import contextlib
-import os
 import secrets
 import signal
 import socket
@@ -77,7 +77,7 @@ class Orders:
     def __init__(self, addresses: Sequence[str], folder: Path) -> None:
         *self.addresses, self.elsewhere = addresses
         self.folder = folder
-        self.sent_bytes = 0
+        self.sent_bytes = self.sent_count = 0
         self.where = ""
         self._begun = threading.Event()
         self._stop = threading.Event()
@@ -95,12 +95,15 @@ class Orders:
 
     def _hear(self) -> None:
         for line in sys.stdin:
-            self.where, self.sent_bytes = line.strip(), 0
+            self.where, self.sent_bytes, self.sent_count = line.strip(), 0, 0
             self._begun.set()
+        self._stop.set()
+        self._begun.set()
 
     def pace(self, due: float, byte_count: int, bytes_per_second: float) -> float:
         """Count what was sent, wait until the line is free again, and say when that is."""
         self.sent_bytes += byte_count
+        self.sent_count += 1
         # What the line did not carry in the last second is lost to it.
         due = max(due + byte_count / bytes_per_second, time.monotonic() - 1.0)
         time.sleep(max(0.0, due - time.monotonic()))
@@ -118,7 +121,8 @@ def half_open(orders: Orders) -> None:
         return found
 
     orders.wait_for_start()
-    connections = [(a, opened(a)) for a in orders.addresses for _ in range(HALF_OPEN_COUNT)]
+    places = [place for a in orders.addresses for place in (a, data_address(a))]
+    connections = [(place, opened(place)) for place in places for _ in range(HALF_OPEN_COUNT)]
     while orders.is_on:
         time.sleep(0.2)
         for number, (address, connection) in enumerate(connections):
@@ -127,6 +131,12 @@ def half_open(orders: Orders) -> None:
                     pass
                 connection.close()
                 connections[number] = address, opened(address)
+
+
+def data_address(address: str) -> str:
+    """Of the peer whose join port is there, as the next one was free."""
+    host, port = split_address(address)
+    return join_address(host, port + 1)
 
 
 def mdns(orders: Orders) -> None:
@@ -140,6 +150,7 @@ def mdns(orders: Orders) -> None:
         while orders.is_on:
             for _ in range(20):
                 orders.sent_bytes += sender.sendto(_announcement(), MDNS)
+                orders.sent_count += 1
             due += 20 / MDNS_PACKETS_PER_SECOND
             time.sleep(max(0.0, due - time.monotonic()))
 
@@ -357,10 +368,9 @@ FLOODS: dict[str, Callable[[Orders], None]] = {
 
 def main() -> None:
     name, folder, *addresses = sys.argv[1:]
-    os.nice(19)
     orders = Orders(addresses, Path(folder))
     FLOODS[name](orders)
-    sys.stdout.write(f"{orders.sent_bytes}\n")
+    sys.stdout.write(f"{orders.sent_bytes} {orders.sent_count}\n")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Rules
 1. A wake-up drains until EAGAIN, or books the rest: no further edge announces what is still queued.
-2. There is one turn in a turn of the loop, whoever wakes it: what comes meanwhile waits for the one
-   that is booked. In it no party takes the time of others (`inbox`).
+2. While a turn is booked for the next turn of the loop nothing else begins one. In it no party
+   takes the time of others (`inbox`).
 3. A connection that talks nonsense at length is not read for a while (`strikes`).
 4. A message is delivered only if the key of its connection may speak at that moment.
 """
@@ -107,18 +107,29 @@ class Reception:
         try:
             is_drained = self._take_in(self._inbox, self._loop.time())
             for connection, data, key in self._inbox.turn():
-                # Once more: it may have been revoked since its message came.
-                if not self._is_heard(key):
-                    continue
-                self._counters["received"] += 1
-                self._speaking = connection, len(data)
-                self._receive(data)
+                self._deliver(connection, data, key)
                 if self._loop is None:  # What was received made the peer stop.
                     return
         finally:
             self.speaker = None
-            # Also when `receive` raised.
             self._book(self._inbox.rest() if is_drained else 0.0)
+
+    def _deliver(self, connection: bytes, data: bytes, key: bytes) -> None:
+        """Unless its key was revoked, or its connection has lost its voice, since it came."""
+        assert self._loop is not None
+        if not self._is_heard(key):
+            return
+        if self._strikes.is_out(connection, self._loop.time()):
+            self._counters["muted"] += 1
+            return
+        self._counters["received"] += 1
+        self._speaking = connection, len(data)
+        try:
+            self._receive(data)
+        except Exception as error:
+            # It costs its sender what it took, and nobody else's message.
+            facts = {"message": "a message could not be received", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(facts)
 
     def _take_in(self, inbox: Inbox[tuple[bytes, bytes, bytes]], now: float) -> bool:
         """Whether nothing is left in the socket."""
@@ -136,11 +147,13 @@ class Reception:
                 key = b"" if self._keys is None else self._key_of(frame)
                 if self._strikes.is_out(connection, now):  # Dropped without a copy.
                     counters["muted"] += 1
-                elif inbox.is_full(key or connection):
+                elif not self._is_heard(key):
+                    pass
+                elif inbox.is_full(party := self.speaker or connection):
                     counters["overrun"] += 1
-                elif self._is_heard(key):
+                else:
                     data = frame.bytes
-                    inbox.put(key or connection, len(data), (connection, data, key))
+                    inbox.put(party, len(data), (connection, data, key))
                     size += len(data)
                     if size > DRAIN_BYTES_MAX:
                         return False

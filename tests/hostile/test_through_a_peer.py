@@ -35,8 +35,8 @@ from tests.in_loop import in_loop
 from tests.wire.samples import MESSAGES, ONE
 
 FLUSH_EVERY = 64
-CONNECTION_EVERY = 200
-"""Frames from one connection: after more nonsense it would not be read for a while."""
+CONNECTION_FRAMES, CONNECTION_BYTES = 200, 512 * 1024
+"""From one connection: after more nonsense it would not be read for a while."""
 
 
 class Victim:
@@ -51,12 +51,18 @@ class Victim:
 
     async def send(self, frames: Iterable[bytes]) -> None:
         """All of them, each once; return when the last one was received."""
-        everything = tuple(frames)
-        for start in range(0, len(everything), CONNECTION_EVERY):
-            some = everything[start : start + CONNECTION_EVERY]
-            with self.connection() as dealer:
-                await self._send(dealer, some)
+        some: list[bytes] = []
+        for data in frames:
+            if len(some) == CONNECTION_FRAMES or sum(map(len, some)) > CONNECTION_BYTES:
+                await self._send_some(some)
+                some = []
+            some.append(data)
+        await self._send_some(some)
         assert self.counter("muted") == 0
+
+    async def _send_some(self, frames: Sequence[bytes]) -> None:
+        with self.connection() as dealer:
+            await self._send(dealer, frames)
 
     @contextmanager
     def connection(self) -> Iterator[zmq.Socket[bytes]]:

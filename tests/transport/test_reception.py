@@ -13,7 +13,7 @@ from zmq.utils import z85
 
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.ports import Gatekeeper
-from mabeam_p2p.transport import inbox
+from mabeam_p2p.transport import inbox, strikes
 from mabeam_p2p.transport.reception import Reception
 from tests.eventually import eventually
 from tests.in_loop import in_loop
@@ -97,6 +97,10 @@ class Desk:
         self.router.waiting.extend([(connection, Part(data, key))] * count)
 
     def _receive(self, data: bytes) -> None:
+        if data == b"bad":
+            raise RuntimeError("planted")
+        if data.startswith(b"?"):
+            self.reception.blame()
         self.brought[self._turn] += 1
         self.taken += self.takes
 
@@ -122,7 +126,9 @@ async def desk() -> AsyncIterator[Desk]:
 
 @pytest.fixture
 def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nobody has to rest, however long the machine takes."""
     monkeypatch.setattr(inbox, "SHARE_BYTES", 1)
+    monkeypatch.setattr(inbox, "BURST_SECONDS", 1e9)
 
 
 @in_loop
@@ -152,7 +158,7 @@ async def test_connections_of_one_key_have_the_share_of_one_party(one_at_a_time:
 async def test_connections_of_one_key_have_the_room_of_one_party(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(inbox, "WAITING_BYTES_MAX", 20)
+    monkeypatch.setattr(inbox, "WAITING_BYTES_MAX", 2 * inbox.MESSAGE_BYTES)
     async with desk() as d:
         for connection in (b"one", b"two", b"three"):
             d.put(connection, KEY, b"x" * 10, 10)
@@ -166,7 +172,7 @@ async def test_connections_of_one_key_have_the_room_of_one_party(
 async def test_who_rests_is_served_afterwards_though_nobody_says_any_more(
     monkeypatch: pytest.MonkeyPatch, one_at_a_time: None
 ) -> None:
-    """By a clock that is moved on by what a message takes."""
+    monkeypatch.setattr(inbox, "BURST_SECONDS", 0.0)
     async with desk() as d:
         loop = asyncio.get_running_loop()
         time = loop.time
@@ -176,3 +182,27 @@ async def test_who_rests_is_served_afterwards_though_nobody_says_any_more(
         d.begin()
         await eventually(lambda: d.brought.total() == 3)
         assert max(d.brought) - min(d.brought) > 2
+
+
+@in_loop
+async def test_what_cannot_be_received_costs_nobody_else_a_message(one_at_a_time: None) -> None:
+    async with desk() as d:
+        raised: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, facts: raised.append(facts))
+        d.put(b"one", KEY, b"bad", 50)
+        d.put(b"two", OTHER_KEY, b"x", 50)
+        d.begin()
+        await eventually(lambda: d.brought.total() == 50)
+        assert set(d.brought.values()) == {1}
+        assert len(raised) >= 49
+
+
+@in_loop
+async def test_nonsense_that_waits_already_is_not_read_either(one_at_a_time: None) -> None:
+    async with desk() as d:
+        size = strikes.BROKEN_BYTES_MAX // 4
+        d.put(b"one", KEY, b"?" * size, 20)
+        d.put(b"two", OTHER_KEY, b"x", 10)
+        d.begin()
+        await eventually(lambda: d.counters["received"] + d.counters["muted"] == 30)
+        assert d.counters["received"] == 5 + 10

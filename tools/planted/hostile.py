@@ -266,6 +266,12 @@ MUTANTS: tuple[Mutant, ...] = (
         RECEIVED,
     ),
     Mutant(
+        "H30-turn",
+        "a party has a turn for as long as its messages take",
+        (Edit(INBOX, " and now <= end", ""),),
+        RECEIVED,
+    ),
+    Mutant(
         "H30-debt",
         "what a party has used of the loop is forgotten with the turn",
         (Edit(INBOX, "            self._paid_at[party] = paid_at\n", ""),),
@@ -292,7 +298,37 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "H30-many",
         "each connection of a member has a share of its own",
-        (Edit(RECEPTION, "inbox.put(key or connection,", "inbox.put(connection,"),),
+        (Edit(RECEPTION, "inbox.put(party,", "inbox.put(connection,"),),
+        RECEIVED,
+    ),
+    Mutant(
+        "H30-long",
+        "who has said one thing that took long is not heard for as long again",
+        (
+            Edit(
+                INBOX,
+                "                paid_at = min(paid_at, now + BURST_SECONDS + REST_SECONDS_MAX)\n",
+                "",
+            ),
+        ),
+        RECEIVED,
+    ),
+    Mutant(
+        "H30-short",
+        "short messages that wait fill the memory",
+        (Edit(INBOX, "        size += MESSAGE_BYTES\n", ""),),
+        RECEIVED,
+    ),
+    Mutant(
+        "H30-nonsense",
+        "nonsense that waits already is read for ever",
+        (
+            Edit(
+                RECEPTION,
+                "if self._strikes.is_out(connection, self._loop.time()):",
+                "if False:",
+            ),
+        ),
         RECEIVED,
     ),
     Mutant(
