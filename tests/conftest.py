@@ -4,6 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("explore")
+settings.load_profile("fixed")
+"""What is tried is the same in each run. To look for more: --hypothesis-profile=explore."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
