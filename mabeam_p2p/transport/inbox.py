@@ -21,9 +21,10 @@ SHARE_BYTES = 256 * 1024
 SHARE_SECONDS = 0.02
 """The same of time."""
 LOOP_SHARE = 0.5
+"""A follower hears hardly anybody but its leader; applying and storing are not counted."""
 BURST_SECONDS = 1.0
 REST_SECONDS_MAX = 0.25
-"""Less than the election timeout."""
+"""At a time. Less than the election timeout that peers have unless they are told another one."""
 PARTIES_MAX = 4_096
 """Whose use of the loop is known; of more, those that were heard longest ago are forgotten."""
 WAITING_BYTES_MAX = 16 * 1024 * 1024

@@ -4,8 +4,7 @@ One-way sockets cannot lose a wake-up: a ZeroMQ descriptor is edge-triggered, an
 does both, a send may eat the edge of an arrival.
 
 Rules
-1. What comes is delivered in turns, in which no other peer takes the time of the rest
-   (`reception`).
+1. What comes is delivered in turns, in which no peer takes the time of others (`reception`).
 2. Nobody sets a ROUTING_ID: a fixed one can be stolen, and black-holes whoever reconnects early.
    Who speaks is known from the key of the connection, or, without keys, from the frame.
 3. A link queues nothing for a peer that is down. Only while it opens for the first time does it
