@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mabeam_p2p.errors import StorageError
@@ -303,7 +303,7 @@ def histories(draw: st.DrawFn) -> list[list[Record]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(histories())
 def test_the_disk_and_the_memory_keep_the_same(
     tmp_path_factory: pytest.TempPathFactory, writes: list[list[Record]]

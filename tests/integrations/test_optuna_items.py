@@ -101,7 +101,7 @@ def test_what_is_none_of_ours_is_refused_with_its_place(value: object) -> None:
         list(Assembler().take(value, "item 3 of journal 'x/0'"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_every_order_of_sendings_counts_each_text_at_most_once(data: st.DataObject) -> None:
     """Writers append part after part; any of them may stand again at any later place, and a text

@@ -120,7 +120,7 @@ def carry_out(storage: JournalStorage, what: str, number: int, state: TrialState
     return False
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(OPERATIONS, max_size=40))
 def test_any_run_leaves_the_running_trials_to_their_owners(
     operations: list[tuple[str, int, int, TrialState]],

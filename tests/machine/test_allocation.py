@@ -48,7 +48,7 @@ def problems(draw: st.DrawFn) -> tuple[list[list[int | None]], list[int], int | 
     return costs, capacities, draw(st.none() | st.integers(0, 12))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(problems())
 def test_the_result_is_the_one_that_the_rules_state(
     problem: tuple[list[list[int | None]], list[int], int | None],
@@ -60,7 +60,7 @@ def test_the_result_is_the_one_that_the_rules_state(
     assert found.cost == sum(cost for cost in asked if cost is not None)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(problems())
 def test_what_is_left_over_has_one_reason_that_holds(
     problem: tuple[list[list[int | None]], list[int], int | None],
@@ -88,7 +88,7 @@ def test_what_is_left_over_has_one_reason_that_holds(
     assert len(found.blocked) == room + len(left), "the agents are full, and no more is possible"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1))
 def test_the_cost_is_that_of_scipy(tasks: int, agents: int, seed: int) -> None:
     costs = numpy.random.default_rng(seed).integers(0, 30, (tasks, agents))

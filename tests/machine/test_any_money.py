@@ -76,7 +76,7 @@ commands = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.lists(commands, min_size=1, max_size=4)), max_size=30)
 )

@@ -317,7 +317,7 @@ Step = tuple[str, int, str, str, int]
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.tuples(

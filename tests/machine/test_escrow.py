@@ -168,7 +168,7 @@ def test_what_is_paid_out_of_escrow_finds_an_account_though_the_table_is_full() 
     assert books.has(SELLER) == (1, 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(-1, 120)), max_size=12))
 def test_whatever_is_bid_no_money_is_made_or_lost(bids: list[tuple[int, int]]) -> None:
     books = Books()

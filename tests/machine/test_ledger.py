@@ -402,7 +402,7 @@ Step = AnyLedgerCommand | int
 
 @pytest.mark.fault("E2")
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.one_of(commands, commands, st.integers(1, 9)), min_size=5, max_size=60),
     st.sampled_from([2, 100]),
@@ -428,7 +428,7 @@ def ledger_of(snapshot: object) -> object:
     return msgspec.convert(snapshot, MachineState).parts.ledger
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 50)), max_size=12), st.integers(1, 3))
 def test_repeating_every_operation_any_number_of_times_changes_nothing(
     transfers: list[tuple[bool, int]], times: int

@@ -368,7 +368,7 @@ STEP = st.tuples(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.lists(STEP, max_size=40), st.integers(1, 3))
 def test_a_lock_does_what_one_list_of_claims_does(
     steps: list[tuple[str, int, int]], limit: int
@@ -418,7 +418,7 @@ def test_a_lock_does_what_one_list_of_claims_does(
                 last_token = event.claim.token
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 30), st.integers(0, 8)), max_size=25))
 def test_no_two_hold_one_lock_whatever_expires_when(
     steps: list[tuple[int, int, int]],

@@ -451,7 +451,7 @@ commands = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.integers(1, 5), st.lists(commands, min_size=1, max_size=4))))
 def test_any_log_makes_one_machine_with_an_outcome_for_every_command(
     batches: list[tuple[int, list[AnyCommand]]],

@@ -160,7 +160,7 @@ def test_a_guard_needs_a_value_to_go_back_to_and_room() -> None:
     assert reason(log.propose(sessions[0], "fourth", guard=SECOND)) == "limit"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from("cfdt")), max_size=12))
 def test_a_guarded_value_either_stands_by_all_who_stayed_or_is_taken_back(
     steps: list[tuple[int, str]],

@@ -245,7 +245,7 @@ def step(log: RecipesLog, model: Model, kind: str, session: SessionId, agent: st
         model.back(mine[-1:])
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.lists(STEP, max_size=40))
 def test_a_queue_does_what_two_lists_do(steps: list[tuple[str, int]]) -> None:
     log, model = RecipesLog(), Model()

@@ -86,7 +86,7 @@ def granted(claims: Iterable[Claim]) -> dict[int, Claim]:
     return {claim.ticket: replace(claim, deadline=0) for claim in claims if claim.token}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(STEP, max_size=50))
 @example([("lock", 1, 0), ("renew", 1, 0)])
 def test_whatever_comes_in_whatever_order_the_rules_hold(

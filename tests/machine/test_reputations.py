@@ -170,7 +170,7 @@ def counted(ratings: tuple[tuple[int, int], ...]) -> dict[tuple[str, str], Reput
 
 
 @pytest.mark.fault("E6")
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.tuples(*[st.integers(0, 1_000)] * 4))
 def test_within_an_epoch_the_order_of_ratings_does_not_matter(scores: tuple[int, ...]) -> None:
     expected = counted(tuple(enumerate(scores)))
@@ -178,7 +178,7 @@ def test_within_an_epoch_the_order_of_ratings_does_not_matter(scores: tuple[int,
         assert counted(order) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 1_000)), max_size=40),
     st.integers(0, 3),

@@ -271,7 +271,7 @@ def test_the_highest_by_score_with_an_old_log_blocks_nobody() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     scores=st.lists(st.integers(0, 10), min_size=5, max_size=5),

@@ -134,7 +134,7 @@ def contributions(count: int, size: int, draw: Random) -> list[bytes]:
     return [draw.randbytes(size) for _ in range(count)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 5), st.integers(0, 40), st.sampled_from([1, 2]), st.integers(), st.booleans())
 def test_a_reduction_gives_everybody_the_same_sum(
     count: int, items: int, item_bytes: int, seed: int, is_lossy: bool
@@ -148,7 +148,7 @@ def test_a_reduction_gives_everybody_the_same_sum(
     assert [bytes(member.result) for member in members] == [expected] * count
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 5), st.integers(0, 40), st.integers(), st.booleans(), st.booleans())
 def test_a_broadcast_gives_everybody_what_the_root_has(
     count: int, size: int, seed: int, is_lossy: bool, is_split: bool
@@ -165,7 +165,7 @@ def test_a_broadcast_gives_everybody_what_the_root_has(
     assert all(bytes(member.result) == data for member in others)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=5), st.integers(), st.booleans())
 def test_a_gathering_brings_what_each_has(sizes: list[int], seed: int, is_lossy: bool) -> None:
     draw = Random(seed)

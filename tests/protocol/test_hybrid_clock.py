@@ -1,6 +1,6 @@
 """The hybrid clock never goes back, follows what it saw, and is not carried away."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mabeam_p2p.ids import PeerId
@@ -44,7 +44,6 @@ def test_a_stamp_far_ahead_pulls_the_clock_by_a_day_at_most() -> None:
     assert clock.tick(0.0) <= WALL_MICROSECONDS + LEAD_MAX + 2
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 1e6), st.one_of(st.none(), st.integers(0, 2**62)))),
     st.floats(0, 4e9),

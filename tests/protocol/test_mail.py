@@ -366,7 +366,7 @@ def test_a_peer_has_a_bounded_number_of_letters_under_way() -> None:
 NAMES = ("x@a", "w@a", "y@b", "z@b", "v@c")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_whatever_the_network_does_nothing_comes_twice_and_every_sender_hears_once(
     data: st.DataObject,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import permutations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mabeam_p2p.errors import ConfigError, InvalidValue
@@ -63,7 +63,6 @@ def written(*values: object) -> list[Written]:
 
 
 @pytest.mark.parametrize("word", BUILT_IN)
-@settings(deadline=None)
 @given(found=siblings())
 def test_the_order_of_siblings_never_matters(word: str, found: list[Written]) -> None:
     first = resolve(word, found)
@@ -74,7 +73,6 @@ def test_the_order_of_siblings_never_matters(word: str, found: list[Written]) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("word", [word for word in BUILT_IN if word != "lww"])
-@settings(deadline=None)
 @given(values=st.lists(st.one_of(data, counters, maps), min_size=1, max_size=3))
 def test_every_built_in_merge_keeps_the_laws(word: str, values: list[object]) -> None:
     resolver = resolver_of(word)
@@ -127,7 +125,6 @@ def test_plain_data_is_ordered_type_by_type() -> None:
     assert len(keys) == len(dict.fromkeys(keys))
 
 
-@settings(deadline=None)
 @given(st.lists(data, max_size=5))
 def test_any_plain_data_can_be_sorted(values: list[object]) -> None:
     ordered = sorted(values, key=order)

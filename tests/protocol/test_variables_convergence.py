@@ -4,7 +4,7 @@ from math import ceil, log2
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mabeam_p2p.config import Limits, Timing
@@ -72,7 +72,7 @@ class Chaos:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(st.randoms(use_true_random=False), st.integers(3, 5), st.integers(5, 80))
 def test_peers_become_equal_after_any_weather(draw: Random, count: int, steps: int) -> None:
     network = Network(count)

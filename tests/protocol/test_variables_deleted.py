@@ -6,7 +6,7 @@ Rows 61, 62, 63, 70 and 72 of the catalogue of what broke elsewhere.
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mabeam_p2p.config import Limits, Timing
@@ -415,7 +415,7 @@ def test_a_peer_that_is_alone_forgets_what_it_has_deleted() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(st.randoms(use_true_random=False), st.integers(3, 5), st.integers(5, 80))
 def test_nothing_is_lost_or_comes_back_whatever_is_forgotten_and_retired(
     draw: Random, count: int, steps: int

@@ -1,7 +1,7 @@
 """A variable as a dotted version vector set: a join that loses nothing but what was superseded."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -49,7 +49,6 @@ def states(draw: st.DrawFn) -> Variable:
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(states(), states(), states())
 def test_sync_is_a_join_whatever_peers_claim(a: Variable, b: Variable, c: Variable) -> None:
     assert dotted.sync(a, b) == dotted.sync(b, a)
@@ -59,7 +58,6 @@ def test_sync_is_a_join_whatever_peers_claim(a: Variable, b: Variable, c: Variab
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(states(), states())
 def test_sync_stays_well_formed_and_only_grows(a: Variable, b: Variable) -> None:
     both = dotted.sync(a, b)
@@ -68,7 +66,6 @@ def test_sync_stays_well_formed_and_only_grows(a: Variable, b: Variable) -> None
     assert dominates(both.context, b.context)
 
 
-@settings(deadline=None)
 @given(replicas())
 def test_nothing_is_lost_but_what_a_later_write_had_seen(found: list[Variable]) -> None:
     a, b, _ = found

@@ -4,7 +4,7 @@ from collections import Counter
 from math import inf
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mabeam_p2p.config import Limits
@@ -37,7 +37,6 @@ def spreads(network: Network) -> list[tuple[PeerId, PeerId]]:
     return [(s, t) for s, t, m in network.sent if isinstance(m, VariableSpread)]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 300), st.integers(1, 12))
 def test_parts_hold_everybody_once(count: int, fanout: int) -> None:
     members = [peer_id(number) for number in range(count)]
@@ -47,7 +46,6 @@ def test_parts_hold_everybody_once(count: int, fanout: int) -> None:
     assert all(cut)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 12))
 def test_the_height_is_that_of_the_tree(count: int, fanout: int) -> None:
     def deepest(members: list[int]) -> int:

@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mabeam_p2p.config import Limits
@@ -16,7 +16,6 @@ from tests.wire.samples import frame_of
 STEPS = st.lists(st.tuples(st.sampled_from([f"v{n}" for n in range(30)]), st.integers(0, 2**48)))
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_a_tree_says_what_was_put_last_under_each_name(steps: list[tuple[str, int]]) -> None:
     grown = HashTree()
@@ -28,7 +27,6 @@ def test_a_tree_says_what_was_put_last_under_each_name(steps: list[tuple[str, in
     assert dict(grown.below(tree.ROOT)) == {name: one for name, one in last.items() if one}
 
 
-@settings(deadline=None)
 @given(STEPS, st.randoms(use_true_random=False))
 def test_equal_contents_make_equal_trees_in_any_order(
     steps: list[tuple[str, int]], random: Random

@@ -1,7 +1,7 @@
 """Version vectors form a lattice, and foreign ones are judged."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mabeam_p2p.ids import PeerId
@@ -48,7 +48,6 @@ def test_comparison_knows_four_cases(left: Vector, right: Vector, order: Order) 
     assert compare(left, right) is order
 
 
-@settings(deadline=None)
 @given(vectors(), vectors(), vectors())
 def test_join_is_commutative_associative_and_idempotent(a: Vector, b: Vector, c: Vector) -> None:
     assert join(a, b) == join(b, a)
@@ -56,7 +55,6 @@ def test_join_is_commutative_associative_and_idempotent(a: Vector, b: Vector, c:
     assert join(a, a) == a
 
 
-@settings(deadline=None)
 @given(vectors(), vectors())
 def test_join_is_the_least_vector_that_dominates_both(a: Vector, b: Vector) -> None:
     both = join(a, b)
@@ -66,7 +64,6 @@ def test_join_is_the_least_vector_that_dominates_both(a: Vector, b: Vector) -> N
     assert is_vector(both, 3)
 
 
-@settings(deadline=None)
 @given(vectors(), vectors())
 def test_comparison_follows_from_domination(a: Vector, b: Vector) -> None:
     expected = {
@@ -78,7 +75,6 @@ def test_comparison_follows_from_domination(a: Vector, b: Vector) -> None:
     assert compare(a, b) is expected[dominates(a, b), dominates(b, a)]
 
 
-@settings(deadline=None)
 @given(vectors(), st.sampled_from([A, B, C]))
 def test_advancing_sees_one_more_write_and_forgets_none(vector: Vector, actor: PeerId) -> None:
     advanced = advance(vector, actor, counter_of(vector, actor) + 1)

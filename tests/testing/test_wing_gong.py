@@ -204,7 +204,7 @@ def test_a_read_does_not_shut_out_an_uncertain_call_that_ended_before_it() -> No
     assert verdict(CounterModel(), lost, heard, seen) is OK
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(CALL, max_size=5))
 def test_the_search_agrees_with_the_definition(
     drawn: list[tuple[str, int, int, int, int, bool]],

@@ -181,7 +181,7 @@ frames = [CODEC.encode_frame(frame_of(message)) for message in MESSAGES]
 
 
 @pytest.mark.slow
-@settings(max_examples=3_000, deadline=None)
+@settings(max_examples=3_000)
 @given(
     st.sampled_from(frames),
     st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=6),

@@ -115,7 +115,7 @@ def play(data: st.DataObject, house: House, rule: AuctionRule) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", AuctionRule)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_an_auction_comes_to_what_its_bids_say(rule: AuctionRule, data: st.DataObject) -> None:
     house = JudgedHouse()
@@ -140,7 +140,7 @@ def test_an_auction_comes_to_what_its_bids_say(rule: AuctionRule, data: st.DataO
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_the_order_of_revealing_is_nowhere_in_the_result(data: st.DataObject) -> None:
     rule = data.draw(st.sampled_from(SEALED))

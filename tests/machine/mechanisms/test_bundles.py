@@ -135,7 +135,7 @@ def test_the_exact_winners_are_the_best_and_pay_what_they_cost_the_others() -> N
             assert low <= win.payment <= high, "nobody loses by taking part"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_ten_bids_on_four_items_have_the_exact_optimum(data: st.DataObject) -> None:
     bundles = [items for size in (1, 2, 3, 4) for items in combinations(range(4), size)]
@@ -248,7 +248,7 @@ def big_auctions(draw: st.DrawFn) -> tuple[BundleTerms, list[BundleBid]]:
     return terms_of(side, (reserve,) * 16, 18), bids(*big_offers(draw, 16, low))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(big_auctions())
 def test_the_greedy_surplus_is_within_its_bound_of_the_optimum(
     auction: tuple[BundleTerms, list[BundleBid]],
@@ -263,7 +263,7 @@ def test_the_greedy_surplus_is_within_its_bound_of_the_optimum(
     assert len(items) == len(set(items))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(big_auctions(), st.data())
 def test_a_greedy_winner_pays_the_least_that_it_would_have_won_with(
     auction: tuple[BundleTerms, list[BundleBid]], data: st.DataObject

@@ -2,7 +2,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations_with_replacement, permutations, product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mabeam_p2p.ids import AgentId
@@ -261,7 +261,6 @@ def test_a_price_reaches_a_limit_from_the_side_that_the_auctioneer_likes() -> No
     assert [reaches(REVERSE, price, 5) for price in (4, 5, 6)] == [True, True, False]
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(Side),
     st.integers(1, 4),

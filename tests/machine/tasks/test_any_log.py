@@ -168,7 +168,7 @@ def impatience() -> Iterator[None]:
 
 
 @pytest.mark.slow
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.lists(st.tuples(st.integers(0, 6), steps), max_size=60))
 def test_any_log_of_tasks_keeps_the_rules(story: list[tuple[int, tuple[Any, ...]]]) -> None:
     log = AnyLog()
