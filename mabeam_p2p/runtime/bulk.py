@@ -31,8 +31,10 @@ from mabeam_p2p.ports import BulkTransport
 from mabeam_p2p.protocol.bulk import PART, WHOLE, Exchange, Parcel, Plan
 from mabeam_p2p.wire.bulk import HEADER_BYTES_MAX, BulkCodec
 
-NICENESS = 19
-"""Of the thread and of the ZeroMQ thread under it, more than the process has."""
+NICENESS = 10
+"""Of the thread and of the ZeroMQ thread under it, more than the process has: they get a tenth of
+what others get where all compute (sched(7)). With 19 it was a seventieth, and arrays stood still
+beside whatever else a machine computed."""
 
 MESSAGES_AT_ONCE = 32
 """Received before others are sent to."""

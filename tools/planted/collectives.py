@@ -69,4 +69,10 @@ MUTANTS = (
         ),
         ("tests/protocol/test_bulk_exchange.py",),
     ),
+    Mutant(
+        "M19i",
+        "bulk data waits for whatever else computes",
+        (Edit(BULK, "NICENESS = 10", "NICENESS = 19"),),
+        ("tests/runtime/test_bulk.py",),
+    ),
 )
