@@ -196,7 +196,7 @@ async def test_a_bidder_that_fails_or_says_nothing_bids_nothing() -> None:
         def silent(lot: Auction) -> None:
             return None
 
-        ended = await seller.auction("gpu-hour", timeout=0.8, reveal=0.5)
+        ended = await seller.auction("gpu-hour", timeout=2, reveal=1)
         assert (ended.status, ended.bids, ended.award) == ("unsold", (), None)
         with pytest.raises(Rejected, match="is unsold") as caught:
             ended.raise_for_status()

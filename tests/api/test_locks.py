@@ -59,11 +59,11 @@ async def test_a_lock_is_held_by_one_at_a_time_with_growing_tokens() -> None:
 @in_loop
 async def test_tasks_of_one_agent_exclude_each_other_and_a_second_claim_waits() -> None:
     async with agents(1) as (one,):
-        lock = one.lock("x", timeout=0.3)
+        lock, impatient = one.lock("x"), one.lock("x", timeout=0.3)
         async with lock:
             assert await lock.try_acquire() is None
             with pytest.raises(LockTimeout, match=r"held by a0@p0.*not reentrant") as failed:
-                await lock.acquire()
+                await impatient.acquire()
             assert failed.value.holders == ("a0@p0",)
         lease = await lock.try_acquire()
         assert lease is not None
