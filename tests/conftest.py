@@ -21,9 +21,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Secrets that a user's peers share are kept there: never in the home of who runs the tests."""
+    """Secrets that a user's peers share are kept there: never in the home of who runs the tests,
+    nor where a file of tests would find those of whichever file ran before it."""
     folder = tmp_path_factory.mktemp("state")
     before = os.environ.get("XDG_STATE_HOME")
     os.environ["XDG_STATE_HOME"] = str(folder)

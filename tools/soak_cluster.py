@@ -82,7 +82,8 @@ class Process:
     async def buried(self) -> None:
         """Return once a struck process is gone."""
         if self._reader is not None:
-            await self._reader
+            # Whoever waits may be cancelled; the reader goes on, for who waits next.
+            await asyncio.shield(self._reader)
 
     async def ask(self, request: Request, seconds: float) -> Answer:
         """Raises Gone, TimeoutError."""

@@ -12,6 +12,7 @@ every task has one result, each was accepted once, and nothing is left.
 import argparse
 import asyncio
 import json
+import os
 import shutil
 import sys
 import time
@@ -72,7 +73,8 @@ class Worker:
         if self._child is not None and self._reader is not None:
             self._is_struck = True
             self._child.strike()
-            await self._reader
+            # Whoever waits may be cancelled; the reader goes on, for who kills it next.
+            await asyncio.shield(self._reader)
 
     async def _read(self, child: Child) -> None:
         while line := await child.receive():
@@ -125,8 +127,8 @@ class Soak:
             return await self._judge(agent)
 
     async def close(self) -> None:
-        for restart in self._restarts:
-            restart.cancel()
+        # Not cancelled: a process whose start is cut short is in nobody's hands.
+        await asyncio.gather(*self._restarts, return_exceptions=True)
         await asyncio.gather(*(worker.kill() for worker in self.workers))
 
     async def _judge(self, agent: Agent) -> dict[str, object]:
@@ -244,6 +246,8 @@ def main() -> int:
     if options.seed is None:
         options.seed = time.time_ns() % 1_000_000
     folder = disk_folder("mabeam-tasks-")
+    # What the peers of one user share under keys is this cluster's alone.
+    os.environ["XDG_STATE_HOME"] = str(folder / "state")
     print(f"seed {options.seed}, {options.workers} workers in {folder}", flush=True)
 
     async def story() -> dict[str, object]:
