@@ -4,15 +4,17 @@ More of them: tools/simulate --seeds N --first S.
 """
 
 from collections import Counter
+from functools import cache
 from random import Random
+from typing import NamedTuple
 
 import pytest
 from msgspec.structs import replace
 
 from mabeam_p2p.records import ProposalStatus
 from mabeam_p2p.testing.checkers import Violation
-from mabeam_p2p.testing.trial import Report, Trial, replay_command, run
-from mabeam_p2p.testing.weather import draw
+from mabeam_p2p.testing.trial import Report, Trial, judge, replay_command, run
+from mabeam_p2p.testing.weather import SECOND, draw
 
 STORM = 8.0
 EXPECTED = (
@@ -34,19 +36,54 @@ GROUPS = 28
 SEEDS_PER_GROUP = 4
 
 
+class Judged(NamedTuple):
+    """A seed's run, and how often each of EXPECTED came up in it."""
+
+    report: Report
+    came: Counter[str]
+
+
+@cache
+def judged(seed: int) -> Judged:
+    trial = Trial(seed)
+    return Judged(judge(trial, int(STORM * SECOND)), what_came(trial))
+
+
+def what_came(trial: Trial) -> Counter[str]:
+    outcomes = trial.outcomes
+    came = Counter(f"ballot {one.status.name}" for one in outcomes.decided.values())
+    came.update(f"auction {one.status.name}" for one in outcomes.auctions.closed.values())
+    came.update(f"task {one.status.name}" for one in outcomes.tasks.tasks.values())
+    came["task that requires something"] = sum(
+        bool(one.order.requires and one.token) for one in outcomes.tasks.tasks.values()
+    )
+    came["guarded value that stood"] = outcomes.parameters.stood
+    came["guarded value that went back"] = outcomes.parameters.went_back
+    came["seat"] = outcomes.seats.elections
+    came["money"] = sum(outcomes.audit.outstanding.values())
+    came["budget"] = sum(outcomes.audit.spent_most.values())
+    for generation in outcomes.generations.values():
+        kind = "meeting" if generation.members else "barrier"
+        came[f"{kind} {generation.status.name}"] += 1
+    for call in trial.workload.calls.history:
+        if not call.may:
+            came[f"{call.key.partition('-')[0]} {call.action}"] += 1
+    return came
+
+
 @pytest.mark.fault("U10")
 @pytest.mark.slow
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_no_rule_is_broken_and_every_run_settles(group: int) -> None:
     for seed in range(group * SEEDS_PER_GROUP, (group + 1) * SEEDS_PER_GROUP):
-        report = run(seed, STORM)
-        assert report.violation is None, f"{report.violation}\n{replay_command(seed, STORM)}"
+        violation = judged(seed).report.violation
+        assert violation is None, f"{violation}\n{replay_command(seed, STORM)}"
 
 
 @pytest.mark.slow
 def test_the_runs_do_what_they_are_for() -> None:
     """A simulator whose clusters never work, or never fail, proves nothing."""
-    reports = [run(seed, STORM) for seed in range(12)]
+    reports = [judged(seed).report for seed in range(12)]
     assert sum(report.acknowledged for report in reports) > 300
     assert sum(report.crashes for report in reports) > 0
     assert sum(report.leaders for report in reports) > len(reports)
@@ -57,28 +94,7 @@ def test_the_runs_do_what_they_are_for() -> None:
 def test_what_agents_do_comes_to_all_that_is_judged() -> None:
     """A rule proves nothing where its case never comes up: of ballots that none can win all are
     judged alike."""
-    came: Counter[str] = Counter()
-    for seed in range(19):
-        trial = Trial(seed)
-        trial.run(STORM)
-        outcomes, workload = trial.outcomes, trial.workload
-        came.update(f"ballot {one.status.name}" for one in outcomes.decided.values())
-        came.update(f"auction {one.status.name}" for one in outcomes.auctions.closed.values())
-        came.update(f"task {one.status.name}" for one in outcomes.tasks.tasks.values())
-        came["task that requires something"] += sum(
-            bool(one.order.requires and one.token) for one in outcomes.tasks.tasks.values()
-        )
-        came["guarded value that stood"] += outcomes.parameters.stood
-        came["guarded value that went back"] += outcomes.parameters.went_back
-        came["seat"] += outcomes.seats.elections
-        came["money"] += sum(outcomes.audit.outstanding.values())
-        came["budget"] += sum(outcomes.audit.spent_most.values())
-        for generation in outcomes.generations.values():
-            kind = "meeting" if generation.members else "barrier"
-            came[f"{kind} {generation.status.name}"] += 1
-        for call in workload.calls.history:
-            if not call.may:
-                came[f"{call.key.partition('-')[0]} {call.action}"] += 1
+    came = sum((judged(seed).came for seed in range(19)), Counter[str]())
     lacking = [what for what in EXPECTED if not came[what]]
     assert not lacking, f"{lacking} of {came}"
 
