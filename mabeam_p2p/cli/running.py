@@ -7,7 +7,8 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 
 from mabeam_p2p.cli import output
 
@@ -24,16 +25,11 @@ _DIES_WITH_PARENT = 1
 async def run_command(command: tuple[str, ...]) -> int:
     """Its exit code, as a shell gives it."""
     try:
-        process = await asyncio.create_subprocess_exec(*command)
+        # The terminal has told the command as well; it ends in its own way.
+        async with _process(asyncio.create_subprocess_exec(*command), _outwaited) as process:
+            code = await process.wait()
     except OSError as error:
         output.fail(f"{command[0]}: {error.strerror}", COMMAND_NOT_FOUND)
-    try:
-        code = await process.wait()
-    except asyncio.CancelledError:
-        # The terminal has told the command as well; it ends in its own way.
-        with contextlib.suppress(asyncio.CancelledError):
-            await process.wait()
-        raise
     return code if code >= 0 else 128 - code
 
 
@@ -73,23 +69,20 @@ async def run_tethered(
     """The exit code of the command, as a shell tells it. told: more of its environment. given: its
     standard input; None: ours. Cancelled, it ends the command first; on Linux the command gets
     SIGTERM also when this program is killed."""
+    beginning = asyncio.create_subprocess_exec(
+        *command,
+        env=os.environ | told,
+        stdin=None if given is None else PIPE,
+        preexec_fn=_tether(),
+    )
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            env=os.environ | told,
-            stdin=None if given is None else asyncio.subprocess.PIPE,
-            preexec_fn=_tether(),
-        )
+        async with _process(beginning, lambda process: _end(process, grace)) as process:
+            if given is not None:
+                await process.communicate(given)
+            code = await process.wait()
     except OSError as error:
         output.note(f"error: {command[0]}: {error.strerror}", colour="red")
         return COMMAND_NOT_FOUND
-    try:
-        if given is not None:
-            await process.communicate(given)
-        code = await process.wait()
-    except asyncio.CancelledError:
-        await _end(process, grace)
-        raise
     return code if code >= 0 else 128 - code
 
 
@@ -98,17 +91,32 @@ async def output_of(
 ) -> tuple[int, bytes, bytes]:
     """The exit code of the command, and what it wrote to standard output and standard error. Ended
     as by `run_tethered`. Raises OSError if it cannot be begun."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=pipe, stdout=pipe, stderr=pipe, preexec_fn=_tether()
+    beginning = asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, preexec_fn=_tether()
     )
-    try:
+    async with _process(beginning, lambda process: _end(process, grace)) as process:
         printed, errors = await process.communicate(given)
         code = await process.wait()
-    except asyncio.CancelledError:
-        await _end(process, grace)
-        raise
     return code, printed, errors
+
+
+@contextlib.asynccontextmanager
+async def _process(
+    beginning: Coroutine[object, object, Process], end: Callable[[Process], Awaitable[None]]
+) -> AsyncIterator[Process]:
+    """A command runs within. Cancelled, `end` ends it first, also if it was only being begun: it
+    may be at work already, and asyncio would kill it without a word. Raises OSError."""
+    begun = asyncio.create_task(beginning)
+    try:
+        yield await asyncio.shield(begun)
+    except asyncio.CancelledError:
+        await end(await begun)
+        raise
+
+
+async def _outwaited(process: Process) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        await process.wait()
 
 
 def _tether() -> Callable[[], object] | None:
@@ -120,7 +128,7 @@ def _tether() -> Callable[[], object] | None:
     return lambda: prctl(_DIES_WITH_PARENT, int(signal.SIGTERM))
 
 
-async def _end(process: asyncio.subprocess.Process, grace: float) -> None:
+async def _end(process: Process, grace: float) -> None:
     if process.returncode is None:
         process.terminate()
     try:

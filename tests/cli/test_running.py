@@ -2,14 +2,14 @@
 
 import asyncio
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import click
 import pytest
 
 from mabeam_p2p.api.queues import Delivery
 from mabeam_p2p.cli import recipes
-from mabeam_p2p.cli.running import output_of
+from mabeam_p2p.cli.running import output_of, run_tethered
 from mabeam_p2p.cli.target import Target
 from tests.eventually import eventually
 from tests.in_loop import in_loop
@@ -31,6 +31,37 @@ async def test_command_whose_task_is_taken_away_may_end_in_order(tmp_path: Path)
     running = asyncio.create_task(output_of(("sh", "-c", script), b""))
     await eventually(lambda: place.exists() and place.read_text() == "begun\n")
     running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert place.read_text() == "ended\n"
+
+
+@in_loop
+async def test_command_that_is_taken_away_while_it_is_being_begun_may_end_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where this program was stopped just then, for longer than its lease."""
+    place = tmp_path / "said"
+    script = (
+        f"trap 'echo ended > {place}; exit 0' TERM; echo begun > {place}; "
+        "while :; do sleep 0.02; done"
+    )
+    begin, goes_on = asyncio.create_subprocess_exec, asyncio.Event()
+
+    async def begin_slowly(*command: str, **options: Any) -> asyncio.subprocess.Process:
+        process = await begin(*command, **options)
+        try:
+            await goes_on.wait()
+        except asyncio.CancelledError:
+            process.kill()  # As asyncio does.
+            raise
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", begin_slowly)
+    running = asyncio.create_task(run_tethered(("sh", "-c", script), {}))
+    await eventually(lambda: place.exists() and place.read_text() == "begun\n")
+    running.cancel()
+    goes_on.set()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert place.read_text() == "ended\n"

@@ -8,6 +8,7 @@ UNIT = "mabeam_p2p/cli/service/unit.py"
 VERBS = "mabeam_p2p/cli/service/__init__.py"
 DASHBOARD = "mabeam_p2p/cli/dashboard.py"
 DRIVER = "mabeam_p2p/runtime/driver.py"
+RUNNING = "mabeam_p2p/cli/running.py"
 
 TOLD = ("tests/daemon/test_notify.py",)
 SERVED = ("tests/daemon/test_server.py",)
@@ -146,5 +147,11 @@ MUTANTS = (
             ),
         ),
         ("tests/runtime/test_driver.py",),
+    ),
+    Mutant(
+        "S-half-begun",
+        "a command that is taken away while it is being begun is killed without a word",
+        (Edit(RUNNING, "yield await asyncio.shield(begun)", "yield await begun"),),
+        ("tests/cli/test_running.py",),
     ),
 )
