@@ -1,7 +1,6 @@
 """Clients that append to lists and read them, each attached to one peer, and what they saw."""
 
 import asyncio
-import itertools
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -14,16 +13,40 @@ from mabeam_p2p.testing.linearizability import Anomaly, Append, Operation, Read,
 from tests.network.lan import Host
 from tests.network.peers import SECONDS, Cluster, Peer, until
 
-LISTS = ("left", "right")
+SIDES = ("left", "right")
+LIST_ITEMS = 1_000
+"""Of both sides together, before lists are left for new ones: a journal keeps its last 4,096."""
 READ_SHARE = 0.3
 OPERATION_SECONDS = 2.0
 PAUSE_SECONDS = 0.02
 
 
+class Items:
+    """What is appended, each once, and the lists that it is appended to."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def next(self) -> bytes:
+        self._count += 1
+        return b"%d" % self._count
+
+    def lists(self) -> list[str]:
+        """Those of now."""
+        return self._lists(self._count // LIST_ITEMS)
+
+    def all_lists(self) -> list[str]:
+        generations = range(self._count // LIST_ITEMS + 1)
+        return [key for generation in generations for key in self._lists(generation)]
+
+    def _lists(self, generation: int) -> list[str]:
+        return [f"{side}-{generation}" for side in SIDES]
+
+
 class Client:
     """It works through the one peer that it is attached to."""
 
-    def __init__(self, peer: Peer, agent: Agent, items: "itertools.count[int]") -> None:
+    def __init__(self, peer: Peer, agent: Agent, items: Items) -> None:
         self.peer = peer
         self.agent = agent
         self.history: list[Operation] = []
@@ -32,7 +55,7 @@ class Client:
 
     async def run(self, ends: asyncio.Event) -> None:
         while not ends.is_set():
-            key = self._random.choice(LISTS)
+            key = self._random.choice(self._items.lists())
             if self._random.random() < READ_SHARE:
                 await self.read(key)
             else:
@@ -40,7 +63,7 @@ class Client:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _append(self, key: str) -> None:
-        append = Append(self.peer.name, key, b"%d" % next(self._items), time.monotonic_ns())
+        append = Append(self.peer.name, key, self._items.next(), time.monotonic_ns())
         self.history.append(append)
         try:
             append.position = await self.agent.journal(key).append(
@@ -92,7 +115,7 @@ class Clients:
         self.clients: list[Client] = []
         self._cluster = cluster
         self._peers = cluster.peers if peers is None else peers
-        self._items = itertools.count(1)
+        self._items = Items()
         self._ends = asyncio.Event()
         self._stack = AsyncExitStack()
         self._working: list[asyncio.Task[None]] = []
@@ -148,7 +171,7 @@ class Clients:
         once more, at every peer."""
         await self._stop_working()
         for client in self.clients:
-            for key in LISTS:
+            for key in self._items.all_lists():
                 await until(lambda c=client, k=key: c.read(k), f"{client.peer} reads", SECONDS)  # type: ignore[misc]
         return list(anomalies(op for client in self.clients for op in client.history))
 
