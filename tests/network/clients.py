@@ -46,11 +46,12 @@ class Items:
 class Client:
     """It works through the one peer that it is attached to."""
 
-    def __init__(self, peer: Peer, agent: Agent, items: Items) -> None:
+    def __init__(self, peer: Peer, agent: Agent, items: Items, pause: float) -> None:
         self.peer = peer
         self.agent = agent
         self.history: list[Operation] = []
         self._items = items
+        self._pause = pause
         self._random = Random(agent.id)
 
     async def run(self, ends: asyncio.Event) -> None:
@@ -60,7 +61,7 @@ class Client:
                 await self.read(key)
             else:
                 await self._append(key)
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(self._pause)
 
     async def _append(self, key: str) -> None:
         append = Append(self.peer.name, key, self._items.next(), time.monotonic_ns())
@@ -109,13 +110,21 @@ class Client:
 
 
 class Clients:
-    """One at each of these peers, by default at all of a cluster. They work within the context."""
+    """One at each of these peers, by default at all of a cluster. They work within the context,
+    with a pause of so many seconds after each operation."""
 
-    def __init__(self, cluster: Cluster, peers: Sequence[Peer] | None = None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        peers: Sequence[Peer] | None = None,
+        *,
+        pause: float = PAUSE_SECONDS,
+    ) -> None:
         self.clients: list[Client] = []
         self._cluster = cluster
         self._peers = cluster.peers if peers is None else peers
         self._items = Items()
+        self._pause = pause
         self._ends = asyncio.Event()
         self._stack = AsyncExitStack()
         self._working: list[asyncio.Task[None]] = []
@@ -126,7 +135,7 @@ class Clients:
                 f"client-{peer.name}", cluster=self._cluster.name, addr=peer.socket, lease=None
             )
             agent = await self._stack.enter_async_context(joining)
-            self.clients.append(Client(peer, agent, self._items))
+            self.clients.append(Client(peer, agent, self._items, self._pause))
         self._working = [asyncio.create_task(client.run(self._ends)) for client in self.clients]
         return self
 

@@ -19,6 +19,8 @@ FIRST_QUESTIONS_SECONDS = 8.0
 
 
 RESTARTS = 200
+LIFE_PAUSE_SECONDS = 0.1
+"""Between operations of each of two clients: some in each life, and the lives are not held up."""
 DESCRIPTORS_MORE_MAX = 16
 """Links and files that are open at one moment and not at another."""
 
@@ -165,7 +167,7 @@ async def test_a_peer_that_restarts_two_hundred_times_is_one_member_and_costs_no
         before = await reborn.status()
         assert before is not None
         reborn.kill()
-        async with Clients(cluster, others) as clients:
+        async with Clients(cluster, others, pause=LIFE_PAUSE_SECONDS) as clients:
             await clients.progress(clients.clients, "before", of_all=True)
             held = [_descriptors(peer) for peer in others]
             lives = reborn.host.python(
