@@ -193,8 +193,9 @@ def _gatekeeper(
     shared = shared_path(config.cluster)
     if code is not None and (config.insecure_plaintext or not zmq.has("curve")):
         raise ConfigError("a join code needs keys, and this peer has none", key="join_code")
+    if config.insecure_plaintext or not zmq.has("curve"):
+        _refuse_downgrade(config, path, shared)
     if config.insecure_plaintext:
-        _refuse_downgrade(config.cluster, path, shared)
         _log.warning(
             "INSECURE: peer %s speaks in plain text, and asks nobody for a proof. Whoever can reach"
             " its port can read what agents agree on, vote in their name, and take the cluster "
@@ -219,18 +220,23 @@ def _gatekeeper(
     return Gatekeeper(guard, JoinCodec())
 
 
-def _refuse_downgrade(cluster: str, folder: Path | None, shared: Path) -> None:
-    """Who has had keys does not go on without, nor do this user's other peers."""
+def _refuse_downgrade(config: Config, folder: Path | None, shared: Path) -> None:
+    """Who has had keys does not go on without, nor do this user's other peers: neither because it
+    was asked for, nor because the libzmq of today has none."""
     if folder is not None and is_secured(folder):
         why, where = "this peer has a key", str(folder)
     elif shared.exists():
-        why, where = f"this user's peers of cluster {cluster!r} have keys", str(shared)
+        why, where = f"this user's peers of cluster {config.cluster!r} have keys", str(shared)
     else:
         return
+    if config.insecure_plaintext:
+        key, what, remedy = "insecure_plaintext", "insecure_plaintext", "leave it out"
+    else:
+        key, what = None, "to speak without keys, since this libzmq has no CURVE,"
+        remedy = "install a pyzmq that brings CURVE"
     raise ConfigError(
-        f"insecure_plaintext is refused, as {why} ({where}): leave it out, or take another cluster "
-        "and data folder",
-        key="insecure_plaintext",
+        f"{what} is refused, as {why} ({where}): {remedy}, or take another cluster and data folder",
+        key=key,
         path=where,
     )
 

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import zmq
 from msgspec import structs
 
 from mabeam_p2p import assembly
-from mabeam_p2p.addresses import split_address
+from mabeam_p2p.addresses import is_loopback, split_address
 from mabeam_p2p.assembly import IN_MEMORY, build
 from mabeam_p2p.commands import AppendJournal, OpenSession
 from mabeam_p2p.config import Config, Timing
@@ -275,6 +276,27 @@ async def test_a_peer_that_a_code_let_in_founds_no_cluster_of_its_own_later(
             assert (await ask_status(driver)).expect == expected
         finally:
             await driver.close()
+
+
+def test_who_has_had_keys_does_not_go_on_without_where_libzmq_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def address_without_curve(**changes: object) -> str:
+        with monkeypatch.context() as patch:
+            patch.setattr(zmq, "has", lambda _: False)
+            driver = build(config("p", tmp_path, **changes))
+            asyncio.run(driver.close())
+            return driver.address
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert is_loopback(split_address(address_without_curve())[0])
+    assert "has no CURVE" in caplog.text
+    asyncio.run(build(config("p", tmp_path)).close())
+    with pytest.raises(ConfigError, match=r"no CURVE, is refused, as this peer has a key.*pyzmq"):
+        address_without_curve()
+    with pytest.raises(ConfigError, match=r"this user's peers of cluster 'assembly' have keys"):
+        address_without_curve(data_dir=IN_MEMORY)
+    assert address_without_curve(data_dir=IN_MEMORY, cluster="other"), "of which nobody has keys"
 
 
 def test_a_taken_port_leaves_the_folder_free(tmp_path: Path) -> None:

@@ -362,6 +362,18 @@ MUTANTS = (
         ("tests/test_assembly.py",),
     ),
     Mutant(
+        "T20-none",
+        "a peer that has keys goes on in plain text where libzmq has no CURVE",
+        (
+            Edit(
+                ASSEMBLY,
+                'if config.insecure_plaintext or not zmq.has("curve"):\n        _refuse',
+                "if config.insecure_plaintext:\n        _refuse",
+            ),
+        ),
+        ("tests/test_assembly.py",),
+    ),
+    Mutant(
         "T16-part",
         "of a key file that does not fit on the disk a part takes its place",
         (
