@@ -39,6 +39,11 @@ Two families must never be mixed: Rejected, NoQuorum and Overloaded say "certain
 OutcomeUnknown says "maybe".
 """
 
+import errno
+
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
+"""What the system says where a disk, or a user's share of it, is full."""
+
 
 class MabeamError(Exception):
     """Root of every error that the package raises."""
@@ -345,11 +350,13 @@ class LeaseLost(MabeamError):
 
 
 class StorageError(MabeamError):
-    """The data folder cannot be read or written. `path` names the file."""
+    """The data folder cannot be read or written. `path` names the file. `is_full`: nothing is wrong
+    but that there is no room, so that it is worth another try later."""
 
-    def __init__(self, message: str, *, path: str = "") -> None:
+    def __init__(self, message: str, *, path: str = "", is_full: bool = False) -> None:
         super().__init__(message)
         self.path = path
+        self.is_full = is_full
 
 
 class DataFolderHeld(StorageError):

@@ -87,6 +87,8 @@ class Exit(Exception):
 
 def exit_code(error: MabeamError) -> int:
     """The code that tells a script what kind of failure `error` is."""
+    if isinstance(error, StorageError) and error.is_full:
+        return TRY_AGAIN  # A unit does: nobody need do anything but make room.
     return next((code for kind, code in _CODES if isinstance(error, kind)), REFUSED)
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from mabeam_p2p.errors import KeyFileError
+from mabeam_p2p.errors import NO_ROOM, KeyFileError
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -162,7 +162,8 @@ def _check(path: Path, facts: os.stat_result) -> None:
 
 def _unusable(path: Path, error: OSError) -> KeyFileError:
     reason = error.strerror or str(error)
+    is_full = error.errno in NO_ROOM
+    advice = "free some space" if is_full else "check who may write there, and the disk"
     return KeyFileError(
-        f"{path} cannot be used ({reason}): check who may write there, and the disk",
-        path=str(path),
+        f"{path} cannot be used ({reason}): {advice}", path=str(path), is_full=is_full
     )

@@ -16,7 +16,7 @@ import os
 import stat
 from pathlib import Path
 
-from mabeam_p2p.errors import DataFolderHeld, StorageError
+from mabeam_p2p.errors import NO_ROOM, DataFolderHeld, StorageError
 
 LOCK_NAME = "lock"
 FOLDER_MODE = 0o700
@@ -87,12 +87,16 @@ def unusable(path: str, error: OSError) -> StorageError:
             advice = "make it writable for this user, or take another data folder"
         case errno.ENOTDIR | errno.EEXIST | errno.ELOOP:
             advice = "a file is in the way: move it, or take another data folder"
-        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+        case number if number in NO_ROOM or number == errno.EFBIG:
             advice = "free some space, then start the peer again"
         case _:
             advice = "check the disk, then start the peer again"
     reason = error.strerror or str(error)
-    return StorageError(f"the data folder {path} cannot be used ({reason}): {advice}", path=path)
+    return StorageError(
+        f"the data folder {path} cannot be used ({reason}): {advice}",
+        path=path,
+        is_full=error.errno in NO_ROOM,
+    )
 
 
 def sync(path: str) -> None:

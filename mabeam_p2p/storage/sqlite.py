@@ -229,7 +229,8 @@ class SqliteStorage:
         """What callers of a Storage get for what SQLite and the system raise."""
         if isinstance(error, OSError):
             return folder.unusable(self.path, error)
-        match getattr(error, "sqlite_errorcode", 0) & recovery.ERROR_FAMILY:
+        family = getattr(error, "sqlite_errorcode", 0) & recovery.ERROR_FAMILY
+        match family:
             case sqlite3.SQLITE_FULL:
                 advice = "free some space, then start the peer again"
             case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
@@ -238,7 +239,11 @@ class SqliteStorage:
                 advice = "another program has it open: close that, then start the peer again"
             case _:
                 advice = "check the disk, then start the peer again"
-        return StorageError(f"{self._database}: {error}: {advice}", path=str(self._database))
+        return StorageError(
+            f"{self._database}: {error}: {advice}",
+            path=str(self._database),
+            is_full=family == sqlite3.SQLITE_FULL,
+        )
 
 
 def _look_after(usage: DiskUsage) -> int:

@@ -1,8 +1,13 @@
 """A data folder that has reached nine tenths of its quota: nothing more is proposed, it says so,
-reads go on, and when there is room again so does everything else."""
+reads go on, and when there is room again so does everything else. And a disk that others fill."""
 
 import asyncio
+import os
+import shutil
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +85,55 @@ async def test_what_a_snapshot_can_free_is_freed_so_that_work_goes_on(
         seen = await a.status()
         assert seen.snapshot_index > 0
         assert seen.disk_used_bytes < QUOTA
+
+
+NEEDS_ROOT = ""
+if os.getuid() != 0 or not shutil.which("unshare"):
+    NEEDS_ROOT = "needs root and unshare, for a disk of its own"
+THREE_STARTS = """
+mount -t tmpfs -o size=4m,mode=700 tmpfs data
+"$@"; echo '{"ended": '$?'}'
+"$@" --name bee --data-dir data/bee; echo '{"ended": '$?'}'
+rm data/of-others
+exec "$@"
+"""
+
+
+def fill_disk(path: Path) -> None:
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    assert os.statvfs(path).f_bavail == 0
+
+
+async def append_for_ever(agent: Agent) -> None:
+    """Some may fit into room that the database has. Who is gone is waited for."""
+    while True:
+        await agent.journal("run").append(ITEM, timeout=60)
+
+
+@pytest.mark.skipif(bool(NEEDS_ROOT) and not os.environ.get("REQUIRE_NETWORK"), reason=NEEDS_ROOT)
+@in_loop
+async def test_a_peer_whose_disk_others_fill_ends_as_one_that_may_be_started_again() -> None:
+    """Its unit does so: somebody may make room."""
+    with house() as place:
+        (place.folder / "data").mkdir()
+        shell = ("unshare", "--mount", "sh", "-c", THREE_STARTS, "sh")
+        daemon = place.start("--expect", "1", "--data-dir", "data", under=shell)
+        assert [daemon.line()["event"] for _ in range(2)] == ["listening", "ready"]
+        async with connect("a", addr="ant") as a:
+            assert await a.journal("run").append("before") == 1
+            fill_disk(Path(f"/proc/{daemon.process.pid}/root{place.folder}/data/of-others"))
+            async with asyncio.TaskGroup() as group:
+                appending = group.create_task(append_for_ever(a))
+                assert await asyncio.to_thread(daemon.line) == {"ended": 75}
+                appending.cancel()
+        assert await asyncio.to_thread(daemon.line) == {"ended": 75}
+        ends = [line for line in daemon.said().splitlines() if line.startswith("error: ")]
+        assert len(ends) == 2
+        assert all(end.endswith(": free some space, then start the peer again") for end in ends)
+        await asyncio.to_thread(lambda: [daemon.line() for _ in range(2)])
+        async with connect("a", addr="ant") as a:
+            assert (await a.journal("run").read())[0].value == "before"
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,11 +27,12 @@ CLUSTER = "test"
 class Daemon:
     """`mabeam up` as a process."""
 
-    def __init__(self, *flags: str, folder: Path) -> None:
+    def __init__(self, *flags: str, folder: Path, under: Sequence[str] = ()) -> None:
+        """under: the words of a program that runs it, or of none."""
         self.errors = folder / f"errors-{os.urandom(4).hex()}"
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "mabeam_p2p", "up", "--json", "--no-mdns", *flags],
+                [*under, sys.executable, "-m", "mabeam_p2p", "up", "--json", "--no-mdns", *flags],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 cwd=folder,
@@ -84,8 +85,11 @@ class House:
         self.folder = folder
         self._daemons: list[Daemon] = []
 
-    def start(self, *flags: str, name: str = "ant", cluster: str = CLUSTER) -> Daemon:
-        daemon = Daemon("--name", name, "--cluster", cluster, *flags, folder=self.folder)
+    def start(
+        self, *flags: str, name: str = "ant", cluster: str = CLUSTER, under: Sequence[str] = ()
+    ) -> Daemon:
+        flags = ("--name", name, "--cluster", cluster, *flags)
+        daemon = Daemon(*flags, folder=self.folder, under=under)
         self._daemons.append(daemon)
         return daemon
 

@@ -27,6 +27,9 @@ from mabeam_p2p.cli import output, target
         (errors.NoRoute("x"), 75),
         (errors.AddressError("x"), 78),
         (errors.LogCorrupt("x"), 78),
+        (errors.StorageError("x"), 78),
+        (errors.StorageError("x", is_full=True), 75),
+        (errors.KeyFileError("x", is_full=True), 75),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )

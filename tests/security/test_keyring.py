@@ -1,3 +1,4 @@
+import errno
 import os
 import resource
 import stat
@@ -174,6 +175,23 @@ def test_a_file_that_does_not_fit_is_told_and_the_one_before_stays(folder: Path)
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert files.read(path, str) == "before"
     assert [one.name for one in folder.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("number", "is_full", "advice"),
+    [(errno.ENOSPC, True, "free some space"), (errno.EDQUOT, True, "free some space"),
+     (errno.EIO, False, "and the disk")],
+)  # fmt: skip
+def test_a_full_disk_is_told_from_a_broken_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_full: bool, advice: str
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(KeyFileError, match=advice) as found:
+        files.write(folder / "file", "content")
+    assert found.value.is_full == is_full
 
 
 def test_a_join_secret_to_come_stays_until_the_cluster_has_decided(folder: Path) -> None:

@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "number", "error"),
-    [("sync", 1, "eio"), ("sync", 2, "eio"), ("write", 3, "enospc")],
+    ("kind", "number", "error", "code"),
+    [("sync", 1, "eio", 78), ("sync", 2, "eio", 78), ("write", 3, "enospc", 75)],
 )
 def test_peer_whose_disk_fails_ends_with_an_error_and_starts_again_from_what_it_had(
-    tmp_path: Path, kind: str, number: int, error: str
+    tmp_path: Path, kind: str, number: int, error: str, code: int
 ) -> None:
     folder = tmp_path / "data"
     script = [sys.executable, "-m", "tests.storage.failing_peer", kind, str(number), error]
@@ -31,7 +31,7 @@ def test_peer_whose_disk_fails_ends_with_an_error_and_starts_again_from_what_it_
         text=True,
         timeout=60,
     )
-    assert ended.returncode > 0
+    assert ended.returncode == code
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("error: ")
     assert f"{folder}/peer.db" in last

@@ -9,6 +9,9 @@ VERBS = "mabeam_p2p/cli/service/__init__.py"
 DASHBOARD = "mabeam_p2p/cli/dashboard.py"
 DRIVER = "mabeam_p2p/runtime/driver.py"
 RUNNING = "mabeam_p2p/cli/running.py"
+OUTPUT = "mabeam_p2p/cli/output.py"
+FOLDER = "mabeam_p2p/storage/folder.py"
+SQLITE = "mabeam_p2p/storage/sqlite.py"
 
 TOLD = ("tests/daemon/test_notify.py",)
 SERVED = ("tests/daemon/test_server.py",)
@@ -153,5 +156,20 @@ MUTANTS = (
         "a command that is taken away while it is being begun is killed without a word",
         (Edit(RUNNING, "yield await asyncio.shield(begun)", "yield await begun"),),
         ("tests/cli/test_running.py",),
+    ),
+    Mutant(
+        "S-full",
+        "a unit is not started again after its disk was full",
+        (Edit(OUTPUT, "isinstance(error, StorageError) and error.is_full", "error is None"),),
+        ("tests/cli/test_output.py",),
+    ),
+    Mutant(
+        "S-broken",
+        "a disk that is broken counts as one that is full: its unit is started again for ever",
+        (
+            Edit(FOLDER, "is_full=error.errno in NO_ROOM", "is_full=True"),
+            Edit(SQLITE, "is_full=family == sqlite3.SQLITE_FULL", "is_full=True"),
+        ),
+        ("tests/storage/test_failing_peer.py",),
     ),
 )
