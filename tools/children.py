@@ -108,10 +108,10 @@ def say(line: bytes) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that are free, as is the next one above each, where a peer that listens
-    has its data port. They are outside the range that the system gives to outgoing connections, and
-    kept from other callers, also of other processes, until this one ends: nobody takes one while
-    its owner is being restarted."""
+    """Ports of the loopback that are free, as are the next two above each, where a peer that
+    listens there has its data port. They are outside the range that the system gives to outgoing
+    connections, and kept from other callers, also of other processes, until this one ends: nobody
+    takes one while its owner is being restarted."""
     try:
         top = int(EPHEMERAL_PORTS.read_text().split()[0])
     except (OSError, ValueError):
@@ -119,10 +119,14 @@ def free_ports(count: int) -> list[int]:
     draw = random.SystemRandom()
     ports: list[int] = []
     while len(ports) < count:
-        port = draw.randrange(min(20_000, top - 2_000), top - 1)
-        if _is_free(port) and _is_free(port + 1) and _reserved(port):
+        port = draw.randrange(min(20_000, top - 2_000), top - 2)
+        if all(map(_is_free, _of_peer(port))) and _reserved(port):
             ports.append(port)
     return ports
+
+
+def _of_peer(port: int) -> range:
+    return range(port, port + 3)
 
 
 def _is_free(port: int) -> bool:
@@ -144,10 +148,10 @@ def _release() -> None:
 
 
 def _reserved(port: int) -> bool:
-    """Whether the port and the next one are kept from now on: whoever has a port over UDP, which
-    peers do not use, has it from all who ask for it here."""
+    """Whether the ports of a peer are kept from now on: whoever has a port over UDP, which peers do
+    not use, has it from all who ask for it here."""
     held: list[socket.socket] = []
-    for number in (port, port + 1):
+    for number in _of_peer(port):
         reservation = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         held.append(reservation)
         try:

@@ -88,6 +88,7 @@ class ZeroMqTransport:
         """listen: HOST:PORT, port 0 takes a free one. keys: None speaks without. Raises
         AddressError."""
         host, port = listen_host(listen, insecure or keys is not None)
+        self._named_port = port
         self.counters = dict.fromkeys(
             (
                 "received", "multipart", "muted", "overrun", "sent", "refused_link_down",
@@ -138,16 +139,21 @@ class ZeroMqTransport:
             return self._bound_port()
         as_server(self._router, self._keys.pair, DOMAIN)
         self._join = JoinPort(host, port, self._keys, self._count_cut)
-        # The next one, if it is free, so that a firewall can be told of both.
-        for data_port in (port + 1, 0) if 0 < port < 65_535 else (0,):
+        self._bind_data(host, port)
+        return self._join.port
+
+    def _bind_data(self, host: str, named_port: int) -> None:
+        """At one of the next two above the port that was named, so that a firewall can be told of
+        them: the other one may be that of the former key. Where both are taken, at any."""
+        near = range(named_port + 1, min(named_port + 3, 65_536)) if named_port else ()
+        for data_port in (*near, 0):
             try:
                 self._router.bind(f"tcp://{join_address(host, data_port)}")
             except zmq.ZMQError as error:
                 if error.errno != errno.EADDRINUSE or not data_port:
                     raise
             else:
-                break
-        return self._join.port
+                return
 
     def _count_cut(self) -> None:
         self.counters["callers_cut"] += 1
@@ -333,7 +339,7 @@ class ZeroMqTransport:
         self._former_endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         host = split_address(self._former_endpoint.removeprefix("tcp://"))[0]
         answer_under(self._router, self._keys.pair)
-        self._router.bind(f"tcp://{join_address(host, 0)}")
+        self._bind_data(host, self._named_port)
         self._join.moved(self._bound_port())
         if self._callers is not None:
             self._callers.also_at(self._bound_port())

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from mabeam_p2p.api.results import PeerEvidence
 from mabeam_p2p.cli.doctor import cluster, software
 from mabeam_p2p.cli.doctor.finding import Finding
 from mabeam_p2p.transport import hosts
-from tests.cli.daemons import House, environment, house, mabeam, told, until
+from tests.cli.daemons import CLUSTER, House, environment, house, mabeam, told, until
 
 pytestmark = pytest.mark.slow
 
@@ -314,6 +315,18 @@ def test_a_cluster_that_has_not_formed_is_named_with_how_many_it_waits_for(place
     assert "1 of 3 peers see each other" in one.text
     assert "ant is not ready: no_cluster" in fault(found, "ready").text
     assert f"--seed {address}" in one.mend
+    assert "--listen lan" in one.mend, "which the others cannot reach"
+
+
+def test_a_cluster_that_waits_for_other_hosts_is_to_give_them_a_code(place: House) -> None:
+    place.start("--expect", "3").line()
+    assert mabeam("keys", "invite").exit_code == 0
+    seen = asyncio.run(cluster.ask(CLUSTER, "ant"))
+    assert isinstance(seen, cluster.Daemon)
+    elsewhere = replace(seen.status, address="192.0.2.8:7946")
+    one = cluster.quorum(elsewhere, ())
+    assert one.mend.startswith("mabeam up --join CODE ")
+    assert "`mabeam keys invite`" in one.mend
 
 
 def test_a_daemon_that_is_stopped_is_named(place: House, monkeypatch: pytest.MonkeyPatch) -> None:

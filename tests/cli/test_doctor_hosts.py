@@ -122,15 +122,17 @@ def test_a_firewall_that_closes_the_port_is_named_and_mended() -> None:
     rules = tuple(f"nft add rule inet filter input {one} accept" for one in allowed)
     planted = (LOOPBACK, HOST, TABLE, CLOSED, *rules)
     one = fault(doctor_in(*planted, flags=f"--listen {ADDRESS}:7946"), "firewall")
-    assert "none allows tcp port 7946" in one.text
-    assert one.mend == "sudo nft insert rule inet filter input tcp dport 7946 accept"
+    assert "none allows tcp port 7946-7948" in one.text
+    assert one.mend == "sudo nft insert rule inet filter input tcp dport 7946-7948 accept"
     found = doctor_in(*planted, flags=f"--listen {ADDRESS}:7946", mended=True)
     assert is_well(found, "firewall")
 
 
 @needs_nft
 @pytest.mark.usefixtures("place")
-@pytest.mark.parametrize("rule", ["tcp dport { 22, 7000-8000 } accept", "tcp dport 7946 accept"])
+@pytest.mark.parametrize(
+    "rule", ["tcp dport { 22, 7000-8000 } accept", "tcp dport 7946-7948 accept"]
+)
 def test_a_rule_that_allows_the_port_is_seen(rule: str) -> None:
     planted = (TABLE, CLOSED, f"nft 'add rule inet filter input {rule}'")
     found = doctor_in(LOOPBACK, *planted, flags="--listen 127.0.0.1:7946 --no-mdns")
@@ -140,14 +142,17 @@ def test_a_rule_that_allows_the_port_is_seen(rule: str) -> None:
 @needs_nft
 @pytest.mark.usefixtures("place")
 def test_chains_that_are_jumped_to_are_followed() -> None:
-    named = "nft 'add set inet filter ports { type inet_service; elements = { 22, 7946 }; }'"
+    named = (
+        "nft 'add set inet filter ports "
+        "{ type inet_service; flags interval; elements = { 22, 7946-7950 }; }'"
+    )
     chain, jump = "nft add chain inet filter user", "nft add rule inet filter input jump user"
     planted = (LOOPBACK, HOST, TABLE, CLOSED, named, chain, jump)
     flags = f"--listen {ADDRESS}:7946 --no-mdns"
     assert fault(doctor_in(*planted, flags=flags), "firewall").level == "error"
     rule = "nft add rule inet filter user tcp dport @ports counter accept"
     assert is_well(doctor_in(*planted, rule, flags=flags), "firewall")
-    some = "nft add rule inet filter user ip saddr 10.60.0.2 tcp dport 7946 accept"
+    some = "nft add rule inet filter user ip saddr 10.60.0.2 tcp dport 7940-7950 accept"
     one = fault(doctor_in(*planted, some, flags=flags), "firewall")
     assert (one.level, "may let some" in one.text) == ("warning", True)
 

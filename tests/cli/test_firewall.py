@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -232,6 +232,20 @@ def test_rules_that_may_not_be_read_are_said_to_be_so() -> None:
     assert (one.level, "cannot be read" in one.text) == ("skipped", True)
 
 
+@pytest.mark.parametrize(
+    ("allowed", "stopped"),
+    [((), "7946-7948"), ((7946,), "7947-7948"), ((7946, 7947), "7948"), ((7946, 7947, 7948), "")],
+)
+def test_all_ports_of_a_peer_must_be_open(allowed: Sequence[int], stopped: str) -> None:
+    rules = [rule(port(number)) for number in allowed]
+    run = printed("nft", listing("drop", {"input": rules}))
+    (one,) = firewall(HOST, PORT, count=3, uses_mdns=False, run=run)
+    mend = f"sudo nft insert rule inet filter input tcp dport {stopped} accept" if stopped else ""
+    assert (one.level, one.mend) == ("error" if stopped else "ok", mend)
+    if stopped:
+        assert one.text.endswith(f"none allows tcp port {stopped}")
+
+
 # ---- iptables --------------------------------------------------------------------------------
 
 # As `ufw` writes them.
@@ -292,3 +306,8 @@ def test_a_peer_with_an_address_of_ipv6_has_rules_of_its_own() -> None:
     text = "*filter\n:INPUT DROP [0:0]\nCOMMIT\n"
     (one,) = firewall("2001:db8::1", PORT, uses_mdns=False, run=printed("ip6tables-save", text))
     assert one.mend == "sudo ip6tables -I INPUT -p tcp --dport 7946 -j ACCEPT"
+    run = printed("ip6tables-save", text)
+    (one,) = firewall("2001:db8::1", PORT, count=3, uses_mdns=False, run=run)
+    assert one.mend == "sudo ip6tables -I INPUT -p tcp --dport 7946:7948 -j ACCEPT"
+    (one,) = firewall("2001:db8::1", 0, uses_mdns=False, run=run)
+    assert (one.level, "--dport PORT " in one.mend) == ("warning", True)

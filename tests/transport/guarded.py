@@ -19,11 +19,14 @@ class Peer:
     """A transport with keys, and what it has received from whom."""
 
     def __init__(
-        self, gatekeeper: Gatekeeper, kind: type[ZeroMqTransport] = ZeroMqTransport
+        self,
+        gatekeeper: Gatekeeper,
+        kind: type[ZeroMqTransport] = ZeroMqTransport,
+        listen: str = "127.0.0.1:0",
     ) -> None:
         self.gatekeeper = gatekeeper
         self.guard = gatekeeper.guard
-        self.transport = kind("127.0.0.1:0", frame_bytes_max=65_536, keys=gatekeeper)
+        self.transport = kind(listen, frame_bytes_max=65_536, keys=gatekeeper)
         self.heard: list[tuple[PeerId | None, bytes]] = []
         self.failures: list[BaseException] = []
         self.transport.start(

@@ -21,6 +21,7 @@ from tests.eventually import eventually
 from tests.in_loop import in_loop
 from tests.transport.guarded import CANARY, Peer, peers
 from tests.transport.keys import Cluster
+from tools.children import free_ports
 
 ENDS = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -334,6 +335,32 @@ async def test_a_key_is_rotated_and_whatever_was_taken_arrives() -> None:
 
 
 @in_loop
+async def test_a_peer_at_a_named_port_has_its_data_at_the_next_two_in_turn() -> None:
+    """So that a firewall can be told of three. What another program has there is left to it."""
+    [port] = free_ports(1)
+    gatekeeper = Cluster().gatekeeper()
+    peer = Peer(gatekeeper, listen=f"127.0.0.1:{port}")
+    try:
+        assert peer.transport._bound_port() == port + 1
+        for expected in (port + 2, port + 1, port + 2):
+            gatekeeper.guard.keyring.renew_key()
+            gatekeeper.guard.keyring.take_next()
+            peer.transport.rekey()
+            assert peer.transport._bound_port() == expected
+            peer.transport.retire()
+            # libzmq lets go of a port in its own time.
+            await eventually(partial(_is_quiet, 2 * port + 3 - expected))
+            gatekeeper.guard.keyring.retire_key()
+        with socket.create_server(("127.0.0.1", port + 1)):
+            gatekeeper.guard.keyring.renew_key()
+            gatekeeper.guard.keyring.take_next()
+            peer.transport.rekey()
+            assert peer.transport._bound_port() not in range(port, port + 3)
+    finally:
+        peer.transport.close()
+
+
+@in_loop
 async def test_a_key_to_come_is_asked_about_until_the_other_end_knows_it() -> None:
     async with peers(3) as (source, target, other):
         source.transport.connect(target.guard.peer, target.transport.address)
@@ -357,6 +384,11 @@ async def test_a_key_to_come_is_asked_about_until_the_other_end_knows_it() -> No
         assert target.heard == [(source.guard.peer, b"under the former key")]
         source.transport.rekey()
         assert source.transport._rehearsal is None
+
+
+def _is_quiet(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_a_server_without_a_domain_cannot_be_made() -> None:

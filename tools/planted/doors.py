@@ -56,4 +56,10 @@ MUTANTS = (
         (Edit(CALLERS, "return connection.getsockname()[1] in self._ports", "return True"),),
         ("tests/transport/test_callers.py",),
     ),
+    Mutant(
+        "T3-port",
+        "a peer that rotates its key leaves the ports of which a firewall was told",
+        (Edit(SOCKETS, "self._bind_data(host, self._named_port)", "self._bind_data(host, 0)"),),
+        ("tests/transport/test_keys.py",),
+    ),
 )

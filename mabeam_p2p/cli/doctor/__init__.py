@@ -26,7 +26,7 @@ COLOURS = {"ok": "green", "skipped": None, "warning": "yellow", "error": "red"}
 @click.option("--cluster", envvar="MABEAM_CLUSTER", help="Name of the cluster."
               "  [default: default]")  # fmt: skip
 @click.option("--listen", metavar="HOST[:PORT]", help="Where the peer is to be reached."
-              "  [default: as in the settings, else where the daemon is]")  # fmt: skip
+              "  [default: where the daemon is, else as in the settings]")  # fmt: skip
 @click.option("--data-dir", metavar="FOLDER", help="Where the peer's log is kept."
               "  [default: as in the settings]")  # fmt: skip
 @click.option("--no-mdns", is_flag=True, help="Leave multicast alone.")
@@ -134,7 +134,9 @@ def _of_network(config: Config, address: str | Finding, process: int | None) -> 
             yield from network.multicast(host)
         else:
             yield skipped("multicast", "the settings leave it alone")
-    yield from firewall(host, port, uses_mdns=config.mdns)
+    # A peer with keys has its data at one of the two behind it, if that one was named.
+    count = 3 if port and not config.insecure_plaintext else 1
+    yield from firewall(host, port, count=count, uses_mdns=config.mdns)
 
 
 def _print(one: Finding) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mabeam_p2p.addresses import is_loopback, split_address
 from mabeam_p2p.api import sockets
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.results import Member, PeerEvidence, PeerStatus
@@ -115,12 +116,19 @@ def findings(daemon: Daemon) -> Iterator[Finding]:
     yield from clocks(daemon.clocks)
 
 
+def _more_peers(status: PeerStatus) -> str:
+    """The command that starts another one."""
+    if is_loopback(split_address(status.address)[0]):
+        more = "here; where others are to be on other hosts, start this one with --listen lan"
+        return f"mabeam up --cluster {status.cluster} --seed {status.address}    # {more}"
+    return "mabeam up --join CODE    # on other hosts; `mabeam keys invite` prints one here"
+
+
 def quorum(status: PeerStatus, members: Sequence[Member]) -> Finding:
     """Whether anything can be agreed on."""
     if not status.voters:
         text = f"no cluster yet: {status.alive_count} of {status.expect} peers see each other"
-        seed = f"mabeam up --cluster {status.cluster} --seed {status.address}    # on other hosts"
-        return warning("quorum", text, seed)
+        return warning("quorum", text, _more_peers(status))
     known = {member.id: member for member in members}
     gone = [
         v for v in status.voters if v not in known or known[v].state not in ("alive", "suspect")

@@ -2,7 +2,8 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from mabeam_p2p.addresses import is_literal, is_loopback, is_wildcard
 from mabeam_p2p.cli.doctor import iptables, nftables
@@ -29,9 +30,12 @@ def run(command: list[str]) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def firewall(host: str, port: int, *, uses_mdns: bool, run: Run = run) -> Iterator[Finding]:
-    """host, port: the peer's; port 0: not known yet, so that only the rules for all ports count."""
-    packets = list(_wanted(host, port, uses_mdns))
+def firewall(
+    host: str, port: int, *, count: int = 1, uses_mdns: bool, run: Run = run
+) -> Iterator[Finding]:
+    """host, port: the peer's; port 0: not known yet, so that only the rules for all ports count.
+    count: of ports from that one on."""
+    packets = list(_wanted(host, port, count, uses_mdns))
     listing = run(["nft", "--json", "list", "ruleset"])
     if listing is not None:
         yield from _of_nftables(listing, packets)
@@ -45,11 +49,12 @@ def firewall(host: str, port: int, *, uses_mdns: bool, run: Run = run) -> Iterat
     yield from _of_iptables(listing, packets)
 
 
-def _wanted(host: str, port: int, uses_mdns: bool) -> Iterator[Packet]:
+def _wanted(host: str, port: int, count: int, uses_mdns: bool) -> Iterator[Packet]:
     """What must come in."""
     is_v6, is_local = ":" in host, is_loopback(host)
     target = host if is_literal(host) and not is_wildcard(host) else ""
-    yield Packet("tcp", port, target, is_local, is_v6)
+    for number in range(port, min(port + count, 65_536)):
+        yield Packet("tcp", number, target, is_local, is_v6)
     if uses_mdns:
         group = MDNS_GROUP_V6 if is_v6 else MDNS_GROUP
         yield Packet("udp", MDNS_PORT, group, is_local, is_v6)
@@ -77,40 +82,54 @@ def _of_hooks(ruleset: nftables.Ruleset, packets: list[Packet]) -> Iterator[Find
     """Each chain at which packets come in has to let them in."""
     for hook in _hooks(ruleset, packets):
         name = " ".join(hook.place)
-        for packet in packets:
-            fate = walk(ruleset.chains(packet), hook.place)
-            mend = f"sudo nft insert rule {name} {packet.protocol} dport {packet.port or 'PORT'}"
-            where = f"chain {name} of nft"
-            yield from _judged(packet, fate, hook.policy == "drop", where, f"{mend} accept")
+        fates = {packet: walk(ruleset.chains(packet), hook.place) for packet in packets}
+        for one in _stopped(fates, hook.policy == "drop"):
+            mend = f"sudo nft insert rule {name} {one.protocol} dport {one.ports('-') or 'PORT'}"
+            yield one.finding(f"chain {name} of nft", f"{mend} accept")
 
 
 def _of_iptables(listing: str, packets: list[Packet]) -> Iterator[Finding]:
     ruleset = iptables.Ruleset(listing)
-    faults: list[Finding] = []
-    for packet in packets:
-        fate = walk(ruleset.chains(packet), "INPUT")
-        program = "ip6tables" if packet.is_v6 else "iptables"
-        port = packet.port or "PORT"
-        mend = f"sudo {program} -I INPUT -p {packet.protocol} --dport {port} -j ACCEPT"
-        is_closed = ruleset.policies.get("INPUT") == "DROP"
-        faults += _judged(packet, fate, is_closed, program, mend)
-    yield from faults
-    if not faults:
+    program = "ip6tables" if packets[0].is_v6 else "iptables"
+    fates = {packet: walk(ruleset.chains(packet), "INPUT") for packet in packets}
+    stopped = _stopped(fates, ruleset.policies.get("INPUT") == "DROP")
+    for one in stopped:
+        port = one.ports(":") or "PORT"
+        mend = f"sudo {program} -I INPUT -p {one.protocol} --dport {port} -j ACCEPT"
+        yield one.finding(program, mend)
+    if not stopped:
         yield ok("firewall", "no rule of iptables is in the way")
 
 
-def _judged(
-    packet: Packet, fate: Fate, is_closed: bool, where: str, mend: str
-) -> Iterator[Finding]:
+class _Stopped(NamedTuple):
+    """Ports at which not everything comes in that must, all for the same reason."""
+
+    protocol: str
+    fate: Fate
+    numbers: list[int]
+
+    def ports(self, to: str) -> str:
+        """From the first to the last; empty: not known."""
+        first, last = self.numbers[0], self.numbers[-1]
+        return f"{first}{to}{last}" if first < last else str(first or "")
+
+    def finding(self, where: str, mend: str) -> Finding:
+        what = f"{self.protocol} port {self.ports('-') or '?'}"
+        if not self.fate.is_sure:
+            text = f"{where} may let some of what comes to {what} in, and drops the rest"
+        elif self.fate.verdict:
+            text = f"{where} drops what comes to {what}"
+        else:
+            text = f"{where} drops what no rule allows, and none allows {what}"
+        say = error if self.fate.is_sure and self.numbers[0] else warning
+        return say("firewall", text, mend)
+
+
+def _stopped(fates: Mapping[Packet, Fate], is_closed: bool) -> list[_Stopped]:
     """is_closed: what no rule decides is dropped."""
-    if fate.verdict == "accept" or not (fate.verdict or is_closed):
-        return
-    what = f"{packet.protocol} port {packet.port or '?'}"
-    if not fate.is_sure:
-        text = f"{where} may let some of what comes to {what} in, and drops the rest"
-    elif fate.verdict:
-        text = f"{where} drops what comes to {what}"
-    else:
-        text = f"{where} drops what no rule allows, and none allows {what}"
-    say = error if fate.is_sure and packet.port else warning
-    yield say("firewall", text, mend)
+    stopped: dict[tuple[str, Fate], _Stopped] = {}
+    for packet, fate in fates.items():
+        if fate.verdict != "accept" and (fate.verdict or is_closed):
+            kind = (packet.protocol, fate)
+            stopped.setdefault(kind, _Stopped(*kind, [])).numbers.append(packet.port)
+    return list(stopped.values())

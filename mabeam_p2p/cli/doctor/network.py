@@ -177,7 +177,8 @@ def _neighbours(heard: Heard, local: str) -> Finding:
     peers = sorted(one for one, is_ours in heard.others.items() if is_ours)
     if peers:
         return ok("neighbours", f"peers announce themselves from {', '.join(peers)}")
-    seed = f"mabeam up --seed {local}:PORT    # on the other host, with this peer's port"
+    there = "on the other host, with this peer's port, and --join CODE if it is new"
+    seed = f"mabeam up --seed {local}:PORT    # {there}"
     if heard.others:
         text = f"{', '.join(sorted(heard.others))} can be heard, but no peer is announced there"
     else:
