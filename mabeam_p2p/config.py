@@ -27,7 +27,7 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     """Durations in seconds. Raft's condition is broadcast time << election timeout (Raft §5.6)."""
 
     heartbeat_seconds: float = 0.1
-    """Leader's heartbeat; a third of the election timeout or less."""
+    """Leader's heartbeat; at most half of the election timeout, better a third or less."""
     election_timeout_seconds: float = 0.4
     """Silence of the leader after which it counts as lost, and, without its quorum, steps down."""
     candidacy_step_seconds: float = 0.08

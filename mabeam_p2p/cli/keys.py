@@ -98,7 +98,9 @@ async def rotate(target: Target, secret: bool) -> None:
 
     Nothing is lost meanwhile: the new key is used once all voters know it, the former one ends once
     the others have asked for it, and members are told the secret. Join codes that were given out
-    are void once the secret is another one. Exits 75 if a voter is away: nothing has changed then.
+    are void once the secret is another one. If this peer votes and another voter is away, its key
+    stays as it is, and the command exits with 75; run it again when all are there. The new port of
+    its data is one of the two behind the one that it listens at, if it was given one.
     """
     async with target.look() as agent:
         with output.patience("waiting for the others to learn it"):

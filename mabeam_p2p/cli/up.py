@@ -58,7 +58,7 @@ OWNER_ONLY = 0o077
 @click.option("--config", "file", metavar="FILE", help="Read this file in place of ./mabeam.toml.")
 @click.option("--metrics", "metrics_at", metavar="[HOST:]PORT", envvar="MABEAM_METRICS",
               help="Serve metrics for Prometheus at /metrics there; a port alone means this host"
-              " alone. Needs the extra `metrics`.")  # fmt: skip
+              " alone, every user of it. Needs the extra `metrics`.")  # fmt: skip
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True,
               envvar="MABEAM_LOG_FORMAT", help="What the log on standard error is made of: lines of"
               " text, or JSON objects, one on a line.")  # fmt: skip

@@ -38,9 +38,9 @@ _OF_CLIENTS = ("MABEAM_ADDR", "MABEAM_TIMEOUT")
 
 _NO_CODE = (
     "a join code has no place in a unit: all users of this host can read that, and it outlives the "
-    "code. Let the peer join once before (`mabeam up --join -`; afterwards its key lets it in), or "
-    "write MABEAM_JOIN_CODE=CODE into a file of mode 0600 and name that file to the unit: "
-    "`systemctl edit UNIT`, [Service], EnvironmentFile=FILE"
+    "code. Let the peer of a user's unit join once before (`mabeam up --join -`; afterwards its "
+    "key lets it in), or write MABEAM_JOIN_CODE=CODE into a file of mode 0600 and name that file "
+    "to the unit: `systemctl edit UNIT`, [Service], EnvironmentFile=FILE"
 )
 
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
@@ -70,7 +70,7 @@ def service() -> None:
     """Run a peer under systemd.
 
     \b
-      mabeam service install -- --name a --seed 192.0.2.8:7946
+      mabeam service install -- --name a --listen lan --seed 192.0.2.8:7946
       mabeam service install --system --run-as ml -- --name a --config /etc/mabeam/a.toml
     """
 
