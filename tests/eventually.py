@@ -18,6 +18,15 @@ async def eventually(condition: Callable[[], object], seconds: float = 60.0) -> 
         await asyncio.sleep(0.002)
 
 
+async def in_one_of(tries: int, scene: Callable[[], Awaitable[bool]]) -> None:
+    """Fail unless `scene()` is true once: for what a machine that stands still for a while spoils
+    now and then, and a fault each time."""
+    for _ in range(tries):
+        if await scene():
+            return
+    raise AssertionError(f"not once in {tries} tries")
+
+
 async def done_at_last(act: Callable[[], Awaitable[T]], seconds: float = 60.0) -> T:
     """What `act()` gives, tried again while it was certainly not done: what an agent asks for waits
     for its session to be opened again, but not for as long as a busy machine takes."""

@@ -271,7 +271,7 @@ class Soak:
         reader = self.clients[0]
         for key in self.history.lists():
             for number, process in enumerate(self.cluster.processes):
-                if not await reader.read(key, process, is_linearizable=number == 0):
+                if not await reader.read_at_last(key, process, is_linearizable=number == 0):
                     raise Stuck(f"{process.name} does not answer a read at the end")
 
     async def _settled(self) -> None:

@@ -14,6 +14,7 @@ from tools.soak_peer import GIL_EVERY_SECONDS
 
 STARVED_SECONDS = 2.0
 SETTLED_SECONDS = 60.0
+LOOK_SECONDS = 0.1
 AFTER_SECONDS = 5.0
 """How long a last verdict may take to arise once nothing is starved any more."""
 
@@ -54,6 +55,16 @@ async def _settle(cluster: Cluster) -> list[str]:
     return []
 
 
+async def _met(verdicts: Verdicts, starved: str, count: int) -> list[str]:
+    """Return once so many others have said that it is alive."""
+    looks = round(SETTLED_SECONDS / LOOK_SECONDS)
+    for _ in range(looks):
+        if verdicts.of(MemberState.ALIVE, starved, healthy=False) >= count:
+            return []
+        await asyncio.sleep(LOOK_SECONDS)
+    return [f"stuck: {starved} was not met within {SETTLED_SECONDS:g} s"]
+
+
 async def _one_way(
     folder: Path, peers: int, seconds: float, *, holds_lock: bool
 ) -> tuple[Verdicts, str, list[str]]:
@@ -62,7 +73,11 @@ async def _one_way(
     starved = cluster.processes[-1]
     try:
         await cluster.start(cluster.processes)
-        violations = [] if holds_lock else await _settle(cluster)
+        # Who has not been met cannot be missed.
+        if holds_lock:
+            violations = await _met(verdicts, starved.name, peers - 1)
+        else:
+            violations = await _settle(cluster)
         deadline = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < deadline:
             if not holds_lock:

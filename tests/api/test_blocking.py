@@ -237,7 +237,7 @@ def test_blocking_agents_trade() -> None:
             # A plain bidder may ask the blocking agent itself.
             return mabeam_p2p.Bid(buyer.ledger.balance("coin", account=buyer.id))
 
-        ended = seller.auction("gpu-hour", reserve=4, currency="coin", timeout=1, reveal=5)
+        ended = seller.auction("gpu-hour", reserve=4, currency="coin", timeout=3, reveal=10)
         (award,) = ended.awards
         assert (award.bidder, award.payment) == (buyer.id, Decimal(4))
         assert seller.auctions() == (ended,)

@@ -144,7 +144,7 @@ async def test_an_agent_that_closes_while_it_is_asked_is_not_waited_for() -> Non
 async def test_a_new_session_is_in_the_groups_of_the_old_one_and_tells_the_same() -> None:
     async with cluster(1) as (peer,):
         watcher = await peer.agent("watcher")
-        one = await peer.agent("one", groups=["born"], lease=1.0)
+        one = await peer.agent("one", groups=["born"], lease=3.0)
         await one.join_group("joined")
         await one.leave_group("born")
         await one.describe("bulk", "here")

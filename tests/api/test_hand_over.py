@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from mabeam_p2p import Agent, Config, NoQuorum, Peer, Timing, TransferFailed, blocking, join
 from mabeam_p2p.api.results import Leader, PeerStatus
 from tests.api.clusters import agents, cluster
-from tests.eventually import eventually
+from tests.eventually import eventually, in_one_of
 from tests.in_loop import in_loop
 
 pytestmark = pytest.mark.slow
@@ -125,17 +125,23 @@ async def test_who_cannot_take_over_is_told_and_the_leader_serves_on() -> None:
                 await second.transfer_leadership(first.name)
             except TransferFailed as error:
                 return error.reason == "unfit" and first.name in str(error)
-            # It had not told the leader yet.
-            await second.transfer_leadership(leader.name)
-            return False
-
-        async with asyncio.timeout(20):
-            while not await refused():
+            except NoQuorum:
                 pass
+            return False  # Or it had not told the leader yet.
+
+        async def serves_on() -> bool:
+            before = await leader.status()
+            if not await refused() or before.role != "leader":
+                with suppress(TransferFailed, NoQuorum):
+                    await second.transfer_leadership(leader.name)
+                return False
+            after = await leader.status()
+            return (before.role, after.role, after.term) == ("leader", "leader", before.term)
+
+        await in_one_of(100, serves_on)
         with pytest.raises(TransferFailed, match="knows no peer 'nobody'"):
             await second.transfer_leadership("nobody")
         await leader.agent("another")
-        assert (await leader.status()).role == "leader"
 
 
 @in_loop
@@ -171,11 +177,14 @@ async def test_a_leader_that_closes_leaves_a_cluster_that_is_led() -> None:
         term = (await others[0].status()).term
         began = time.monotonic()
         await leader.close()
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 15.0
         ids = {peer.id for peer in others}
-        one, other = [await until_status(peer, lambda s: s.leader in ids) for peer in others]
-        assert one.leader == other.leader
-        assert one.term == other.term > term
+        async with asyncio.timeout(60):
+            while True:
+                one, other = [await until_status(p, lambda s: s.leader in ids) for p in others]
+                if (one.leader, one.term) == (other.leader, other.term):
+                    break
+        assert one.term > term
 
 
 @in_loop

@@ -63,6 +63,10 @@ async def append(agents: list[Agent], order: Order) -> list[int]:
     return await asyncio.gather(*(done_at_last(partial(append_one, agent)) for agent in agents))
 
 
+async def attached(stack: AsyncExitStack, name: str, daemon: str, lease: float) -> Agent:
+    return await stack.enter_async_context(connect(name, addr=daemon, lease=lease))
+
+
 async def serve(daemon: str, lease: float, names: list[str]) -> None:
     loop = asyncio.get_running_loop()
     orders: asyncio.Queue[bytes] = asyncio.Queue()
@@ -74,8 +78,7 @@ async def serve(daemon: str, lease: float, names: list[str]) -> None:
     waiting: list[asyncio.Task[None]] = []
     async with AsyncExitStack() as stack:
         agents = [
-            await stack.enter_async_context(connect(name, addr=daemon, lease=lease))
-            for name in names
+            await done_at_last(partial(attached, stack, name, daemon, lease)) for name in names
         ]
         for agent in agents:
             agent.on_proposal("*")(lambda proposal: Vote.accept("as all do"))

@@ -6,7 +6,8 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from mabeam_p2p import Agent, Overloaded, connect
 from tests.bad_days.fleet import Fleet
 from tests.cli.daemons import House, house, mabeam
+from tests.eventually import done_at_last, in_one_of
 from tests.in_loop import in_loop
 
 pytestmark = pytest.mark.slow
@@ -49,22 +51,35 @@ async def fill(agent: Agent, journal: str) -> int:
 async def test_a_full_data_folder_takes_no_commands_and_goes_on_reading(place: House) -> None:
     fleet = Fleet(place, "ant", "bee", "cow")
     fleet.start(*fleet.names)
-    async with connect("a", addr="ant") as a:
-        leader = (await a.status()).leader_name
-        async with connect("b", addr=leader) as b:
-            count = await fill(a, "big")
-            assert QUOTA * 0.5 < count * len(ITEM) < QUOTA
-            assert not await is_appended(b, "big")
+    async with AsyncExitStack() as stack:
+        # Before: where it leads, a full folder takes no session, either.
+        agents = {
+            name: await stack.enter_async_context(connect("a", addr=name)) for name in fleet.names
+        }
+        a, count = agents["ant"], 0
+
+        async def is_full_where_it_leads() -> bool:
+            nonlocal count
+            count += await fill(a, "big")
+            b = agents[(await a.wait_for_leader(timeout=60)).name]
             seen = await b.status()
-            assert (seen.role, seen.disk_full, seen.disk_bytes_max) == ("leader", True, QUOTA)
+            is_refused = not await is_appended(b, "big")
+            count += not is_refused
+            shown = await asyncio.to_thread(mabeam, "status", "--addr", b.peer)
+            if not is_refused or (seen.role, (await b.status()).term) != ("leader", seen.term):
+                return False
+            assert (seen.disk_full, seen.disk_bytes_max) == (True, QUOTA)
             assert len(await b.journal("big").read()) == count
-            shown = await asyncio.to_thread(mabeam, "status", "--addr", leader)
-            assert "takes no commands" in shown.stdout
+            return "takes no commands" in shown.stdout
+
+        await in_one_of(20, is_full_where_it_leads)
+        assert QUOTA * 0.5 < count * len(ITEM) < QUOTA
         fleet.kill(*fleet.names)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MABEAM_LIMITS__DATA_BYTES_MAX", str(10 * QUOTA))
             await asyncio.to_thread(fleet.start, *fleet.names)
-        assert await a.journal("small").append("there is room", timeout=60) > 0
+        append = partial(a.journal("small").append, "there is room", timeout=60)
+        assert await done_at_last(append) > 0
         assert len(await a.journal("big").read()) == count
 
 

@@ -23,6 +23,8 @@ PADDING = "x" * 20_000
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
     with house() as place:
+        for name in ("DEAD", "RESTART_GRACE"):
+            monkeypatch.setenv(f"MABEAM_TIMING__{name}_SECONDS", "60")
         monkeypatch.setenv("MABEAM_LIMITS__SNAPSHOT_ENTRIES", "4")
         monkeypatch.setenv("MABEAM_LIMITS__LOG_TRAILING_ENTRIES", "2")
         fleet = Fleet(place, "ant")

@@ -88,11 +88,11 @@ async def test_two_clusters_that_meet_refuse_each_other_and_exchange_nothing() -
             await b.journal("run").append("night")
             # Each greets the other, so each refuses, and each is told.
             for told, detail in ((refused, "'day', this peer to 'night'"), (refused_too, "'day'")):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     event = await anext(told)
                 assert (event.facts["reason"], event.facts["fatal"]) == ("cluster", False)
                 assert detail in str(event.facts["detail"])
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert (await anext(dropped)).facts["reason"] == "refused_cluster"
             for agent, item in ((a, "day"), (b, "night")):
                 assert [member.name for member in agent.members()] == [agent.peer]
@@ -124,7 +124,7 @@ async def test_frame_of_another_release_is_dropped_and_reported() -> None:
         try:
             probe = Probe(1, Standing(9, 9, 9, 9, True))
             stranger.say(await address_of(agent), probe)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 event = await anext(dropped)
             assert (event.facts["source"], event.facts["reason"]) == ("7" * 16, "version")
         finally:
@@ -134,9 +134,9 @@ async def test_frame_of_another_release_is_dropped_and_reported() -> None:
 @in_loop
 async def test_peer_goes_on_serving_under_garbage_and_oversized_frames() -> None:
     """From raw connections that speak no ZeroMQ, and from well-behaved ones that speak nonsense."""
-    timing = Timing(election_timeout_seconds=2.0)
+    timing = Timing(election_timeout_seconds=30.0)
     async with agents(3, insecure_plaintext=True, timing=timing) as everyone:
-        leader = await everyone[0].wait_for_leader(timeout=10)
+        leader = await everyone[0].wait_for_leader(timeout=90)
         served = next(agent for agent in everyone if agent.peer == leader.name)
         before = await served.status()
         dropped = served.events("frame.dropped")
@@ -154,7 +154,7 @@ async def test_peer_goes_on_serving_under_garbage_and_oversized_frames() -> None
                 dealer.send(CODEC.encode_frame(_unfinished())[: -1 - number % 9])
                 dealer.send_multipart([b"many", b"parts"])
                 dealer.send(bytes(Limits().frame_bytes_max + 1 + number))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 undecodable = 0
                 while undecodable < len(dealers):
                     undecodable = (await served.status()).counters["frames_undecodable"]

@@ -192,7 +192,7 @@ def test_the_only_other_peer_follows_a_rotated_key(
     place: House, monkeypatch: pytest.MonkeyPatch, expect: int
 ) -> None:
     """Nobody else could tell it: what it misses here it would never hear."""
-    monkeypatch.setenv("MABEAM_TIMING__ELECTION_TIMEOUT_SECONDS", "2")
+    monkeypatch.setenv("MABEAM_TIMING__ELECTION_TIMEOUT_SECONDS", "10")
     daemon, code = invited(place, expect)
     with elsewhere(place):
         other = place.start("--expect", str(expect), "--join", code, name="bee")
@@ -218,7 +218,7 @@ def admitted(at: str | None = None) -> dict[object, object]:
 def test_a_leader_that_rotates_its_key_goes_on_to_lead(
     place: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MABEAM_TIMING__ELECTION_TIMEOUT_SECONDS", "2")
+    monkeypatch.setenv("MABEAM_TIMING__ELECTION_TIMEOUT_SECONDS", "10")
     monkeypatch.setattr(keys, "FOLLOWED_SECONDS", 30.0)
     names = ("ant", "bee", "cat")
     place.started(*names)

@@ -14,7 +14,7 @@ from mabeam_p2p.api.inquiries import figures_of
 from mabeam_p2p.cli.target import Target
 from mabeam_p2p.inquiries import Figures
 from mabeam_p2p.observe.catalogue import COUNTED, METRICS
-from tests.cli.daemons import CLUSTER, Daemon, House, environment, house, mabeam, told
+from tests.cli.daemons import CLUSTER, Daemon, House, environment, house, mabeam, told, until
 
 pytestmark = pytest.mark.slow
 
@@ -77,11 +77,14 @@ def test_the_catalogue_and_a_peer_tell_of_the_same(
     """A leader with a follower, a disk and a snapshot tells all that there is."""
     monkeypatch.setenv("MABEAM_LIMITS__SNAPSHOT_ENTRIES", "1")
     place.started("ant", "bee")
-    leader = str(told("status")["leader_name"])
-    seen = told_figures(leader)
-    names = {one.name for one in seen.figures} | {one.name for one in seen.histograms}
-    assert names == set(METRICS) - set(COUNTED)
-    assert all(bool(METRICS[f.name].label) == bool(f.label) for f in seen.figures)
+
+    def tells_all() -> bool:
+        seen = told_figures(str(told("status")["leader_name"]))
+        names = {one.name for one in seen.figures} | {one.name for one in seen.histograms}
+        assert names == set(METRICS) - set(COUNTED)
+        return all(bool(METRICS[f.name].label) == bool(f.label) for f in seen.figures)
+
+    until(tells_all)
 
 
 def test_people_are_told_where_the_metrics_are(place: House) -> None:

@@ -43,14 +43,17 @@ def test_a_peer_that_nobody_knows_is_named_with_where_to_look(daemons: dict[str,
 
 
 def test_the_leader_tells_how_far_a_follower_is(daemons: dict[str, Daemon]) -> None:
-    head = leader()
-    other = next(name for name in NAMES if name != head)
-    until(lambda: (why(other, head)["follower"] or {}).get("caught_up"))  # type: ignore[attr-defined]
-    text = mabeam("why", other, "--addr", head).stdout
-    assert f"{other} is alive, as {head} sees it" in text
-    assert "all that is committed" in text
-    assert "does not lead: somebody else leads" in text
-    assert "leads in term" in mabeam("why", head, "--addr", other).stdout
+    def is_told() -> bool:
+        head = leader()
+        other = next(name for name in NAMES if name != head)
+        text = mabeam("why", other, "--addr", head).stdout
+        assert f"{other} is alive, as {head} sees it" in text
+        assert "all that is committed" in text
+        assert "does not lead: somebody else leads" in text
+        assert "leads in term" in mabeam("why", head, "--addr", other).stdout
+        return bool((why(other, head)["follower"] or {}).get("caught_up"))  # type: ignore[attr-defined]
+
+    until(is_told)
 
 
 def test_a_peer_tells_of_itself(daemons: dict[str, Daemon]) -> None:

@@ -6,6 +6,8 @@ Argument: Setup as JSON. It says `ready`, then one Report for each Step that it 
 import asyncio
 import hashlib
 import sys
+from contextlib import AsyncExitStack
+from functools import partial
 
 import msgspec
 import numpy
@@ -13,6 +15,7 @@ from msgspec import Struct
 
 from mabeam_p2p import Agent, BulkBroken, Config, Peer, connect
 from mabeam_p2p.protocol.bulk import PART, Exchange, Parcel
+from tests.eventually import done_at_last
 from tools.children import hear, say
 
 ITEMS = 3_000_000
@@ -99,8 +102,8 @@ async def take(agent: Agent, step: Step) -> Report:
     value = result.value
     digest = hashlib.sha256(value.data).hexdigest()
     least, most = float(value.min()), float(value.max())
-    leader = agent.leader.name if agent.leader else ""
-    return Report(result.parties, result.left_out, least, most, digest, leader=leader)
+    leader = await agent.wait_for_leader()
+    return Report(result.parties, result.left_out, least, most, digest, leader=leader.name)
 
 
 async def obey(agent: Agent) -> None:
@@ -117,11 +120,16 @@ async def obey(agent: Agent) -> None:
         say(msgspec.json.encode(await take(agent, step)))
 
 
+async def attached(stack: AsyncExitStack, name: str, addr: str | None) -> Agent:
+    return await stack.enter_async_context(connect(name, addr=addr))
+
+
 async def serve(setup: Setup) -> None:
     """Until the parent ends."""
     if setup.config is None:
-        async with connect(setup.name, addr=setup.addr) as agent:
-            await obey(agent)
+        async with AsyncExitStack() as stack:
+            attach = partial(attached, stack, setup.name, setup.addr)
+            await obey(await done_at_last(attach))
     else:
         async with Peer(setup.config) as peer:
             await obey(await peer.agent(setup.name))

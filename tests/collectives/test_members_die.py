@@ -159,7 +159,7 @@ async def test_a_stopped_member_ends_it_by_timeout_and_is_named(tmp_path: Path) 
 
 @in_loop
 async def test_a_leader_that_is_killed_is_left_out_under_the_next_one(tmp_path: Path) -> None:
-    timing = Timing(suspect_seconds=1.2, dead_seconds=3.0, departure_grace_seconds=0.3)
+    timing = Timing(suspect_seconds=1.2, dead_seconds=12.0, departure_grace_seconds=0.3)
     addresses = [f"127.0.0.1:{port}" for port in free_ports(4)]
     setups = [
         Setup(

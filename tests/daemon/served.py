@@ -87,7 +87,7 @@ class Connection:
 
     async def hear(self) -> DaemonMessage | None:
         """The next message; None at the end of the connection."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not self._heard:
                 try:
                     data = await self.reader.read(65536)

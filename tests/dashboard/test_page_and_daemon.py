@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.cli.daemons import Daemon, House, house
 from tests.dashboard.browsing import Visit, browser, started, told, visit
+from tools.children import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -37,7 +38,10 @@ def seen(page: Page, section: str, text: str) -> None:
 
 
 def test_the_page_comes_back_by_itself_when_its_daemon_does(place: House, here: Visit) -> None:
-    ((daemon, url),) = started(place, "ant")
+    address = f"127.0.0.1:{free_ports(1)[0]}"  # Which nobody takes meanwhile.
+    daemon = place.start("--expect", "1", "--dashboard", address)
+    url = str(daemon.line()["dashboard"])
+    assert daemon.line()["event"] == "ready"
     assert told("set", "rate", "before").exit_code == 0
     page = here.page
     page.goto(url)
@@ -49,7 +53,6 @@ def test_the_page_comes_back_by_itself_when_its_daemon_does(place: House, here: 
     seen(page, "connection", "Connection lost, trying again. As of")
     # What was known stays to be read, and who was at something stays there.
     seen(page, "variables", "before")
-    address = url.removeprefix("http://").rstrip("/")
     again = place.start("--expect", "1", "--dashboard", address)
     assert again.line()["dashboard"] == url
     assert again.line()["event"] == "ready"

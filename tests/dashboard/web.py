@@ -16,7 +16,7 @@ from tests.api.fakes import FakePeer, attachment
 
 Headers = dict[str, str]
 
-SECONDS = 10.0
+SECONDS = 60.0
 """Deadline of every wait: reached by a failure only."""
 
 

@@ -14,6 +14,7 @@ import msgspec
 import mabeam_p2p
 from mabeam_p2p.addresses import join_address
 from mabeam_p2p.api.attached import AttachedBackend
+from mabeam_p2p.config import Timing
 from mabeam_p2p.errors import Closed, DaemonNotRunning
 from mabeam_p2p.ids import CLUSTER_SESSION, PeerId
 from mabeam_p2p.records import Member, MemberState, Status
@@ -82,6 +83,7 @@ class Peer:
             "XDG_STATE_HOME": str(self._cluster.state),
             "XDG_CONFIG_HOME": str(self._folder / "config"),
             "PYTHONPATH": str(Path(mabeam_p2p.__file__).parent.parent),
+            "MABEAM_TIMING__DEAD_SECONDS": str(self._cluster.dead_seconds),
         }
 
     def begin(self, *flags: str, listen: str | None = None) -> None:
@@ -177,10 +179,12 @@ class Cluster:
         expect: int | None = None,
         listen: Callable[[Host], str] = at_its_address,
         has_keys: bool = True,
+        dead_seconds: float = Timing().dead_seconds,
     ) -> None:
         """expect: None means all. listen: where the peer of a host does. has_keys: whether its
-        peers speak under keys."""
+        peers speak under keys. dead_seconds: until who is silent is given up."""
         self.state = hosts[0].folder / "state"
+        self.dead_seconds = dead_seconds
         self._has_keys = has_keys
         self.name = name
         self.listen = listen

@@ -91,7 +91,7 @@ async def test_arrays_travel_between_hosts_also_when_one_has_got_another_address
 ) -> None:
     pytest.importorskip("numpy")
     net = lan(hosts=3)
-    async with Cluster(net.hosts, listen=anywhere) as cluster:
+    async with Cluster(net.hosts, listen=anywhere, dead_seconds=60.0) as cluster:
         await cluster.begin()
         await cluster.sees_itself()
         count = len(cluster.peers)

@@ -7,6 +7,7 @@ import pytest
 from mabeam_p2p import connect
 from mabeam_p2p.addresses import join_address
 from mabeam_p2p.records import MemberState
+from tests.eventually import done_at_last
 from tests.in_loop import in_loop
 from tests.network.conftest import MakeLan
 from tests.network.peers import PORT, SECONDS, Cluster, Peer, until
@@ -14,17 +15,26 @@ from tests.network.peers import PORT, SECONDS, Cluster, Peer, until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 JOURNAL = "run"
+THERE = (MemberState.ALIVE, MemberState.SUSPECT)
+"""Who gets no processor for a second is suspected meanwhile."""
 
 
 async def append(peer: Peer, cluster: Cluster, item: str) -> None:
-    async with connect("writer", cluster=cluster.name, addr=peer.socket) as agent:
-        await agent.journal(JOURNAL).append(item, timeout=SECONDS)
+    async def appended() -> int:
+        async with connect("writer", cluster=cluster.name, addr=peer.socket) as agent:
+            return await agent.journal(JOURNAL).append(item, timeout=SECONDS)
+
+    await done_at_last(appended)
 
 
 async def items(peer: Peer, cluster: Cluster) -> list[object]:
     """As the whole cluster has it."""
-    async with connect("reader", cluster=cluster.name, addr=peer.socket) as agent:
-        return [item.value for item in await agent.journal(JOURNAL).read(timeout=SECONDS)]
+
+    async def read() -> list[object]:
+        async with connect("reader", cluster=cluster.name, addr=peer.socket) as agent:
+            return [item.value for item in await agent.journal(JOURNAL).read(timeout=SECONDS)]
+
+    return await done_at_last(read)
 
 
 async def refusals(cluster: Cluster) -> None:
@@ -44,10 +54,9 @@ async def assert_apart(*clusters: Cluster) -> None:
         own = sorted(peer.peer for peer in cluster.peers)
         for peer in cluster.peers:
             assert await items(peer, cluster) == [f"before {cluster.peers[0].name}", "after"]
-            known = (await peer.members()).values()
-            assert sorted(m.peer for m in known if m.state is MemberState.ALIVE) == own
-            status = await peer.status()
-            assert status is not None
+            known = (await until(peer.members, f"{peer} answers")).values()
+            assert sorted(m.peer for m in known if m.state in THERE) == own
+            status = await until(peer.status, f"{peer} answers")
             assert sorted((*status.voters, *status.learners)) == own
 
 

@@ -4,6 +4,7 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ECHO = "ROUTER/DEALER echo, client"
 
 
-def bench(report: Path, contender: str) -> dict[str, list[dict[str, float]]]:
+def bench(report: Path, contender: str) -> dict[str, list[dict[str, Any]]]:
     options = ("--seconds", "1", "--repeat", "1", "--only", contender, "--json", str(report))
     done = subprocess.run(
         [sys.executable, "-m", "tools.bench", *options],
@@ -24,7 +25,7 @@ def bench(report: Path, contender: str) -> dict[str, list[dict[str, float]]]:
         text=True,
     )
     assert done.returncode == 0, done.stdout
-    facts: dict[str, list[dict[str, float]]] = json.loads(report.read_text())
+    facts: dict[str, list[dict[str, Any]]] = json.loads(report.read_text())
     return facts
 
 
@@ -36,9 +37,13 @@ def bench(report: Path, contender: str) -> dict[str, list[dict[str, float]]]:
 def test_every_contender_runs_under_every_load(tmp_path: Path, contender: str, places: int) -> None:
     if contender.startswith("PySyncObj") and find_spec("pysyncobj") is None:
         pytest.skip("needs the bench extra")
-    rows = bench(tmp_path / "report.json", contender)["rows"]
+    facts = bench(tmp_path / "report.json", contender)
+    rows = facts["rows"]
     assert [row["outstanding"] for row in rows] == [1] * places + [64] * places + [1024] * places
-    assert all(row["per_second"] > 0 and row["processor_seconds_per_1000"] > 0 for row in rows)
+    assert all(row["processor_seconds_per_1000"] > 0 for row in rows)
+    # Of those counted there may be none: some machine stands still for as long.
+    samples = [one["sample"] for one in facts["measurements"]]
+    assert all(sample["operations"] > sample["failures"] for sample in samples)
 
 
 def measurement(
