@@ -29,6 +29,16 @@ def daemons() -> Iterator[dict[str, Daemon]]:
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("daemons")]
 
 
+PATIENT = f"""
+from mabeam_p2p.api import market
+from mabeam_p2p.cli import main
+
+market.END_GRACE_SECONDS = {SECONDS}
+main()
+"""
+"""Standing still does not count in the log, and for who waits it does."""
+
+
 def auction(*arguments: str) -> Any:
     return told("auction", *arguments)
 
@@ -49,7 +59,7 @@ def balances(*at: str) -> dict[str, tuple[str, str]]:
 def started(*arguments: str) -> "subprocess.Popen[str]":
     """A verb that waits, as a process."""
     return subprocess.Popen(
-        [sys.executable, "-m", "mabeam_p2p", "auction", *arguments, "--json"],
+        [sys.executable, "-c", PATIENT, "auction", *arguments, "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -59,7 +69,7 @@ def started(*arguments: str) -> "subprocess.Popen[str]":
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, dict[str, Any]]:
     """Its exit code, and the object that it has printed."""
-    printed, said = process.communicate(timeout=SECONDS)
+    printed, said = process.communicate(timeout=2 * SECONDS)
     assert printed, said
     return process.returncode, msgspec.json.decode(printed, type=dict[str, Any])
 
