@@ -109,10 +109,10 @@ def loop_backend(driver: Driver) -> LoopBackend:
     return LoopBackend(driver)
 
 
-def bulk_thread(host: str, limits: Limits, *, insecure: bool) -> BulkThread:
+def bulk_thread(host: str, limits: Limits) -> BulkThread:
     """Sockets for much data on an IP address of this machine, ready to be started."""
     return BulkThread(
-        partial(ZeroMqBulk, host, message_bytes_max=message_bytes_max(limits), insecure=insecure),
+        partial(ZeroMqBulk, host, message_bytes_max=message_bytes_max(limits)),
         limits,
     )
 
@@ -224,7 +224,7 @@ def _refuse_downgrade(config: Config, folder: Path | None, shared: Path) -> None
     """Who has had keys does not go on without, nor do this user's other peers: neither because it
     was asked for, nor because the libzmq of today has none."""
     if folder is not None and is_secured(folder):
-        why, where = "this peer has a key", str(folder)
+        why, where = "this peer has had a key", str(folder)
     elif shared.exists():
         why, where = f"this user's peers of cluster {config.cluster!r} have keys", str(shared)
     else:

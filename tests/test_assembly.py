@@ -33,7 +33,7 @@ from mabeam_p2p.runtime.backend import LoopBackend
 from mabeam_p2p.runtime.driver import Driver
 from mabeam_p2p.runtime.thread import PeerThread
 from mabeam_p2p.security.codes import new_gate
-from mabeam_p2p.security.keyring import open_keyring
+from mabeam_p2p.security.keyring import KEY_NAME, open_keyring
 from mabeam_p2p.security.secrets import Secret
 from tests.eventually import in_one_of
 from tests.in_loop import in_loop
@@ -296,7 +296,10 @@ def test_who_has_had_keys_does_not_go_on_without_where_libzmq_has_none(
     assert is_loopback(split_address(address_without_curve())[0])
     assert "has no CURVE" in caplog.text
     asyncio.run(build(config("p", tmp_path)).close())
-    with pytest.raises(ConfigError, match=r"no CURVE, is refused, as this peer has a key.*pyzmq"):
+    with pytest.raises(ConfigError, match=r"no CURVE, is refused, as this peer has had.*pyzmq"):
+        address_without_curve()
+    (tmp_path / "p" / KEY_NAME).unlink()
+    with pytest.raises(ConfigError, match=r"as this peer has had a key"):
         address_without_curve()
     with pytest.raises(ConfigError, match=r"this user's peers of cluster 'assembly' have keys"):
         address_without_curve(data_dir=IN_MEMORY)

@@ -44,6 +44,11 @@ class Verdicts:
             if given == state.name.lower() and (member != starved) == healthy
         )
 
+    def met(self, starved: str) -> set[str]:
+        """Who has said that this one is alive."""
+        alive = MemberState.ALIVE.name.lower()
+        return {who for who, member, state in self.counts if (member, state) == (starved, alive)}
+
 
 async def _settle(cluster: Cluster) -> list[str]:
     try:
@@ -59,7 +64,7 @@ async def _met(verdicts: Verdicts, starved: str, count: int) -> list[str]:
     """Return once so many others have said that it is alive."""
     looks = round(SETTLED_SECONDS / LOOK_SECONDS)
     for _ in range(looks):
-        if verdicts.of(MemberState.ALIVE, starved, healthy=False) >= count:
+        if len(verdicts.met(starved)) >= count:
             return []
         await asyncio.sleep(LOOK_SECONDS)
     return [f"stuck: {starved} was not met within {SETTLED_SECONDS:g} s"]

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import NamedTuple, TypeVar
 
-from mabeam_p2p.addresses import is_loopback, split_address
+from mabeam_p2p.addresses import split_address
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import Overloaded
 from mabeam_p2p.runtime.bulk import BulkThread, Order
@@ -126,8 +126,7 @@ def _enter(key: Key) -> _Shared:
     with _lock:
         shared = _threads.get(key)
         if shared is None or shared.thread.has_ended:
-            # The peer listens beyond this machine only if that was asked for.
-            thread = assembly.bulk_thread(host, limits, insecure=not is_loopback(host))
+            thread = assembly.bulk_thread(host, limits)
             shared = _threads[key] = _Shared(thread)
             thread.start()
         shared.users += 1

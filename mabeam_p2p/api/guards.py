@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Protocol
 
-from mabeam_p2p.errors import InvalidValue, MabeamTimeout, StaleToken, StorageError
+from mabeam_p2p.errors import NO_ROOM, InvalidValue, MabeamTimeout, StaleToken, StorageError
 from mabeam_p2p.ids import INTEGER_MAX, check_key
 
 TOKEN_SUFFIX = ".token"
@@ -294,4 +294,5 @@ def _storage_errors(path: str) -> Iterator[None]:
         raise StorageError(
             f"{path!r} cannot be used: {error.strerror}; mend that, or guard another file",
             path=path,
+            is_full=error.errno in NO_ROOM,
         ) from error

@@ -10,7 +10,7 @@
    | 1 | asked and refused: rejected, lost, not found |
    | 2 | used wrongly |
    | 69 | no daemon or peer reachable |
-   | 75 | timed out or no quorum: try again |
+   | 75 | timed out, no quorum, no room on the disk: try again |
    | 78 | bad configuration, or a place that cannot be used |
    | 130 | interrupted |
 """

@@ -30,7 +30,8 @@ OWNER_ONLY = 0o077
 @click.option("--cluster", help="Name of the cluster.  [default: default]")
 @click.option("--listen", metavar="HOST[:PORT]", help="Where other peers reach this one; lan: the"
               " address that leads to the network; port 0 takes a free one, host 0.0.0.0 follows"
-              " this machine's address.  [default: 127.0.0.1:0; with --join, and after it, the"
+              " this machine's address. What peers say comes to one of the two ports behind it."
+              "  [default: 127.0.0.1:0; with --join, and after it, the"
               " address that leads there]")  # fmt: skip
 @click.option("--data-dir", metavar="FOLDER", help="Where the log is kept; :memory: keeps nothing."
               "  [default: under the user's state folder, by cluster and name]")  # fmt: skip

@@ -446,7 +446,9 @@ class Driver:
         if self.failure is not None or not self.is_running:
             return
         self.failure = error
-        story = None if isinstance(error, PeerRefused | AuthenticationError) else error
+        is_plain = isinstance(error, PeerRefused | AuthenticationError)
+        is_plain = is_plain or getattr(error, "is_full", False)  # Of a StorageError.
+        story = None if is_plain else error
         _log.critical("peer %s stops: %s", self.name, error, exc_info=story)
         assert self._lane is not None
         self._lane.halt()

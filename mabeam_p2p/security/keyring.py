@@ -366,8 +366,8 @@ def inviter_of(folder: Path) -> str:
 
 
 def is_secured(folder: Path) -> bool:
-    """Whether the peer of this data folder has a key."""
-    return (folder / KEY_NAME).exists()
+    """Whether the peer of this data folder has had a key."""
+    return any((folder / name).exists() for name in (KEY_NAME, SECRET_NAME, JOINED_NAME))
 
 
 def shared_path(cluster: str) -> Path:
@@ -384,7 +384,7 @@ def _shared_secret(shared: Path | None) -> SecretFile:
     try:
         files.make_folder(shared.parent)
     except KeyFileError as error:
-        if not isinstance(error.__cause__, OSError):
+        if not isinstance(error.__cause__, OSError) or error.is_full:
             raise
         # Nobody's fault: a home that cannot be written. Others need a code, then.
         _log.warning(_NOT_SHARED, error)

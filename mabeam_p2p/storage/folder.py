@@ -21,6 +21,8 @@ from mabeam_p2p.errors import NO_ROOM, DataFolderHeld, StorageError
 LOCK_NAME = "lock"
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+ROOM_BYTES = 65_536
+"""More than SQLite makes of its files when it opens a database."""
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -97,6 +99,25 @@ def unusable(path: str, error: OSError) -> StorageError:
         path=path,
         is_full=error.errno in NO_ROOM,
     )
+
+
+def is_full(path: str) -> bool:
+    """Whether there is no room for a small file in the folder. Looks by writing one."""
+    name = os.path.join(path, f"room.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(name, flags, FILE_MODE)
+        try:
+            os.unlink(name)
+            left = ROOM_BYTES
+            while left:
+                left -= os.write(descriptor, bytes(left))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return error.errno in NO_ROOM
+    return False
 
 
 def sync(path: str) -> None:

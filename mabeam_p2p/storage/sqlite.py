@@ -230,8 +230,12 @@ class SqliteStorage:
         if isinstance(error, OSError):
             return folder.unusable(self.path, error)
         family = getattr(error, "sqlite_errorcode", 0) & recovery.ERROR_FAMILY
+        is_full = family == sqlite3.SQLITE_FULL or (
+            # What it makes of a full disk where it opens or syncs a file, and of a user's quota.
+            family in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and folder.is_full(self.path)
+        )
         match family:
-            case sqlite3.SQLITE_FULL:
+            case _ if is_full:
                 advice = "free some space, then start the peer again"
             case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
                 advice = "make the folder and its files writable for this user"
@@ -242,7 +246,7 @@ class SqliteStorage:
         return StorageError(
             f"{self._database}: {error}: {advice}",
             path=str(self._database),
-            is_full=family == sqlite3.SQLITE_FULL,
+            is_full=is_full,
         )
 
 

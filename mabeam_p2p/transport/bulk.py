@@ -8,7 +8,7 @@ IP addresses are dialled. All is done on one thread, which waits for all its soc
 Each process has a key of its own for this, as long as it runs. It stands in its address
 (HOST:PORT/KEY), which the parties of an exchange tell each other through the log: who is dialled
 has to answer under that key, and who is heard is who was dialled, and nobody else. Where libzmq has
-no CURVE, nothing leaves the loopback interface, unless `insecure` was asked for.
+no CURVE, nothing leaves the loopback interface, whatever the peer does.
 """
 
 import math
@@ -67,15 +67,15 @@ class ZeroMqBulk:
         host: str,
         *,
         message_bytes_max: int,
-        insecure: bool = False,
         has_keys: bool | None = None,
     ) -> None:
         """host: an IP address of this machine; the port is a free one. has_keys: None: if libzmq
         can. Raises AddressError."""
         has_keys = zmq.has("curve") if has_keys is None else has_keys
-        if not (is_literal(host) and (insecure or has_keys or is_loopback(host))):
+        if not (is_literal(host) and (has_keys or is_loopback(host))):
             raise AddressError(
-                f"bulk data will not listen on {host}: without keys it stays on this machine"
+                f"bulk data will not listen on {host}: without keys it stays on this machine, and "
+                "this libzmq has no CURVE; install a pyzmq that brings it"
             )
         self.counters = dict.fromkeys(
             (
@@ -85,7 +85,7 @@ class ZeroMqBulk:
             0,
         )  # fmt: skip
         self._message_bytes_max = message_bytes_max
-        self._may_leave_host = insecure or has_keys
+        self._may_leave_host = has_keys
         self._pair = _Pair(*map(z85.decode, zmq.curve_keypair())) if has_keys else None
         self._known: dict[bytes, int] = {}
         """Keys of those that links lead to, and how many."""

@@ -20,9 +20,9 @@ Rules
 """
 
 import asyncio
-import errno
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import zmq
 
@@ -144,16 +144,18 @@ class ZeroMqTransport:
 
     def _bind_data(self, host: str, named_port: int) -> None:
         """At one of the next two above the port that was named, so that a firewall can be told of
-        them: the other one may be that of the former key. Where both are taken, at any."""
-        near = range(named_port + 1, min(named_port + 3, 65_536)) if named_port else ()
-        for data_port in (*near, 0):
-            try:
+        them: the other one may be that of the former key. Where neither can be had, at any."""
+        near = range(named_port + 1, min(named_port + 3, 65_536)) if named_port else range(0)
+        for data_port in near:
+            with suppress(zmq.ZMQError):
                 self._router.bind(f"tcp://{join_address(host, data_port)}")
-            except zmq.ZMQError as error:
-                if error.errno != errno.EADDRINUSE or not data_port:
-                    raise
-            else:
                 return
+        self._router.bind(f"tcp://{join_address(host, 0)}")
+        if named_port:
+            _log.warning(
+                "the data port is %d: neither of the two behind %s can be had; a firewall that "
+                "lets those in stops it", self._bound_port(), join_address(host, named_port),
+            )  # fmt: skip
 
     def _count_cut(self) -> None:
         self.counters["callers_cut"] += 1

@@ -21,7 +21,7 @@ from mabeam_p2p import (
     UnknownTask,
 )
 from tests.api.clusters import agents, cluster
-from tests.eventually import eventually
+from tests.eventually import eventually, in_one_of
 from tests.in_loop import in_loop
 
 pytestmark = pytest.mark.slow
@@ -440,10 +440,16 @@ async def test_agent_that_was_paused_for_longer_than_its_lease_gives_its_result_
             return len(calls)
 
         await b.work()
-        handle = await a.submit_task("block")
-        result = await handle.result()
-        assert 2 <= result.value <= result.attempts
-        assert (await handle.status()).losses == result.attempts - 1
+
+        async def is_in_vain() -> bool:
+            """Not where all peers stood still, too: then no time has passed for the log."""
+            calls.clear()
+            handle = await a.submit_task("block")
+            result = await handle.result()
+            assert (await handle.status()).losses == result.attempts - 1
+            return bool(2 <= result.value <= result.attempts)
+
+        await in_one_of(3, is_in_vain)
 
 
 @in_loop

@@ -4,7 +4,6 @@ reads go on, and when there is room again so does everything else. And a disk th
 import asyncio
 import os
 import shutil
-import signal
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -105,12 +104,17 @@ async def test_what_a_snapshot_can_free_is_freed_so_that_work_goes_on(
 NEEDS_ROOT = ""
 if os.getuid() != 0 or not shutil.which("unshare"):
     NEEDS_ROOT = "needs root and unshare, for a disk of its own"
-THREE_STARTS = """
+FIVE_STARTS = """
 mount -t tmpfs -o size=4m,mode=700 tmpfs data
-"$@"; echo '{"ended": '$?'}'
-"$@" --name bee --data-dir data/bee; echo '{"ended": '$?'}'
+told() { echo '{"ended": '$1'}'; }
+"$@"; told $?
+"$@" --name bee --data-dir data/bee; told $?
 rm data/of-others
-exec "$@"
+"$@"; told $?
+head -c 8m /dev/zero > data/of-others
+"$@"; told $?
+rm data/of-others
+"$@"; told $?
 """
 
 
@@ -130,25 +134,32 @@ async def append_for_ever(agent: Agent) -> None:
 @pytest.mark.skipif(bool(NEEDS_ROOT) and not os.environ.get("REQUIRE_NETWORK"), reason=NEEDS_ROOT)
 @in_loop
 async def test_a_peer_whose_disk_others_fill_ends_as_one_that_may_be_started_again() -> None:
-    """Its unit does so: somebody may make room."""
+    """Its unit does so: somebody may make room. Also one that is started there: by itself for the
+    first time, and again after it had left."""
     with house() as place:
         (place.folder / "data").mkdir()
-        shell = ("unshare", "--mount", "sh", "-c", THREE_STARTS, "sh")
-        daemon = place.start("--expect", "1", "--data-dir", "data", under=shell)
-        assert [daemon.line()["event"] for _ in range(2)] == ["listening", "ready"]
+        shell = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", FIVE_STARTS)
+        daemon = place.start("--expect", "1", "--data-dir", "data", under=(*shell, "sh"))
+
+        async def line() -> dict[str, object]:
+            return await asyncio.to_thread(daemon.line)
+
+        assert [(await line())["event"], (await line())["event"]] == ["listening", "ready"]
         async with connect("a", addr="ant") as a:
             assert await a.journal("run").append("before") == 1
             fill_disk(Path(f"/proc/{daemon.process.pid}/root{place.folder}/data/of-others"))
             async with asyncio.TaskGroup() as group:
                 appending = group.create_task(append_for_ever(a))
-                assert await asyncio.to_thread(daemon.line) == {"ended": 75}
+                assert await line() == {"ended": 75}
                 appending.cancel()
-        assert await asyncio.to_thread(daemon.line) == {"ended": 75}
+        assert await line() == {"ended": 75}
+        for codes in ([0, 75], [0]):
+            assert [(await line())["event"], (await line())["event"]] == ["listening", "ready"]
+            async with connect("a", addr="ant") as a:
+                assert (await a.journal("run").read())[0].value == "before"
+            assert (await asyncio.to_thread(mabeam, "down", "--addr", "ant")).exit_code == 0
+            assert [await line() for _ in codes] == [{"ended": code} for code in codes]
         ends = [line for line in daemon.said().splitlines() if line.startswith("error: ")]
-        assert len(ends) == 2
+        assert len(ends) == 3
         assert all(end.endswith(": free some space, then start the peer again") for end in ends)
-        await asyncio.to_thread(lambda: [daemon.line() for _ in range(2)])
-        async with connect("a", addr="ant") as a:
-            assert (await a.journal("run").read())[0].value == "before"
-        daemon.signal(signal.SIGTERM)
-        assert daemon.wait() == 0
+        assert "Traceback" not in daemon.said()

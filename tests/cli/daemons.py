@@ -18,7 +18,7 @@ import pytest
 
 import mabeam_p2p
 from mabeam_p2p.api import attached
-from mabeam_p2p.cli import main
+from mabeam_p2p.cli import main, output
 from mabeam_p2p.cli.doctor import cluster as doctor
 
 SECONDS = 90.0
@@ -141,19 +141,28 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(Path(mabeam_p2p.__file__).parent.parent)}
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Return once `condition()` holds, and none of its assertions fails."""
+class NotNow(AssertionError):
+    """A verb could not be done at present, as no daemon or no majority was there."""
+
+
+def until(condition: Callable[[], object], but: type[AssertionError] = NotNow) -> None:
+    """Return once `condition()` holds. but: what it may raise before that."""
     deadline = time.monotonic() + SECONDS
     while True:
         failure: AssertionError | None = None
         try:
             if condition():
                 return
-        except AssertionError as error:
+        except but as error:
             failure = error
         if time.monotonic() >= deadline:
             raise AssertionError(f"never came true within {SECONDS} s") from failure
         time.sleep(0.01)
+
+
+def in_one_of(tries: int, scene: Callable[[], bool]) -> None:
+    """As of tests.eventually."""
+    assert any(scene() for _ in range(tries)), f"not once in {tries} tries"
 
 
 def mabeam(*arguments: str) -> click.testing.Result:
@@ -162,7 +171,10 @@ def mabeam(*arguments: str) -> click.testing.Result:
 
 
 def told(*arguments: str) -> dict[str, object]:
-    """The object that a verb prints with --json. It must succeed."""
+    """The object that a verb prints with --json. It must succeed, or raises NotNow where it says
+    that it may be tried again."""
     result = mabeam(*arguments, "--json")
+    if result.exit_code in (output.UNREACHABLE, output.TRY_AGAIN):
+        raise NotNow(result.stderr)
     assert result.exit_code == 0, result.stderr
     return msgspec.json.decode(result.stdout, type=dict[str, object])

@@ -15,12 +15,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from mabeam_p2p.addresses import split_address
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.results import PeerEvidence
+from mabeam_p2p.cli.doctor import _ports as doctor_ports
 from mabeam_p2p.cli.doctor import cluster, software
 from mabeam_p2p.cli.doctor.finding import Finding
+from mabeam_p2p.cli.doctor.holders import ports_of
+from mabeam_p2p.config import Config
 from mabeam_p2p.transport import hosts
 from tests.cli.daemons import CLUSTER, House, environment, house, mabeam, told, until
+from tools.children import free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -318,6 +323,28 @@ def test_a_cluster_that_has_not_formed_is_named_with_how_many_it_waits_for(place
     assert "--listen lan" in one.mend, "which the others cannot reach"
 
 
+def test_the_ports_to_be_open_are_those_at_which_a_peer_is_reached(place: House) -> None:
+    [named] = free_ports(1)
+    wanted: dict[str, list[int]] = {}
+    for name, *flags in (
+        ("any",), ("named", "--listen", f"127.0.0.1:{named}"), ("plain", "--insecure-plaintext"),
+    ):  # fmt: skip
+        daemon = place.start("--expect", "1", *flags, name=name, cluster=name)
+        port = split_address(str(daemon.line()["address"]))[1]
+        assert port in ports_of(daemon.process.pid, "127.0.0.1")
+        assert ports_of(daemon.process.pid, "127.0.0.2") == []
+        wanted[name] = doctor_ports(Config(), "127.0.0.1", port, daemon.process.pid)
+        assert port in wanted[name]
+        if name == "any":  # Where the system has given it two that are near it looks as if named.
+            assert len(wanted[name]) == 2 or wanted[name] == [port, port + 1, port + 2]
+    assert wanted["named"] == [named, named + 1, named + 2]
+    assert len(wanted["plain"]) == 1
+    assert doctor_ports(Config(), "127.0.0.1", 65_535, None) == [65_535]
+    assert doctor_ports(Config(), "127.0.0.1", 7946, None) == [7946, 7947, 7948]
+    assert doctor_ports(Config(insecure_plaintext=True), "127.0.0.1", 7946, None) == [7946]
+    assert doctor_ports(Config(), "127.0.0.1", 0, None) == [0]
+
+
 def test_a_cluster_that_waits_for_other_hosts_is_to_give_them_a_code(place: House) -> None:
     place.start("--expect", "3").line()
     assert mabeam("keys", "invite").exit_code == 0
@@ -325,8 +352,8 @@ def test_a_cluster_that_waits_for_other_hosts_is_to_give_them_a_code(place: Hous
     assert isinstance(seen, cluster.Daemon)
     elsewhere = replace(seen.status, address="192.0.2.8:7946")
     one = cluster.quorum(elsewhere, ())
-    assert one.mend.startswith("mabeam up --join CODE ")
-    assert "`mabeam keys invite`" in one.mend
+    assert one.mend.startswith("mabeam up --cluster test --seed 192.0.2.8:7946 ")
+    assert "with keys also --join CODE, which `mabeam keys invite` prints" in one.mend
 
 
 def test_a_daemon_that_is_stopped_is_named(place: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from mabeam_p2p.cli.doctor.firewall import firewall
 
 HOST = "192.0.2.8"
 PORT = 7946
+PEERS = (7946, 7947, 7948)
 
 Rule = list[dict[str, object]]
 
@@ -72,7 +73,7 @@ def printed(program: str, text: str | None) -> Callable[[list[str]], str | None]
 def nft(
     text: str, *, host: str = HOST, number: int = PORT, uses_mdns: bool = False
 ) -> list[Finding]:
-    return list(firewall(host, number, uses_mdns=uses_mdns, run=printed("nft", text)))
+    return list(firewall(host, [number], uses_mdns=uses_mdns, run=printed("nft", text)))
 
 
 def level(policy: str, **chains: list[Rule]) -> str:
@@ -228,22 +229,28 @@ def test_what_is_no_listing_is_said_to_be_none(text: str) -> None:
 
 
 def test_rules_that_may_not_be_read_are_said_to_be_so() -> None:
-    (one,) = firewall(HOST, PORT, uses_mdns=True, run=lambda command: None)
+    (one,) = firewall(HOST, [PORT], uses_mdns=True, run=lambda command: None)
     assert (one.level, "cannot be read" in one.text) == ("skipped", True)
 
 
 @pytest.mark.parametrize(
     ("allowed", "stopped"),
-    [((), "7946-7948"), ((7946,), "7947-7948"), ((7946, 7947), "7948"), ((7946, 7947, 7948), "")],
+    [
+        ((), "7946-7948"),
+        ((7946,), "7947-7948"),
+        ((7946, 7947), "7948"),
+        ((7947,), "'{ 7946, 7948 }'"),
+        ((7946, 7947, 7948), ""),
+    ],
 )
 def test_all_ports_of_a_peer_must_be_open(allowed: Sequence[int], stopped: str) -> None:
     rules = [rule(port(number)) for number in allowed]
     run = printed("nft", listing("drop", {"input": rules}))
-    (one,) = firewall(HOST, PORT, count=3, uses_mdns=False, run=run)
+    (one,) = firewall(HOST, PEERS, uses_mdns=False, run=run)
     mend = f"sudo nft insert rule inet filter input tcp dport {stopped} accept" if stopped else ""
     assert (one.level, one.mend) == ("error" if stopped else "ok", mend)
     if stopped:
-        assert one.text.endswith(f"none allows tcp port {stopped}")
+        assert one.text.endswith("none allows tcp port " + stopped.strip("'{ }"))
 
 
 # ---- iptables --------------------------------------------------------------------------------
@@ -296,7 +303,7 @@ COMMIT
 )
 def test_chains_of_iptables_are_followed_too(line: str, found: str) -> None:
     run = printed("iptables-save", UFW.format(line))
-    (one,) = firewall(HOST, PORT, uses_mdns=True, run=run)
+    (one,) = firewall(HOST, [PORT], uses_mdns=True, run=run)
     assert one.level == found
     if one.mend:
         assert shlex.split(one.mend)[:4] == ["sudo", "iptables", "-I", "INPUT"]
@@ -304,10 +311,12 @@ def test_chains_of_iptables_are_followed_too(line: str, found: str) -> None:
 
 def test_a_peer_with_an_address_of_ipv6_has_rules_of_its_own() -> None:
     text = "*filter\n:INPUT DROP [0:0]\nCOMMIT\n"
-    (one,) = firewall("2001:db8::1", PORT, uses_mdns=False, run=printed("ip6tables-save", text))
+    (one,) = firewall("2001:db8::1", [PORT], uses_mdns=False, run=printed("ip6tables-save", text))
     assert one.mend == "sudo ip6tables -I INPUT -p tcp --dport 7946 -j ACCEPT"
     run = printed("ip6tables-save", text)
-    (one,) = firewall("2001:db8::1", PORT, count=3, uses_mdns=False, run=run)
+    (one,) = firewall("2001:db8::1", PEERS, uses_mdns=False, run=run)
     assert one.mend == "sudo ip6tables -I INPUT -p tcp --dport 7946:7948 -j ACCEPT"
-    (one,) = firewall("2001:db8::1", 0, uses_mdns=False, run=run)
+    (one,) = firewall("2001:db8::1", [7946, 51234], uses_mdns=False, run=run)
+    assert one.mend == "sudo ip6tables -I INPUT -p tcp -m multiport --dports 7946,51234 -j ACCEPT"
+    (one,) = firewall("2001:db8::1", [0], uses_mdns=False, run=run)
     assert (one.level, "--dport PORT " in one.mend) == ("warning", True)

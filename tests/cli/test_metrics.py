@@ -84,7 +84,7 @@ def test_the_catalogue_and_a_peer_tell_of_the_same(
         assert names == set(METRICS) - set(COUNTED)
         return all(bool(METRICS[f.name].label) == bool(f.label) for f in seen.figures)
 
-    until(tells_all)
+    until(tells_all, but=AssertionError)
 
 
 def test_people_are_told_where_the_metrics_are(place: House) -> None:

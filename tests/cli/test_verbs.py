@@ -107,7 +107,7 @@ def test_info_and_leader_name_the_same_leader() -> None:
         assert (known["id"], known["name"]) == (leader["leader"], leader["name"])
         return str(leader["leader"]) in mabeam("leader").stdout
 
-    until(is_the_same)
+    until(is_the_same, but=AssertionError)
 
 
 def test_persons_at_their_hosts_decide_and_the_log_explains() -> None:

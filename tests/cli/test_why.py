@@ -53,7 +53,7 @@ def test_the_leader_tells_how_far_a_follower_is(daemons: dict[str, Daemon]) -> N
         assert "leads in term" in mabeam("why", head, "--addr", other).stdout
         return bool((why(other, head)["follower"] or {}).get("caught_up"))  # type: ignore[attr-defined]
 
-    until(is_told)
+    until(is_told, but=AssertionError)
 
 
 def test_a_peer_tells_of_itself(daemons: dict[str, Daemon]) -> None:

@@ -98,7 +98,7 @@ def test_without_keys_it_listens_on_this_machine_alone(host: str) -> None:
 
 def test_an_address_of_another_machine_is_an_address_error() -> None:
     with pytest.raises(AddressError, match="cannot listen"):
-        ZeroMqBulk("192.0.2.1", message_bytes_max=MEBIBYTE, insecure=True)
+        ZeroMqBulk("192.0.2.1", message_bytes_max=MEBIBYTE, has_keys=True)
 
 
 @pytest.mark.parametrize("frames", [[b""], [b"header"], [b"a", b"b", b"c"]])

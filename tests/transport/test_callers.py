@@ -11,7 +11,7 @@ import zmq
 
 from mabeam_p2p.addresses import split_address
 from mabeam_p2p.security.keyring import gate_key_pair, new_key_pair
-from mabeam_p2p.transport import callers, options
+from mabeam_p2p.transport import callers, introductions, options
 from mabeam_p2p.transport.callers import Callers
 from mabeam_p2p.transport.curve import as_client
 from tests.eventually import eventually
@@ -68,6 +68,7 @@ async def test_whoever_stays_at_the_join_port_is_gone_in_the_end_and_members_sta
         # Only now: its own introduction may take longer.
         assert target.transport._join is not None
         assert target.transport._join.callers is not None
+        assert target.transport._join.callers._seconds_max == introductions.CALLER_SECONDS_MAX
         target.transport._join.callers._seconds_max = 0.2
         cut = target.transport.counters["callers_cut"]
         port = split_address(target.transport.address)[1]

@@ -335,7 +335,9 @@ async def test_a_key_is_rotated_and_whatever_was_taken_arrives() -> None:
 
 
 @in_loop
-async def test_a_peer_at_a_named_port_has_its_data_at_the_next_two_in_turn() -> None:
+async def test_a_peer_at_a_named_port_has_its_data_at_the_next_two_in_turn(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """So that a firewall can be told of three. What another program has there is left to it."""
     [port] = free_ports(1)
     gatekeeper = Cluster().gatekeeper()
@@ -351,11 +353,13 @@ async def test_a_peer_at_a_named_port_has_its_data_at_the_next_two_in_turn() -> 
             # libzmq lets go of a port in its own time.
             await eventually(partial(_is_quiet, 2 * port + 3 - expected))
             gatekeeper.guard.keyring.retire_key()
+        assert "the data port is" not in caplog.text
         with socket.create_server(("127.0.0.1", port + 1)):
             gatekeeper.guard.keyring.renew_key()
             gatekeeper.guard.keyring.take_next()
             peer.transport.rekey()
             assert peer.transport._bound_port() not in range(port, port + 3)
+            assert f"the data port is {peer.transport._bound_port()}" in caplog.text
     finally:
         peer.transport.close()
 

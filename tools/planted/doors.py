@@ -5,6 +5,7 @@ from tools.planted.base import Edit, Mutant
 CALLERS = "mabeam_p2p/transport/callers.py"
 BULK = "mabeam_p2p/transport/bulk.py"
 SOCKETS = "mabeam_p2p/transport/zeromq.py"
+INTRODUCTIONS = "mabeam_p2p/transport/introductions.py"
 RECEPTION = "mabeam_p2p/transport/reception.py"
 
 MUTANTS = (
@@ -54,6 +55,12 @@ MUTANTS = (
         "T8-others",
         "a descriptor is cut whatever it is by now",
         (Edit(CALLERS, "return connection.getsockname()[1] in self._ports", "return True"),),
+        ("tests/transport/test_callers.py",),
+    ),
+    Mutant(
+        "T8-five",
+        "who knows the gate is bounded at the join port by nothing but its words",
+        (Edit(INTRODUCTIONS, "            seconds_max=CALLER_SECONDS_MAX,\n", ""),),
         ("tests/transport/test_callers.py",),
     ),
     Mutant(

@@ -166,10 +166,25 @@ MUTANTS = (
     Mutant(
         "S-broken",
         "a disk that is broken counts as one that is full: its unit is started again for ever",
-        (
-            Edit(FOLDER, "is_full=error.errno in NO_ROOM", "is_full=True"),
-            Edit(SQLITE, "is_full=family == sqlite3.SQLITE_FULL", "is_full=True"),
-        ),
+        (Edit(SQLITE, "            is_full=is_full,", "            is_full=True,"),),
         ("tests/storage/test_failing_peer.py",),
+    ),
+    Mutant(
+        "S-taken",
+        "a folder that cannot be one counts as a disk that is full",
+        (Edit(FOLDER, "is_full=error.errno in NO_ROOM", "is_full=True"),),
+        ("tests/cli/test_up.py",),
+    ),
+    Mutant(
+        "S-lost",
+        "that the disk is full is lost on the way",
+        (Edit(SQLITE, "            is_full=is_full,", "            is_full=False,"),),
+        ("tests/storage/test_failing_peer.py",),
+    ),
+    Mutant(
+        "S-start",
+        "who is started on a full disk takes it for a broken one",
+        (Edit(SQLITE, "and folder.is_full(self.path)", "and not self.path"),),
+        ("tests/bad_days/test_disk_full.py",),
     ),
 )

@@ -15,6 +15,7 @@ from mabeam_p2p.cli.doctor import network, places, software
 from mabeam_p2p.cli.doctor.descriptors import descriptors
 from mabeam_p2p.cli.doctor.finding import Finding, counts, error, ok, skipped
 from mabeam_p2p.cli.doctor.firewall import firewall
+from mabeam_p2p.cli.doctor.holders import ports_of
 from mabeam_p2p.config import Config
 from mabeam_p2p.errors import ConfigError, MabeamError
 
@@ -134,9 +135,17 @@ def _of_network(config: Config, address: str | Finding, process: int | None) -> 
             yield from network.multicast(host)
         else:
             yield skipped("multicast", "the settings leave it alone")
-    # A peer with keys has its data at one of the two behind it, if that one was named.
-    count = 3 if port and not config.insecure_plaintext else 1
-    yield from firewall(host, port, count=count, uses_mdns=config.mdns)
+    yield from firewall(host, _ports(config, host, port, process), uses_mdns=config.mdns)
+
+
+def _ports(config: Config, host: str, port: int, process: int | None) -> list[int]:
+    """At which others come to the peer. One with keys has its data at one of the two behind its
+    port, if that was named and they can be had; as long as it runs it is seen where."""
+    behind = list(range(port, min(port + 3, 65_536))) if port else [0]
+    held = [] if process is None else ports_of(process, host)
+    if port in held:
+        return behind if set(held) & set(behind[1:]) else held
+    return behind[:1] if config.insecure_plaintext else behind
 
 
 def _print(one: Finding) -> None:

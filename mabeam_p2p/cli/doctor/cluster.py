@@ -120,8 +120,9 @@ def _more_peers(status: PeerStatus) -> str:
     """The command that starts another one."""
     if is_loopback(split_address(status.address)[0]):
         more = "here; where others are to be on other hosts, start this one with --listen lan"
-        return f"mabeam up --cluster {status.cluster} --seed {status.address}    # {more}"
-    return "mabeam up --join CODE    # on other hosts; `mabeam keys invite` prints one here"
+    else:
+        more = "on other hosts; with keys also --join CODE, which `mabeam keys invite` prints here"
+    return f"mabeam up --cluster {status.cluster} --seed {status.address}    # {more}"
 
 
 def quorum(status: PeerStatus, members: Sequence[Member]) -> Finding:

@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from mabeam_p2p.addresses import is_literal, is_loopback, is_wildcard
@@ -31,11 +31,11 @@ def run(command: list[str]) -> str | None:
 
 
 def firewall(
-    host: str, port: int, *, count: int = 1, uses_mdns: bool, run: Run = run
+    host: str, ports: Sequence[int], *, uses_mdns: bool, run: Run = run
 ) -> Iterator[Finding]:
-    """host, port: the peer's; port 0: not known yet, so that only the rules for all ports count.
-    count: of ports from that one on."""
-    packets = list(_wanted(host, port, count, uses_mdns))
+    """host, ports: the peer's, in order; port 0: not known yet, so that only the rules for all
+    ports count."""
+    packets = list(_wanted(host, ports, uses_mdns))
     listing = run(["nft", "--json", "list", "ruleset"])
     if listing is not None:
         yield from _of_nftables(listing, packets)
@@ -49,11 +49,11 @@ def firewall(
     yield from _of_iptables(listing, packets)
 
 
-def _wanted(host: str, port: int, count: int, uses_mdns: bool) -> Iterator[Packet]:
+def _wanted(host: str, ports: Sequence[int], uses_mdns: bool) -> Iterator[Packet]:
     """What must come in."""
     is_v6, is_local = ":" in host, is_loopback(host)
     target = host if is_literal(host) and not is_wildcard(host) else ""
-    for number in range(port, min(port + count, 65_536)):
+    for number in ports:
         yield Packet("tcp", number, target, is_local, is_v6)
     if uses_mdns:
         group = MDNS_GROUP_V6 if is_v6 else MDNS_GROUP
@@ -84,7 +84,10 @@ def _of_hooks(ruleset: nftables.Ruleset, packets: list[Packet]) -> Iterator[Find
         name = " ".join(hook.place)
         fates = {packet: walk(ruleset.chains(packet), hook.place) for packet in packets}
         for one in _stopped(fates, hook.policy == "drop"):
-            mend = f"sudo nft insert rule {name} {one.protocol} dport {one.ports('-') or 'PORT'}"
+            ports = one.ports()
+            if "," in ports:
+                ports = f"'{{ {ports} }}'"
+            mend = f"sudo nft insert rule {name} {one.protocol} dport {ports or 'PORT'}"
             yield one.finding(f"chain {name} of nft", f"{mend} accept")
 
 
@@ -94,8 +97,9 @@ def _of_iptables(listing: str, packets: list[Packet]) -> Iterator[Finding]:
     fates = {packet: walk(ruleset.chains(packet), "INPUT") for packet in packets}
     stopped = _stopped(fates, ruleset.policies.get("INPUT") == "DROP")
     for one in stopped:
-        port = one.ports(":") or "PORT"
-        mend = f"sudo {program} -I INPUT -p {one.protocol} --dport {port} -j ACCEPT"
+        ports = one.ports().replace("-", ":").replace(" ", "") or "PORT"
+        match = "-m multiport --dports" if "," in ports else "--dport"
+        mend = f"sudo {program} -I INPUT -p {one.protocol} {match} {ports} -j ACCEPT"
         yield one.finding(program, mend)
     if not stopped:
         yield ok("firewall", "no rule of iptables is in the way")
@@ -108,13 +112,15 @@ class _Stopped(NamedTuple):
     fate: Fate
     numbers: list[int]
 
-    def ports(self, to: str) -> str:
-        """From the first to the last; empty: not known."""
+    def ports(self) -> str:
+        """As `7946`, `7946-7948` or `7946, 51234`; empty: not known."""
         first, last = self.numbers[0], self.numbers[-1]
-        return f"{first}{to}{last}" if first < last else str(first or "")
+        if len(self.numbers) > 1 and last - first == len(self.numbers) - 1:
+            return f"{first}-{last}"
+        return ", ".join(str(number) for number in self.numbers if number)
 
     def finding(self, where: str, mend: str) -> Finding:
-        what = f"{self.protocol} port {self.ports('-') or '?'}"
+        what = f"{self.protocol} port {self.ports() or '?'}"
         if not self.fate.is_sure:
             text = f"{where} may let some of what comes to {what} in, and drops the rest"
         elif self.fate.verdict:

@@ -85,5 +85,5 @@ def curve(version: tuple[int, ...] | None = None, has_curve: bool | None = None)
         floor = ".".join(map(str, LIBZMQ_FLOOR))
         return error("libzmq", f"libzmq is {text}, older than {floor}", wheel)
     if not has_curve:
-        return error("libzmq", f"libzmq {text} has no CURVE: peers cannot leave loopback", wheel)
+        return error("libzmq", f"libzmq {text} has no CURVE: peers have no keys", wheel)
     return ok("libzmq", f"libzmq {text} with CURVE")
