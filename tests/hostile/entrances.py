@@ -80,7 +80,7 @@ def memory_taken(way_in: str, data: bytes) -> int:
 
 def is_cheap(way_in: str, data: bytes) -> bool:
     """Whether reading it takes no more than it may: the best of a few, as others use the machine
-    too, and what it is held against at the same time."""
+    too, held against the best of as many at the same time."""
 
     def read() -> None:
         with suppress(RemoteProtocolError):
@@ -92,9 +92,7 @@ def is_cheap(way_in: str, data: bytes) -> bool:
         if taken < SECONDS_FREE:
             return True
         allowed = min(allowed, processor_time(additions))
-        if taken < allowed:
-            return True
-    return False
+    return taken < allowed
 
 
 def additions() -> None:
