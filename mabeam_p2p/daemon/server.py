@@ -24,7 +24,7 @@ from mabeam_p2p.daemon.admission import Admission, OwnCommand
 from mabeam_p2p.daemon.client import EVENTS_DROPPED, OVERLOADED, Client
 from mabeam_p2p.daemon.descriptors import clients_max
 from mabeam_p2p.daemon.room import Room
-from mabeam_p2p.errors import Closed
+from mabeam_p2p.errors import Closed, OutcomeUnknown
 from mabeam_p2p.events import Event, MailArrived
 from mabeam_p2p.ids import CLUSTER_SESSION, agent_id
 from mabeam_p2p.inquiries import Figures
@@ -193,7 +193,8 @@ class Server:
         """Close what the client left open, until the cluster says yes or no."""
         await client.opened()
         request = Submit(closing.command, CLOSE_TIMEOUT_SECONDS)
-        with contextlib.suppress(Closed):
+        # The peer is closed, before it was asked or while it was: others depart the agent then.
+        with contextlib.suppress(Closed, OutcomeUnknown):
             while True:
                 if not isinstance(await self._backend.ask(request), Failed):
                     return

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import os
 import socket
 from pathlib import Path
@@ -9,6 +10,7 @@ from mabeam_p2p.api.sockets import peer_user
 from mabeam_p2p.commands import CastVote, CloseSession
 from mabeam_p2p.daemon import client as client_module
 from mabeam_p2p.daemon.admission import CLOSING_SEQUENCE
+from mabeam_p2p.errors import Closed, OutcomeUnknown
 from mabeam_p2p.events import Dropped, MailArrived, QuorumChanged
 from mabeam_p2p.ids import AgentId, ProposalId, SessionId
 from mabeam_p2p.records import Choice
@@ -291,6 +293,22 @@ async def test_closing_is_tried_until_the_cluster_answers(
         await eventually(lambda: len(d.peer.asked) == 3)
         assert d.peer.asked[2][0] == d.peer.asked[1][0]
         d.peer.asked[2][1].set_result(Committed(6, 1))
+
+
+@pytest.mark.parametrize("error", [Closed("it is closed"), OutcomeUnknown("it may be committed")])
+@in_loop
+async def test_a_peer_that_closes_meanwhile_ends_it_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.attach("ant")
+        d.peer.asked[0][1].set_result(Committed(5, 1))
+        await connection.close()
+        await eventually(lambda: len(d.peer.asked) == 2)
+        d.peer.asked[1][1].set_exception(error)
+        await eventually(lambda: not d.server._closings)
+        gc.collect()  # A task that nobody asks tells of its end then.
+    assert caplog.text == ""
 
 
 @in_loop
