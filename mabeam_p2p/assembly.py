@@ -75,7 +75,7 @@ def build(config: Config) -> Driver:
         if gatekeeper is not None:
             inviter = code.address if code is not None else ""
             guard = gatekeeper.guard
-            gate = Gate(guard, transport, cluster=config.cluster, wall=clock.wall, inviter=inviter)
+            gate = Gate(guard, transport, cluster=config.cluster, inviter=inviter)
             transport.on_refusal = gate.on_refusal
         codec = CborCodec(config.limits)
         node = Node(

@@ -34,7 +34,8 @@ class ProposeSecret(Struct, frozen=True, gc=False, array_like=True, tag=53):
 
 
 class Introduced(Struct, frozen=True, gc=False, array_like=True, tag=54):
-    """A peer has proved the join secret under this key. Answer: Done."""
+    """A peer has proved the join secret under this key; if that is empty: what it has proved counts
+    no more. Answer: Done."""
 
     peer: PeerId
     key: bytes

@@ -24,9 +24,12 @@ class Admission:
         self._proposed: dict[PeerId, float] = {}
 
     def introduced(self, peer: PeerId, key: bytes) -> None:
+        """key: empty: what it has proved counts no more."""
         self._introduced.pop(peer, None)
-        self._introduced[peer] = key
         self._proposed.pop(peer, None)
+        if not key:
+            return
+        self._introduced[peer] = key
         if len(self._introduced) > INTRODUCED_MAX:
             gone = next(iter(self._introduced))
             del self._introduced[gone]

@@ -81,7 +81,6 @@ class Gate:
         doors: Doors,
         *,
         cluster: str,
-        wall: Callable[[], float],
         inviter: str = "",
     ) -> None:
         """inviter: the address in the code by which this peer joins; empty: there is none."""
@@ -93,7 +92,6 @@ class Gate:
         self._guard = guard
         self._doors = doors
         self._cluster = cluster
-        self._wall = wall
         self._inviter = inviter
         self._credentials = Credentials()
         self._rehearsed: KeyPair | None = None
@@ -203,6 +201,6 @@ class Gate:
         assert keyring.gate is not None, "asked of who has joined"
         if not 0 < request.seconds <= INVITE_SECONDS_MAX:
             return Refused("invalid", f"a code is good for 1 to {INVITE_SECONDS_MAX:g} seconds")
-        token = keyring.invite(seconds=request.seconds, once=request.once, wall=self._wall())
+        token = self._guard.invite(seconds=request.seconds, once=request.once)
         address = self._doors.address
         return Invited(encode(JoinCode(address, keyring.gate, token, self._cluster)), address)

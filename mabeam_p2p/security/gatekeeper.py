@@ -10,6 +10,7 @@ from mabeam_p2p.ports import JoinCodec
 from mabeam_p2p.security.guard import Guard
 from mabeam_p2p.security.joining import Met, Reception, Visit
 from mabeam_p2p.security.keyring import KeyPair
+from mabeam_p2p.security.secrets import Secret
 
 STORAGE = "storage"
 """The refusal of who cannot keep what it would have to; a later attempt may be lucky."""
@@ -65,7 +66,7 @@ class Gatekeeper:
                 self.guard,
                 self._codec,
                 Visit(self.guard.peer, key, secret, self.guard.nonce()),
-                is_present=secret == self.guard.keyring.current,
+                secret,
             )
             for secret in self.guard.provable()
         )
@@ -74,11 +75,10 @@ class Gatekeeper:
 class CodedVisit:
     """Satisfies ports.Visit. Whoever is met, the guard knows from then on."""
 
-    def __init__(
-        self, guard: Guard, codec: JoinCodec, visit: Visit, *, is_present: bool = False
-    ) -> None:
-        """is_present: whether what it proves is the join secret, as far as this peer knows."""
-        self._is_present = is_present
+    def __init__(self, guard: Guard, codec: JoinCodec, visit: Visit, proved: Secret) -> None:
+        """proved: the secret that both prove in it."""
+        self._proved = proved
+        self._is_present = proved == guard.keyring.current
         self.found: tuple[bytes, int] | None = None
         self.refusal = ""
         self._guard = guard
@@ -111,13 +111,12 @@ class CodedVisit:
 
     def _know(self, met: Met) -> None:
         try:
-            if met.handed is not None:
-                self._guard.handed(met.handed)
+            is_believed = self._guard.met(met.peer, met.key, self._proved, met.handed)
         except KeyFileError as error:
             _log.error("the join secret cannot be kept, so that it is asked for again: %s", error)
             self.refusal = STORAGE
             return
-        if self._guard.met(met.peer, met.key):
+        if is_believed:
             self.found = met.key, met.port
         else:
             self.refusal = "other_key"

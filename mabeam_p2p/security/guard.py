@@ -9,8 +9,10 @@ Rules
 3. Who can prove the previous secret alone is told the present one if the log has admitted it, and
    refused otherwise: a rotation shuts out those who were not members. Invitations are void from
    then on. Both hold also at a peer that does not have the new secret yet: to it the present one
-   is that which all others know as the previous one.
-4. A message counts as the peer's whose key its connection has proved to have.
+   is that which all others know as the previous one. And both hold for whoever is dialled as for
+   whoever comes, and for what was proved before the rotation.
+4. A code is good for one thing: to be told the join secret once. Others may have had it, too.
+5. A message counts as the peer's whose key its connection has proved to have.
 """
 
 import logging
@@ -44,13 +46,14 @@ class Guard:
         token: Secret | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """token: of the code by which this peer joins; it is of no use once it has joined."""
+        """token: of the code by which this peer joins; it is of no use once it has done so."""
         self.peer = peer
         self.keyring = keyring
         self.version = 0
         """Grows when somebody who was let in may be no more."""
         self.on_pending: Callable[[PeerId, bytes], None] = lambda peer, key: None
-        """Told of each peer that has proved the secret, and of this one."""
+        """Told of each peer that has proved the secret, and of this one; with an empty key of each
+        whose proof counts no more."""
         self.on_revoked: Callable[[], None] = lambda: None
         """Told when a member has said that this peer was revoked."""
         self.on_visit: Callable[[PeerId], None] = lambda peer: None
@@ -59,6 +62,8 @@ class Guard:
         self._wall = wall
         self._pending: dict[bytes, PeerId] = {}
         self._pending_keys: dict[PeerId, bytes] = {}
+        self._proofs: dict[PeerId, bytes] = {}
+        """Of each that is pending: the label of the join secret that it has proved, or was told."""
         self._admitted: dict[bytes, PeerId] = {}
         self._keys: dict[PeerId, tuple[bytes, ...]] = {}
         self._revoked: dict[bytes | PeerId, None] = {}
@@ -90,10 +95,6 @@ class Guard:
             revoked[one.peer] = None
             revoked.update(dict.fromkeys(one.keys))
         self._revoked = revoked
-        for peer, key in tuple(self._pending_keys.items()):
-            known = self._keys.get(peer)
-            if peer in revoked or (known is not None and key not in known):
-                self._forget(peer)
         self.version += 1
         self._wanted = credentials.secret
         proposed = self.keyring.proposed
@@ -103,14 +104,16 @@ class Guard:
         is_ahead = previous is not None and label(previous) == self._wanted
         self._has_missed = self._has_missed or had_present
         self._has_missed = self._has_missed and self.lacks_secret and not is_ahead
+        self._look_over_pending()
 
     def pending(self) -> tuple[tuple[PeerId, bytes], ...]:
         """Who has proved the join secret and is not admitted."""
         return tuple((p, k) for p, k in self._pending_keys.items() if k not in self._admitted)
 
-    def met(self, peer: PeerId, key: bytes) -> bool:
-        """A server has proved itself. Whether it is believed to be that peer."""
-        reason = self._objection(peer, key) or self._outdated(key)
+    def met(self, peer: PeerId, key: bytes, proved: Secret, handed: Secret | None = None) -> bool:
+        """A server has proved this secret, and told the present one if that is another. Whether it
+        is believed to be that peer; what it has told is taken only then. Raises KeyFileError."""
+        reason = self._objection(peer, key) or self._outdated(key) or self._unproved(key, proved)
         if reason:
             # Told once for each: it is dialled again and again, and says the same.
             if self._disbelieved.get(peer) != key and len(self._disbelieved) < DISBELIEVED_MAX:
@@ -118,7 +121,9 @@ class Guard:
                 _log.warning("a peer that says it is %s is not believed: %s", peer, reason)
             return False
         self._disbelieved.pop(peer, None)
-        self._remember(peer, key)
+        if handed is not None:
+            self._take(handed, proved)
+        self._remember(peer, key, label(handed or proved))
         return True
 
     @property
@@ -137,7 +142,7 @@ class Guard:
 
     def provable(self) -> tuple[Secret, ...]:
         """What this peer can prove, the best first; nothing while it waits for its inviter."""
-        known = (self.keyring.current, self.keyring.previous, self.keyring.proposed, self._token)
+        known = (self.keyring.current, self.keyring.previous, self.keyring.proposed, self._code())
         return tuple(one for one in known if one is not None)
 
     @property
@@ -150,13 +155,28 @@ class Guard:
         current = self.keyring.current
         return bool(self._wanted) and (current is None or label(current) != self._wanted)
 
-    def handed(self, secret: Secret) -> None:
-        """A member has told the present join secret."""
+    def invite(self, *, seconds: float, once: bool) -> Secret:
+        """A token that lets peers in for so long, or one of them. Raises KeyFileError."""
+        return self.keyring.invite(seconds=seconds, once=once, wall=self._wall())
+
+    def _code(self) -> Secret | None:
+        """The token of this peer's code, until that has done its work."""
+        token = self._token
+        if token is None or self.waits_for_inviter:
+            return token
+        return None if label(token) == self.keyring.spent else token
+
+    def _take(self, secret: Secret, proved: Secret) -> None:
+        """A member has told the present join secret, under an older one or a code."""
         gate = self.keyring.gate
-        if not self.keyring.has_joined and gate is not None:
-            self.keyring.join(gate, secret)
+        code = self._code()
+        spent = label(proved) if proved == code else self.keyring.spent
+        if self.waits_for_inviter and gate is not None:
+            self.keyring.join(gate, secret, spent)
         elif not self._wanted or label(secret) == self._wanted:
             self.keyring.rotate(secret)
+            self.keyring.spend(spent)
+        self._look_over_pending()
 
     # ---- as a server -----------------------------------------------------------------------------
 
@@ -188,7 +208,7 @@ class Guard:
             reason = self.keyring.use_invitation(name, key, self._wall())
             if reason:
                 return reason
-        self._remember(peer, key)
+        self._remember(peer, key, label(self.present()))
         self.on_visit(peer)
         return ""
 
@@ -201,6 +221,12 @@ class Guard:
         is_over = self._has_missed and self.lacks_secret
         return "rotated" if is_over and key not in self._admitted else ""
 
+    def _unproved(self, key: bytes, proved: Secret) -> str:
+        """What a server has proved is known to others than members, too (rules 3 and 4)."""
+        known = (self.keyring.current, self._code())
+        is_good = proved in known or label(proved) == self._wanted
+        return "" if is_good or key in self._admitted else "rotated"
+
     def _objection(self, peer: PeerId, key: bytes) -> str:
         if peer in self._revoked or key in self._revoked:
             return "revoked"
@@ -212,15 +238,33 @@ class Guard:
         owner = self._admitted.get(key, self._pending.get(key, peer))
         return "other_key" if (known is not None and key not in known) or owner != peer else ""
 
-    def _remember(self, peer: PeerId, key: bytes) -> None:
-        if key in self._pending or key in self._admitted:
+    def _remember(self, peer: PeerId, key: bytes, name: bytes) -> None:
+        """name: of the join secret that it knows."""
+        if key in self._admitted:
+            return
+        if key in self._pending:
+            self._proofs[peer] = name
             return
         if len(self._pending) >= PENDING_MAX:
             self._forget(next(iter(self._pending_keys)))
         self._pending[key] = peer
         self._pending_keys[peer] = key
+        self._proofs[peer] = name
         self.on_pending(peer, key)
+
+    def _look_over_pending(self) -> None:
+        """What was proved before may count no more (rules 1, 2 and 3)."""
+        present = {self._wanted}
+        if self.keyring.current is not None and not (self._has_missed and self.lacks_secret):
+            present.add(label(self.keyring.current))
+        for peer, key in tuple(self._pending_keys.items()):
+            known = self._keys.get(peer)
+            is_anothers = peer in self._revoked or (known is not None and key not in known)
+            if is_anothers or self._proofs[peer] not in present:
+                self._forget(peer)
 
     def _forget(self, peer: PeerId) -> None:
         self._pending.pop(self._pending_keys.pop(peer), None)
+        del self._proofs[peer]
         self.version += 1
+        self.on_pending(peer, b"")

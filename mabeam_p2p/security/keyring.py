@@ -83,6 +83,8 @@ class JoinedFile(Struct, forbid_unknown_fields=True):
     version: int
     inviter: str
     """The address in the code that let this peer in."""
+    code: bytes = b""
+    """The label of that code's token."""
 
 
 class InvitationFile(Veiled):
@@ -131,6 +133,8 @@ class Keyring:
         self.current: Secret | None = None
         self.previous: Secret | None = None
         self.proposed: Secret | None = None
+        self.spent = b""
+        """The label of the code by which this peer was told the join secret; empty: of none."""
         self._folder = folder
         self._shared = shared
         self._invitations: list[Invitation] = []
@@ -141,16 +145,23 @@ class Keyring:
     def has_joined(self) -> bool:
         return self.current is not None
 
-    def join(self, gate: Secret, secret: Secret) -> None:
-        """An inviter has let this peer in. The other processes of this user follow it."""
-        self.keep_inviter()
+    def join(self, gate: Secret, secret: Secret, code: bytes = b"") -> None:
+        """An inviter has let this peer in, by the code of this label. The other processes of this
+        user follow it."""
+        self._keep(self.keep_inviter, spent=code)
         self._keep(self._write_secret, gate=gate, current=secret, previous=None, proposed=None)
         self._share(SecretFile(FILE_VERSION, gate.reveal(), secret.reveal()), over_others=True)
 
     def keep_inviter(self) -> None:
         """Whoever starts this peer again need not say where it listens."""
         if self._folder is not None and self.inviter:
-            files.write(self._folder / JOINED_NAME, JoinedFile(FILE_VERSION, self.inviter))
+            joined = JoinedFile(FILE_VERSION, self.inviter, self.spent)
+            files.write(self._folder / JOINED_NAME, joined)
+
+    def spend(self, code: bytes) -> None:
+        """The code of this label has done its work."""
+        if code != self.spent:
+            self._keep(self.keep_inviter, spent=code)
 
     def propose(self) -> Secret:
         """A join secret to come; the cluster decides on its label. As long as it has not, the same
@@ -347,9 +358,13 @@ def open_keyring(
         given = files.read(folder / INVITATIONS_NAME, InvitationFile)
         if given is not None:
             keyring.read_invitations(given)
+        joined = files.read(folder / JOINED_NAME, JoinedFile)
+        if joined is not None:
+            keyring.spent = _of_this_release(joined, folder / JOINED_NAME).code
     if joins_gate is not None and keyring.gate != joins_gate:
         # Of no cluster, or of one that it leaves: nothing is known of the new one yet.
         keyring.gate, keyring.current, keyring.previous = joins_gate, None, None
+        keyring.proposed = None
     elif keyring.current is None:
         keyring.use_secret(_shared_secret(shared))
     else:

@@ -37,6 +37,16 @@ def test_members_that_have_proved_themselves_are_admitted_once() -> None:
     assert admission.commands(admitted, members, 9.0) == ()
 
 
+def test_who_has_proved_what_counts_no_more_is_not_admitted() -> None:
+    admission = Admission()
+    admission.introduced(peer(1), key(1))
+    admission.introduced(peer(1), b"")
+    admission.introduced(peer(2), b"")
+    assert admission.commands(NOBODY, (member(1), member(2)), 0.0) == ()
+    admission.introduced(peer(1), key(2))
+    assert admission.commands(NOBODY, (member(1),), 0.0) != ()
+
+
 def test_an_admission_that_was_lost_with_its_leader_is_proposed_again() -> None:
     admission = Admission()
     admission.introduced(peer(1), key(1))

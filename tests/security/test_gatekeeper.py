@@ -1,5 +1,6 @@
 """The guard and the introductions together: what happens when a disk takes nothing."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,15 +8,16 @@ import pytest
 
 from mabeam_p2p.errors import KeyFileError
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.key_requests import KeyRenewed, KeysAnswer, ReadKeys, RenewKey
+from mabeam_p2p.key_requests import Invite, Invited, KeyRenewed, KeysAnswer, ReadKeys, RenewKey
 from mabeam_p2p.messages import JoinRefusal, JoinWelcome
 from mabeam_p2p.records import Credential, Credentials
 from mabeam_p2p.security import files
+from mabeam_p2p.security.codes import decode
 from mabeam_p2p.security.gate import Gate
 from mabeam_p2p.security.gatekeeper import STORAGE, Gatekeeper
 from mabeam_p2p.security.guard import Guard
 from mabeam_p2p.security.keyring import KeyPair, Keyring, new_key_pair, open_keyring
-from mabeam_p2p.security.secrets import Secret
+from mabeam_p2p.security.secrets import Secret, label
 from mabeam_p2p.wire.joining import JoinCodec
 
 SERVER, CLIENT = PeerId("1" * 16), PeerId("2" * 16)
@@ -79,6 +81,25 @@ def test_who_cannot_keep_an_introduction_says_so_and_it_is_tried_anew(
     assert secrets(folders[1]) == secrets(folders[0])
 
 
+def test_a_code_is_good_for_as_long_as_it_says_from_when_it_was_given_out() -> None:
+    """However long its peer has run, and whatever its clock was when it began."""
+    now = 1_000.0
+    pair = Pair(wall=lambda: now)
+    pair.start()
+    now += 7_200.0
+    answer = pair.gate.ask(Invite(60.0, True))
+    assert isinstance(answer, Invited)
+    code = decode(answer.code)
+    now += 59.0
+    name = label(code.token)
+    assert pair.client.guard.let_in(SERVER, pair.server.pair.public, name) == ""
+    answer = pair.gate.ask(Invite(60.0, True))
+    assert isinstance(answer, Invited)
+    now += 60.0
+    name = label(decode(answer.code).token)
+    assert pair.client.guard.let_in(SERVER, pair.server.pair.public, name) == "expired"
+
+
 class Doors:
     address = "127.0.0.1:7946"
 
@@ -102,16 +123,16 @@ class Doors:
 class Pair:
     """A server, and a client with a gate that counts how often it hears of its revocation."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall: Callable[[], float] = time.time) -> None:
         codec = JoinCodec()
         keyrings = [Keyring(None, None, new_key_pair()) for _ in range(2)]
         for keyring in keyrings:
             keyring.gate, keyring.current = GATE, SECRET
         self.server = Gatekeeper(Guard(SERVER, keyrings[0]), codec)
-        self.client = Gatekeeper(Guard(CLIENT, keyrings[1]), codec)
+        self.client = Gatekeeper(Guard(CLIENT, keyrings[1], wall=wall), codec)
         self.revoked_count = 0
         self.doors = Doors()
-        self.gate = Gate(self.client.guard, self.doors, cluster="default", wall=lambda: 0.0)
+        self.gate = Gate(self.client.guard, self.doors, cluster="default")
 
     def start(self) -> None:
         self.gate.start(lambda peer, key: None, fail, self._count)
@@ -237,6 +258,20 @@ def test_who_has_not_proved_the_present_secret_cannot_stop_a_peer() -> None:
     answer = pair.server.answer(LINE, pair.client.pair.public, word, 4711, 0.0)
     assert (previous.receive(answer), previous.refusal) == (None, "revoked")
     assert pair.revoked_count == 0
+
+
+def test_a_server_that_proves_the_previous_secret_is_no_member_by_that() -> None:
+    pair = Pair()
+    pair.start()
+    pair.client.guard.keyring.rotate(Secret(b"n" * 32))
+    _, previous = pair.client.visits()
+    word = previous.receive(
+        pair.server.answer(LINE, pair.client.pair.public, previous.first, 4711, 0.0)
+    )
+    assert word is not None
+    previous.receive(pair.server.answer(LINE, pair.client.pair.public, word, 4711, 0.0))
+    assert (previous.found, previous.refusal) == (None, "other_key")
+    assert pair.client.speaker(pair.server.pair.public) is None
 
 
 def secrets(folder: Path) -> Secret | None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from mabeam_p2p.ids import PeerId
@@ -6,7 +8,7 @@ from mabeam_p2p.security.guard import PENDING_MAX, Guard
 from mabeam_p2p.security.keyring import Keyring, open_keyring
 from mabeam_p2p.security.secrets import Secret, label
 
-ME, ONE, TWO = PeerId("a" * 16), PeerId("1" * 16), PeerId("2" * 16)
+ME, ONE, TWO, THREE = (PeerId(digit * 16) for digit in "a123")
 K1, K2, K3 = b"1" * 32, b"2" * 32, b"3" * 32
 
 
@@ -17,6 +19,18 @@ def guard(token: Secret | None = None) -> Guard:
 def current(keyring: Keyring) -> bytes:
     assert keyring.current is not None
     return label(keyring.current)
+
+
+def met(here: Guard, peer: PeerId, key: bytes) -> bool:
+    """A server has proved what this peer takes for the join secret."""
+    assert here.keyring.current is not None
+    return here.met(peer, key, here.keyring.current)
+
+
+def told(here: Guard, secret: Secret) -> None:
+    """By a member, which knew this peer's secret as the one before."""
+    assert here.keyring.current is not None
+    assert here.met(TWO, K2, here.keyring.current, secret)
 
 
 def test_nobody_speaks_who_has_proved_nothing() -> None:
@@ -38,7 +52,7 @@ def test_the_first_key_under_an_id_is_that_peers_until_the_log_says_otherwise() 
     here.let_in(ONE, K1, current(here.keyring))
     assert here.let_in(ONE, K2, current(here.keyring)) == "other_key"
     assert here.let_in(TWO, K1, current(here.keyring)) == "other_key"
-    assert not here.met(ONE, K2)
+    assert not met(here, ONE, K2)
     here.update(Credentials((Credential(ONE, (K2,)),)))
     assert (here.speaker(K1), here.speaker(K2)) == (None, ONE)
     assert here.let_in(ONE, K1, current(here.keyring)) == "other_key"
@@ -49,15 +63,15 @@ def test_who_is_not_believed_is_told_of_once(caplog: pytest.LogCaptureFixture) -
     here = guard()
     here.update(Credentials((Credential(ONE, (K1,)),)))
     for _ in range(3):
-        assert not here.met(ONE, K2)
+        assert not met(here, ONE, K2)
     assert len(caplog.messages) == 1
-    assert not here.met(ONE, K3)
-    assert here.met(ONE, K1)
-    assert not here.met(ONE, K3)
+    assert not met(here, ONE, K3)
+    assert met(here, ONE, K1)
+    assert not met(here, ONE, K3)
     assert len(caplog.messages) == 3
     for number in range(100):
         here.update(Credentials((Credential(PeerId(f"{number:016x}"), (K1,)),)))
-        assert not here.met(PeerId(f"{number:016x}"), K2)
+        assert not met(here, PeerId(f"{number:016x}"), K2)
     assert len(caplog.messages) < 70
 
 
@@ -78,7 +92,7 @@ def test_who_was_revoked_is_heard_no_more_whatever_it_proves() -> None:
     assert here.let_in(ONE, K1, current(here.keyring)) == "revoked"
     assert here.let_in(ONE, K2, current(here.keyring)) == "revoked"
     assert here.let_in(TWO, K1, current(here.keyring)) == "revoked"
-    assert not here.met(ONE, K1)
+    assert not met(here, ONE, K1)
 
 
 def test_a_copy_of_this_peer_is_not_let_in() -> None:
@@ -98,6 +112,86 @@ def test_the_previous_secret_opens_for_members_alone() -> None:
     assert here.secret_of(old) is not None
 
 
+def test_who_is_dialled_and_knows_the_previous_secret_alone_is_believed_if_it_is_a_member() -> None:
+    """Whoever was shut out by the rotation has that, too, and can answer at any address."""
+    here = guard()
+    old = here.keyring.current
+    assert old is not None
+    members = Credential(ME, (here.public_key,)), Credential(ONE, (K1,))
+    here.update(Credentials(members))
+    present = here.keyring.propose()
+    here.update(Credentials(members, (), label(present)))
+    assert not here.met(TWO, K2, old)
+    assert not here.met(TWO, K2, old, Secret(b"x" * 32))
+    assert here.speaker(K2) is None
+    assert here.keyring.current == present
+    assert here.met(ONE, K1, old)
+    assert here.met(TWO, K2, present)
+
+
+def test_what_was_proved_before_a_rotation_counts_no_more() -> None:
+    """Else a member could let in as many as it likes, to be shut out itself afterwards."""
+    for is_missed in (False, True):
+        here = guard()
+        told: dict[PeerId, bytes] = {}
+        here.on_pending = told.__setitem__
+        members = Credential(ME, (here.public_key,)), Credential(ONE, (K1,))
+        here.update(Credentials(members))
+        code = label(here.invite(seconds=10, once=True))
+        assert here.let_in(TWO, K2, current(here.keyring)) == ""
+        assert here.let_in(THREE, K3, code) == ""
+        secret = Secret(b"n" * 32) if is_missed else here.keyring.propose()
+        before = here.version
+        here.update(Credentials(members, (), label(secret)))
+        assert here.version > before
+        assert (here.speaker(K2), here.speaker(K3)) == (None, None)
+        assert told == {TWO: b"", THREE: b""}
+        assert here.pending() == ()
+        assert here.speaker(K1) == ONE
+
+
+def test_what_was_proved_with_the_secret_to_come_counts_when_it_has_come() -> None:
+    here, secret = guard(), Secret(b"n" * 32)
+    me = Credential(ME, (here.public_key,))
+    here.update(Credentials((me,)))
+    assert met(here, TWO, K2)
+    assert here.met(THREE, K3, here.keyring.current or secret, secret)
+    assert here.speaker(K2) is None, "this peer has taken the other one, and knows it as present"
+    here.update(Credentials((me,), (), label(secret)))
+    assert here.speaker(K3) == THREE
+
+
+def test_a_code_is_good_until_this_peer_has_been_told_the_secret(tmp_path: Path) -> None:
+    """Others may have had it, too: afterwards it makes nobody a member, and replaces no secret."""
+    gate, token, secret = Secret(b"gategate"), Secret(b"t" * 10), Secret(b"s" * 32)
+    tmp_path.chmod(0o700)
+    for is_first in (True, False):
+        here = Guard(ME, open_keyring(tmp_path, None, joins_gate=gate, inviter="a:1"), token=token)
+        if is_first:
+            assert here.met(ONE, K1, token, secret)
+        assert here.provable() == (secret,)
+        assert not here.met(TWO, K2, token, Secret(b"x" * 32))
+        assert here.keyring.current == secret
+        assert here.speaker(K2) is None
+
+
+def test_a_new_code_helps_who_has_missed_too_many_rotations(tmp_path: Path) -> None:
+    gate, secret = Secret(b"gategate"), Secret(b"s" * 32)
+    tmp_path.chmod(0o700)
+    for token, told in ((Secret(b"t" * 10), secret), (Secret(b"u" * 10), Secret(b"n" * 32))):
+        here = Guard(ME, open_keyring(tmp_path, None, joins_gate=gate, inviter="a:1"), token=token)
+        assert here.provable()[-1] == token
+        assert here.met(ONE, K1, token, told)
+        assert here.keyring.current == told
+        assert token not in here.provable()
+    # What it is told is not what its log says yet: it asks again when it is.
+    here = Guard(ME, open_keyring(tmp_path, None, joins_gate=gate), token=Secret(b"v" * 10))
+    here.update(Credentials((), (), label(secret)))
+    assert here.met(TWO, K2, Secret(b"v" * 10), Secret(b"o" * 32))
+    assert here.keyring.current == Secret(b"n" * 32)
+    assert here.provable()[-1] == Secret(b"v" * 10)
+
+
 def test_a_secret_that_was_proposed_here_counts_once_the_log_says_so() -> None:
     here = guard()
     proposed = here.keyring.propose()
@@ -111,9 +205,9 @@ def test_who_missed_a_rotation_lacks_the_secret_until_it_is_told() -> None:
     here, secret = guard(), Secret(b"n" * 32)
     here.update(Credentials((), (), label(secret)))
     assert here.lacks_secret
-    here.handed(Secret(b"x" * 32))
+    told(here, Secret(b"x" * 32))
     assert here.lacks_secret, "not the one that was agreed on"
-    here.handed(secret)
+    told(here, secret)
     assert here.keyring.current == secret
     assert not here.lacks_secret
 
@@ -128,13 +222,13 @@ def test_who_misses_a_rotation_believes_members_alone_until_it_is_told() -> None
     here.update(Credentials(members, (), label(new)))
     assert here.lacks_secret
     assert here.let_in(TWO, K2, old) == "rotated"
-    assert not here.met(TWO, K2)
+    assert not met(here, TWO, K2)
     assert here.speaker(K2) is None
     assert here.let_in(ONE, K1, old) == ""
-    assert here.met(ONE, K1)
-    here.handed(new)
+    assert met(here, ONE, K1)
+    assert here.met(ONE, K1, Secret(b"o" * 32), new), "a member, whatever it is that both know"
     assert here.let_in(TWO, K2, label(new)) == ""
-    assert here.met(TWO, K2)
+    assert met(here, TWO, K2)
 
 
 def test_a_log_that_is_older_than_the_secret_shuts_nobody_out() -> None:
@@ -155,7 +249,7 @@ def test_a_log_that_is_older_than_the_secret_shuts_nobody_out() -> None:
     for here in (disk, guest, away):
         assert here.lacks_secret
         assert here.let_in(TWO, K2, current(here.keyring)) == ""
-        assert here.met(TWO, K2)
+        assert met(here, TWO, K2)
 
 
 def test_an_invitation_ends_with_the_secret_also_where_the_new_one_is_not_known_yet() -> None:
@@ -164,7 +258,7 @@ def test_an_invitation_ends_with_the_secret_also_where_the_new_one_is_not_known_
     here.update(Credentials((), (), label(secret)))
     assert here.lacks_secret
     assert here.secret_of(name) is None
-    here.handed(secret)
+    told(here, secret)
     assert here.secret_of(name) is None
     assert here.let_in(ONE, K1, name) == "unknown_code"
     again = label(here.keyring.invite(seconds=10, once=False, wall=100.0))
@@ -177,9 +271,10 @@ def test_who_waits_for_its_inviter_lets_nobody_in() -> None:
     assert here.waits_for_inviter
     assert here.provable() == (token,)
     assert here.secret_of(label(token)) is None
-    here.handed(Secret(b"s" * 32))
+    assert here.met(ONE, K1, token, Secret(b"s" * 32))
     assert not here.waits_for_inviter
-    assert here.provable()[0] == Secret(b"s" * 32)
+    assert here.provable() == (Secret(b"s" * 32),)
+    assert here.speaker(K1) == ONE
 
 
 def test_an_invitation_for_one_lets_one_in() -> None:

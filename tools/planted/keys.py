@@ -172,7 +172,7 @@ MUTANTS = (
                 " else peer",
                 "return peer",
             ),
-            Edit(GUARD, "if peer in revoked or (known", "if (known"),
+            Edit(GUARD, "peer in self._revoked or (known is", "(known is"),
         ),
         TABLE,
     ),
