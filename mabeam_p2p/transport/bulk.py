@@ -23,8 +23,9 @@ from zmq.utils import z85
 
 from mabeam_p2p.addresses import is_literal, is_loopback, join_address, split_address
 from mabeam_p2p.errors import AddressError
-from mabeam_p2p.transport.callers import Callers
-from mabeam_p2p.transport.curve import Verdict, ZapSocket, as_client, as_server, descriptor_of
+from mabeam_p2p.transport.callers import LOOK_SECONDS, Callers
+from mabeam_p2p.transport.curve import Verdict, ZapSocket, as_client, as_server
+from mabeam_p2p.transport.intake import Intake
 from mabeam_p2p.transport.options import (
     Option,
     bulk_dealer_options,
@@ -34,6 +35,9 @@ from mabeam_p2p.transport.options import (
 
 FRAME_COUNT = 3
 """Routing id, header, payload."""
+
+WAITING_CHUNKS_MAX = 1_024
+"""Of all connections together no more bytes than of so many of the largest messages wait."""
 
 LINKS_MAX = 1_024
 DIAL_AGAIN_SECONDS = 0.5
@@ -103,6 +107,7 @@ class ZeroMqBulk:
         self._zap = None if self._pair is None else ZapSocket(self._context, DOMAIN)
         self._callers: Callers | None = None
         self._router = self._socket(zmq.ROUTER, bulk_router_options(message_bytes_max))
+        self._intake = Intake(self._router, FRAME_COUNT, self.counters, "malformed")
         if self._pair is not None:
             as_server(self._router, self._pair, DOMAIN)
         try:
@@ -115,7 +120,10 @@ class ZeroMqBulk:
         self.address = join_address(host, port)
         if self._pair is not None:
             self.address += KEY_MARK + self._pair.public.hex()
-            self._callers = Callers(self._router, port, on_cut=self._count_cut)
+        waiting_bytes_max = WAITING_CHUNKS_MAX * message_bytes_max
+        self._callers = self._intake.callers = Callers(
+            self._router, port, waiting_bytes_max, on_cut=self._count_cut
+        )
 
     def send(self, address: str, header: bytes, payload: memoryview) -> bool:
         link = self._links.get(address) or self._open(address)
@@ -135,15 +143,12 @@ class ZeroMqBulk:
     def receive(self) -> tuple[bytes, memoryview] | None:
         while True:
             try:
-                frames = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
+                frames = self._intake.take()
             except zmq.Again:
                 return None
-            if self._callers is not None and self._callers.are_there:
-                self._callers.proved(descriptor_of(frames[-1]))
-            if len(frames) == FRAME_COUNT:
+            if frames is not None:
                 self.counters["received"] += 1
                 return frames[1].bytes, frames[2].buffer
-            self.counters["malformed"] += 1
 
     def wait(self, seconds: float | None, blocked: Iterable[str]) -> None:
         watched: list[Any] = [(self._router, zmq.POLLIN), (self._wake_reader, zmq.POLLIN)]
@@ -157,6 +162,9 @@ class ZeroMqBulk:
             # There was no descriptor for a link, or it may not be dialled: nothing here tells when
             # that changes.
             seconds = DIAL_AGAIN_SECONDS if seconds is None else min(seconds, DIAL_AGAIN_SECONDS)
+        if self._callers is not None and self._callers.are_there:
+            # What comes over a connection and is no whole message yet wakes nobody.
+            seconds = LOOK_SECONDS if seconds is None else min(seconds, LOOK_SECONDS)
         milliseconds = -1 if seconds is None else math.ceil(seconds * 1000)
         zmq.zmq_poll(watched, milliseconds)
         if self._zap is not None:

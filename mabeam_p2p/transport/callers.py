@@ -1,5 +1,6 @@
-"""Who has connected to a bound socket and has proved nothing yet: how many at a time, and how long.
-libzmq bounds neither, and each of them holds a descriptor that members, clients and the disk need.
+"""Who has connected to a bound socket: how many at a time that have proved nothing yet, for how
+long, and how much may have come from all that was not read yet. libzmq bounds none of these. Each
+connection holds a descriptor that members, clients and the disk need, and what waits is in memory.
 
 Rules
 1. Of too many the oldest give way: whoever means it is done within milliseconds.
@@ -7,11 +8,13 @@ Rules
    connection to its very port. Whatever else has the number by now is left alone.
 3. The table may know connections that have gone, never the other way round: libzmq does not tell
    of each end.
-4. libzmq tells that a handshake has succeeded, and not whose. So a connection is free of all limits
+4. Of too much that waits, the connection with the most gives way, whosever it is.
+5. libzmq tells that a handshake has succeeded, and not whose. So a connection is free of all limits
    once a message has come over it, or once it is older than a handshake may be.
 """
 
 import asyncio
+import math
 import os
 import resource
 import socket
@@ -21,11 +24,14 @@ from contextlib import suppress
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
+from mabeam_p2p.transport.backlog import Backlog
+
 CALLERS_MAX = 512
 """Where the system allows as many descriptors."""
 CALLERS_LEAST = 64
-LOOK_SECONDS = 1.0
-"""Between two looks at who has been there for too long."""
+LOOK_SECONDS = 0.1
+"""Between two looks at who has been there for too long, and has sent too much: as much more as it
+can send in that time may wait."""
 PROVED_SECONDS = 3.0
 """Who is there for so long has finished the handshake: libzmq ends the others after two seconds
 (HANDSHAKE_IVL of `options`)."""
@@ -49,19 +55,23 @@ class Callers:
         self,
         bound: "zmq.Socket[bytes]",
         port: int,
+        waiting_bytes_max: int,
         *,
         seconds_max: float | None = None,
         words_max: int | None = None,
         on_cut: Callable[[], None] = lambda: None,
     ) -> None:
-        """seconds_max: that any connection may last; None: who has proved a key is free of all
-        limits. words_max: that may be said over any one, where `may_speak` is asked. on_cut: told
-        of each that was ended."""
+        """waiting_bytes_max: of all connections together. seconds_max: that any of them may last;
+        None: over which something has come is free of all other limits. words_max: that may be said
+        over any one, where `may_speak` is asked. on_cut: told of each that was ended."""
         self._on_cut = on_cut
         self._bound = bound
         self._ports = [port]
         self._seconds_max = seconds_max
         self._words_max = words_max
+        self._waiting_bytes_max = waiting_bytes_max
+        self._backlog = Backlog()
+        self._weighed_at = -math.inf
         self._words: dict[int, int] = {}
         """By descriptor: how many came over it. Of one that was cut, until it has gone."""
         self._count_max = callers_max()
@@ -84,24 +94,26 @@ class Callers:
 
     @property
     def are_there(self) -> bool:
-        return bool(self._since)
+        return len(self._backlog) > 0
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._told.FD, self._look)
         self._loop.call_soon(self._look_again)
 
-    def proved(self, descriptor: int) -> None:
-        """A message has come over it: its key was let in."""
-        self._since.pop(descriptor, None)
+    def took(self, descriptor: int, size: int) -> None:
+        """A part of so many bytes that has come over it was taken out: its key was let in."""
+        self._backlog.took(descriptor, size)
+        if self._seconds_max is None:
+            self._since.pop(descriptor, None)
 
     def may_speak(self, descriptor: int) -> bool:
         """A word has come over it. False: it is one too many, and the connection ends."""
         if self._words_max is None or descriptor < 0:
             return True
         count = self._words[descriptor] = self._words.get(descriptor, 0) + 1
-        if count > self._words_max and descriptor in self._since:
-            self._cut(descriptor)
+        if count == self._words_max + 1:
+            self.cut(descriptor)
         return count <= self._words_max
 
     def also_at(self, port: int) -> None:
@@ -134,11 +146,24 @@ class Callers:
             if now - since < seconds_max:
                 break
             if self._seconds_max is None:
-                self.proved(descriptor)
+                del self._since[descriptor]
             else:
-                self._cut(descriptor)
+                self.cut(descriptor)
         while len(self._since) > self._count_max:
-            self._cut(next(iter(self._since)))
+            self.cut(next(iter(self._since)))
+        if now - self._weighed_at >= LOOK_SECONDS:
+            self._weighed_at = now
+            self._weigh()
+
+    def _weigh(self) -> None:
+        """End those by which too much waits."""
+        waiting = self._backlog.waiting()
+        total = sum(waiting.values())
+        for descriptor in sorted(waiting, key=waiting.__getitem__, reverse=True):
+            if total <= self._waiting_bytes_max:
+                break
+            total -= waiting[descriptor]
+            self.cut(descriptor)
 
     def _look(self) -> None:
         assert self._loop is not None
@@ -154,11 +179,15 @@ class Callers:
     def _hear(self, event: int, descriptor: int, now: float) -> None:
         self._since.pop(descriptor, None)
         self._words.pop(descriptor, None)
+        self._backlog.gone(descriptor)
         if event == zmq.EVENT_ACCEPTED:
             self._since[descriptor] = now
+            self._backlog.came(descriptor)
 
-    def _cut(self, descriptor: int) -> None:
-        del self._since[descriptor]
+    def cut(self, descriptor: int) -> None:
+        """End this connection, if there is one to our port under this number."""
+        self._since.pop(descriptor, None)
+        self._backlog.gone(descriptor)
         with suppress(OSError), _copy_of(descriptor) as copy:
             if copy.family in (socket.AF_INET, socket.AF_INET6) and self._is_ours(copy):
                 copy.shutdown(socket.SHUT_RDWR)

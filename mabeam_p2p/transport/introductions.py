@@ -31,6 +31,7 @@ from mabeam_p2p.transport.curve import (
     descriptor_of,
     key_of,
 )
+from mabeam_p2p.transport.intake import Intake
 from mabeam_p2p.transport.options import (
     join_client_options,
     join_context_options,
@@ -44,6 +45,8 @@ CALLS_MAX = 64
 CALL_SECONDS_MAX = 3.0
 CALLER_SECONDS_MAX = 5.0
 """So long a connection to this port may last: longer than any introduction."""
+WAITING_BYTES_MAX = 4 * 1024 * 1024
+"""Of all connections to this port together."""
 WORDS_MAX = 8
 """Over one connection. An introduction takes two."""
 ADDRESS_BURST = 256
@@ -106,6 +109,7 @@ class JoinPort:
             self._context.set(option.name, option.value)
         self.zap = ZapHandler(self._context, DOMAIN)
         self._router = self._context.socket(zmq.ROUTER)
+        self._intake = Intake(self._router, 2, self.counters, "malformed")
         for option in join_server_options():
             self._router.setsockopt(option.name, option.value)
         as_server(self._router, keys.gate_pair(), DOMAIN)
@@ -116,9 +120,10 @@ class JoinPort:
             raise
         endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://")
         self.port = split_address(endpoint)[1]
-        self.callers = Callers(
+        self.callers = self._intake.callers = Callers(
             self._router,
             self.port,
+            WAITING_BYTES_MAX,
             seconds_max=CALLER_SECONDS_MAX,
             words_max=WORDS_MAX,
             on_cut=on_cut,
@@ -179,7 +184,9 @@ class JoinPort:
                 # First: who has come since begins to be counted.
                 self.callers.look(self._loop.time())
             for _ in range(WORDS_PER_TURN):
-                self._hear(self._router.recv_multipart(zmq.NOBLOCK, copy=False))
+                frames = self._intake.take()
+                if frames is not None:
+                    self._hear(*frames)
         except zmq.Again:
             is_drained = True
         finally:
@@ -187,18 +194,18 @@ class JoinPort:
             if not is_drained and self._loop is not None:
                 self._loop.call_soon(self._drain)
 
-    def _hear(self, frames: list[zmq.Frame]) -> None:
+    def _hear(self, caller: zmq.Frame, word: zmq.Frame) -> None:
         assert self._loop is not None
-        if self.callers is not None and not self.callers.may_speak(descriptor_of(frames[-1])):
+        if self.callers is not None and not self.callers.may_speak(descriptor_of(word)):
             self.counters["overrun"] += 1
             return
-        key = key_of(frames[-1])
-        if len(frames) != 2 or key is None:
+        key = key_of(word)
+        if key is None:
             self.counters["malformed"] += 1
             return
-        connection = frames[0].bytes
+        connection = caller.bytes
         now = self._loop.time()
-        answer = self._keys.answer(connection, key, frames[1].bytes, self._data_port, now)
+        answer = self._keys.answer(connection, key, word.bytes, self._data_port, now)
         self.counters["answered"] += 1
         with suppress(zmq.ZMQError):  # It has gone, or does not read.
             self._router.send_multipart([connection, answer], zmq.NOBLOCK)

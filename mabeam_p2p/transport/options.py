@@ -12,6 +12,10 @@ from typing import NamedTuple
 
 import zmq
 
+RECEIVED_MAX = 64
+"""Frames that wait for the loop: of one connection so many, and of all together no more bytes than
+so many of the largest (`backlog`)."""
+
 
 class Option(NamedTuple):
     name: int
@@ -39,7 +43,7 @@ def router_options(frame_bytes_max: int) -> tuple[Option, ...]:
     return (
         *_common_options(frame_bytes_max),
         Option(zmq.ROUTER_MANDATORY, 1, "never a silent drop, should it ever send"),
-        Option(zmq.RCVHWM, 64, "frames of one connection that wait for the loop: 256 MB at most"),
+        Option(zmq.RCVHWM, RECEIVED_MAX, "frames of one connection that wait for the loop"),
         Option(zmq.SNDHWM, 1, "it never sends"),
         Option(zmq.BACKLOG, 1024, "with 100, bursts of connects lose a second to a dropped SYN"),
     )

@@ -16,8 +16,9 @@ import zmq
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.ports import Gatekeeper
 from mabeam_p2p.transport.callers import Callers
-from mabeam_p2p.transport.curve import descriptor_of, key_named, user_of
+from mabeam_p2p.transport.curve import key_named, user_of
 from mabeam_p2p.transport.inbox import Inbox
+from mabeam_p2p.transport.intake import Intake
 from mabeam_p2p.transport.strikes import Strikes
 
 DRAIN_MESSAGES_MAX = 256
@@ -39,9 +40,9 @@ class Reception:
         self.speaker: PeerId | None = None
         """While a message is received: whose key it came under; None: there are no keys."""
         self._router = router
+        self._intake = Intake(router, 2, counters, "multipart")
         self._keys = keys
         self._counters = counters
-        self._callers: Callers | None = None
         self._known_keys: dict[str, bytes] = {}
         """By what libzmq calls them; the oldest give way."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -56,8 +57,8 @@ class Reception:
         """Whether what is booked is the next turn of the loop."""
 
     def start(self, receive: Callable[[bytes], None], callers: Callers | None) -> None:
-        """callers: who is told of connections that have a key."""
-        self._receive, self._callers = receive, callers
+        """callers: who is told what came over which connection, and cuts one."""
+        self._receive, self._intake.callers = receive, callers
         self._loop = asyncio.get_running_loop()
         self._inbox = Inbox(self._loop.time)
         self._loop.add_reader(self._router.FD, self._wake)
@@ -133,22 +134,20 @@ class Reception:
 
     def _take_in(self, inbox: Inbox[tuple[bytes, bytes, bytes]], now: float) -> bool:
         """Whether nothing is left in the socket."""
-        recv, counters, size = self._router.recv, self._counters, 0
+        counters, size = self._counters, 0
         try:
             for _ in range(DRAIN_MESSAGES_MAX):
-                # The connection's routing id. A client can choose it: it is nobody's name.
-                connection = recv(zmq.NOBLOCK)
-                frame = recv(zmq.NOBLOCK, copy=False)
-                if self._router.getsockopt(zmq.RCVMORE):
-                    while self._router.getsockopt(zmq.RCVMORE):
-                        recv(zmq.NOBLOCK, copy=False)
-                    counters["multipart"] += 1
+                frames = self._intake.take()
+                if frames is None:
                     continue
+                # The connection's routing id. A client can choose it: it is nobody's name.
+                connection, frame = frames[0].bytes, frames[1]
                 key = b"" if self._keys is None else self._key_of(frame)
                 if self._strikes.is_out(connection, now):  # Dropped without a copy.
                     counters["muted"] += 1
                 elif not self._is_heard(key):
-                    pass
+                    # It comes again, and is not let in.
+                    self._intake.cut(frame)
                 elif inbox.is_full(party := self.speaker or connection):
                     counters["overrun"] += 1
                 else:
@@ -175,8 +174,6 @@ class Reception:
         """The key that a message came under; empty: none. It is asked of each message, as whoever
         comes later can have the routing id of who was here before; only what its text stands for
         is remembered."""
-        if self._callers is not None and self._callers.are_there:
-            self._callers.proved(descriptor_of(frame))
         name = user_of(frame)
         key = self._known_keys.get(name)
         if key is None:

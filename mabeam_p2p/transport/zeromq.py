@@ -46,7 +46,12 @@ from mabeam_p2p.transport.curve import (
 from mabeam_p2p.transport.hosts import bind_error, listen_host, reachable_host
 from mabeam_p2p.transport.introductions import TOLD, JoinPort
 from mabeam_p2p.transport.link import Link
-from mabeam_p2p.transport.options import context_options, dealer_options, router_options
+from mabeam_p2p.transport.options import (
+    RECEIVED_MAX,
+    context_options,
+    dealer_options,
+    router_options,
+)
 from mabeam_p2p.transport.reception import Reception
 from mabeam_p2p.transport.rehearsal import Rehearsal
 
@@ -178,9 +183,12 @@ class ZeroMqTransport:
         self._loop = asyncio.get_running_loop()
         if self._zap is not None and self._join is not None:
             self._zap.start(self._decide, self._lose_guard)
-            self._callers = Callers(self._router, self._bound_port(), on_cut=self._count_cut)
-            self._callers.start()
             self._join.start(self._bound_port(), self._lose_guard)
+        waiting_bytes_max = RECEIVED_MAX * self._frame_bytes_max
+        self._callers = Callers(
+            self._router, self._bound_port(), waiting_bytes_max, on_cut=self._count_cut
+        )
+        self._callers.start()
         self._reception.start(receive, self._callers)
 
     def locate(self) -> str:

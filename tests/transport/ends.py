@@ -1,4 +1,4 @@
-"""Connections of this process, as the kernel sees them."""
+"""Connections of this process, as the kernel sees them, and one made by hand."""
 
 import os
 import socket
@@ -28,3 +28,32 @@ def callers_at(port: int) -> list[int]:
                 except OSError:  # It listens.
                     continue
     return found
+
+
+class Talker:
+    """A DEALER by hand (ZMTP 3.0, NULL): it can begin what it does not end."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        null = b"NULL".ljust(20, b"\0")
+        self.socket.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + null + bytes(32))
+        self._read(64)
+        ready = b"\x05READY\x0bSocket-Type" + (6).to_bytes(4, "big") + b"DEALER"
+        self.socket.sendall(bytes([4, len(ready)]) + ready)
+        self._read(self._read(2)[1])
+
+    def _read(self, size: int) -> bytes:
+        data = self.socket.recv(size, socket.MSG_WAITALL)
+        assert len(data) == size
+        return data
+
+    def say(self, part: bytes, *, more: bool) -> bool:
+        """Whether it could be sent."""
+        try:
+            self.socket.sendall(bytes([2 | more]) + len(part).to_bytes(8, "big") + part)
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        self.socket.close()

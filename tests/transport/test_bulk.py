@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import zmq
@@ -12,7 +13,7 @@ from mabeam_p2p.addresses import split_address
 from mabeam_p2p.errors import AddressError
 from mabeam_p2p.transport import bulk, callers
 from mabeam_p2p.transport.bulk import ZeroMqBulk
-from tests.transport.ends import callers_at
+from tests.transport.ends import Talker, callers_at
 
 SECONDS = 20.0
 """Deadline of every wait: reached by a failure only."""
@@ -316,3 +317,30 @@ def test_of_too_many_that_have_no_key_the_oldest_give_way_and_who_sends_stays(
     finally:
         for connection in silent:
             connection.close()
+
+
+def test_what_never_comes_to_an_end_is_looked_at_and_ends_its_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bulk, "WAITING_CHUNKS_MAX", 4)
+    one = ZeroMqBulk("127.0.0.1", message_bytes_max=100_000, has_keys=False)
+    poll, waited = zmq.zmq_poll, []
+
+    def at_once(sockets: list[Any], milliseconds: int) -> object:
+        waited.append(milliseconds)
+        return poll(sockets, 0)
+
+    monkeypatch.setattr(zmq, "zmq_poll", at_once)
+    one.wait(None, ())
+    assert waited == [-1], "nobody is there"
+    talker = Talker(split_address(one.address)[1])
+    try:
+        until(lambda: one._callers is not None and one._callers.are_there, one)
+        waited.clear()
+        one.wait(None, ())
+        assert waited == [100]
+        until(lambda: not talker.say(bytes(50_000), more=True) or one.counters["callers_cut"], one)
+        assert one.counters["callers_cut"] == 1
+    finally:
+        talker.close()
+        one.close()

@@ -111,13 +111,13 @@ async def test_whoever_is_there_for_longer_than_a_handshake_is_free_of_the_limit
     context = zmq.Context()
     router = context.socket(zmq.ROUTER)
     port = router.bind_to_random_port("tcp://127.0.0.1")
-    limit = Callers(router, port)
+    limit = Callers(router, port, 1_000_000)
     try:
         with socket.create_connection(("127.0.0.1", port)):
 
             def is_there_at(now: float) -> bool:
                 limit.look(now)
-                return limit.are_there
+                return bool(limit._since)
 
             await eventually(lambda: is_there_at(100.0))
             assert is_there_at(100.0 + callers.PROVED_SECONDS - 0.1)
@@ -140,7 +140,7 @@ async def test_a_descriptor_that_is_something_else_by_now_is_left_alone() -> Non
     router = context.socket(zmq.ROUTER)
     port = router.bind_to_random_port("tcp://127.0.0.1")
     cut: list[None] = []
-    limit = Callers(router, port, on_cut=lambda: cut.append(None))
+    limit = Callers(router, port, 1_000_000, on_cut=lambda: cut.append(None))
     there, back = socket.socketpair()
     read, write = os.pipe()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -151,7 +151,7 @@ async def test_a_descriptor_that_is_something_else_by_now_is_left_alone() -> Non
             os.close(gone)
             for descriptor in (there.fileno(), read, accepted.fileno(), server.fileno(), gone):
                 limit._since[descriptor] = 0.0
-                limit._cut(descriptor)
+                limit.cut(descriptor)
             assert cut == []
             assert limit._since == {}
             client.send(b"x")

@@ -19,6 +19,7 @@ from mabeam_p2p.transport.curve import ZapHandler, as_client, as_server
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from tests.eventually import eventually
 from tests.in_loop import in_loop
+from tests.transport.ends import connections_at
 from tests.transport.guarded import CANARY, Peer, peers
 from tests.transport.keys import Cluster
 from tools.children import free_ports
@@ -227,6 +228,8 @@ async def test_who_is_revoked_is_cut_off_although_its_connection_lives() -> None
         target.guard.update(Credentials((), (Credential(other.guard.peer, (other.key,)),)))
         other.transport.send(target.guard.peer, b"after")
         await eventually(lambda: target.transport.counters["refused_key"])
+        port = split_address(target.data_address)[1]
+        await eventually(lambda: connections_at(port) == 0)
         assert [data for _, data in target.heard] == [b"before"]
 
 

@@ -27,11 +27,19 @@ class Part:
 
     def __init__(self, data: bytes, key: bytes) -> None:
         self.bytes = data
+        self.more = False
         self._user = z85.encode(key).decode()
 
-    def get(self, name: str) -> str:
-        assert name == "User-Id"
-        return self._user
+    def get(self, name: str | int) -> str | int:
+        return self._user if name == "User-Id" else -1
+
+
+class Address(Part):
+    """The first part, which names the connection."""
+
+    def __init__(self, connection: bytes) -> None:
+        super().__init__(connection, b"")
+        self.more = True
 
 
 class Router:
@@ -48,18 +56,14 @@ class Router:
 
     def recv(self, flags: int, copy: bool = True) -> object:
         assert flags == zmq.NOBLOCK
+        assert not copy
         part, self._part = self._part, None
         if part is not None:
-            assert not copy
             return part
         if not self.waiting:
             raise zmq.Again
         connection, self._part = self.waiting.popleft()
-        return connection
-
-    def getsockopt(self, option: int) -> int:
-        assert option == zmq.RCVMORE
-        return 0
+        return Address(connection)
 
     def close(self) -> None:
         self._reads.close()

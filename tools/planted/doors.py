@@ -6,7 +6,11 @@ CALLERS = "mabeam_p2p/transport/callers.py"
 BULK = "mabeam_p2p/transport/bulk.py"
 SOCKETS = "mabeam_p2p/transport/zeromq.py"
 INTRODUCTIONS = "mabeam_p2p/transport/introductions.py"
-RECEPTION = "mabeam_p2p/transport/reception.py"
+INTAKE = "mabeam_p2p/transport/intake.py"
+BACKLOG = "mabeam_p2p/transport/backlog.py"
+WAITING = ("tests/transport/test_backlog.py",)
+
+DOOR = ("tests/transport/test_keys.py",)
 
 MUTANTS = (
     Mutant(
@@ -30,13 +34,17 @@ MUTANTS = (
     Mutant(
         "T8-members",
         "of too many connections at the data port those of members give way",
-        (Edit(RECEPTION, "self._callers.proved(descriptor_of(frame))", "self._callers.told"),),
+        (Edit(INTAKE, "self.callers.took(descriptor_of(frame), len(frame))", "pass"),),
         ("tests/transport/test_callers.py",),
     ),
     Mutant(
         "T8-silent",
         "a member that has not said anything yet is taken for a stranger for good",
-        (Edit(CALLERS, "                self.proved(descriptor)\n", "                break\n"),),
+        (
+            Edit(
+                CALLERS, "                del self._since[descriptor]\n", "                break\n"
+            ),
+        ),
         ("tests/transport/test_callers.py",),
     ),
     Mutant(
@@ -44,6 +52,48 @@ MUTANTS = (
         "strangers may open as many connections as there are descriptors where tensors travel",
         (Edit(BULK, "self._callers.look(time.monotonic())", "self._callers.told.closed"),),
         ("tests/transport/test_bulk.py",),
+    ),
+    Mutant(
+        "T7-endless",
+        "a message that has no end fills the memory",
+        (Edit(CALLERS, "if total <= self._waiting_bytes_max:", "if total >= 0:"),),
+        WAITING,
+    ),
+    Mutant(
+        "T7-parts",
+        "who sends messages of very many parts may go on",
+        (Edit(INTAKE, "if self._dropped_count == PARTS_MAX:", "if not self._dropped_count:"),),
+        WAITING,
+    ),
+    Mutant(
+        "T7-turns",
+        "a message of very many parts is dropped in one turn",
+        (Edit(INTAKE, "for _ in range(PARTS_PER_TAKE):", "while True:"),),
+        WAITING,
+    ),
+    Mutant(
+        "T7-credit",
+        "who has sent many short parts may leave as much more waiting",
+        (Edit(BACKLOG, "= min(taken, come)", "= taken"),),
+        WAITING,
+    ),
+    Mutant(
+        "T7-bulk",
+        "where tensors travel nobody looks while no message comes to its end",
+        (
+            Edit(
+                BULK,
+                "if self._callers is not None and self._callers.are_there:",
+                "if self._callers is None:",
+            ),
+        ),
+        ("tests/transport/test_bulk.py",),
+    ),
+    Mutant(
+        "T6-cut",
+        "who was revoked keeps its connection",
+        (Edit("mabeam_p2p/transport/reception.py", "self._intake.cut(frame)", "pass"),),
+        DOOR,
     ),
     Mutant(
         "T8-words",

@@ -352,7 +352,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "H34",
         "frames of one connection that wait in the socket take 4 GB",
-        (Edit(OPTIONS, "Option(zmq.RCVHWM, 64,", "Option(zmq.RCVHWM, 1000,"),),
+        (Edit(OPTIONS, "RECEIVED_MAX = 64", "RECEIVED_MAX = 1000"),),
         FLOODS,
     ),
     Mutant(
