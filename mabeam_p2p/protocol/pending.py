@@ -15,7 +15,7 @@ Rules
 
 from collections.abc import Callable, Sequence
 
-from mabeam_p2p.commands import AnyCommand
+from mabeam_p2p.commands import AnyCommand, SetKeys
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.errors import InvalidValue
 from mabeam_p2p.ids import PeerId
@@ -163,12 +163,17 @@ class Pending:
         keys = list(self._unsent)
         self._unsent.clear()
         if coordinator is not None and leader[0] != self._peer and not self._is_short:
-            again = [key for key in keys if self._entries[key].given_count]
-            first = [key for key in keys if not self._entries[key].given_count]
+            again = [key for key in keys if self._is_direct(key)]
+            first = [key for key in keys if not self._is_direct(key)]
             self._send_all(again, leader[0], now)
             self._send_all(first, coordinator, now, is_relayed=True)
         else:
             self._send_all(keys, leader[0], now)
+
+    def _is_direct(self, key: Key) -> bool:
+        """Whether it goes to the leader itself: given before, or not to be passed on."""
+        entry = self._entries[key]
+        return entry.given_count > 0 or isinstance(entry.command, SetKeys)
 
     def tick(self, now: float) -> None:
         """Send again what stays unanswered; fail what has reached its deadline."""

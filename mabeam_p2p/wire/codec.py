@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from mabeam_p2p.commands import AnyCommand, RaiseVersion
+from mabeam_p2p.commands import AnyCommand
 from mabeam_p2p.config import PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Limits
 from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
 from mabeam_p2p.messages import AppendEntries, Forward, Frame, Message, Offer, Relay, Relayed
@@ -94,17 +94,12 @@ class CborCodec:
         return commands
 
     def _read_commands(self, message: Message) -> None:
-        """Refuse a message whose commands cannot be read. Those of batches are kept."""
+        """Refuse a message whose commands cannot be read. Those that a log may take are kept."""
         match message:
-            case (
-                Forward(count=count, blob=blob)
-                | Relay(count=count, blob=blob)
-                | Relayed(count=count, blob=blob)
-            ):
-                for command in self._decode_commands(count, blob):
-                    # What the log means from here on is the leader's to say: it stops who cannot.
-                    if isinstance(command, RaiseVersion):
-                        raise RemoteProtocolError("schema", "a RaiseVersion that is forwarded")
+            case Forward(count=count, blob=blob) | Relayed(count=count, blob=blob):
+                self._read_ahead(count, blob)
+            case Relay(count=count, blob=blob):
+                self._decode_commands(count, blob)
             case Offer(first=first):
                 self._decode_commands(first.count, first.blob)
             case AppendEntries(batches=batches):

@@ -185,7 +185,8 @@ def test_what_comes_meanwhile_is_refused_as_by_a_peer_that_does_not_lead() -> No
     play = Play()
     play.lead()
     play.ask(TransferLeadership(B))
-    play.hear(A, Forward(0, 1, 1, play.desk.blob), Relayed(0, 1, 1, play.desk.blob))
+    blob = play.desk.codec.encode_commands([AppendJournal(SessionId(1), 1, "j", b"x")])
+    play.hear(A, Forward(0, 1, 1, blob), Relayed(0, 1, 1, blob))
     assert [message.reason for message in play.sent(ForwardRefused)] == ["not_leader"]
     assert [message.reason for message in play.sent(RelayRefused)] == ["not_leader"]
 

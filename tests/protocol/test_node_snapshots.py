@@ -288,7 +288,7 @@ def test_a_leader_whose_disk_is_nine_tenths_full_takes_no_commands_and_says_so()
 def test_commands_that_are_forwarded_to_a_full_disk_are_refused_with_the_reason() -> None:
     desk = leading()
     desk.stored(FULL)
-    desk.hear(A, Forward(0, 1, 1, desk.codec.encode_commands([OPEN])))
+    desk.hear(A, Forward(0, 1, 1, desk.codec.encode_commands([append(1)])))
     assert desk.sent(ForwardRefused) == [ForwardRefused(0, 1, "disk_full")]
 
 

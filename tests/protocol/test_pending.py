@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from mabeam_p2p.commands import AnyCommand, Arrive
+from mabeam_p2p.commands import AnyCommand, Arrive, SetKeys
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.effects import Resolve, Send
 from mabeam_p2p.errors import InvalidValue
@@ -425,6 +425,14 @@ def test_what_is_said_first_goes_by_way_of_the_coordinator() -> None:
     counter.submit(1, 2)
     counter.pending.flush((A, 1), 0.0, B)
     assert relayed(counter) == ([(B, 2)], [])
+
+
+def test_nobody_passes_on_what_a_peer_says_of_its_own_keys() -> None:
+    counter = Counter()
+    counter.submit(1)
+    counter.pending.submit(200, SetKeys(SessionId(1), 2, (b"k" * 32,)), inf)
+    counter.pending.flush((A, 1), 0.0, B)
+    assert relayed(counter) == ([(B, 1)], [(A, 1)])
 
 
 def test_what_is_said_again_goes_to_the_leader_itself() -> None:

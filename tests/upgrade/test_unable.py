@@ -4,15 +4,14 @@ import pytest
 from msgspec import msgpack
 from msgspec.structs import replace
 
-from mabeam_p2p.commands import AnyCommand, AppendJournal, Noop, OpenSession, RaiseVersion
+from mabeam_p2p.commands import AnyCommand, AppendJournal, OpenSession, RaiseVersion
 from mabeam_p2p.config import MACHINE_VERSION, Limits
 from mabeam_p2p.effects import Notify, Persist
-from mabeam_p2p.errors import RemoteProtocolError
 from mabeam_p2p.events import Refused
 from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, SessionId
 from mabeam_p2p.limits import rules_of
 from mabeam_p2p.machine.machine import digest_of
-from mabeam_p2p.messages import Forward, InstallSnapshot, Relay, Relayed
+from mabeam_p2p.messages import InstallSnapshot
 from mabeam_p2p.records import Batch, Credentials, Snapshot, SnapshotStored
 from mabeam_p2p.wire.codec import CborCodec
 from tests.protocol.test_node import ME, Desk
@@ -105,14 +104,6 @@ def test_nothing_is_applied_behind_a_snapshot_that_a_peer_cannot_go_on_from() ->
     desk.wait(0.2)
     assert [(one.reason, one.fatal) for one in refusals(desk)] == [("machine", True)]
     assert desk.node.machine.applied_index == 0
-
-
-def test_nobody_forwards_a_raise_of_the_version() -> None:
-    blob = CODEC.encode_commands([Noop(CLUSTER_SESSION, 0), LATER])
-    for message in (Forward(0, 1, 2, blob), Relay(0, 1, 2, blob), Relayed(0, 1, 2, blob)):
-        frame = led().node.frame(ME, (message,))
-        with pytest.raises(RemoteProtocolError, match="RaiseVersion"):
-            CODEC.decode_frame(CODEC.encode_frame(frame))
 
 
 def test_a_later_snapshot_is_told_by_its_version_whatever_else_is_in_it() -> None:

@@ -163,9 +163,8 @@ MUTANTS = (
         "own-commands-fail",
         "a leader's own agents are told that it takes nothing",
         NODE,
-        "        if replication.is_handing_over:\n"
-        "            return None  # What is asked meanwhile waits for the successor.\n",
-        "",
+        "return None if replication.is_handing_over else (replication.leader, replication.term)",
+        "return replication.leader, replication.term",
         NODE_TESTS,
     ),
     _mutant(

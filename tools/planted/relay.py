@@ -47,12 +47,12 @@ MUTANTS = (
         (
             Edit(
                 PENDING,
-                "again = [key for key in keys if self._entries[key].given_count]",
+                "again = [key for key in keys if self._is_direct(key)]",
                 "again: list[Key] = []",
             ),
             Edit(
                 PENDING,
-                "first = [key for key in keys if not self._entries[key].given_count]",
+                "first = [key for key in keys if not self._is_direct(key)]",
                 "first = keys",
             ),
         ),
@@ -70,8 +70,8 @@ MUTANTS = (
         (
             Edit(
                 DISPATCH,
-                "self._append(source, message, self._relayed_heard)",
-                "self._append(source, message, HeardNumbers())",
+                "self._append(source, message, self._relayed_heard, now)",
+                "self._append(source, message, HeardNumbers(), now)",
             ),
         ),
         ("tests/protocol/test_node.py",),
@@ -82,8 +82,9 @@ MUTANTS = (
         (
             Edit(
                 CODEC,
-                "| Relay(count=count, blob=blob)\n                | Relayed",
-                "| Relayed",
+                "            case Relay(count=count, blob=blob):\n"
+                "                self._decode_commands(count, blob)\n",
+                "",
             ),
         ),
         ("tests/wire/test_codec.py",),

@@ -6,6 +6,10 @@ GUARD = "mabeam_p2p/security/guard.py"
 KEYRING = "mabeam_p2p/security/keyring.py"
 ADMISSION = "mabeam_p2p/protocol/admission.py"
 
+KEYS = "mabeam_p2p/protocol/node/credentials.py"
+PENDING = "mabeam_p2p/protocol/pending.py"
+
+PROPOSED = ("tests/protocol/test_proposing.py",)
 TABLE = ("tests/security/test_guard.py",)
 TOGETHER = ("tests/security/test_gatekeeper.py",)
 
@@ -69,6 +73,30 @@ MUTANTS = (
         "the leader does not hear whom a rotation has shut out",
         (Edit(ADMISSION, "        if not key:\n            return\n", ""),),
         ("tests/protocol/test_admission.py",),
+    ),
+    Mutant(
+        "T4-host",
+        "a member opens agents of another peer",
+        (Edit(KEYS, "is_relayed or command.peer == source", "is_relayed or bool(source)"),),
+        PROPOSED,
+    ),
+    Mutant(
+        "T4-keys",
+        "a member gives another peer a key of its own",
+        (Edit(KEYS, "not is_relayed and host == source", "not is_relayed and bool(host)"),),
+        PROPOSED,
+    ),
+    Mutant(
+        "T4-passed-on",
+        "a member has a coordinator's right to say whose keys it passes on",
+        (Edit(KEYS, "not is_relayed and host == source", "is_relayed or host == source"),),
+        PROPOSED,
+    ),
+    Mutant(
+        "T4-direct",
+        "a peer's own change of its keys is passed on, and so is taken after a timeout only",
+        (Edit(PENDING, " or isinstance(entry.command, SetKeys)", ""),),
+        ("tests/protocol/test_pending.py",),
     ),
     Mutant(
         "T3-now",

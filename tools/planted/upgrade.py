@@ -239,8 +239,14 @@ MUTANTS = (
     Mutant(
         "V-forwarded",
         "anybody can have the version raised",
-        (Edit(CODEC, "if isinstance(command, RaiseVersion):", "if False:"),),
-        UNABLE,
+        (
+            Edit(
+                "mabeam_p2p/protocol/node/credentials.py",
+                "is_its_own = False",
+                "is_its_own = True",
+            ),
+        ),
+        ("tests/protocol/test_proposing.py",),
     ),
     Mutant(
         "V-encoded",

@@ -1,8 +1,9 @@
 """Where the keys that the log knows meet the links and the leader's duties."""
 
-from mabeam_p2p.commands import Admit
+from mabeam_p2p.commands import Admit, ClusterCommand, CommandCodec, OpenSession, SetKeys
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.machine.machine import Machine
+from mabeam_p2p.messages import Forward, Relayed
 from mabeam_p2p.protocol.admission import Admission
 from mabeam_p2p.protocol.links import Links
 from mabeam_p2p.protocol.membership import Membership
@@ -12,10 +13,13 @@ from mabeam_p2p.records import Credentials
 class Keys:
     """As one peer sees them."""
 
-    def __init__(self, links: Links, membership: Membership, machine: Machine) -> None:
+    def __init__(
+        self, links: Links, membership: Membership, machine: Machine, codec: CommandCodec
+    ) -> None:
         self._links = links
         self._membership = membership
         self._machine = machine
+        self._codec = codec
         self._admission = Admission()
         self._carried: Credentials | None = None
 
@@ -26,6 +30,27 @@ class Keys:
 
     def introduced(self, peer: PeerId, key: bytes) -> None:
         self._admission.introduced(peer, key)
+
+    def may_propose(self, source: PeerId, message: Forward | Relayed, now: float) -> bool:
+        """Whether a leader takes its commands from this peer. What the log says of the cluster is
+        the leader's to propose: it stops who cannot follow, or lets somebody in. Agents are opened
+        by the peer that hosts them, and the keys of a peer are changed by itself."""
+        is_relayed = isinstance(message, Relayed)
+        for command in self._codec.decode_commands(message.count, message.blob):
+            match command:
+                case ClusterCommand():
+                    is_its_own = False
+                case OpenSession():
+                    is_its_own = is_relayed or command.peer == source
+                case SetKeys():
+                    host = self._machine.host_of(command.session)
+                    is_its_own = not is_relayed and host == source
+                case _:
+                    continue
+            if not is_its_own:
+                self._links.drop(source, "impostor", f"proposes a {type(command).__name__}", now)
+                return False
+        return True
 
     def admissions(self, now: float) -> tuple[Admit, ...]:
         """What a leader owes to those that have proved themselves to it."""

@@ -58,6 +58,7 @@ from mabeam_p2p.protocol.election import Election
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.node.changes import VoterChanges
+from mabeam_p2p.protocol.node.credentials import Keys
 from mabeam_p2p.protocol.node.handover import Handover
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.relay import Relays
@@ -82,6 +83,7 @@ class Dispatch:
         mail: Mail,
         changes: VoterChanges,
         handover: Handover,
+        keys: Keys,
         outbox: Outbox,
     ) -> None:
         self._membership = membership
@@ -94,6 +96,7 @@ class Dispatch:
         self._mail = mail
         self._changes = changes
         self._handover = handover
+        self._keys = keys
         self._outbox = outbox
         self._forwards_heard = HeardNumbers()
         self._relayed_heard = HeardNumbers()
@@ -158,14 +161,14 @@ class Dispatch:
                 if takes_over and self._replication.role is not Role.PRE_CANDIDATE:
                     self._replication.stand(mine)
             case Forward():
-                reason = self._append(source, message, self._forwards_heard)
+                reason = self._append(source, message, self._forwards_heard, now)
                 if reason:
                     refusal = ForwardRefused(message.log, message.number, reason)
                     self._outbox.send(source, refusal)
             case ForwardRefused():
                 self._pending.receive_refused(source, message)
             case Relayed():
-                reason = self._append(source, message, self._relayed_heard)
+                reason = self._append(source, message, self._relayed_heard, now)
                 if reason:
                     self._outbox.send(source, RelayRefused(message.log, message.number, reason))
             case Relay():
@@ -192,10 +195,14 @@ class Dispatch:
             and self._election.answers_ok(mine, source, message.standing, now)
         )
 
-    def _append(self, source: PeerId, message: Forward | Relayed, heard: HeardNumbers) -> str:
+    def _append(
+        self, source: PeerId, message: Forward | Relayed, heard: HeardNumbers, now: float
+    ) -> str:
         """Commands for the leader: append them, or say why it is certain they were not. For that
         a message is heard once: no copy of it may be taken before or after it was refused."""
         if not heard.is_new(source, message.number):
+            return ""
+        if self._replication.leadership and not self._keys.may_propose(source, message, now):
             return ""
         if self._replication.propose(message.count, message.blob):
             return ""

@@ -190,7 +190,7 @@ class Node:
             self.config.limits,
             outbox,
         )
-        self._keys = Keys(self.links, self.membership, self.machine)
+        self._keys = Keys(self.links, self.membership, self.machine, codec)
         self._succession = Succession(
             timing,
             membership=self.membership,
@@ -213,6 +213,7 @@ class Node:
             self.mail,
             self._voting.changes,
             self._handover,
+            self._keys,
             outbox,
         )
         self._open_desk()
@@ -472,11 +473,10 @@ class Node:
 
     def _usable_leader(self, now: float) -> tuple[PeerId, int] | None:
         replication = self.replication
-        if replication.is_handing_over:
-            return None  # What is asked meanwhile waits for the successor.
         if replication.leader is None or not replication.is_leader_heard(now):
             return None
-        return replication.leader, replication.term
+        # What is asked during a handover waits for the successor.
+        return None if replication.is_handing_over else (replication.leader, replication.term)
 
     # ---- facts -------------------------------------------------------------------------------
 
