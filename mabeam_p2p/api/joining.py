@@ -14,9 +14,13 @@ from mabeam_p2p.errors import (
     PeerRefused,
 )
 from mabeam_p2p.events import Event, Refused
+from mabeam_p2p.ids import PeerId
 
 START_SECONDS = 60.0
 """How long joining waits for the cluster by default."""
+
+REFUSAL_SECONDS = 3.0
+"""How long the word of one peer waits for that of others: who is let in meanwhile is in."""
 
 
 class Joining:
@@ -55,27 +59,36 @@ async def joined(
     the peer has been given what the cluster has.
 
     timeout: seconds, None for ever. Raises MabeamTimeout, which says how far the cluster has come;
-    PeerRefused if a member refuses this peer for good; AuthenticationError if its inviter does;
+    PeerRefused if members refuse this peer for good, or one does and nobody else lets it in within
+    REFUSAL_SECONDS; AuthenticationError if its inviter does;
     NameTaken; DaemonNotRunning. The agent is closed then, without `on_close`.
     """
     agent = Agent(attachment, profile, vote_manually=vote_manually)
     loop = asyncio.get_running_loop()
     refusals: list[Refused] = []
     """The last one, if any."""
-    refused: asyncio.Future[None] = loop.create_future()
+    final: dict[PeerId, Refused] = {}
+    """Those for good, by whom."""
+    refused = asyncio.Event()
+    waits: list[asyncio.TimerHandle] = []
 
     def on_event(event: Event) -> None:
         if isinstance(event, Refused):
             refusals[:] = [event]
-            if event.fatal and not refused.done():
-                refused.set_result(None)
+            if event.fatal:
+                final[event.peer] = event
+                if event.peer == attachment.backend.peer or len(final) > 1:
+                    refused.set()
+                else:
+                    waits.append(loop.call_later(REFUSAL_SECONDS, refused.set))
 
     end_listening = attachment.view.listen(on_event)
     opening = asyncio.create_task(_take_part(attachment, agent), name="open session")
+    waiting = asyncio.create_task(refused.wait(), name="refusal")
     try:
-        await asyncio.wait({opening, refused}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        if refused.done() and not opening.done():
-            raise _refusal(attachment, refusals[0])
+        await asyncio.wait({opening, waiting}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if final and not opening.done():
+            raise _refusal(attachment, next(reversed(final.values())))
         if not opening.done():
             raise await _late(attachment, timeout, refusals)
         await opening
@@ -87,6 +100,9 @@ async def joined(
         raise
     finally:
         end_listening()
+        waiting.cancel()
+        for timer in waits:
+            timer.cancel()
     agent.on_close = on_close
     agent.begin()
     return agent

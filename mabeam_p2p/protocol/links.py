@@ -32,7 +32,7 @@ from mabeam_p2p.events import Refused
 from mabeam_p2p.ids import NOBODY, ClusterId, PeerId
 from mabeam_p2p.messages import Frame, Hello, Message, Refuse
 from mabeam_p2p.protocol.acquaintances import SAYS_NOTHING, Greeting, Link
-from mabeam_p2p.protocol.core import Drops, Outbox
+from mabeam_p2p.protocol.core import DROP_REPORT_SECONDS, Drops, Outbox
 from mabeam_p2p.protocol.versions import (
     common_protocol,
     objection_to,
@@ -97,6 +97,7 @@ class Links:
         self._sequence = 0
         self._links: dict[PeerId, Link] = {}
         self._greetings: dict[str, Greeting] = {}
+        self._refused_until: dict[PeerId, float] = {}  # By whom; then it is told again.
         self._refusals: dict[str, float] = {}
 
     # ---- frames ------------------------------------------------------------------------------
@@ -234,8 +235,7 @@ class Links:
         rest = slowest * (lost_count // self._limits.greet_at_once_max)
         for address, greeting in self._greetings.items():
             if now >= greeting.due:
-                if rest and self._is_slow(greeting, slowest):
-                    # Links are scarcer than peers that are gone: each gets one now and then.
+                if rest and self._is_slow(greeting, slowest):  # Links are scarcer than who is gone.
                     greeting.is_dialled = False
                     self._outbox.connect(greeting.target, None)
                     greeting.due = now + rest * (0.5 + self._random.random())
@@ -392,6 +392,11 @@ class Links:
             return self.drop(frame.source, "refuse", "in this peer's own name", self._now)
         if refuse.peer and (refuse.peer, refuse.epoch) != (self._peer, self._epoch):
             return self.drop(frame.source, "stale_target", "for a process that is gone", self._now)
+        if self._now < self._refused_until.get(frame.source, -inf):
+            return self.drop(frame.source, "refuse", "again, within a second", self._now)
+        self._refused_until[frame.source] = self._now + DROP_REPORT_SECONDS
+        if len(self._refused_until) > REFUSALS_MAX:
+            del self._refused_until[next(iter(self._refused_until))]
         # Who has come into a formed cluster meanwhile keeps its name; and whoever repaired a
         # cluster that still has its majority is the one that is alone.
         keeps_name = refuse.reason == "name" and bool(self.cluster_id)

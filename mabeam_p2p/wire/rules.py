@@ -249,6 +249,7 @@ def _messages(limits: Limits) -> Table:
         (messages.TransferRequest, "target"): or_empty(is_peer_id),
         (messages.Frame, "target"): or_empty(is_peer_id),
         (messages.Refuse, "peer"): or_empty(is_peer_id),
+        (messages.Refuse, "reason"): is_name,
         (messages.TransferReply, "leader"): or_empty(is_peer_id),
         (messages.Relay, "count"): _command_count(limits),
         (messages.Relay, "blob"): shorter(limits.batch_bytes_max),

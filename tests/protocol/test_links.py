@@ -11,7 +11,7 @@ from mabeam_p2p.events import Dropped, Refused
 from mabeam_p2p.ids import NOBODY, ClusterId, PeerId
 from mabeam_p2p.messages import Frame, Hello, Message, Refuse
 from mabeam_p2p.protocol.core import Outbox
-from mabeam_p2p.protocol.links import Links
+from mabeam_p2p.protocol.links import REFUSALS_MAX, Links
 from mabeam_p2p.records import Member, MemberState
 
 MINE, SMALL, LARGE = PeerId("5" * 16), PeerId("1" * 16), PeerId("9" * 16)
@@ -230,6 +230,23 @@ def test_a_refusal_of_a_process_that_is_gone_concerns_nobody(
     (notify,) = world.outbox.take()
     assert isinstance(notify, Notify)
     assert isinstance(notify.event, Refused) is is_heard
+
+
+def test_refusals_of_one_peer_are_told_once_a_second() -> None:
+    """Whoever floods would have a line of the log for each."""
+    world, heard = World(FORMED), []
+    for now, source in ((0.0, SMALL), (0.5, SMALL), (0.5, LARGE), (0.9, SMALL), (1.0, SMALL)):
+        world.links.tick(world.mine, now)
+        world.outbox.take()
+        refuse = Refuse("version", "other", final=True)
+        world.links.receive_refuse(frame(member(source), refuse), refuse, has_quorum=False)
+        events = [effect.event for effect in world.outbox.take() if isinstance(effect, Notify)]
+        heard += [(now, event.peer) for event in events if isinstance(event, Refused)]
+    assert heard == [(0.0, SMALL), (0.5, LARGE), (1.0, SMALL)]
+    for number in range(10 * REFUSALS_MAX):
+        source = PeerId(f"{number:016x}")
+        world.links.receive_refuse(frame(member(source), refuse), refuse, has_quorum=False)
+    assert len(world.links._refused_until) == REFUSALS_MAX
 
 
 def test_who_is_refused_is_named_with_its_epoch() -> None:

@@ -5,16 +5,24 @@ from msgspec import msgpack
 from msgspec.structs import replace
 
 from mabeam_p2p.commands import AnyCommand, AppendJournal, OpenSession, RaiseVersion
-from mabeam_p2p.config import MACHINE_VERSION, Limits
+from mabeam_p2p.config import MACHINE_VERSION, PROTOCOL_VERSION, Limits
 from mabeam_p2p.effects import Notify, Persist
 from mabeam_p2p.events import Refused
-from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, SessionId
+from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, PeerId, SessionId
 from mabeam_p2p.limits import rules_of
 from mabeam_p2p.machine.machine import digest_of
-from mabeam_p2p.messages import InstallSnapshot
-from mabeam_p2p.records import Batch, Credentials, Snapshot, SnapshotStored
+from mabeam_p2p.messages import Hello, InstallSnapshot
+from mabeam_p2p.records import (
+    Able,
+    Batch,
+    Credentials,
+    Member,
+    MemberState,
+    Snapshot,
+    SnapshotStored,
+)
 from mabeam_p2p.wire.codec import CborCodec
-from tests.protocol.test_node import ME, Desk
+from tests.protocol.test_node import CLUSTER, ME, A, B, Desk
 from tests.protocol.test_node_snapshots import install, led, snapshot, started_from
 
 SESSION = SessionId(1)
@@ -44,6 +52,15 @@ def later_snapshot(version: int, rules: int, *, is_known: bool = True) -> Snapsh
         state[4][0][0] = "sessions of another kind"
     data = msgpack.encode([*state, Credentials(), b"and another one"])
     return replace(taken, data=data, digest=digest_of(data))
+
+
+def vouch(desk: Desk, version: int, rules: int, *voters: PeerId) -> Desk:
+    """These say that they apply such a log."""
+    for peer in voters:
+        member = Member(peer, peer[0], f"127.0.0.1:{ord(peer[0])}", 1, 1, MemberState.ALIVE)
+        able = Able(1, PROTOCOL_VERSION, version, rules)
+        desk.hear(peer, Hello("default", CLUSTER, member, True, able))
+    return desk
 
 
 @pytest.mark.parametrize(("raised", "reason"), [(LATER, "machine"), (OTHER_LIMITS, "limits")])
@@ -77,7 +94,7 @@ def test_a_peer_goes_on_by_a_version_that_it_can() -> None:
 def test_a_snapshot_that_a_peer_cannot_go_on_from_is_not_stored(
     version: int, rules: int, reason: str
 ) -> None:
-    desk = led()
+    desk = vouch(led(), version, rules, A, B)
     digest = desk.node.machine.digest()
     install(desk, later_snapshot(version, rules))
     assert [(one.reason, one.fatal) for one in refusals(desk)] == [(reason, True)]
@@ -107,9 +124,25 @@ def test_nothing_is_applied_behind_a_snapshot_that_a_peer_cannot_go_on_from() ->
 
 
 def test_a_later_snapshot_is_told_by_its_version_whatever_else_is_in_it() -> None:
-    desk = led()
+    desk = vouch(led(), MACHINE_VERSION + 1, RULES, A, B)
     install(desk, later_snapshot(MACHINE_VERSION + 1, RULES, is_known=False))
     assert [(one.reason, one.fatal) for one in refusals(desk)] == [("machine", True)]
+
+
+@pytest.mark.parametrize("version", [MACHINE_VERSION, MACHINE_VERSION + 1])
+@pytest.mark.parametrize("voters", [(), (A,), (B,)])
+def test_no_member_stops_a_peer_by_a_snapshot_that_others_could_not_go_on_from_either(
+    version: int, voters: tuple[PeerId, ...]
+) -> None:
+    """It may say that itself can."""
+    rules = RULES if version > MACHINE_VERSION else RULES + 1
+    desk = vouch(led(), version, rules, *voters)
+    for _ in range(2):
+        install(desk, later_snapshot(version, rules))
+    assert refusals(desk) == []
+    vouch(desk, version, rules, A, B)
+    install(desk, later_snapshot(version, rules))
+    assert len(refusals(desk)) == 1
 
 
 def test_a_snapshot_of_this_version_that_holds_what_nobody_knows_is_not_taken() -> None:
@@ -121,7 +154,8 @@ def test_a_snapshot_of_this_version_that_holds_what_nobody_knows_is_not_taken() 
 
 
 def test_a_piece_of_such_a_snapshot_is_told_of_once() -> None:
-    desk, taken = led(), later_snapshot(MACHINE_VERSION + 1, RULES)
+    desk = vouch(led(), MACHINE_VERSION + 1, RULES, A, B)
+    taken = later_snapshot(MACHINE_VERSION + 1, RULES)
     for _ in range(3):
         size = len(taken.data)
         desk.hear(

@@ -229,12 +229,42 @@ MUTANTS = (
         (
             Edit(
                 APPLICATION,
-                "        if unable is not None:\n            self._give_up(unable)\n"
-                "            return None\n",
-                "",
+                "            if is_own or self._is_vouched_for(version, rules):\n"
+                "                self._give_up(unable)\n            return None\n",
+                "            pass\n",
             ),
         ),
         UNABLE,
+    ),
+    Mutant(
+        "V-vouched",
+        "one member stops others by a snapshot that nobody can go on from",
+        (Edit(APPLICATION, "return count >= min(2, len(others))", "return count >= 0"),),
+        UNABLE,
+    ),
+    Mutant(
+        "V-vouched-twice",
+        "one voter stops others by a snapshot that it alone can go on from",
+        (Edit(APPLICATION, "return count >= min(2, len(others))", "return count >= 1"),),
+        UNABLE,
+    ),
+    Mutant(
+        "V-one-word",
+        "the word of one member ends a peer that starts",
+        (Edit("mabeam_p2p/api/joining.py", "or len(final) > 1:", "or final:"),),
+        ("tests/api/test_joining.py",),
+    ),
+    Mutant(
+        "V-refusals",
+        "a member's refusals are told as often as it says them",
+        (
+            Edit(
+                "mabeam_p2p/protocol/links.py",
+                "if self._now < self._refused_until.get(frame.source, -inf):",
+                "if self._now < -inf:",
+            ),
+        ),
+        ("tests/protocol/test_links.py",),
     ),
     Mutant(
         "V-forwarded",

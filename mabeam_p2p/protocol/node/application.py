@@ -2,12 +2,15 @@
 here is answered; questions are answered from what has been applied.
 """
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
 from mabeam_p2p.commands import AnyCommand, CommandCodec
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import RemoteProtocolError
 from mabeam_p2p.events import EVENTS_LOST, AgentLeft, Dropped, Refused
+from mabeam_p2p.ids import PeerId
 from mabeam_p2p.machine.machine import Machine, MachineState, Unable, digest_of, written_by
 from mabeam_p2p.machine.subjects import settled_by
 from mabeam_p2p.protocol.admission import has_another_key
@@ -16,7 +19,7 @@ from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.replication import Replication
 from mabeam_p2p.protocol.waits import Waits
-from mabeam_p2p.records import Agent, Batch, Credentials, DiskUsage, Snapshot
+from mabeam_p2p.records import Able, Agent, Batch, Credentials, DiskUsage, Snapshot
 from mabeam_p2p.requests import AgentQuery, Found, LogQuery, Query
 
 COMMANDS_PER_TURN = 20_000
@@ -40,8 +43,10 @@ class Application:
         mail: Mail,
         codec: CommandCodec,
         limits: Limits,
+        able_of: Callable[[PeerId], Able | None],
         outbox: Outbox,
     ) -> None:
+        """able_of: what a peer has said that its release can do; None: nothing."""
         self._machine = machine
         self._replication = replication
         self._pending = pending
@@ -49,6 +54,7 @@ class Application:
         self._mail = mail
         self._codec = codec
         self._limits = limits
+        self._able_of = able_of
         self._bytes_since_snapshot = 0
         """Of the blobs that were applied since."""
         self._outbox = outbox
@@ -65,7 +71,7 @@ class Application:
         """Begin with what the disk holds. Checked against the hash that was stored beside it: an
         index counts for nothing without the state that goes with it."""
         if snapshot is not None:
-            state = self._state_in(snapshot)
+            state = self._state_in(snapshot, is_own=True)
             if self.unable is None:
                 assert state is not None, "the snapshot in the data folder is not what was written"
                 self._become(snapshot, state)
@@ -172,7 +178,8 @@ class Application:
     def take_in(self, snapshot: Snapshot) -> bool:
         """Become the machine of a snapshot from elsewhere, at the end of the turn. False, and
         nothing changes: it is not whole, or no machine of this release, or not that of the index
-        that it names, or not as any machine would have written it."""
+        that it names, or not as any machine would have written it. Of a machine that this peer
+        cannot be it gives up, unless a member alone says that others can."""
         state = self._state_in(snapshot)
         if state is None or not self._is_sound(state, snapshot.data):
             return False
@@ -186,7 +193,7 @@ class Application:
             peer = self._replication.peer
             self._outbox.notify(Refused(peer, unable.reason, unable.detail, fatal=True))
 
-    def _state_in(self, snapshot: Snapshot) -> MachineState | None:
+    def _state_in(self, snapshot: Snapshot, *, is_own: bool = False) -> MachineState | None:
         if digest_of(snapshot.data) != snapshot.digest:
             return None
         try:
@@ -196,7 +203,8 @@ class Application:
         # First: what a later version holds may be nothing that this one knows.
         unable = self._machine.unable(version, rules)
         if unable is not None:
-            self._give_up(unable)
+            if is_own or self._is_vouched_for(version, rules):
+                self._give_up(unable)
             return None
         try:
             state = self._machine.decode(snapshot.data)
@@ -205,6 +213,15 @@ class Application:
         if (state.applied_index, state.applied_term) != (snapshot.base.index, snapshot.base.term):
             return None
         return state
+
+    def _is_vouched_for(self, version: int, rules: int) -> bool:
+        """Whether two voters have said that they apply such a log, or all others if they are
+        fewer: one might lie. Who knows no voters believes whoever it is."""
+        replication = self._replication
+        others = [peer for peer in replication.voters if peer != replication.peer]
+        known = [able for peer in others if (able := self._able_of(peer)) is not None]
+        count = sum(one.machine >= version and rules in (0, one.rules) for one in known)
+        return count >= min(2, len(others))
 
     def _is_sound(self, state: MachineState, data: bytes) -> bool:
         """Whether a machine takes it, and gives it back: what is stored here is loaded at every

@@ -41,7 +41,7 @@ from mabeam_p2p.protocol.variables import Variables
 from mabeam_p2p.protocol.versions import able_of, common_machine
 from mabeam_p2p.protocol.waits import Waits
 from mabeam_p2p.records import Able, Batch, Credentials, DiskUsage, MemberState, Recovered, Standing
-from mabeam_p2p.requests import AgentQuery, Found, Leave, Query, Refused, Request
+from mabeam_p2p.requests import AgentQuery, Leave, Refused, Request
 
 LOG_ID = 0
 TENURE_SECONDS = 60.0
@@ -160,7 +160,7 @@ class Node:
             epoch=epoch,
         )
         self.waits = Waits(
-            find=self._find,
+            find=lambda query, is_fresh: self._application.find(query, is_fresh, self._now),
             is_settled=is_settled,
             timing=timing,
             limits=limits,
@@ -188,6 +188,7 @@ class Node:
             self.mail,
             codec,
             self.config.limits,
+            self.links.able_of,
             outbox,
         )
         self._keys = Keys(self.links, self.membership, self.machine, codec)
@@ -197,7 +198,7 @@ class Node:
             election=self.election,
             replication=self.replication,
             machine=self.machine,
-            agents=lambda: self._find(AgentQuery(), False).agents,
+            agents=lambda: self.machine.find(AgentQuery()).agents,
             able_of=self.links.able_of,
             codec=codec,
             admissions=self._keys.admissions,
@@ -467,9 +468,6 @@ class Node:
             self._voting.set_learners(self._now)
             if state.coordinator == self.peer:
                 self.election.stand_now(self._now)
-
-    def _find(self, query: Query, linearizable: bool) -> Found:
-        return self._application.find(query, linearizable, self._now)
 
     def _usable_leader(self, now: float) -> tuple[PeerId, int] | None:
         replication = self.replication
