@@ -1,9 +1,10 @@
 """Looks for input that breaks a reader, guided by what each input reaches. Called by tools/fuzz.
 
-Targets are the ways in of tests/hostile: frame, command, bulk, local, value; and `storage`, a row
-of a data folder under a right checksum, or a write-ahead log. It begins with the corpus. Whatever
-raises anything but a refusal, or hangs, is written to tests/hostile/found/, where every run of the
-tests tries it from then on. With --keep the inputs that reached more go into the corpus.
+Targets are the ways in of tests/hostile: frame, command, bulk, joining, local, value; and
+`storage`, a row of a data folder under a right checksum, or a write-ahead log. It begins with the
+corpus. Whatever raises anything but a refusal, or hangs, is written to tests/hostile/found/, where
+every run of the tests tries it from then on. With --keep the inputs that reached more go into the
+corpus.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from types import ModuleType
 
 from tests.hostile import archive
 
-TARGETS = ("frame", "command", "bulk", "local", "value", "storage")
+TARGETS = ("frame", "command", "bulk", "joining", "local", "value", "storage")
 INPUT_BYTES_MAX = 8_192
 SECONDS_PER_INPUT = 5
 """Until an input counts as one that hangs: instrumented code is slow."""

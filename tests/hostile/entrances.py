@@ -13,10 +13,12 @@ from mabeam_p2p.wire import cbor, local
 from mabeam_p2p.wire.bulk import BulkCodec
 from mabeam_p2p.wire.cbor import GROWTH_FREE_BYTES
 from mabeam_p2p.wire.codec import CborCodec
+from mabeam_p2p.wire.joining import JoinCodec
 
 LIMITS = Limits()
 CODEC = CborCodec(LIMITS)
 BULK = BulkCodec(LIMITS)
+JOINING = JoinCodec()
 
 ADDITIONS_MAX = 1_000_000
 """Processor time that one input may take: that of a loop of so many additions, 40 to 62 ms in
@@ -44,6 +46,7 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     "frame": CODEC.decode_frame,
     "command": lambda data: CODEC.decode_commands(1, data),
     "bulk": BULK.decode,
+    "joining": JOINING.decode,
     "local": read_local,
     "value": cbor.decode_value,
 }
@@ -51,6 +54,7 @@ WRITERS: dict[str, Callable[[Any], bytes]] = {
     "frame": CODEC.encode_frame,
     "command": CODEC.encode_commands,
     "bulk": BULK.encode,
+    "joining": JOINING.encode,
     "local": lambda messages: b"".join(map(local.encode, messages))[local.LENGTH_BYTES :],
     "value": lambda value: cbor.encode_value(value, 2**24),
 }

@@ -14,7 +14,7 @@ from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.requests import Submit
 from mabeam_p2p.wire.local import Ask
 from tests.hostile.local_samples import CLIENT_MESSAGES
-from tests.wire.samples import BULK, COMMANDS, MESSAGES, frame_of, plain_lists
+from tests.wire.samples import BULK, COMMANDS, JOINING, MESSAGES, frame_of, plain_lists
 
 Case = tuple[str, bytes]
 
@@ -231,6 +231,14 @@ def bulk_cases() -> Iterator[Case]:
         yield f"bulk/faults/{name}", data
 
 
+def joining_cases() -> Iterator[Case]:
+    for word in JOINING:
+        for name, data in spoiled(word, encoded):
+            yield f"joining/{type(word).__name__}/{name}", data
+    for name, data in FAULTS.items():
+        yield f"joining/faults/{name}", data
+
+
 def local_cases() -> Iterator[Case]:
     """Without the length in front. The fields of commands stand in `command`."""
     labels: set[str] = set()
@@ -260,5 +268,6 @@ def all_cases() -> Iterator[Case]:
     yield from frame_cases()
     yield from command_cases()
     yield from bulk_cases()
+    yield from joining_cases()
     yield from local_cases()
     yield from value_cases()

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from mabeam_p2p.commands import AnyCommand
-from mabeam_p2p.messages import Message
+from mabeam_p2p.messages import BulkMessage, JoinMessage, Message
 from mabeam_p2p.requests import NodeRequest, Query
 from mabeam_p2p.wire import local
 from tests.hostile import archive, rows, spoiling
@@ -35,7 +35,10 @@ def test_corpus_has_whatever_is_made_of_todays_messages() -> None:
 
 
 def test_corpus_is_made_of_every_message_command_request_and_question() -> None:
-    for way_in, union in (("frame", Message), ("command", AnyCommand)):
+    unions: dict[str, object] = {
+        "frame": Message, "command": AnyCommand, "bulk": BulkMessage, "joining": JoinMessage,
+    }  # fmt: skip
+    for way_in, union in unions.items():
         found = {name.split("/")[1] for name in files_of(way_in)}
         assert found >= {kind.__name__ for kind in get_args(union)}
     assert {type(query) for query in QUERIES} == set(get_args(Query))

@@ -7,17 +7,19 @@ import pytest
 
 from mabeam_p2p.wire import cbor, local
 from tests.hostile import archive, rows
-from tests.hostile.entrances import BULK, CODEC, READERS, outcome
+from tests.hostile.entrances import BULK, CODEC, JOINING, READERS, outcome
 from tests.hostile.local_samples import CLIENT_MESSAGES
 from tests.hostile.mutation import mutated
 from tests.wire.samples import BULK as BULK_SAMPLES
 from tests.wire.samples import COMMANDS, MESSAGES, frame_of
+from tests.wire.samples import JOINING as JOINING_SAMPLES
 
 FRAMES = [CODEC.encode_frame(frame_of(message)) for message in MESSAGES]
 SPECIMENS = {
     "frame": [*FRAMES, CODEC.encode_frame(frame_of(*MESSAGES))],
     "command": [CODEC.encode_commands([command]) for command in COMMANDS],
     "bulk": [BULK.encode(header) for header in BULK_SAMPLES],
+    "joining": [JOINING.encode(word) for word in JOINING_SAMPLES],
     "local": [local.encode(message)[local.LENGTH_BYTES :] for message in CLIENT_MESSAGES],
     "value": [
         cbor.encode_value(value, 2**16)
@@ -34,7 +36,10 @@ SPECIMENS = {
     ],
 }
 FILES = {**archive.read(), **archive.found()}
-COUNTS = {"frame": 300_000, "command": 20_000, "bulk": 10_000, "local": 20_000, "value": 20_000}
+COUNTS = {
+    "frame": 300_000, "command": 20_000, "bulk": 10_000, "joining": 20_000, "local": 20_000,
+    "value": 20_000,
+}  # fmt: skip
 RATE_LEAST = 100_000 / 60
 
 
