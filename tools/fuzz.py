@@ -90,8 +90,10 @@ def fuzz(target: str, seconds: int, *, keeps: bool) -> int:
             "-print_final_stats=1",
         ]
         # What is new goes into the first folder.
-        subprocess.run([*command, *options, str(new), str(corpus)], check=False)
+        done = subprocess.run([*command, *options, str(new), str(corpus)], check=False)
         found = [keep_broken(target, path) for path in sorted(broken.iterdir())]
+        if done.returncode and not found:
+            sys.exit(f"{target}: nothing was tried: it ended with {done.returncode}")
         for path in found:
             sys.stdout.write(f"{target}: {path} breaks it\n")
         fresh = [path for path in sorted(new.iterdir()) if path.stat().st_size <= KEPT_BYTES_MAX]
