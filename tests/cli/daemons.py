@@ -29,12 +29,15 @@ CLUSTER = "test"
 class Daemon:
     """`mabeam up` as a process."""
 
-    def __init__(self, *flags: str, folder: Path, under: Sequence[str] = ()) -> None:
-        """under: the words of a program that runs it, or of none."""
+    def __init__(
+        self, *flags: str, folder: Path, under: Sequence[str] = (), stdin: int | None = None
+    ) -> None:
+        """under: the words of a program that runs it, or of none. stdin: as Popen takes it."""
         self.errors = folder / f"errors-{os.urandom(4).hex()}"
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [*under, sys.executable, "-m", "mabeam_p2p", "up", "--json", "--no-mdns", *flags],
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 cwd=folder,
@@ -88,10 +91,15 @@ class House:
         self._daemons: list[Daemon] = []
 
     def start(
-        self, *flags: str, name: str = "ant", cluster: str = CLUSTER, under: Sequence[str] = ()
+        self,
+        *flags: str,
+        name: str = "ant",
+        cluster: str = CLUSTER,
+        under: Sequence[str] = (),
+        stdin: int | None = None,
     ) -> Daemon:
         flags = ("--name", name, "--cluster", cluster, *flags)
-        daemon = Daemon(*flags, folder=self.folder, under=under)
+        daemon = Daemon(*flags, folder=self.folder, under=under, stdin=stdin)
         self._daemons.append(daemon)
         return daemon
 

@@ -2,10 +2,11 @@
 
 import base64
 import os
+import select
 import signal
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ import pytest
 from zmq.utils import z85
 
 from mabeam_p2p.api import keys
-from tests.cli.daemons import Daemon, House, house, in_one_of, mabeam, told, until
+from tests.cli.daemons import SECONDS, Daemon, House, house, in_one_of, mabeam, told, until
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +73,7 @@ def test_who_has_no_code_is_not_heard(place: House) -> None:
     assert [one["name"] for one in listed("members", "members")] == ["ant"]
 
 
-def test_a_code_comes_from_a_file_the_environment_or_a_pipe(place: House) -> None:
+def test_a_code_comes_from_a_file_or_the_environment(place: House) -> None:
     _, code = invited(place, expect=1)
     (place.folder / "code").write_text(code + "\n")
     with elsewhere(place):
@@ -88,6 +89,61 @@ def test_a_code_comes_from_a_file_the_environment_or_a_pipe(place: House) -> Non
     assert {one["name"] for one in listed("members", "members")} == {"ant", "bee", "cat"}
     assert "(redacted)" in shown
     assert code.lower() not in shown
+
+
+def piped(place: House, text: str) -> Daemon:
+    """One that reads its code from a pipe that this went into."""
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, text.encode())
+        return place.start("--expect", "1", "--join", "-", name="bee", stdin=reader)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_code_comes_through_a_pipe(place: House) -> None:
+    _, code = invited(place, expect=1)
+    with elsewhere(place):
+        other = piped(place, f"{code}\n")
+        assert other.line()["event"] == "listening"
+        assert other.line()["event"] == "ready"
+    assert {one["name"] for one in listed("members", "members")} == {"ant", "bee"}
+
+
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_a_pipe_without_a_code_is_named(place: House, text: str) -> None:
+    empty = piped(place, text)
+    assert empty.wait() == 78
+    assert "there is no join code in standard input" in empty.said()
+
+
+def test_a_code_is_asked_for_at_a_terminal_and_not_shown_there(place: House) -> None:
+    _, code = invited(place, expect=1)
+    screen, keyboard = os.openpty()
+    # Whoever runs this may have a terminal, too: that one is not asked.
+    own = ("setsid", "--ctty")
+    try:
+        with elsewhere(place):
+            other = place.start(
+                "--expect", "1", "--join", "-", name="bee", under=own, stdin=keyboard
+            )
+            # What is said there is said once nothing that is typed is shown any more.
+            assert select.select([screen], [], [], SECONDS)[0], "nothing is asked there"
+            shown = os.read(screen, 1024)
+            os.write(screen, code.encode() + b"\n")
+            other.line()
+            assert other.line()["event"] == "ready"
+        os.set_blocking(screen, False)
+        with suppress(BlockingIOError):
+            shown += os.read(screen, 1024)
+    finally:
+        os.close(keyboard)
+        os.close(screen)
+    everything = shown.decode() + other.said()
+    assert "Join code:" in everything
+    assert code not in everything
+    assert {one["name"] for one in listed("members", "members")} == {"ant", "bee"}
 
 
 def test_who_joins_by_a_code_forms_no_cluster_of_its_own(place: House) -> None:

@@ -9,8 +9,11 @@ INTRODUCTIONS = "mabeam_p2p/transport/introductions.py"
 INTAKE = "mabeam_p2p/transport/intake.py"
 BACKLOG = "mabeam_p2p/transport/backlog.py"
 WAITING = ("tests/transport/test_backlog.py",)
+RECEPTION = "mabeam_p2p/transport/reception.py"
+PROMPT = "mabeam_p2p/cli/joining.py"
 
 DOOR = ("tests/transport/test_keys.py",)
+CODES = "tests/cli/test_joining.py::"
 
 MUTANTS = (
     Mutant(
@@ -118,5 +121,11 @@ MUTANTS = (
         "a peer that rotates its key leaves the ports of which a firewall was told",
         (Edit(SOCKETS, "self._bind_data(host, self._named_port)", "self._bind_data(host, 0)"),),
         ("tests/transport/test_keys.py",),
+    ),
+    Mutant(
+        "T17-typed",
+        "a join code stands on the terminal where it was typed",
+        (Edit(PROMPT, "hide_input=True", "hide_input=False"),),
+        (CODES + "test_a_code_is_asked_for_at_a_terminal_and_not_shown_there",),
     ),
 )
