@@ -14,7 +14,7 @@ from mabeam_p2p.errors import AuthenticationError
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.records import Credential, Credentials
 from mabeam_p2p.security.keyring import KeyPair, gate_key_pair, new_key_pair
-from mabeam_p2p.transport import zeromq
+from mabeam_p2p.transport import link, zeromq
 from mabeam_p2p.transport.curve import ZapHandler, as_client, as_server
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from tests.eventually import eventually
@@ -324,8 +324,8 @@ async def test_a_key_is_rotated_and_whatever_was_taken_arrives() -> None:
         target.transport.rekey()
         await say(50)
         source.transport.refresh()
-        link = source.transport._links[target.guard.peer]
-        await eventually(lambda: link.place is not None and link.place[0] == key)
+        [leads] = source.transport._links.values()
+        await eventually(lambda: leads.place is not None and leads.place[0] == key)
         await say(50)
         for peer in (source, target):
             peer.guard.update(Credentials((Credential(target.guard.peer, (key,)),)))
@@ -335,6 +335,59 @@ async def test_a_key_is_rotated_and_whatever_was_taken_arrives() -> None:
         await eventually(lambda: len(target.heard) == sent)
         assert sorted(int(data) for _, data in target.heard) == list(range(sent))
         assert {speaker for speaker, _ in target.heard} == {source.guard.peer}
+
+
+@in_loop
+async def test_whatever_links_have_taken_arrives_when_who_speaks_rotates_its_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More waits under the former key than the system would carry on by itself, and as much as is
+    kept for the first handshake under the new one. Both have the time that they need: that is
+    FAREWELL_MILLISECONDS and OPENING_SECONDS_MAX in earnest, and what is late then is lost."""
+    monkeypatch.setattr(zeromq, "FAREWELL_MILLISECONDS", 60_000)
+    monkeypatch.setattr(link, "OPENING_SECONDS_MAX", 60.0)
+    async with peers(2) as (source, target):
+        keyring, former = source.guard.keyring, source.key
+        phases: list[list[bytes]] = []
+
+        def say(length: int) -> bool:
+            """Whether it was taken, as the next of this phase."""
+            data = b"%d %d" % (len(phases), len(phases[-1])) + bytes(length)
+            is_taken = source.transport.send(target.guard.peer, data)
+            if is_taken:
+                phases[-1].append(data)
+            return is_taken
+
+        def know(*keys: bytes) -> None:
+            for peer in (source, target):
+                peer.guard.update(Credentials((Credential(source.guard.peer, keys),)))
+
+        async def all_are_heard() -> None:
+            await eventually(lambda: len(target.heard) == 1 + sum(map(len, phases)))
+
+        await source.say(target, b"")
+        key = keyring.renew_key().public
+        know(former, key)
+        phases.append([])
+        assert all(say(50_000) for _ in range(400))
+        keyring.take_next()
+        source.transport.rekey()
+        phases.append([])
+        assert [say(0) for _ in range(100)] == [True] * link.OPENING_MESSAGES_MAX + [False] * 36
+        for _ in range(100):
+            await eventually(partial(say, 0))
+        await all_are_heard()
+        know(key)
+        source.transport.retire()
+        phases.append([])
+        for _ in range(100):
+            await eventually(partial(say, 0))
+        await all_are_heard()
+        heard = [data for _, data in target.heard]
+        for number, said in enumerate(phases, 1):
+            assert [data for data in heard if data.startswith(b"%d " % number)] == said
+        assert {speaker for speaker, _ in target.heard} == {source.guard.peer}
+        assert source.transport.counters["expired"] == 0
 
 
 @in_loop

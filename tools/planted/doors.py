@@ -123,6 +123,12 @@ MUTANTS = (
         ("tests/transport/test_keys.py",),
     ),
     Mutant(
+        "T4-farewell",
+        "what a link has taken under a peer's former key is thrown away when that takes another",
+        (Edit(SOCKETS, "link.dial(dealer, FAREWELL_MILLISECONDS)", "link.dial(dealer)"),),
+        ("tests/transport/test_keys.py",),
+    ),
+    Mutant(
         "T17-typed",
         "a join code stands on the terminal where it was typed",
         (Edit(PROMPT, "hide_input=True", "hide_input=False"),),
