@@ -263,16 +263,30 @@ async def test_a_handler_that_cannot_decide_refuses_and_goes_on() -> None:
         assert target.failures == []
 
 
-@in_loop
-async def test_a_peer_whose_handler_dies_closes_its_sockets_and_says_so() -> None:
-    async with peers(2) as (target, other):
-        await other.say(target, b"before")
-        assert target.transport._zap is not None
-        target.transport._zap._socket.close(0)
-        await eventually(lambda: target.failures)
-        assert isinstance(target.failures[0], AuthenticationError)
-        assert target.transport._router.closed
-        assert target.transport.counters["unguarded"] == 1
+@pytest.mark.parametrize("port", ["data", "join"])
+def test_a_peer_whose_handler_dies_closes_its_sockets_and_says_so(port: str) -> None:
+    @in_loop
+    async def story() -> None:
+        async with peers(2) as (target, other):
+            await other.say(target, b"before")
+            join = target.transport._join
+            assert join is not None
+            handler = join.zap if port == "join" else target.transport._zap
+            assert handler is not None
+            addresses = target.transport.address, target.data_address
+            handler._socket.close(0)
+            await eventually(lambda: target.failures)
+            [failure] = target.failures
+            assert isinstance(failure, AuthenticationError)
+            assert target.transport._router.closed
+            assert join._router.closed
+            for address in addresses:
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection(split_address(address), 1.0).close()
+            assert not target.transport.send(other.guard.peer, CANARY)
+            assert target.transport.counters["unguarded"] == 1
+
+    story()
 
 
 @in_loop

@@ -129,6 +129,18 @@ MUTANTS = (
         ("tests/transport/test_keys.py",),
     ),
     Mutant(
+        "T3-join",
+        "a peer goes on although nobody says any more who may come to its join port",
+        (
+            Edit(
+                INTRODUCTIONS,
+                "self.zap.start(self._decide, failed)",
+                "self.zap.start(self._decide, lambda error: None)",
+            ),
+        ),
+        ("tests/transport/test_keys.py",),
+    ),
+    Mutant(
         "T17-typed",
         "a join code stands on the terminal where it was typed",
         (Edit(PROMPT, "hide_input=True", "hide_input=False"),),
