@@ -4,6 +4,8 @@ import base64
 import os
 import select
 import signal
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +16,19 @@ import pytest
 from zmq.utils import z85
 
 from mabeam_p2p.api import keys
-from tests.cli.daemons import SECONDS, Daemon, House, house, in_one_of, mabeam, told, until
+from mabeam_p2p.security import codes
+from tests.cli.daemons import (
+    CLUSTER,
+    SECONDS,
+    Daemon,
+    House,
+    environment,
+    house,
+    in_one_of,
+    mabeam,
+    told,
+    until,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -375,10 +389,10 @@ def forms(secret: bytes) -> list[str]:
     ]
 
 
-def secrets_in(folder: Path) -> list[bytes]:
-    """All that stand in files of a data folder."""
+def secrets_in(folder: Path, *names: str) -> list[bytes]:
+    """All that stand in these files of a data folder; by default in all that have some."""
     found: list[bytes] = []
-    for name in ("peer.key", "cluster.secret"):
+    for name in names or ("peer.key", "cluster.secret"):
         fields: dict[str, object] = msgspec.json.decode((folder / name).read_bytes())
         found += [
             base64.b64decode(str(value))
@@ -386,6 +400,58 @@ def secrets_in(folder: Path) -> list[bytes]:
             if key in ("secret", "current", "previous", "gate", "next_secret") and value
         ]
     return found
+
+
+FAILING = """
+import sys, traceback
+from mabeam_p2p import assembly
+from mabeam_p2p.cli import main
+
+def fail(guard, codec):
+    keyring = guard.keyring
+    kept = [keyring, keyring.pair, keyring.gate, keyring.current, keyring._content()]
+    raise RuntimeError(guard, kept, vars(guard), vars(keyring))
+
+def told(kind, error, trace):
+    sys.__excepthook__(kind, error, trace)
+    with_locals = traceback.TracebackException(kind, error, trace, capture_locals=True)
+    sys.stderr.write("".join(with_locals.format()))
+
+assembly.Gatekeeper = fail
+sys.excepthook = told
+main()
+"""
+"""`mabeam`, but that it fails where it has all secrets in its hands, and tells the values of its
+local variables, too, as reporters of errors do."""
+
+
+@pytest.mark.parametrize("has_code", [False, True], ids=["a first peer", "one with a code"])
+def test_a_traceback_shows_no_secret(
+    place: House, monkeypatch: pytest.MonkeyPatch, has_code: bool
+) -> None:
+    gate, token, code = codes.new_gate(), codes.new_token(), ""
+    if has_code:
+        code = codes.encode(codes.JoinCode("127.0.0.1:1", gate, token, CLUSTER))
+        monkeypatch.setenv("MABEAM_JOIN_CODE", code)
+    ended = subprocess.run(
+        [sys.executable, "-c", FAILING, "up", "--name", "ant", "--no-mdns"],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=SECONDS,
+    )
+    shown = ended.stdout + ended.stderr
+    assert ended.returncode == 1
+    assert shown.count("RuntimeError: (<mabeam_p2p.security.guard.Guard") == 2
+    assert "    keyring = <mabeam_p2p.security.keyring.Keyring" in shown
+    assert "Secret(redacted)" in shown
+    folder = place.folder / "state" / "mabeam" / CLUSTER / "ant"
+    secrets = secrets_in(folder, *(["peer.key"] if has_code else ["peer.key", "cluster.secret"]))
+    secrets += [gate.reveal(), token.reveal(), code.encode()] if has_code else []
+    assert len(secrets) >= 3
+    for secret in secrets:
+        for form in forms(secret):
+            assert form not in shown
 
 
 def test_secrets_are_neither_logged_nor_shown(place: House) -> None:

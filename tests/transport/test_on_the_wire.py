@@ -1,7 +1,9 @@
 """What is to be seen on the wire between two peers with keys, and said to who proves nothing."""
 
+import pytest
 from zmq.utils import z85
 
+from mabeam_p2p.transport.bulk import KEY_MARK, ZeroMqBulk
 from mabeam_p2p.transport.link import Link
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from tests.eventually import eventually
@@ -51,6 +53,52 @@ async def test_nothing_that_is_said_or_secret_is_to_be_seen_on_the_wire() -> Non
             peer.transport.close()
         for tap in taps:
             await tap.close()
+
+
+@pytest.mark.parametrize("has_keys", [True, False], ids=["under keys", "in plain text"])
+def test_nothing_of_an_array_is_to_be_seen_on_the_wire_under_keys(has_keys: bool) -> None:
+    """In plain text, where arrays stay on the host, all of it is: the tap would see it."""
+
+    @in_loop
+    async def story() -> None:
+        ends = [
+            ZeroMqBulk("127.0.0.1", message_bytes_max=65_536, has_keys=has_keys) for _ in range(2)
+        ]
+        source, target = ends
+        where, mark, key = target.address.partition(KEY_MARK)
+        tap = Tap(where)
+        await tap.start()
+        heard: list[tuple[bytes, bytes]] = []
+
+        def turn() -> bool:
+            for end in ends:
+                end.wait(0.0, ())
+            # Who is heard is who was dialled.
+            target.send(source.address, b"", memoryview(b""))
+            if (message := target.receive()) is not None:
+                heard.append((message[0], bytes(message[1])))
+            return bool(heard)
+
+        def say() -> bool:
+            turn()
+            return source.send(tap.address + mark + key, b"head-" + CANARY, memoryview(array))
+
+        array = CANARY * 1_000
+        try:
+            await eventually(say)
+            await eventually(turn)
+            assert heard == [(b"head-" + CANARY, array)]
+            assert len(tap.seen) > len(array), "it was on the way"
+            hidden = [CANARY, b"head-"]
+            if source._pair is not None and target._pair is not None:
+                hidden += [source._pair.reveal(), target._pair.reveal()]
+            assert [secret in tap.seen for secret in hidden] == [not has_keys] * len(hidden)
+        finally:
+            for end in ends:
+                end.close()
+            await tap.close()
+
+    story()
 
 
 @in_loop

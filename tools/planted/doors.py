@@ -11,6 +11,7 @@ BACKLOG = "mabeam_p2p/transport/backlog.py"
 WAITING = ("tests/transport/test_backlog.py",)
 RECEPTION = "mabeam_p2p/transport/reception.py"
 PROMPT = "mabeam_p2p/cli/joining.py"
+SECRETS = "mabeam_p2p/security/secrets.py"
 
 DOOR = ("tests/transport/test_keys.py",)
 CODES = "tests/cli/test_joining.py::"
@@ -139,6 +140,12 @@ MUTANTS = (
             ),
         ),
         ("tests/transport/test_keys.py",),
+    ),
+    Mutant(
+        "T17-traced",
+        "a traceback that tells values shows secrets",
+        (Edit(SECRETS, 'return "Secret(redacted)"', 'return f"Secret({self._value!r})"'),),
+        ("tests/security/test_secrets.py", CODES + "test_a_traceback_shows_no_secret"),
     ),
     Mutant(
         "T17-typed",
