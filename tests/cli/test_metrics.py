@@ -1,5 +1,4 @@
 import asyncio
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from mabeam_p2p.cli.target import Target
 from mabeam_p2p.inquiries import Figures
 from mabeam_p2p.observe.catalogue import COUNTED, METRICS
 from tests.cli.daemons import CLUSTER, Daemon, House, environment, house, mabeam, told, until
+from tests.programs import program
 
 pytestmark = pytest.mark.slow
 
@@ -108,9 +108,7 @@ def test_people_are_told_where_the_metrics_are(place: House) -> None:
 
 
 def test_promtool_finds_nothing_wrong(place: House) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed (Debian's package prometheus has it)")
+    promtool = program("promtool", package="prometheus", required="REQUIRE_PROMTOOL")
     _, address = started(place)
     done = subprocess.run(
         [promtool, "check", "metrics"], input=page(address), capture_output=True, text=True

@@ -1,7 +1,6 @@
 """`mabeam service`, in folders of the test's own; systemd itself judges the units where it is."""
 
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,8 +16,8 @@ from mabeam_p2p.errors import ConfigError
 from mabeam_p2p.security.codes import JoinCode, encode
 from mabeam_p2p.security.secrets import Secret
 from tests.cli.daemons import SECONDS, House, environment, house, mabeam
+from tests.programs import program
 
-ANALYZE = shutil.which("systemd-analyze")
 USER = "daemon"
 NASTY = "a b%c$d\"e'f\\g;h"
 
@@ -27,6 +26,10 @@ NASTY = "a b%c$d\"e'f\\g;h"
 def place() -> Iterator[House]:
     with house() as place:
         yield place
+
+
+def systemd_analyze() -> str:
+    return program("systemd-analyze", package="systemd", required="REQUIRE_SYSTEMD_ANALYZE")
 
 
 def install(place: House, *words: str) -> click.testing.Result:
@@ -248,23 +251,22 @@ def test_words_that_systemd_would_read_otherwise_are_escaped() -> None:
         text_of(Service("c", "n", ("python",)))
 
 
-@pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not here")
 @pytest.mark.parametrize("scope", ["user", "system"])
 def test_systemd_itself_finds_nothing_wrong_with_the_units(place: House, scope: str) -> None:
+    analyze = systemd_analyze()
     words = ("--system", "--run-as", USER) if scope == "system" else ()
     done = install(place, *words, "--", "--name", "ant", "--data-dir", f"/srv/{NASTY}")
     assert done.exit_code == 0, done.stderr
-    assert ANALYZE is not None
     checked = subprocess.run(
-        [ANALYZE, f"--{scope}", "verify", str(unit_of(place))], capture_output=True, text=True
+        [analyze, f"--{scope}", "verify", str(unit_of(place))], capture_output=True, text=True
     )
     assert unit_of(place).name not in checked.stderr
 
 
-@pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not here")
 def test_a_unit_that_systemd_would_not_take_is_not_written(
     place: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    systemd_analyze()
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     done = install(place, "--", "--name", "ant")
     assert done.exit_code == 78

@@ -1,42 +1,28 @@
 """A real browser at the dashboard of real daemons."""
 
 import asyncio
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import click.testing
-import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.cli.daemons import CLUSTER, Daemon, House, mabeam
+from tests.programs import program
 from tools.dashboard_scene import HOSTILE, furnished
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-REQUIRED = "REQUIRE_BROWSER"
-"""Set where a browser must be: its absence fails a test there, and does not skip it."""
 MILLISECONDS = 20_000.0
 """Deadline of every wait: reached by a failure only."""
 expect.set_options(timeout=MILLISECONDS)
 
 
-def browser_path() -> str:
-    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if path is None:
-        reason = f"none of {', '.join(BROWSERS)} is installed: `apt-get install chromium`"
-        if os.environ.get(REQUIRED):
-            pytest.fail(f"${REQUIRED} is set, and {reason}")
-        pytest.skip(reason)
-    return path
-
-
 @contextmanager
 def browser() -> Iterator[Browser]:
-    path = browser_path()
+    path = program(*BROWSERS, package="chromium", required="REQUIRE_BROWSER")
     # Within a container, or as root, its own sandbox does not work.
     flags = ["--no-sandbox", "--disable-dev-shm-usage"]
     with sync_playwright() as tool:
