@@ -120,13 +120,15 @@ def bulk_thread(host: str, limits: Limits) -> BulkThread:
 def repair(data_dir: str, *, write: bool) -> tuple[repairing.Assessment | None, float]:
     """What the folder of a stopped peer knows, or None without a log, and when it was last written,
     in seconds since 1970. With `write` its log goes on with this peer alone, unless it does so
-    already. Raises StorageError.
+    already; without, nothing in the folder changes. Raises StorageError.
     """
     written_at = last_written(data_dir)
     storage = SqliteStorage(data_dir)
+    if not write:
+        return repairing.assess(storage.look()), written_at
     found = repairing.assess(storage.recover())
     try:
-        if found is not None and found.is_needed and write:
+        if found is not None and found.is_needed:
             storage.write(repairing.repair(found, CborCodec(Limits()).encode_commands))
     finally:
         storage.close()

@@ -62,11 +62,35 @@ def hold(path: str) -> FolderLock:
         descriptor = os.open(lock_path, flags, FILE_MODE)
     except OSError as error:
         raise unusable(path, error) from error
+    lock = _locked(path, descriptor, fcntl.LOCK_EX)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        holder = f"{os.getpid()}\n".encode()
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, holder, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        lock.release()
+        raise unusable(path, error) from error
+    return lock
+
+
+def hold_to_read(path: str) -> FolderLock:
+    """Keep a peer from starting in the folder while it is read; nothing in it changes. Raises
+    DataFolderHeld, StorageError."""
+    try:
+        _check_own(path)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(os.path.join(path, LOCK_NAME), flags)
+    except FileNotFoundError:
+        # A copy of a folder: who starts there now is not kept from it, but who has, has a lock.
+        return FolderLock(path, -1)
+    except OSError as error:
+        raise unusable(path, error) from error
+    return _locked(path, descriptor, fcntl.LOCK_SH)
+
+
+def _locked(path: str, descriptor: int, kind: int) -> FolderLock:
+    """The lock, of the open file `descriptor`, which is closed if it cannot be had."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(descriptor, 32, 0).strip()
         os.close(descriptor)

@@ -15,7 +15,9 @@ Rules:
 
 import os
 import secrets
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -23,7 +25,7 @@ from pathlib import Path
 
 import msgspec
 
-from mabeam_p2p.errors import StorageError
+from mabeam_p2p.errors import NO_ROOM, StorageError
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.records import (
     BootstrapState,
@@ -122,6 +124,33 @@ class SqliteStorage:
         self._base_index = contents.base.index
         self._last_index = contents.batches[-1].last_index if contents.batches else self._base_index
         return _recovered(identity, contents)
+
+    def look(self) -> Recovered:
+        """What the folder holds, with the epoch of its last start. Only reads: also where nothing
+        can be written, and there must be a folder. Raises what `recover` does."""
+        lock = folder.hold_to_read(self.path)
+        try:
+            with tempfile.TemporaryDirectory(prefix="mabeam-") as scratch:
+                # Whoever opens a database with a write-ahead log writes beside it, to read it too.
+                copy = Path(scratch) / DATABASE_NAME
+                for suffix in ("", recovery.WAL_SUFFIX):
+                    with suppress(FileNotFoundError):
+                        shutil.copyfile(f"{self._database}{suffix}", f"{copy}{suffix}")
+                contents = recovery.read(
+                    self._database, lambda _: self._connect(recovery.uri(copy, "ro"))
+                )
+        except (OSError, sqlite3.Error) as error:
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                raise StorageError(
+                    f"{tempfile.gettempdir()} has no room for a copy of {self._database} to read: "
+                    "free some space there, or name another folder with TMPDIR",
+                    path=str(self._database),
+                    is_full=True,
+                ) from error
+            raise self._translated(error) from error
+        finally:
+            lock.release()
+        return _recovered(contents.identity, contents)
 
     def write(self, records: Sequence[Record]) -> None:
         if self._connection is None or self._failure:

@@ -133,7 +133,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 FOLDER,
-                "        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+                "        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)\n",
                 "        pass\n",
             ),
         ),

@@ -11,6 +11,8 @@ VOTERS = "mabeam_p2p/protocol/voters.py"
 CHANGES = "mabeam_p2p/protocol/node/changes.py"
 MACHINE = "mabeam_p2p/machine/configuration.py"
 LINKS = "mabeam_p2p/protocol/links.py"
+ASSEMBLY = "mabeam_p2p/assembly.py"
+SQLITE = "mabeam_p2p/storage/sqlite.py"
 REPAIR = "mabeam_p2p/protocol/replication/repair.py"
 
 CORES = (
@@ -360,6 +362,22 @@ MUTANTS = (
             ),
         ),
         ("tests/protocol/test_repair.py",),
+    ),
+    Mutant(
+        "M17-look",
+        "a folder that is only looked at counts a start more",
+        (
+            Edit(
+                ASSEMBLY, "repairing.assess(storage.look())", "repairing.assess(storage.recover())"
+            ),
+        ),
+        ("tests/api/test_repairing.py",),
+    ),
+    Mutant(
+        "M17-look-beside",
+        "to look at a folder writes beside its database",
+        (Edit(SQLITE, "recovery.uri(copy, ", "recovery.uri(self._database, "),),
+        ("tests/api/test_repairing.py",),
     ),
     Mutant(
         "M17-untold",
