@@ -2,7 +2,7 @@
 
 import logging
 import random
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from mabeam_p2p.storage.folder import default_path
 from mabeam_p2p.storage.memory import MemoryStorage
 from mabeam_p2p.storage.sqlite import SqliteStorage, last_written
 from mabeam_p2p.transport.bulk import ZeroMqBulk
-from mabeam_p2p.transport.hosts import local_host, split_listen
+from mabeam_p2p.transport.hosts import listen_host, local_host, split_listen
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from mabeam_p2p.wire.codec import CborCodec
 from mabeam_p2p.wire.joining import JoinCodec
@@ -102,6 +102,15 @@ def build(config: Config) -> Driver:
         )
         undo.pop_all()
     return driver
+
+
+def check(config: Config) -> None:
+    """Refuse settings of addresses that `build` would refuse at each try. Looks, and makes nothing.
+    Raises AddressError."""
+    SeedDiscovery(config.seeds)
+    if config.listen:
+        with suppress(NoRoute):  # A network may come.
+            listen_host(config.listen, zmq.has("curve") or config.insecure_plaintext)
 
 
 def loop_backend(driver: Driver) -> LoopBackend:

@@ -9,6 +9,15 @@ from mabeam_p2p.config import Config
 from mabeam_p2p.daemon.host import Host
 
 
+def check(config: Config) -> None:
+    """Whether it can have the dashboard that it names. Makes nothing. Raises ConfigError,
+    AddressError."""
+    if config.dashboard:
+        from mabeam_p2p.dashboard.serving import address_of
+
+        address_of(config)
+
+
 @asynccontextmanager
 async def running(config: Config, host: Host) -> AsyncIterator[str | None]:
     """Within, the daemon runs; the URL of its dashboard, or None. What is wrong with that is said

@@ -4,13 +4,14 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 
 import click
 
+from mabeam_p2p import assembly
 from mabeam_p2p.api import settings
-from mabeam_p2p.cli import output
-from mabeam_p2p.cli.dashboard import running
+from mabeam_p2p.cli import dashboard, output
 from mabeam_p2p.cli.joining import read_code
 from mabeam_p2p.cli.keys import notes_on
 from mabeam_p2p.config import Config
@@ -66,25 +67,13 @@ OWNER_ONLY = 0o077
 @click.option("--verbose", "-v", is_flag=True, help="Log every change of role, leader and member.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def up(
-    name: str | None,
-    cluster: str | None,
-    listen: str | None,
-    data_dir: str | None,
-    expect: int | None,
     join_code: str | None,
     no_invite: bool,
-    seeds: tuple[str, ...],
-    no_mdns: bool,
-    insecure_plaintext: bool,
-    score: int | None,
-    score_by: str | None,
-    dashboard: str | None,
-    dashboard_token: str | None,
-    file: str | None,
     metrics_at: str | None,
     log_format: str,
     verbose: bool,
     as_json: bool,
+    **flags: object,
 ) -> None:
     """Run a peer on this host, in the foreground.
 
@@ -103,25 +92,42 @@ def up(
       mabeam up --listen lan               here, and on the other host:
       mabeam up --join MB1-...
     """
-    given = {
-        "name": name,
-        "cluster": cluster,
-        "listen": listen,
-        "data_dir": data_dir,
-        "expect": expect,
-        "seeds": seeds or None,
-        "mdns": False if no_mdns else None,
-        "insecure_plaintext": True if insecure_plaintext else None,
-        "score": score,
-        "score_by": score_by,
-        "dashboard": dashboard,
-        "dashboard_token": dashboard_token,
-    }
     with _prepared(log_format, verbose), output.endings():
-        given["join_code"] = read_code(join_code)
-        config = settings.load(given, file=file, origin="command line").config
+        config = config_of(flags, read_code(join_code))
         code = asyncio.run(_run(config, as_json, metrics_at, invites=not no_invite))
         raise output.Exit(code)
+
+
+def config_of(flags: Mapping[str, object], join_code: str | None = None) -> Config:
+    """What the flags, by the names of their parameters, and the other settings come to. join_code:
+    as it was read. Raises ConfigError."""
+    given = {
+        "name": flags["name"],
+        "cluster": flags["cluster"],
+        "listen": flags["listen"],
+        "data_dir": flags["data_dir"],
+        "expect": flags["expect"],
+        "join_code": join_code,
+        "seeds": flags["seeds"] or None,
+        "mdns": False if flags["no_mdns"] else None,
+        "insecure_plaintext": True if flags["insecure_plaintext"] else None,
+        "score": flags["score"],
+        "score_by": flags["score_by"],
+        "dashboard": flags["dashboard"],
+        "dashboard_token": flags["dashboard_token"],
+    }
+    file = flags["file"]
+    assert file is None or isinstance(file, str), "click has made it of a word"
+    return settings.load(given, file=file, origin="command line").config
+
+
+def check(config: Config, metrics_at: str | None) -> None:
+    """Refuse what no start could make good. Looks, and makes nothing. Raises ConfigError,
+    AddressError."""
+    assembly.check(config)
+    dashboard.check(config)
+    if metrics_at:
+        Metrics(metrics_at)
 
 
 def _prepared(log_format: str, verbose: bool) -> AbstractContextManager[None]:
@@ -153,11 +159,11 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None, *, invites
     if config.data_dir == ":memory:":
         output.note("this peer keeps nothing: all it knows is lost when it ends")
     manager.begin()
-    async with running(config, host) as dashboard, AsyncExitStack() as stack:
+    async with dashboard.running(config, host) as page, AsyncExitStack() as stack:
         dumps = Dumps(host.socket_path, host.parts)
         stack.callback(dumps.close)
         dumps.start()
-        served = {} if dashboard is None else {"dashboard": dashboard}
+        served = {} if page is None else {"dashboard": page}
         if metrics is not None:
             stack.push_async_callback(metrics.close)
             await metrics.start(host.ask, name=config.name, peer=host.peer, cluster=config.cluster)

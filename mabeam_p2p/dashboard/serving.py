@@ -108,25 +108,26 @@ def page_files() -> dict[str, tuple[str, bytes]]:
 def prepared(config: Config) -> Iterator["Dashboard"]:
     """The dashboard of `config.dashboard`, whose port is held within. Raises ConfigError and
     AddressError."""
-    host, port = _checked(config)
+    host, port = address_of(config)
     token = read_token(config.dashboard_token) if config.dashboard_token else None
-    if not is_loopback(host) and token is None:
-        raise ConfigError(
-            f"dashboard = {config.dashboard!r} is not usable: others can reach it, and it has no "
-            "token; give --dashboard-token FILE, or take 127.0.0.1",
-            key="dashboard",
-        )
     names = () if is_loopback(host) else (socket.gethostname(),)
     listener = _listener(host, port)
     with contextlib.closing(listener):
         yield Dashboard(listener, Access(names=names, token=token))
 
 
-def _checked(config: Config) -> tuple[str, int]:
+def address_of(config: Config) -> tuple[str, int]:
+    """Where the dashboard of these settings will be. Raises ConfigError, AddressError."""
     host, port = split_address(config.dashboard)
     if not is_literal(host):
         raise AddressError(
             f"dashboard = {config.dashboard!r}: take an IP address of this host, as 127.0.0.1:0"
+        )
+    if not (is_loopback(host) or config.dashboard_token):
+        raise ConfigError(
+            f"dashboard = {config.dashboard!r} is not usable: others can reach it, and it has no "
+            "token; give --dashboard-token FILE, or take 127.0.0.1",
+            key="dashboard",
         )
     return host, port
 

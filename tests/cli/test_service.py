@@ -4,6 +4,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import click.testing
 import pytest
 
 from mabeam_p2p.cli import output
-from mabeam_p2p.cli.service.unit import Service, is_as_written, quoted, text_of
+from mabeam_p2p.cli.service.unit import Service, is_as_written, peer_of, quoted, text_of
 from mabeam_p2p.errors import ConfigError
 from mabeam_p2p.security.codes import JoinCode, encode
 from mabeam_p2p.security.secrets import Secret
+from mabeam_p2p.transport import hosts
 from tests.cli.daemons import SECONDS, House, environment, house, mabeam
+from tests.hostile.other_user import needs_root
 from tests.programs import program
 
 USER = "daemon"
@@ -30,6 +33,19 @@ def place() -> Iterator[House]:
 
 def systemd_analyze() -> str:
     return program("systemd-analyze", package="systemd", required="REQUIRE_SYSTEMD_ANALYZE")
+
+
+@pytest.fixture
+def program_of_all(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """In place of an interpreter, which may stand where another user has no way: one that every
+    user can run, and that finds the package."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "python"
+        program.write_text("#!/bin/sh\n")
+        for path in (program, program.parent):
+            path.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(program))
+        yield program
 
 
 def install(place: House, *words: str) -> click.testing.Result:
@@ -48,7 +64,8 @@ def lines_of(place: House, key: str) -> list[str]:
 def test_a_unit_is_written_and_its_command_pins_name_cluster_and_places(place: House) -> None:
     done = install(place, "--", "--name", "ant", "--data-dir", "data", "--seed", "127.0.0.1:1")
     assert done.exit_code == 0, done.stderr
-    assert "enable --now mabeam-test-ant.service" in done.stderr
+    assert "systemctl --user enable mabeam-test-ant.service && " in done.stderr
+    assert "systemctl --user start --no-block mabeam-test-ant.service" in done.stderr
     (command,) = lines_of(place, "ExecStart")
     assert shlex.split(command) == [
         *(sys.executable, "-P", "-m", "mabeam_p2p", "up", "--no-invite"),
@@ -165,6 +182,12 @@ def test_what_only_the_command_line_reads_is_named_when_it_is_left_out_too(
         (("--system", "--run-as", "no-such-user", "--", "--name", "ant"), 78, "no-such-user"),
         (("--", "--name", "ant", "--config", "missing.toml"), 78, "missing.toml"),
         (("--", "--name", "ant", "--data-dir", "bell\a"), 78, "control character"),
+        (("--", "--name", "ant", "--expect", "99"), 78, "limits.voters_max (7)"),
+        (("--", "--name", "ant", "--listen", "bogus:x:y"), 78, "'bogus:x:y' is not an address"),
+        (("--", "--name", "ant", "--seed", "127.0.0.1:0"), 78, "needs the port"),
+        (("--", "--name", "ant", "--dashboard", "nonsense"), 78, "'nonsense' is not an address"),
+        (("--", "--name", "ant", "--dashboard", "0.0.0.0:0"), 78, "--dashboard-token"),
+        (("--", "--name", "ant", "--metrics", "nonsense"), 78, "'nonsense' is not an address"),
     ],
 )
 def test_what_cannot_run_is_refused_and_nothing_is_written(
@@ -173,6 +196,70 @@ def test_what_cannot_run_is_refused_and_nothing_is_written(
     done = install(place, *words)
     assert done.exit_code == code
     assert text in done.stderr
+    assert not unit_of(place).exists()
+
+
+def test_a_unit_of_a_machine_whose_network_comes_later_is_written(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosts, "ELSEWHERE", "127.0.0.1")
+    assert install(place, "--", "--name", "ant", "--listen", "lan").exit_code == 0
+
+
+def test_the_unit_of_another_peer_is_neither_replaced_nor_removed_by_force(place: House) -> None:
+    """Names of peers and clusters have hyphens, and so has that of the file between them."""
+    units = ("--unit-dir", str(place.folder / "units"))
+    first = ("--", "--cluster", "train", "--name", "gpu-a")
+    second = ("--", "--cluster", "train-gpu", "--name", "a")
+    assert install(place, *first).exit_code == 0
+    path = place.folder / "units" / "mabeam-train-gpu-a.service"
+    before = path.read_text()
+    for verb in ("install", "uninstall"):
+        done = mabeam("service", verb, *units, "--force", *second)
+        assert done.exit_code == 78
+        assert "is the unit of another peer, 'gpu-a' of cluster 'train'" in done.stderr
+        assert path.read_text() == before
+    path.write_text(before.replace("WatchdogSec=10", "WatchdogSec=99"))
+    assert "another peer" in install(place, "--force", *second).stderr
+    assert install(place, "--force", *first).exit_code == 0
+    assert path.read_text() == before
+    assert mabeam("service", "uninstall", *units, *first).exit_code == 0
+    assert install(place, *second).exit_code == 0
+
+
+def test_whose_a_unit_is_says_its_command_alone() -> None:
+    command = ("/bin/python", "up", "--no-invite", "--name", "a", "--cluster", "c", "--data-dir")
+    text = text_of(Service("c", "a", (*command, "/x up --no-invite --name b --cluster d")))
+    assert peer_of(text) == ("c", "a")
+    assert peer_of(text.partition("\n")[2]) is None
+
+
+def test_a_users_unit_keeps_its_state_where_the_peer_of_this_shell_has_it(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the manager's own environment is: else it would be another peer, without a key."""
+    monkeypatch.setenv("XDG_STATE_HOME", "the state%$")
+    install(place, "--", "--name", "ant")
+    assert lines_of(place, "Environment") == [f'"XDG_STATE_HOME={place.folder}/the state%%$"']
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", "/somebody")
+    install(place, "--", "--name", "ant")
+    assert lines_of(place, "Environment") == ["XDG_STATE_HOME=/somebody/.local/state"]
+
+
+@needs_root
+def test_a_unit_that_its_user_could_not_run_is_refused(
+    place: House, program_of_all: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--system", "--run-as", USER, "--", "--name", "ant")
+    program_of_all.parent.chmod(0o700)
+    done = install(place, *words)
+    assert done.exit_code == 78
+    assert f"user '{USER}' cannot run mabeam_p2p with {program_of_all}" in done.stderr
+    assert "Permission denied" in done.stderr
+    program_of_all.parent.chmod(0o755)
+    program_of_all.write_text("#!/bin/sh\necho 'ModuleNotFoundError: mabeam_p2p' >&2\nexit 1\n")
+    assert "ModuleNotFoundError: mabeam_p2p" in install(place, *words).stderr
     assert not unit_of(place).exists()
 
 
@@ -224,7 +311,7 @@ def test_show_prints_what_install_would_write_and_writes_nothing(place: House) -
 
 
 def test_a_unit_of_the_system_runs_as_its_user_with_folders_of_systemds_making(
-    place: House,
+    place: House, program_of_all: Path
 ) -> None:
     words = ("--system", "--run-as", USER, "--", "--name", "ant", "--data-dir", "x y$")
     done = install(place, *words)
@@ -252,7 +339,9 @@ def test_words_that_systemd_would_read_otherwise_are_escaped() -> None:
 
 
 @pytest.mark.parametrize("scope", ["user", "system"])
-def test_systemd_itself_finds_nothing_wrong_with_the_units(place: House, scope: str) -> None:
+def test_systemd_itself_finds_nothing_wrong_with_the_units(
+    place: House, program_of_all: Path, scope: str
+) -> None:
     analyze = systemd_analyze()
     words = ("--system", "--run-as", USER) if scope == "system" else ()
     done = install(place, *words, "--", "--name", "ant", "--data-dir", f"/srv/{NASTY}")

@@ -135,7 +135,7 @@ MUTANTS = (
     Mutant(
         "DB14",
         "others reach the dashboard without a token",
-        (Edit(SERVING, "if not is_loopback(host) and token is None:", "if not host:"),),
+        (Edit(SERVING, "if not (is_loopback(host) or config.dashboard_token):", "if not host:"),),
         OF_SERVING,
     ),
     Mutant(

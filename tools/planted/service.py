@@ -116,6 +116,30 @@ MUTANTS = (
         SERVICES,
     ),
     Mutant(
+        "S-others-unit",
+        "the unit of another peer, whose file has the same name, is replaced",
+        (Edit(VERBS, "if other not in (None, (wanted.cluster, wanted.name)):", "if False:"),),
+        SERVICES,
+    ),
+    Mutant(
+        "S-cannot-run",
+        "a unit is written that its user cannot run, and that is started for ever",
+        (Edit(VERBS, "if os.geteuid() == 0:", "if False:"),),
+        SERVICES,
+    ),
+    Mutant(
+        "S-unchecked",
+        "a unit is written with which the peer cannot start",
+        (Edit(VERBS, '    check(config, context.params["metrics_at"])\n', ""),),
+        SERVICES,
+    ),
+    Mutant(
+        "S-other-state",
+        "the unit of a user is another peer than the one that was started by hand",
+        (Edit(UNIT, "elif service.state_home:", "elif False:"),),
+        SERVICES,
+    ),
+    Mutant(
         "S-pages-first",
         "a daemon that is to end waits for the pages of its dashboard before it leaves",
         (

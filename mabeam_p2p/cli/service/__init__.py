@@ -14,10 +14,10 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from mabeam_p2p.api import settings
+from mabeam_p2p.api import settings, sockets
 from mabeam_p2p.cli import output
-from mabeam_p2p.cli.service.unit import Service, is_as_written, is_ours, text_of
-from mabeam_p2p.cli.up import up
+from mabeam_p2p.cli.service.unit import Service, is_as_written, is_ours, peer_of, text_of
+from mabeam_p2p.cli.up import check, config_of, up
 from mabeam_p2p.config import Config
 from mabeam_p2p.errors import ConfigError
 
@@ -87,13 +87,15 @@ def install(
     """Write the unit file of a peer, and say how to start it.
 
     FLAGS are those of `mabeam up`, and are checked. --join is refused: whoever is on this host can
-    read a unit file. A unit file that was changed by hand stays as it is unless --force is given.
+    read a unit file. A unit file that was changed by hand stays as it is unless --force is given,
+    that of another peer always.
     """
     with output.endings():
         wanted = _service(system, run_as, flags)
         path = _folder(system, unit_dir) / wanted.unit_name
         text = text_of(wanted)
         known = _read(path)
+        _check_peer(path, known, wanted)
         if known is not None and known != text and not is_as_written(known) and not force:
             output.note(_difference(path, known, text))
             raise ConfigError(
@@ -116,7 +118,9 @@ def install(
         manager = "systemctl" if system else "systemctl --user"
         output.note(
             f"to start it now and later:  {manager} daemon-reload && "
-            f"{manager} enable --now {wanted.unit_name}"
+            f"{manager} enable {wanted.unit_name} && "
+            # It is ready with its cluster, which may wait for other hosts.
+            f"{manager} start --no-block {wanted.unit_name}"
         )
         if run_as:
             output.note(f"its clients need:  XDG_RUNTIME_DIR=/run/mabeam/{run_as}")
@@ -135,12 +139,13 @@ def uninstall(system: bool, unit_dir: Path | None, force: bool, flags: tuple[str
     Of FLAGS the name and the cluster count.
     """
     with output.endings():
-        config, _ = _config(flags)
-        unit_name = Service(config.cluster, config.name, ("/",)).unit_name
-        path = _folder(system, unit_dir) / unit_name
+        _, config = _parsed(flags)
+        wanted = Service(config.cluster, config.name, ("/",))
+        path = _folder(system, unit_dir) / wanted.unit_name
         known = _read(path)
         if known is None:
             raise ConfigError(f"there is no {path}", path=str(path))
+        _check_peer(path, known, wanted)
         if not is_as_written(known) and not force:
             what = "was changed by hand" if is_ours(known) else "is not ours"
             raise ConfigError(f"{path} {what}, and stays: --force removes it", path=str(path))
@@ -151,7 +156,7 @@ def uninstall(system: bool, unit_dir: Path | None, force: bool, flags: tuple[str
         click.echo(f"{path} is removed")
         manager = "systemctl" if system else "systemctl --user"
         output.note(
-            f"to stop it and forget it:  {manager} disable --now {unit_name}; "
+            f"to stop it and forget it:  {manager} disable --now {wanted.unit_name}; "
             f"{manager} daemon-reload"
         )
 
@@ -177,12 +182,15 @@ def _service(system: bool, run_as: str | None, flags: tuple[str, ...]) -> Servic
         raise ConfigError("--run-as goes with --system: a user's own manager runs as that user")
     if run_as:
         _check_user(run_as)
-    config, words = _config(flags)
+    context, config = _parsed(flags)
+    check(config, context.params["metrics_at"])
     # What a service prints goes into the journal: no code that lets others in.
+    words = _words(context, config)
     command = (sys.executable, "-P", "-m", "mabeam_p2p", "up", "--no-invite", *words)
     has_folder = config.data_dir not in (None, "", IN_MEMORY)
     writable = (os.path.abspath(str(config.data_dir)),) if system and has_folder else ()
-    return Service(config.cluster, config.name, command, run_as or "", writable)
+    state_home = "" if system else os.path.abspath(sockets.state_folder().parent)
+    return Service(config.cluster, config.name, command, run_as or "", state_home, writable)
 
 
 def _check_user(name: str) -> None:
@@ -195,20 +203,47 @@ def _check_user(name: str) -> None:
         raise ConfigError(f"the name {name!r} cannot be part of a path: name another user")
     if user.pw_uid == 0:
         raise ConfigError("a peer needs no rights of root: name the user whose programs use it")
+    if os.geteuid() == 0:
+        _check_program(user)
 
 
-def _config(flags: tuple[str, ...]) -> tuple[Config, list[str]]:
-    """What `up` would make of the flags, here and now, and the words for the service: with the name
-    and the cluster that come of them, and with places that do not depend on where it is started."""
+def _check_program(user: pwd.struct_passwd) -> None:
+    """Whether the user can run what the unit would: systemd would try it for ever."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", "import mabeam_p2p"],
+            user=user.pw_uid,
+            group=user.pw_gid,
+            extra_groups=os.getgrouplist(user.pw_name, user.pw_gid),
+            env={},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        fault = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
+    except OSError as error:
+        fault = str(error.strerror)
+    else:
+        if done.returncode == 0:
+            return
+    raise ConfigError(
+        f"user {user.pw_name!r} cannot run mabeam_p2p with {sys.executable} ({fault}): install it "
+        "where that user can read it, as in a venv under /opt, and say this with the `mabeam` there"
+    )
+
+
+def _parsed(flags: tuple[str, ...]) -> tuple[click.Context, Config]:
+    """The flags, and what `up` would make of them here and now."""
     context = up.make_context("mabeam up", list(flags))
     if context.params["join_code"] is not None:
         raise ConfigError(_NO_CODE, key="join_code")
-    given = {
-        "name": context.params["name"],
-        "cluster": context.params["cluster"],
-        "data_dir": context.params["data_dir"],
-    }
-    config = settings.load(given, file=context.params["file"], origin="command line").config
+    return context, config_of(context.params)
+
+
+def _words(context: click.Context, config: Config) -> list[str]:
+    """For the command of the service: with the name and the cluster that come of the flags, and
+    with places that do not depend on where it is started."""
     words = ["--name", config.name, "--cluster", config.cluster]
     for parameter in up.params:
         value = context.params.get(str(parameter.name))
@@ -230,7 +265,7 @@ def _config(flags: tuple[str, ...]) -> tuple[Config, list[str]]:
     named = os.environ.get(settings.FILE_VARIABLE)
     if not context.params["file"] and (named or Path(settings.FILE_NAME).exists()):
         words += ["--config", os.path.abspath(named or settings.FILE_NAME)]
-    return config, words
+    return words
 
 
 def _place(name: str, path: str) -> str:
@@ -286,6 +321,18 @@ def _unusable(path: Path, error: OSError) -> ConfigError:
     advice = "take --unit-dir FOLDER, or do it as root" if error.errno in (1, 13, 30) else ""
     text = f"{path}: {error.strerror}" + (f": {advice}" if advice else "")
     return ConfigError(text, path=str(path))
+
+
+def _check_peer(path: Path, known: str | None, wanted: Service) -> None:
+    """A file name may be that of two peers, as of a-b of c and of b of c-a. Raises ConfigError."""
+    other = None if known is None else peer_of(known)
+    if other not in (None, (wanted.cluster, wanted.name)):
+        cluster, name = other
+        raise ConfigError(
+            f"{path} is the unit of another peer, {name!r} of cluster {cluster!r}, and stays, with "
+            f"--force, too: give peer {wanted.name!r} of {wanted.cluster!r} another name",
+            path=str(path),
+        )
 
 
 def _difference(path: Path, known: str, text: str) -> str:

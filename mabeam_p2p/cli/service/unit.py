@@ -24,6 +24,9 @@ STOP_SECONDS = 10
 """The peer needs less than two; then systemd kills it."""
 
 _MARK = "# Written by mabeam. Hash of what follows: "
+_PEER = re.compile(
+    r"^ExecStart=.*? up --no-invite --name ([\w-]+) --cluster ([\w-]+)", re.MULTILINE
+)
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
 _ESCAPED = {"\\": "\\\\", '"': '\\"', "\t": "\\t", "\n": "\\n"}
 
@@ -68,6 +71,8 @@ class Service(Struct, frozen=True):
     """The program and its words; the program is an absolute path."""
     user: str = ""
     """Whose a unit of the system is; empty: a unit of the user's own manager."""
+    state_home: str = ""
+    """Where a unit of a user's own manager keeps what it keeps; an absolute path."""
     writable: tuple[str, ...] = ()
     """Folders, besides those of systemd's making, that the peer writes to."""
 
@@ -102,6 +107,9 @@ def text_of(service: Service) -> str:
     ]
     if is_system:
         lines += _of_user(service)
+    elif service.state_home:
+        # Else another peer would begin where the manager has another one than this shell.
+        lines.append(f"Environment={_path(f'XDG_STATE_HOME={service.state_home}')}")
     lines += [_OF_BOTH.rstrip()]
     if is_system:
         lines += [_OF_SYSTEM.rstrip()]
@@ -130,6 +138,12 @@ def _of_user(service: Service) -> list[str]:
     return lines
 
 
+def peer_of(text: str) -> tuple[str, str] | None:
+    """Cluster and name of the peer that the unit runs; None: it is not ours, or does not say."""
+    found = _PEER.search(text) if is_ours(text) else None
+    return None if found is None else (found[2], found[1])
+
+
 def is_as_written(text: str) -> bool:
     """Whether the file is as this package, of whatever release, has written it."""
     first, _, body = text.partition("\n")
@@ -152,7 +166,7 @@ def quoted(word: str) -> str:
 
 
 def _path(path: str) -> str:
-    """One of a list of paths: variables are expanded in command lines alone."""
+    """A word of a list: variables are expanded in command lines alone."""
     return quoted(path).replace("$$", "$")
 
 
