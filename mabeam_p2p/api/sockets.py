@@ -3,7 +3,8 @@
 1. The socket of a daemon is `<root>/<cluster>/<peer name>.sock`. Roots, in order of preference:
    `$XDG_RUNTIME_DIR/mabeam`, `<user's state folder>/mabeam/.run`, `/tmp/mabeam-<uid>`.
 2. A daemon takes the first root that it can create and in which the path fits into a socket's
-   address. A client looks into all of them, because it may run in another environment.
+   address. A client looks into all of them, because it may run in another environment, and into
+   those that systemd makes: `/run/user/<uid>/mabeam`, `/run/mabeam/<user>/mabeam`.
 3. Every folder from the root down belongs to this user, has mode 0700 and is no symbolic link.
    A daemon refuses any other with ConfigError; a client passes it over.
 4. A daemon holds the lock `<peer name>.lock` beside its socket for life. Of many that start at
@@ -16,11 +17,13 @@
 
 import fcntl
 import os
+import pwd
 import socket
 import stat
 import struct
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from mabeam_p2p.errors import ConfigError, NameTaken
@@ -33,6 +36,8 @@ BACKLOG = 128
 """Clients that may wait to be accepted."""
 
 LOCK_SUFFIX = ".lock"
+
+RUN = Path("/run")
 
 ADDRESS_VARIABLE = "MABEAM_ADDR"
 """Names the daemon that clients attach to: a socket's path, or a peer's name."""
@@ -133,7 +138,9 @@ def candidates(cluster: str, addr: str | None = None) -> tuple[Path, ...]:
         return (Path(addr),)
     check_name(cluster, "cluster")
     folders = [
-        root / cluster for root in roots() if fault(root) is None and fault(root / cluster) is None
+        root / cluster
+        for root in looked_into()
+        if fault(root) is None and fault(root / cluster) is None
     ]
     if addr:
         check_name(addr, "daemon's name")
@@ -144,12 +151,21 @@ def candidates(cluster: str, addr: str | None = None) -> tuple[Path, ...]:
 
 
 def roots() -> Iterator[Path]:
-    """The roots of rule 1, the preferred one first; they may not exist."""
+    """Of a daemon of this environment, by rule 1, the preferred one first; they may not exist."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and Path(runtime).is_dir():
         yield Path(runtime) / "mabeam"
     yield state_folder() / ".run"
     yield Path(f"/tmp/mabeam-{os.getuid()}")
+
+
+def looked_into() -> tuple[Path, ...]:
+    """The roots of rule 2 in which there may be daemons, each once."""
+    user = os.getuid()
+    made = [RUN / "user" / str(user) / "mabeam"]
+    with suppress(KeyError):  # As in a container: a user without a name.
+        made.append(RUN / "mabeam" / pwd.getpwuid(user).pw_name / "mabeam")
+    return tuple(dict.fromkeys((*roots(), *made)))
 
 
 def fault(folder: Path) -> str | None:

@@ -1,4 +1,5 @@
 import os
+import pwd
 import socket
 from pathlib import Path
 
@@ -182,6 +183,37 @@ def test_address_is_a_name_or_a_path(runtime: Path) -> None:
     assert [path.stem for path in sockets.candidates("default", "bee")] == ["bee"]
     assert sockets.candidates("default", "/any/where.sock") == (Path("/any/where.sock"),)
     assert sockets.candidates("default", "cow") == ()
+
+
+@pytest.mark.parametrize("place", ["user/{uid}", "mabeam/{name}"])
+def test_clients_look_where_systemd_has_daemons_too(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """As `su` and cron leave them: without XDG_RUNTIME_DIR."""
+    monkeypatch.setattr(sockets, "RUN", tmp_path)
+    name = pwd.getpwuid(os.getuid()).pw_name
+    folder = tmp_path / place.format(uid=os.getuid(), name=name)
+    folder.mkdir(parents=True, mode=0o700)
+    with monkeypatch.context() as unit:
+        unit.setenv("XDG_RUNTIME_DIR", str(folder))
+        sockets.listen("default", "ant").close()
+        sockets.listen("default", "bee").close()
+        paths = sockets.candidates("default")
+        assert sockets.looked_into().count(folder / "mabeam") == 1
+    assert [path.parent for path in paths] == [folder / "mabeam" / "default"] * 2
+    assert sockets.candidates("default") == paths
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert sockets.candidates("default", "bee") == paths[1:]
+    assert folder / "mabeam" not in sockets.roots(), "where a daemon of this environment is not"
+    (folder / "mabeam").chmod(0o750)
+    assert sockets.candidates("default") == ()
+
+
+def test_a_user_without_a_name_has_its_sockets_where_its_number_is(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    assert sockets.looked_into()[-1] == Path("/run/user/4000000/mabeam")
 
 
 def test_names_cannot_leave_the_folder(runtime: Path) -> None:

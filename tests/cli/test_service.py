@@ -324,7 +324,7 @@ def test_a_unit_of_the_system_runs_as_its_user_with_folders_of_systemds_making(
     (place.folder / "x y$").mkdir()
     assert make not in install(place, *words).stderr
     assert lines_of(place, "ProtectSystem") == ["strict"]
-    assert f"XDG_RUNTIME_DIR=/run/mabeam/{USER}" in done.stderr
+    assert f"its clients run as {USER}, and find it in /run/mabeam/{USER}" in done.stderr
 
 
 def test_words_that_systemd_would_read_otherwise_are_escaped() -> None:

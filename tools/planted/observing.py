@@ -9,7 +9,15 @@ SERVER = "mabeam_p2p/observe/server.py"
 TALLY = "mabeam_p2p/observe/tally.py"
 NEIGHBOURS = "mabeam_p2p/protocol/node/neighbours.py"
 
+HOLDERS = "mabeam_p2p/cli/doctor/holders.py"
+
 MUTANTS = (
+    Mutant(
+        "M60-kills",
+        "who does not find its daemon is told to kill it",
+        (Edit(HOLDERS, "if not _is_daemon(process):", "if True:"),),
+        ("tests/cli/test_doctor.py",),
+    ),
     Mutant(
         "M60r",
         "a page of another site reads the metrics by a name that it has pointed here",

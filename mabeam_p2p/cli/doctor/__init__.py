@@ -13,9 +13,9 @@ from mabeam_p2p.cli import output
 from mabeam_p2p.cli.doctor import cluster as told
 from mabeam_p2p.cli.doctor import network, places, software
 from mabeam_p2p.cli.doctor.descriptors import descriptors
-from mabeam_p2p.cli.doctor.finding import Finding, counts, error, ok, skipped
+from mabeam_p2p.cli.doctor.finding import Finding, counts, error, ok, skipped, warning
 from mabeam_p2p.cli.doctor.firewall import firewall
-from mabeam_p2p.cli.doctor.holders import ports_of
+from mabeam_p2p.cli.doctor.holders import advice, ports_of, socket_of
 from mabeam_p2p.config import Config
 from mabeam_p2p.errors import ConfigError, MabeamError
 
@@ -101,15 +101,21 @@ def _of_places(config: Config, process: int | None) -> Iterator[Finding]:
     else:
         yield from places.folder(path)
         yield places.room(path, config.limits.data_bytes_max)
-        yield from _of_holder(path, process)
+        yield from _of_holder(path, config, process)
     yield from places.local_sockets(config.cluster)
 
 
-def _of_holder(path: Path, process: int | None) -> Iterator[Finding]:
+def _of_holder(path: Path, config: Config, process: int | None) -> Iterator[Finding]:
     holder = places.holder(path)
-    if holder is not None and holder != process:
+    if holder is None or holder == process:
+        return
+    found = socket_of(holder)
+    if found is not None and (found.parent.name, found.stem) == (config.cluster, config.name):
+        text = f"the daemon (process {holder}) is not found from here: its socket is {found}"
+        yield warning("folder", text, advice(holder))
+    else:
         text = f"process {holder} uses {path}, and is not the daemon of this name and cluster"
-        yield error("folder", text, f"kill {holder}")
+        yield error("folder", text, advice(holder))
 
 
 def _listen_address(config: Config) -> str | Finding:

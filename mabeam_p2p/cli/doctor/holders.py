@@ -1,10 +1,18 @@
-"""Which process listens on a port of this host, by the kernel's tables."""
+"""Which process is in the way, by the kernel's tables, and what to do about it.
 
+A daemon is nothing to end: whoever does not know it as the one that it is looks for it elsewhere.
+"""
+
+import os
+import shlex
 import sys
 from contextlib import suppress
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
+
+from mabeam_p2p.api import sockets
 
 LISTENING = "0A"
 """The state of a listening socket in /proc/net/tcp."""
@@ -35,6 +43,44 @@ def ports_of(process: int, host: str) -> list[int]:
     links = _links(Path(f"/proc/{process}"))
     listening = (one for one in _listening() if f"socket:[{one.inode}]" in links)
     return sorted({one.port for one in listening if one.host in (host, "0.0.0.0", "::")})
+
+
+def advice(process: int) -> str:
+    """The command for whoever finds this process in the way."""
+    if not _is_daemon(process):
+        return f"kill {process}"
+    found = socket_of(process)
+    if found is None:
+        return f"ps -fp {process}    # a daemon, of a user whose processes are not shown"
+    where, cluster, name = found.parent.parent, found.parent.name, found.stem
+    # Clients look there by themselves, or can be told to, or have to be given the socket.
+    if where in sockets.looked_into():
+        return f"mabeam doctor --cluster {cluster} --name {name}"
+    if where.name == "mabeam":
+        folder = shlex.quote(str(where.parent))
+        return f"XDG_RUNTIME_DIR={folder} mabeam doctor --cluster {cluster} --name {name}"
+    return f"mabeam status --addr {shlex.quote(str(found))}"
+
+
+def _is_daemon(process: int) -> bool:
+    words: list[str] = []
+    with suppress(OSError):
+        command = Path(f"/proc/{process}/cmdline").read_bytes()
+        words = [os.path.basename(word) for word in command.decode(errors="replace").split("\0")]
+    return any(pair in (("mabeam", "up"), ("mabeam_p2p", "up")) for pair in pairwise(words))
+
+
+def socket_of(process: int) -> Path | None:
+    """Where a daemon listens for its clients; None: it does not, or is not shown."""
+    links = _links(Path(f"/proc/{process}"))
+    lines: list[str] = []
+    with suppress(OSError):
+        lines = Path("/proc/net/unix").read_text(errors="replace").splitlines()[1:]
+    for line in lines:
+        words = line.split(maxsplit=7)
+        if len(words) == 8 and words[7].endswith(".sock") and f"socket:[{words[6]}]" in links:
+            return Path(words[7])
+    return None
 
 
 def _links(process: Path) -> set[str]:

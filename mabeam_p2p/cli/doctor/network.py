@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from mabeam_p2p.addresses import is_literal, is_loopback, is_wildcard, join_address
 from mabeam_p2p.cli.doctor.finding import Finding, error, ok, skipped, warning
-from mabeam_p2p.cli.doctor.holders import holder_of
+from mabeam_p2p.cli.doctor.holders import advice, holder_of
 from mabeam_p2p.config import SERVICE_TYPE
 
 GROUP = "224.0.0.251"
@@ -130,7 +130,7 @@ def _port_taken(name: str, number: int, fault: OSError, own_process: int | None)
         text = f"{name} is taken by a process that is not this user's"
         return error("port", text, f"sudo ss -ltnp 'sport = :{number}'")
     text = f"{name} is taken by process {holder.process} ({holder.command})"
-    return error("port", text, f"kill {holder.process}")
+    return error("port", text, advice(holder.process))
 
 
 # ---- multicast -------------------------------------------------------------------------------

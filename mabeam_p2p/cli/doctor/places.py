@@ -130,7 +130,7 @@ def local_sockets(cluster: str) -> Iterator[Finding]:
     """The folders of local sockets, and what is in those of this cluster."""
     faults: list[Finding] = []
     live_count = 0
-    for root in sockets.roots():
+    for root in sockets.looked_into():
         for place in (root, root / cluster):
             wrong = sockets.fault(place)
             if wrong is None or wrong == "missing":

@@ -123,7 +123,7 @@ def install(
             f"{manager} start --no-block {wanted.unit_name}"
         )
         if run_as:
-            output.note(f"its clients need:  XDG_RUNTIME_DIR=/run/mabeam/{run_as}")
+            output.note(f"its clients run as {run_as}, and find it in /run/mabeam/{run_as}")
         else:
             output.note("to have it run while you are not logged in:  loginctl enable-linger")
 
