@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from ipaddress import ip_address
 
 import zmq
 
@@ -48,7 +49,7 @@ def split_listen(listen: str) -> tuple[str, int]:
     host, port = (bare, 0) if bare else split_address(listen)
     if host != LAN:
         return host, port
-    host = local_host(ELSEWHERE)
+    host = _outward(ELSEWHERE, ELSEWHERE_V6)
     if is_loopback(host):
         raise NoRoute(
             f"cannot listen on {listen}: this machine has no way to a network; name one of its "
@@ -59,10 +60,21 @@ def split_listen(listen: str) -> tuple[str, int]:
 
 def reachable_host(host: str) -> str:
     """An address for others: `host` itself, or, if it stands for every interface, the one that
-    leads to the network."""
+    leads to the network. What listens on `::` hears addresses of IPv4, too."""
     if not is_wildcard(host):
         return host
-    return local_host(ELSEWHERE_V6 if ":" in host else ELSEWHERE)
+    return _outward(ELSEWHERE_V6, ELSEWHERE) if ":" in host else local_host(ELSEWHERE)
+
+
+def _outward(first: str, second: str) -> str:
+    """The address from which this machine reaches one of the two; a loopback one if neither."""
+    for remote in (first, second):
+        host = local_host(remote)
+        # What every card has of IPv6 stands in until there is another, and needs its card named.
+        is_of_card = ":" in host and ip_address(host).is_link_local
+        if not (is_loopback(host) or is_of_card):
+            return host
+    return "::1" if ":" in first else "127.0.0.1"
 
 
 def local_host(remote: str) -> str:

@@ -347,13 +347,24 @@ def test_every_form_that_a_peer_can_listen_at_is_understood(
 def test_a_host_without_a_network_is_named(place: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hosts, "local_host", lambda remote: "127.0.0.1")
     found = doctor("--listen", "lan", "--no-mdns")
-    assert "no way to a network" in fault(found, "address").text
+    one = fault(found, "address")
+    assert "no way to a network" in one.text
+    assert one.mend.startswith("ip -brief address"), "which no --listen lan mends"
     assert found["port"][0].level == "skipped"
 
 
 @pytest.mark.parametrize("listen", ["nonsense:port", "host:99999"])
 def test_an_address_that_is_none_is_named(place: House, listen: str) -> None:
-    assert listen in fault(doctor("--listen", listen, "--no-mdns"), "address").text
+    one = fault(doctor("--listen", listen, "--no-mdns"), "address")
+    assert listen in one.text
+    assert one.mend == "mabeam up --listen lan"
+
+
+def test_what_is_no_fault_of_the_address_has_another_mend(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MABEAM_JOIN_CODE", "MB1-7Q4K")
+    assert fault(doctor("--no-mdns"), "address").mend == "mabeam config show --origin"
 
 
 def test_a_question_on_loopback_comes_back(place: House) -> None:

@@ -202,7 +202,7 @@ def test_what_cannot_run_is_refused_and_nothing_is_written(
 def test_a_unit_of_a_machine_whose_network_comes_later_is_written(
     place: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosts, "ELSEWHERE", "127.0.0.1")
+    monkeypatch.setattr(hosts, "local_host", lambda remote: "127.0.0.1")
     assert install(place, "--", "--name", "ant", "--listen", "lan").exit_code == 0
 
 

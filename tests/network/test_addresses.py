@@ -9,6 +9,7 @@ from mabeam_p2p.addresses import join_address
 from tests.in_loop import in_loop
 from tests.network.clients import Clients
 from tests.network.conftest import MakeLan, Measure
+from tests.network.fabrics import CARD
 from tests.network.lan import Host
 from tests.network.peers import PORT, SECONDS, Cluster, Peer, at_its_address, until
 
@@ -40,6 +41,27 @@ async def test_hosts_find_each_other_over_ipv6_and_form_a_cluster(
         async with Clients(cluster) as clients:
             await clients.progress(clients.clients, "over IPv6", of_all=True)
             assert await clients.verdict() == []
+
+
+@pytest.mark.parametrize("listen", [f"lan:{PORT}", f"[::]:{PORT}"], ids=["lan", "all"])
+@pytest.mark.parametrize("version", ["IPv4", "IPv6"])
+@in_loop
+async def test_hosts_of_a_network_of_one_version_need_not_say_of_which(
+    lan: MakeLan, version: str, listen: str
+) -> None:
+    hosts = lan(hosts=2).hosts
+    for host in hosts:
+        if version == "IPv6":
+            host.give_up_address()
+        else:
+            host.ip(f"addr del {host.address_6}/64 dev {CARD}", f"route del ::/0 dev {CARD}")
+    async with Cluster(hosts, listen=lambda host: listen) as cluster:
+        await cluster.begin()
+        await cluster.sees_itself()
+        assert [peer.address for peer in cluster.peers] == [
+            join_address(host.address if version == "IPv4" else host.address_6, PORT)
+            for host in hosts
+        ]
 
 
 @in_loop

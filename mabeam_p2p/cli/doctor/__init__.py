@@ -17,7 +17,7 @@ from mabeam_p2p.cli.doctor.finding import Finding, counts, error, ok, skipped, w
 from mabeam_p2p.cli.doctor.firewall import firewall
 from mabeam_p2p.cli.doctor.holders import advice, ports_of, socket_of
 from mabeam_p2p.config import Config
-from mabeam_p2p.errors import ConfigError, MabeamError
+from mabeam_p2p.errors import AddressError, ConfigError, MabeamError, NoRoute
 
 COLOURS = {"ok": "green", "skipped": None, "warning": "yellow", "error": "red"}
 
@@ -121,8 +121,12 @@ def _of_holder(path: Path, config: Config, process: int | None) -> Iterator[Find
 def _listen_address(config: Config) -> str | Finding:
     try:
         return assembly.listen_address(config)
-    except MabeamError as fault:
+    except NoRoute as fault:
+        return error("address", str(fault), "ip -brief address; ip route; ip -6 route")
+    except AddressError as fault:
         return error("address", str(fault), "mabeam up --listen lan")
+    except MabeamError as fault:
+        return error("address", str(fault), "mabeam config show --origin")
 
 
 def _of_network(config: Config, address: str | Finding, process: int | None) -> Iterator[Finding]:
