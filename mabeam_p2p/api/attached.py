@@ -30,6 +30,7 @@ from mabeam_p2p.errors import (
 from mabeam_p2p.events import Event
 from mabeam_p2p.ids import PeerId, SessionId
 from mabeam_p2p.requests import Answer, Request
+from mabeam_p2p.wire import local
 from mabeam_p2p.wire.local import (
     LOCAL_VERSION,
     Answered,
@@ -80,8 +81,8 @@ class AttachedBackend:
     async def open(self, session: SessionId) -> int:
         """Connect and greet as the agent's session; return the peer's epoch.
 
-        session: 0 without an agent. Raises DaemonNotRunning, NameTaken, PeerRefused (another
-        version), Closed.
+        session: 0 without an agent. Raises DaemonNotRunning, NameTaken, Overloaded (it has as many
+        clients as it takes), PeerRefused (another version), Closed.
         """
         if self._is_closed:
             raise self._closed()
@@ -89,12 +90,16 @@ class AttachedBackend:
             await self._connection.close()
             self._connection = None
         faults: list[str] = []
+        full: Overloaded | None = None
         for path in sockets.candidates(self.cluster, self._addr):
             try:
                 connection, welcome = await _connect(path, self._name, session)
             except (OSError, TimeoutError, RemoteProtocolError) as error:
                 fault = getattr(error, "strerror", None) or str(error) or type(error).__name__
                 faults.append(f"{path}: {fault}")
+                continue
+            except Overloaded as error:
+                full = error
                 continue
             if self._is_closed:
                 await connection.close()
@@ -106,7 +111,7 @@ class AttachedBackend:
             self._connection = connection
             connection.start(self._tell, self._on_end)
             return welcome.epoch
-        raise self._missing(faults)
+        raise full or self._missing(faults)
 
     def ask(self, request: Request) -> "asyncio.Future[Answer]":
         if self._is_closed:
@@ -183,7 +188,7 @@ class _Connection:
         return len(self._waiting)
 
     async def greet(self, name: str, session: SessionId) -> tuple[Welcome, list[DaemonMessage]]:
-        """Raises NameTaken, PeerRefused, OSError, RemoteProtocolError."""
+        """Raises NameTaken, Overloaded, PeerRefused, OSError, RemoteProtocolError."""
         self._writer.write(encode(Greet(LOCAL_VERSION, name, session)))
         while True:
             data = await self._reader.read(READ_BYTES)
@@ -203,6 +208,8 @@ class _Connection:
                         "the daemon and this program, and restart the daemon",
                         reason="version",
                     )
+                case [Goodbye(reason=local.FULL, detail=detail), *_]:
+                    raise Overloaded(detail)
                 case [Goodbye(reason=reason, detail=detail), *_]:
                     raise ConnectionResetError(f"{reason} {detail}".strip())
                 case _:

@@ -40,7 +40,7 @@ def connect(
     seconds to wait until a cluster exists and knows the agent.
 
     Raises DaemonNotRunning, ConfigError, InvalidName, InvalidValue, MabeamTimeout, NameTaken,
-    PeerRefused.
+    Overloaded, PeerRefused.
     """
 
     async def begin() -> Agent:

@@ -429,8 +429,9 @@ class Session:
                 await self._tell_renewed()
             except Closed:
                 return
-            except (DaemonNotRunning, NameTaken) as error:
-                # The daemon may be about to come back, or to notice that the connection is lost.
+            except (DaemonNotRunning, NameTaken, Overloaded) as error:
+                # The daemon may be about to come back, or to notice that the connection is lost, or
+                # have room for another client.
                 self._trouble = error
                 self._is_renewal_due = True
                 await asyncio.sleep(pause)

@@ -9,6 +9,11 @@ import resource
 CLIENTS_MAX = 1_024
 """Clients that one daemon serves, where the system allows as many descriptors."""
 CLIENTS_LEAST = 16
+CLIENTS_SPARE = 8
+"""Beside those, without an agent: people who look why there are so many."""
+CLIENTS_TOLD = 8
+"""Beyond all of those, connections that are heard out and told that there are too many. Who is told
+before it has said a word may not hear it: what it writes then fails first."""
 WANTED = 16_384
 """Descriptors: for a thousand members, as many clients, and as many connections that come to
 nothing."""

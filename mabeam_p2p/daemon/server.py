@@ -8,12 +8,15 @@ bounded in `outgoing`; no client can slow another.
 2. The session of a connection that has ended is closed in the log. That is tried until the cluster
    says yes or no; then the agent can open another one. It does not go on meanwhile: nobody greets
    with it. A daemon that has restarted knows of no connection before: there, sessions go on.
-3. `Leave` ends the daemon, after the peer has said goodbye to its cluster.
+3. Who comes when there are as many clients as there may be is told so. Some more may look, without
+   an agent.
+4. `Leave` ends the daemon, after the peer has said goodbye to its cluster.
 """
 
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
@@ -22,7 +25,7 @@ from mabeam_p2p.api.sockets import Listener, is_own, peer_user
 from mabeam_p2p.config import Limits
 from mabeam_p2p.daemon.admission import Admission, OwnCommand
 from mabeam_p2p.daemon.client import EVENTS_DROPPED, OVERLOADED, Client
-from mabeam_p2p.daemon.descriptors import clients_max
+from mabeam_p2p.daemon.descriptors import CLIENTS_SPARE, CLIENTS_TOLD, clients_max
 from mabeam_p2p.daemon.room import Room
 from mabeam_p2p.errors import Closed, OutcomeUnknown
 from mabeam_p2p.events import Event, MailArrived
@@ -31,7 +34,7 @@ from mabeam_p2p.inquiries import Figures
 from mabeam_p2p.ports import Backend
 from mabeam_p2p.records import Figure
 from mabeam_p2p.requests import Answer, Failed, Leave, Request, StatusAnswer, Submit
-from mabeam_p2p.wire.local import LOCAL_VERSION, Goodbye, Greet, Told, Welcome, encode
+from mabeam_p2p.wire.local import FULL, LOCAL_VERSION, Goodbye, Greet, Told, Welcome, encode
 
 PART_BYTES_MAX = 64 * 1024 * 1024
 """Messages of all clients that are not whole yet; the largest one has 8 MB."""
@@ -41,6 +44,8 @@ CLOSE_RETRY_SECONDS = 1.0
 """Pause between two attempts to close a session while the cluster does not answer."""
 CLOSE_TIMEOUT_SECONDS = 10.0
 """One such attempt."""
+REFUSAL_SECONDS = 1.0
+"""Between two lines of the log about clients that were refused."""
 CLIENTS_END_SECONDS = 0.3
 """How long a daemon that ends waits until its clients have read the last word."""
 
@@ -86,6 +91,7 @@ class Server:
         self._server: asyncio.Server | None = None
         self._listener: Listener | None = None
         self._stop_listening: Callable[[], None] | None = None
+        self._refusal_told_at = -math.inf
 
     async def start(self, listener: Listener) -> None:
         """Serve on the socket, which belongs to the server from now on."""
@@ -129,6 +135,9 @@ class Server:
             return Goodbye("version", f"the daemon speaks version {LOCAL_VERSION}")
         if bool(greet.name) != (greet.session != CLUSTER_SESSION):
             return Goodbye("protocol", "an agent greets with a session, and only an agent does")
+        if len(self._clients) > self.clients_max + (0 if greet.name else CLIENTS_SPARE):
+            self._count_refusal()
+            return self._full()
         agent = agent_id(greet.name, backend.peer_name) if greet.name else None
         if agent is not None and (
             greet.name == self._own_name or any(self._holds(c, agent) for c in self._clients)
@@ -168,13 +177,35 @@ class Server:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         user = peer_user(writer.get_extra_info("socket"))
-        if not is_own(user) or len(self._clients) >= self.clients_max:
-            self.counters[CLIENTS_REFUSED] += 1
-            _log.warning("connection refused: user=%s clients=%d", user, len(self._clients))
+        if not is_own(user):
+            self._count_refusal(user)
             writer.transport.abort()
+            return
+        if len(self._clients) >= self.clients_max + CLIENTS_SPARE + CLIENTS_TOLD:
+            self._count_refusal()
+            writer.write(encode(self._full()))
+            writer.close()
             return
         client = Client(self, reader, writer)
         self._clients[client] = asyncio.create_task(self._serve(client), name="client")
+
+    def _count_refusal(self, user: int | None = None) -> None:
+        """user: not this one."""
+        self.counters[CLIENTS_REFUSED] += 1
+        now = asyncio.get_running_loop().time()
+        if now < self._refusal_told_at + REFUSAL_SECONDS:
+            return
+        self._refusal_told_at = now
+        why = "as many as there may be" if user is None else f"of user {user}"
+        count = self.counters[CLIENTS_REFUSED]
+        _log.warning("client refused: %s clients=%d refused=%d", why, len(self._clients), count)
+
+    def _full(self) -> Goodbye:
+        return Goodbye(
+            FULL,
+            f"the daemon of peer {self._backend.peer_name} has as many clients as it takes "
+            f"({self.clients_max}): close some, then try again",
+        )
 
     async def _serve(self, client: Client) -> None:
         try:

@@ -26,6 +26,9 @@ from mabeam_p2p.wire.schema import Schema
 LOCAL_VERSION = 1
 """Version of this protocol. A daemon says Goodbye to a client with another one."""
 
+FULL = "full"
+"""Reason of a Goodbye to who comes when there are as many clients as there may be."""
+
 LENGTH_BYTES = 4
 
 CLIENT_BYTES_MAX = 8 * 1024 * 1024
@@ -91,7 +94,7 @@ class Told(Struct, frozen=True, gc=False, array_like=True, tag=3):
 
 class Goodbye(Struct, frozen=True, gc=False, array_like=True, tag=4):
     """The last message of a connection. `reason` is a stable word: closed, version, name, protocol,
-    slow."""
+    slow, full."""
 
     reason: str
     detail: str = ""

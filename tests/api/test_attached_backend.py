@@ -111,6 +111,18 @@ async def test_greeting_names_agent_and_session_and_events_are_asked_for() -> No
 
 
 @in_loop
+async def test_a_daemon_that_is_full_is_no_daemon_that_is_absent() -> None:
+    full = Goodbye("full", "the daemon of peer ant has as many clients as it takes (2)")
+    backend = AttachedBackend("a", cluster="test")
+    async with daemon(greeting=full):
+        with pytest.raises(Overloaded, match=r"as many clients as it takes \(2\)"):
+            await backend.open(SessionId(5))
+        async with daemon("bee"):
+            assert await backend.open(SessionId(5)) == 7
+            await backend.close()
+
+
+@in_loop
 async def test_answers_find_their_questions_in_any_order() -> None:
     async with daemon() as fake, attached_to(fake) as backend:
         asked = [future(backend.ask(ReadMembers())) for _ in range(3)]

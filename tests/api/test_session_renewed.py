@@ -6,7 +6,7 @@ import pytest
 
 from mabeam_p2p.api.session import Profile, Session
 from mabeam_p2p.commands import AppendJournal, OpenSession
-from mabeam_p2p.errors import DaemonNotRunning, NameTaken, NoQuorum
+from mabeam_p2p.errors import DaemonNotRunning, NameTaken, NoQuorum, Overloaded
 from mabeam_p2p.events import AgentLeft
 from mabeam_p2p.ids import AgentId, SessionId
 from mabeam_p2p.records import Agent
@@ -170,6 +170,17 @@ async def test_a_name_that_the_daemon_still_holds_for_the_way_before_is_waited_f
     peer.reply = refuse_next
     await session.renew()
     assert session.id != first
+    await session.commit(ITEM, "item", 1)
+
+
+@in_virtual_time
+async def test_a_daemon_that_has_as_many_clients_as_it_takes_is_asked_again() -> None:
+    daemon = Daemon(FakePeer())
+    session = await daemon.attached()
+    first = session.id
+    daemon.refusals = [Overloaded("as many clients as it takes")] * 2
+    await session.renew()
+    assert (session.id, daemon.refusals) == (first, [])
     await session.commit(ITEM, "item", 1)
 
 

@@ -16,7 +16,6 @@ import msgspec
 import pytest
 
 from mabeam_p2p.addresses import split_address
-from mabeam_p2p.api import sockets
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.results import PeerEvidence
 from mabeam_p2p.cli.doctor import _ports as doctor_ports
@@ -197,76 +196,6 @@ def test_a_folder_of_sockets_that_others_can_enter_is_named_and_mended(place: Ho
     assert is_well(doctor(), "socket")
 
 
-def test_a_folder_that_another_process_uses_is_named_with_it(place: House) -> None:
-    folder = place.folder / "data"
-    folder.mkdir(mode=0o700)
-    program = "import fcntl,sys; f=open(sys.argv[1],'w'); fcntl.flock(f,2); print(flush=True); sys.stdin.read()"  # noqa: E501
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(folder / "lock"), "mabeam", "down"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as holder:
-        assert holder.stdout is not None
-        holder.stdout.readline()
-        one = fault(doctor("--data-dir", str(folder)), "folder")
-        assert f"process {holder.pid} uses" in one.text
-        assert one.mend == f"kill {holder.pid}"
-        mend(one)
-    assert is_well(doctor("--data-dir", str(folder)), "folder")
-
-
-def test_a_daemon_that_uses_the_folder_is_shown_and_not_killed(
-    place: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    daemon = place.start("--expect", "1", "--data-dir", "data", name="bee")
-    address = str(daemon.line()["address"])
-    assert daemon.line()["event"] == "ready"
-    found = doctor("--data-dir", str(place.folder / "data"), "--listen", address)
-    one = fault(found, "folder")
-    assert f"process {daemon.process.pid} uses" in one.text
-    assert one.mend == "mabeam doctor --cluster test --name bee"
-    assert fault(found, "port").mend == one.mend
-    monkeypatch.delenv("XDG_RUNTIME_DIR")
-    found = doctor("--data-dir", str(place.folder / "data"), "--listen", address)
-    one = fault(found, "folder")
-    assert one.mend == f"XDG_RUNTIME_DIR={place.folder}/run mabeam doctor --cluster test --name bee"
-    assert fault(found, "port").mend == one.mend
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(place.folder / "run"))
-    assert "bee answers" in doctor("--name", "bee")["daemon"][0].text
-
-
-def test_a_daemon_that_is_not_found_from_here_is_named_with_how_it_is(
-    place: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As after `su`, or under cron."""
-    [daemon] = place.started("ant")
-    monkeypatch.delenv("XDG_RUNTIME_DIR")
-    one = fault(doctor(), "folder")
-    assert one.level == "warning"
-    socket_path = place.folder / "run" / "mabeam" / "test" / "ant.sock"
-    pid = daemon.process.pid
-    assert one.text == (
-        f"the daemon (process {pid}) is not found from here: its socket is {socket_path}"
-    )
-    assert one.mend == f"XDG_RUNTIME_DIR={place.folder}/run mabeam doctor --cluster test --name ant"
-
-
-def test_a_daemon_that_systemd_has_is_found_without_its_environment(
-    place: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = place.folder / "run" / "user" / str(os.getuid())
-    run.mkdir(parents=True, mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(run))
-    place.started("ant")
-    monkeypatch.delenv("XDG_RUNTIME_DIR")
-    monkeypatch.setattr(sockets, "RUN", place.folder / "run")
-    found = doctor()
-    assert is_well(found, "folder")
-    assert found["socket"][0].text == "1 in use"
-    assert "ant answers" in found["daemon"][0].text
-    assert mabeam("status").exit_code == 0
-
-
 # ---- limits ----------------------------------------------------------------------------------
 
 
@@ -428,18 +357,6 @@ def test_a_cluster_that_waits_for_other_hosts_is_to_give_them_a_code(place: Hous
     one = cluster.quorum(elsewhere, ())
     assert one.mend.startswith("mabeam up --cluster test --seed 192.0.2.8:7946 ")
     assert "with keys also --join CODE, which `mabeam keys invite` prints" in one.mend
-
-
-def test_a_daemon_that_is_stopped_is_named(place: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    [daemon] = place.started("ant")
-    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.5)
-    daemon.signal(signal.SIGSTOP)
-    try:
-        one = fault(doctor(), "daemon")
-    finally:
-        daemon.signal(signal.SIGCONT)
-    assert f"'ant' (process {daemon.process.pid}) does not answer" in one.text
-    assert one.mend == "mabeam dump --cluster test --addr ant"
 
 
 def test_members_that_there_is_no_time_to_ask_about_are_no_fault_of_the_daemon(

@@ -15,7 +15,13 @@ from mabeam_p2p.requests import (
     ReadStatus,
     SetVariables,
 )
-from mabeam_p2p.wire.local import LENGTH_BYTES, LOCAL_VERSION, Answered, Ask, Goodbye, Greet
+from mabeam_p2p.wire.local import (
+    LENGTH_BYTES,
+    Answered,
+    Ask,
+    Goodbye,
+    Welcome,
+)
 from tests.daemon.served import counters, daemon
 from tests.eventually import eventually
 from tests.in_loop import in_loop
@@ -108,17 +114,52 @@ async def test_what_a_client_leaves_unread_is_forgotten_with_it(tmp_path: Path) 
 
 
 @in_loop
-async def test_connections_beyond_what_is_served_are_dropped(
+async def test_an_agent_beyond_what_is_served_is_told_so_and_others_may_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_module, "clients_max", lambda: 2)
+    monkeypatch.setattr(server_module, "CLIENTS_SPARE", 1)
+    monkeypatch.setattr(server_module, "CLIENTS_TOLD", 1)
     async with daemon(tmp_path) as d:
         first, second = await d.connect(), await d.connect()
-        await first.greet()
-        await second.greet()
-        third = await d.connect()
-        third.say(Greet(LOCAL_VERSION, ""))
-        assert await third.hear() is None
-        await second.close()
-        await eventually(lambda: len(d.server._clients) == 1)
-        assert await d.counters() == counters(daemon_clients=2, daemon_clients_refused=1)
+        assert isinstance(await first.greet("ant", 7), Welcome)
+        assert isinstance(await second.greet("bee", 8), Welcome)
+        late = await d.connect()
+        told = await late.greet("cow", 9)
+        assert isinstance(told, Goodbye)
+        assert told.reason == "full"
+        assert "the daemon of peer hill has as many clients as it takes (2)" in told.detail
+        assert await late.hear() is None
+        await eventually(lambda: len(d.server._clients) == 2)
+        assert await d.counters() == counters(daemon_clients=3, daemon_clients_refused=1)
+        # All three are there now: whoever comes is told, whatever it wants.
+        told = await (await d.connect()).greet()
+        assert isinstance(told, Goodbye)
+        assert told.reason == "full"
+        await eventually(lambda: len(d.server._clients) == 3)
+        silent = await d.connect()
+        await eventually(lambda: len(d.server._clients) == 4)
+        told = await (await d.connect()).hear()
+        assert isinstance(told, Goodbye)
+        assert len(d.server._clients) == 4
+        for connection in (silent, second):
+            await connection.close()
+        await eventually(lambda: len(d.server._clients) == 2)
+        assert await d.counters() == counters(daemon_clients=3, daemon_clients_refused=3)
+
+
+@in_loop
+async def test_the_log_tells_of_many_refusals_once_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server_module, "clients_max", lambda: 0)
+    monkeypatch.setattr(server_module, "REFUSAL_SECONDS", 1_000.0)
+    async with daemon(tmp_path) as d:
+        for session in range(1, 6):
+            assert isinstance(await (await d.connect()).greet("ant", session), Goodbye)
+        assert [record.getMessage() for record in caplog.records] == [
+            "client refused: as many as there may be clients=1 refused=1"
+        ]
+        monkeypatch.setattr(server_module, "REFUSAL_SECONDS", 0.0)
+        assert isinstance(await (await d.connect()).greet("ant", 6), Goodbye)
+        assert len(caplog.records) == 2

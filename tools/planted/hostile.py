@@ -88,7 +88,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "H7",
         "the daemon serves whoever gets at its socket",
-        (Edit(SERVER, "if not is_own(user) or len", "if len"),),
+        (Edit(SERVER, "if not is_own(user):", "if False:"),),
         ("tests/daemon/test_server.py", *LOCAL),
     ),
     Mutant(
@@ -208,7 +208,25 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "H23",
         "clients take the descriptors of everything else",
-        (Edit(SERVER, "len(self._clients) >= self.clients_max:", "False:"),),
+        (
+            Edit(
+                SERVER,
+                "if len(self._clients) >= self.clients_max + CLIENTS_SPARE + CLIENTS_TOLD:",
+                "if False:",
+            ),
+        ),
+        ROOM,
+    ),
+    Mutant(
+        "H23-spare",
+        "agents take the last places, of those who would look why there are so many",
+        (Edit(SERVER, "(0 if greet.name else CLIENTS_SPARE)", "CLIENTS_SPARE"),),
+        ROOM,
+    ),
+    Mutant(
+        "H23-log",
+        "clients that are refused fill the log",
+        (Edit(SERVER, "if now < self._refusal_told_at + REFUSAL_SECONDS:", "if False:"),),
         ROOM,
     ),
     Mutant(

@@ -16,7 +16,7 @@ MUTANTS = (
         "M60-kills",
         "who does not find its daemon is told to kill it",
         (Edit(HOLDERS, "if not _is_daemon(process):", "if True:"),),
-        ("tests/cli/test_doctor.py",),
+        ("tests/cli/test_doctor_daemons.py",),
     ),
     Mutant(
         "M60r",

@@ -16,7 +16,7 @@ from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.results import Member, PeerEvidence, PeerStatus
 from mabeam_p2p.cli.doctor.finding import Finding, error, ok, skipped, warning
 from mabeam_p2p.cli.target import Target
-from mabeam_p2p.errors import DaemonNotRunning, MabeamError
+from mabeam_p2p.errors import DaemonNotRunning, MabeamError, Overloaded
 
 ANSWER_SECONDS = 5.0
 CLOCK_SECONDS = 1.0
@@ -48,6 +48,8 @@ async def ask(cluster: str, name: str) -> Daemon | Finding:
                 agent = await stack.enter_async_context(target.look())
                 status, members = await agent.status(), agent.members()
             told = await _told(agent, sorted(members, key=lambda one: one.id != status.peer))
+    except Overloaded as fault:
+        return error("daemon", str(fault), f"ss -xp | grep {name}.sock    # who they are")
     except (TimeoutError, MabeamError) as fault:
         if process is None and isinstance(fault, DaemonNotRunning):
             return skipped("daemon", f"no daemon {name!r} of cluster {cluster!r} runs here")

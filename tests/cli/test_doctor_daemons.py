@@ -1,0 +1,131 @@
+"""What the doctor says of daemons that it does not expect, does not find, or hears nothing from."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from mabeam_p2p.api import sockets
+from mabeam_p2p.cli import output
+from mabeam_p2p.cli.doctor import cluster
+from mabeam_p2p.daemon.descriptors import CLIENTS_LEAST, CLIENTS_SPARE
+from mabeam_p2p.wire.local import LOCAL_VERSION, Greet, encode
+from tests.cli.daemons import CLUSTER, House, mabeam
+from tests.cli.test_doctor import doctor, fault, is_well, mend, place
+
+__all__ = ["place"]
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_folder_that_another_process_uses_is_named_with_it(place: House) -> None:
+    folder = place.folder / "data"
+    folder.mkdir(mode=0o700)
+    program = "import fcntl,sys; f=open(sys.argv[1],'w'); fcntl.flock(f,2); print(flush=True); sys.stdin.read()"  # noqa: E501
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(folder / "lock"), "mabeam", "down"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        one = fault(doctor("--data-dir", str(folder)), "folder")
+        assert f"process {holder.pid} uses" in one.text
+        assert one.mend == f"kill {holder.pid}"
+        mend(one)
+    assert is_well(doctor("--data-dir", str(folder)), "folder")
+
+
+def test_a_daemon_that_uses_the_folder_is_shown_and_not_killed(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = place.start("--expect", "1", "--data-dir", "data", name="bee")
+    address = str(daemon.line()["address"])
+    assert daemon.line()["event"] == "ready"
+    found = doctor("--data-dir", str(place.folder / "data"), "--listen", address)
+    one = fault(found, "folder")
+    assert f"process {daemon.process.pid} uses" in one.text
+    assert one.mend == "mabeam doctor --cluster test --name bee"
+    assert fault(found, "port").mend == one.mend
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    found = doctor("--data-dir", str(place.folder / "data"), "--listen", address)
+    one = fault(found, "folder")
+    assert one.mend == f"XDG_RUNTIME_DIR={place.folder}/run mabeam doctor --cluster test --name bee"
+    assert fault(found, "port").mend == one.mend
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(place.folder / "run"))
+    assert "bee answers" in doctor("--name", "bee")["daemon"][0].text
+
+
+def test_a_daemon_that_is_not_found_from_here_is_named_with_how_it_is(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `su`, or under cron."""
+    [daemon] = place.started("ant")
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    one = fault(doctor(), "folder")
+    assert one.level == "warning"
+    socket_path = place.folder / "run" / "mabeam" / "test" / "ant.sock"
+    pid = daemon.process.pid
+    assert one.text == (
+        f"the daemon (process {pid}) is not found from here: its socket is {socket_path}"
+    )
+    assert one.mend == f"XDG_RUNTIME_DIR={place.folder}/run mabeam doctor --cluster test --name ant"
+
+
+def test_a_daemon_that_systemd_has_is_found_without_its_environment(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = place.folder / "run" / "user" / str(os.getuid())
+    run.mkdir(parents=True, mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(run))
+    place.started("ant")
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr(sockets, "RUN", place.folder / "run")
+    found = doctor()
+    assert is_well(found, "folder")
+    assert found["socket"][0].text == "1 in use"
+    assert "ant answers" in found["daemon"][0].text
+    assert mabeam("status").exit_code == 0
+
+
+def test_a_daemon_that_takes_no_more_clients_is_not_called_stuck(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By verbs that want an agent; the doctor has room beside them, until there is none."""
+    limit = ("sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
+    place.start("--expect", "1", under=limit).line()
+    path = str(sockets.candidates(CLUSTER, "ant")[0])
+    with contextlib.ExitStack() as stack:
+
+        def come(count: int) -> None:
+            for _ in range(count):
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.connect(path)
+                client.sendall(encode(Greet(LOCAL_VERSION, "")))
+                assert client.recv(1), "it is served"
+
+        come(CLIENTS_LEAST)
+        refused = mabeam("barrier", "b", "--as", "late", "--parties", "2")
+        assert refused.exit_code == output.TRY_AGAIN
+        assert "has as many clients as it takes (16): close some" in refused.stderr
+        assert "ant answers" in doctor()["daemon"][0].text
+        come(CLIENTS_SPARE)
+        one = fault(doctor(), "daemon")
+        assert "as many clients as it takes" in one.text
+        assert one.mend.startswith("ss -xp")
+
+
+def test_a_daemon_that_is_stopped_is_named(place: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    [daemon] = place.started("ant")
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.5)
+    daemon.signal(signal.SIGSTOP)
+    try:
+        one = fault(doctor(), "daemon")
+    finally:
+        daemon.signal(signal.SIGCONT)
+    assert f"'ant' (process {daemon.process.pid}) does not answer" in one.text
+    assert one.mend == "mabeam dump --cluster test --addr ant"
