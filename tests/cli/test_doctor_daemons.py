@@ -1,17 +1,19 @@
 """What the doctor says of daemons that it does not expect, does not find, or hears nothing from."""
 
+import asyncio
 import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from mabeam_p2p.api import sockets
 from mabeam_p2p.cli import output
-from mabeam_p2p.cli.doctor import cluster
+from mabeam_p2p.cli.doctor import cluster, places
 from mabeam_p2p.daemon.descriptors import CLIENTS_LEAST, CLIENTS_SPARE
 from mabeam_p2p.wire.local import LOCAL_VERSION, Greet, encode
 from tests.cli.daemons import CLUSTER, House, mabeam
@@ -117,6 +119,27 @@ def test_a_daemon_that_takes_no_more_clients_is_not_called_stuck(
         one = fault(doctor(), "daemon")
         assert "as many clients as it takes" in one.text
         assert one.mend.startswith("ss -xp")
+
+
+def test_a_full_disk_is_told_from_a_quota_that_is_used_up(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.started("ant")
+    seen = asyncio.run(cluster.ask(CLUSTER, "ant"))
+    assert isinstance(seen, cluster.Daemon)
+    status = replace(seen.status, disk_full=True, disk_used_bytes=900, disk_bytes_max=1_000)
+    folder = place.folder / "data"
+    free = 101
+    monkeypatch.setattr(places, "free_bytes", lambda path: free)
+    one = cluster.disk(status, folder)
+    assert "uses nine tenths of its quota of 1.0 kB" in one.text
+    assert one.mend == "MABEAM_LIMITS__DATA_BYTES_MAX=2000 mabeam up"
+    assert cluster.disk(status, None) == one
+    free = 100
+    one = next(found for found in cluster.findings(replace(seen, status=status), folder)
+               if found.check == "disk")  # fmt: skip
+    assert f"100 bytes are free on the disk of {folder}" in one.text
+    assert one.mend.startswith("sudo du -xh /"), "another quota frees nothing"
 
 
 def test_a_daemon_that_is_stopped_is_named(place: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ def examine(given: Mapping[str, object], file: str | None = None) -> Iterator[Fi
     if isinstance(daemon, Finding):
         yield daemon
     else:
-        yield from told.findings(daemon)
+        yield from told.findings(daemon, assembly.data_folder(config))
 
 
 def _of_places(config: Config, process: int | None) -> Iterator[Finding]:

@@ -14,6 +14,8 @@ from mabeam_p2p.addresses import is_loopback, split_address
 from mabeam_p2p.api import sockets
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.results import Member, PeerEvidence, PeerStatus
+from mabeam_p2p.cli import output
+from mabeam_p2p.cli.doctor import places
 from mabeam_p2p.cli.doctor.finding import Finding, error, ok, skipped, warning
 from mabeam_p2p.cli.target import Target
 from mabeam_p2p.errors import DaemonNotRunning, MabeamError, Overloaded
@@ -103,17 +105,15 @@ def _clocks(told: Sequence[PeerEvidence]) -> dict[str, float]:
     }
 
 
-def findings(daemon: Daemon) -> Iterator[Finding]:
-    """What is wrong with its cluster, as it sees it."""
+def findings(daemon: Daemon, folder: Path | None) -> Iterator[Finding]:
+    """What is wrong with its cluster, as it sees it. folder: of its data; None: it has none."""
     status = daemon.status
     yield ok("daemon", f"{status.name} answers, as {status.role} in term {status.term}")
     if daemon.unready:
         text = f"{status.name} is not ready: {'; '.join(daemon.unready)}"
         yield warning("ready", text, f"mabeam why {status.name}    # again, as it goes on")
     if status.disk_full:
-        text = "its data folder is nine tenths full: where it leads, it takes no commands"
-        more = f"MABEAM_LIMITS__DATA_BYTES_MAX={2 * status.disk_bytes_max} mabeam up"
-        yield error("disk", text, more)
+        yield disk(status, folder)
     yield quorum(status, daemon.members)
     yield from clocks(daemon.clocks)
 
@@ -125,6 +125,22 @@ def _more_peers(status: PeerStatus) -> str:
     else:
         more = "on other hosts; with keys also --join CODE, which `mabeam keys invite` prints here"
     return f"mabeam up --cluster {status.cluster} --seed {status.address}    # {more}"
+
+
+def disk(status: PeerStatus, folder: Path | None) -> Finding:
+    """What a daemon has used up that takes no commands: its disk, or what it may have of that."""
+    silent = "where it leads, it takes no commands"
+    used = status.disk_used_bytes
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            free = places.free_bytes(folder)
+            # Whatever it was allowed: more would not be there.
+            if used * 10 >= (used + free) * 9:
+                text = f"{output.size(free)} are free on the disk of {folder}"
+                return places.no_room(folder, f"{text}: {silent}")
+    text = f"its data folder uses nine tenths of its quota of {output.size(status.disk_bytes_max)}"
+    more = f"MABEAM_LIMITS__DATA_BYTES_MAX={2 * status.disk_bytes_max} mabeam up"
+    return error("disk", f"{text}: {silent}", more)
 
 
 def quorum(status: PeerStatus, members: Sequence[Member]) -> Finding:

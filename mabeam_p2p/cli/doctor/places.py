@@ -103,27 +103,42 @@ def holder(path: Path, locks: Path = LOCKS) -> int | None:
     return None
 
 
+def no_room(path: Path, text: str) -> Finding:
+    """That the disk is full on which the data folder is, and what takes its room."""
+    there = _existing(path).resolve()
+    disk = next(one for one in (there, *there.parents) if one.is_mount())
+    return error("disk", text, f"sudo du -xh {disk} | sort -h | tail")
+
+
+def free_bytes(path: Path) -> int:
+    """Of the disk on which the data folder is, or will be, for this user. Raises OSError."""
+    return shutil.disk_usage(_existing(path)).free
+
+
+def _existing(path: Path) -> Path:
+    return next(one for one in (path, *path.parents) if one.exists())
+
+
 def room(path: Path, bytes_max: int) -> Finding:
     """The disk on which the data folder is, or will be. bytes_max: its quota, 0: none."""
-    there = next(one for one in (path, *path.parents) if one.exists())
+    there = _existing(path)
     try:
-        usage, files = shutil.disk_usage(there), os.statvfs(there)
+        free, files = free_bytes(path), os.statvfs(there)
     except OSError as fault:
         return error("disk", f"{there} tells nothing of its disk: {fault.strerror}", f"df {there}")
-    largest = f"du -xh {there} | sort -h | tail"
     if bytes_max and path.exists():
         used = sum(one.stat().st_size for one in path.iterdir() if one.is_file())
         if used * 10 >= bytes_max * 9:
             text = f"{path} uses {output.size(used)} of its quota of {output.size(bytes_max)}"
             more = f"MABEAM_LIMITS__DATA_BYTES_MAX={2 * bytes_max} mabeam up"
             return error("disk", f"{text}: where it leads, a peer takes no commands", more)
-    if usage.free < FREE_BYTES_MIN:
-        text = f"{output.size(usage.free)} are free on the disk of {there}"
-        return error("disk", f"{text}, {output.size(FREE_BYTES_MIN)} are needed", largest)
+    if free < FREE_BYTES_MIN:
+        text = f"{output.size(free)} are free on the disk of {there}"
+        return no_room(path, f"{text}, {output.size(FREE_BYTES_MIN)} are needed")
     if files.f_files and files.f_favail < FREE_FILES_MIN:
         text = f"the disk of {there} has room for {files.f_favail} more files"
         return error("disk", text, f"du -x --inodes {there} | sort -n | tail")
-    return ok("disk", f"{output.size(usage.free)} are free for {path}")
+    return ok("disk", f"{output.size(free)} are free for {path}")
 
 
 def local_sockets(cluster: str) -> Iterator[Finding]:
