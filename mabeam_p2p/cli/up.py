@@ -26,7 +26,23 @@ OWNER_ONLY = 0o077
 """The umask of a daemon: what it makes is its user's alone."""
 
 
-@click.command()
+class FlagsAlone(click.Command):
+    """What stands behind its flags may be the rest of a join code: it is not repeated."""
+
+    allow_extra_args = True
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(context, args)
+        if rest and not context.resilient_parsing:
+            raise click.UsageError(
+                "something stands behind the flags that is none of them. If it is the rest of a "
+                "join code put all of it into quotes: --join 'MB1 ...'",
+                context,
+            )
+        return rest
+
+
+@click.command(cls=FlagsAlone)
 @click.option("--name", help="Name of the peer and of its own agent.  [default: the host's name]")
 @click.option("--cluster", help="Name of the cluster.  [default: default]")
 @click.option("--listen", metavar="HOST[:PORT]", help="Where other peers reach this one; lan: the"

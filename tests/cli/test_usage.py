@@ -225,3 +225,17 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[" in shown()
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[" not in shown()
+
+
+@pytest.mark.parametrize(
+    "words", [("up",), ("service", "show", "--"), ("service", "install", "--")]
+)
+def test_a_join_code_with_spaces_is_to_be_quoted_and_is_not_repeated(
+    words: tuple[str, ...],
+) -> None:
+    for code in (("--join", "MB1", "7Q4K", "9XYZ"), ("MB1-7Q4K-9XYZ",)):
+        done = mabeam(*words, "--name", "ant", *code)
+        assert done.exit_code == 2
+        assert "put all of it into quotes: --join 'MB1 ...'" in done.stderr
+        assert "7Q4K" not in done.stdout + done.stderr
+        assert "9XYZ" not in done.stdout + done.stderr

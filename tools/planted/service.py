@@ -5,6 +5,7 @@ from tools.planted.base import Edit, Mutant
 NOTIFY = "mabeam_p2p/daemon/notify.py"
 SERVER = "mabeam_p2p/daemon/server.py"
 UNIT = "mabeam_p2p/cli/service/unit.py"
+UP = "mabeam_p2p/cli/up.py"
 VERBS = "mabeam_p2p/cli/service/__init__.py"
 DASHBOARD = "mabeam_p2p/cli/dashboard.py"
 DRIVER = "mabeam_p2p/runtime/driver.py"
@@ -156,6 +157,12 @@ MUTANTS = (
         "a join code stands in a unit, which all users of the host can read",
         (Edit(VERBS, 'if context.params["join_code"] is not None:', "if False:"),),
         SERVICES,
+    ),
+    Mutant(
+        "S-code-in-error",
+        "the rest of a join code that was typed without quotes is repeated",
+        (Edit(UP, "allow_extra_args = True", "allow_extra_args = False"),),
+        ("tests/cli/test_usage.py",),
     ),
     Mutant(
         "S-code-in-journal",
