@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,10 +20,10 @@ from mabeam_p2p.addresses import split_address
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.results import PeerEvidence
 from mabeam_p2p.cli.doctor import _ports as doctor_ports
-from mabeam_p2p.cli.doctor import cluster, software
+from mabeam_p2p.cli.doctor import cluster, network, software
 from mabeam_p2p.cli.doctor.finding import Finding
 from mabeam_p2p.cli.doctor.holders import ports_of
-from mabeam_p2p.config import Config
+from mabeam_p2p.config import SERVICE_TYPE, Config
 from mabeam_p2p.transport import hosts
 from tests.cli.daemons import CLUSTER, House, environment, house, mabeam, told, until
 from tools.children import free_ports
@@ -298,6 +299,34 @@ def test_what_is_no_fault_of_the_address_has_another_mend(
 
 def test_a_question_on_loopback_comes_back(place: House) -> None:
     assert "heard here" in doctor()["multicast"][0].text
+
+
+def packet(flags: int, name: str) -> bytes:
+    """Of multicast DNS: a pointer of this name to `ant` under it, behind a question if it asks."""
+    labels = b"".join(bytes([len(one)]) + one.encode() for one in name.split("."))
+    question = b"" if flags else labels + struct.pack("!2H", 12, 1)
+    pointer = labels + struct.pack("!2HIH", 12, 1, 120, 6) + b"\3ant\xc0\x0c"
+    return struct.pack("!6H", 0, flags, bool(question), 1, 0, 0) + question + pointer
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "is_announced"),
+    [(0x8400, SERVICE_TYPE, True), (0x8400, "_other._tcp.local.", False), (0, SERVICE_TYPE, False)],
+    ids=["an announcement", "of another service", "a question"],
+)
+def test_a_question_of_another_host_announces_no_peer(
+    flags: int, name: str, is_announced: bool
+) -> None:
+    """Also not with the answers in it that the other host has already (RFC 6762 §7.1)."""
+    heard = network.Heard()
+    for data in (packet(flags, name), b"\7_mabeam"):
+        network._take((data, ("192.0.2.7", 5353)), b"ours", {"192.0.2.1"}, heard)
+    assert heard.others == {"192.0.2.7": is_announced}
+    one = network._neighbours(heard, "192.0.2.1")
+    assert one.level == ("ok" if is_announced else "warning")
+    said = "peers announce themselves from 192.0.2.7"
+    assert one.text == (said if is_announced else
+                        "192.0.2.7 can be heard, but no peer is announced there")  # fmt: skip
 
 
 # ---- the cluster -----------------------------------------------------------------------------

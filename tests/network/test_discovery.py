@@ -1,7 +1,9 @@
 """How peers of one network find each other, and keep apart."""
 
+import sys
 import time
 
+import msgspec
 import pytest
 
 from mabeam_p2p.discovery.mdns import BROWSE_SECONDS
@@ -70,3 +72,37 @@ async def test_a_goodbye_takes_no_other_peer_of_its_host_away(lan: MakeLan) -> N
         net.partition([shared, late_host])
         await cluster.begin(late)
         await cluster.sees_itself([stays, late])
+
+
+ASK = """
+import socket, sys, time
+from mabeam_p2p.cli.doctor.network import GROUP, MDNS_PORT, _question
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+    link.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(sys.argv[1]))
+    while True:
+        link.sendto(bytes(2) + _question(), (GROUP, MDNS_PORT))
+        time.sleep(0.1)
+"""
+
+
+@in_loop
+async def test_the_doctor_tells_hosts_with_peers_from_those_that_only_ask(lan: MakeLan) -> None:
+    """As every peer does, and the doctor itself."""
+    with_peer, asking, looking = lan(hosts=3).hosts
+    async with Cluster([with_peer, looking]) as cluster:
+        running, own = cluster.peers
+        await cluster.begin(running)
+        asking.python("-c", ASK, asking.address, environment=own.environment())
+        doctor = [sys.executable, "-m", "mabeam_p2p", "doctor", "--json", "--name", own.name,
+                  "--listen", looking.address]  # fmt: skip
+
+        async def says(text: str) -> bool:
+            told = looking.run(doctor, environment=own.environment())
+            findings = msgspec.json.decode(told.stdout)["findings"]
+            return text in [one["text"] for one in findings if one["check"] == "neighbours"]
+
+        by_peer = f"peers announce themselves from {with_peer.address}"
+        await until(lambda: says(by_peer), by_peer)
+        running.kill()
+        by_nobody = f"{asking.address} can be heard, but no peer is announced there"
+        await until(lambda: says(by_nobody), by_nobody)

@@ -9,6 +9,7 @@ SERVER = "mabeam_p2p/observe/server.py"
 TALLY = "mabeam_p2p/observe/tally.py"
 NEIGHBOURS = "mabeam_p2p/protocol/node/neighbours.py"
 
+NETWORK = "mabeam_p2p/cli/doctor/network.py"
 HOLDERS = "mabeam_p2p/cli/doctor/holders.py"
 
 MUTANTS = (
@@ -17,6 +18,12 @@ MUTANTS = (
         "who does not find its daemon is told to kill it",
         (Edit(HOLDERS, "if not _is_daemon(process):", "if True:"),),
         ("tests/cli/test_doctor_daemons.py",),
+    ),
+    Mutant(
+        "M60-asks",
+        "who asks for peers is taken for one of them",
+        (Edit(NETWORK, "data[FLAGS_OFFSET] & ANSWER", "data"),),
+        ("tests/cli/test_doctor.py",),
     ),
     Mutant(
         "M60r",

@@ -25,6 +25,8 @@ LISTEN_SECONDS = 1.5
 GET_ADDRESS, GET_FLAGS = 0x8915, 0x8913
 """SIOCGIFADDR and SIOCGIFFLAGS of Linux' netdevice(7)."""
 UP, MULTICAST = 0x1, 0x1000
+FLAGS_OFFSET, ANSWER = 2, 0x80
+"""Where a packet of DNS says that it is an answer (RFC 1035 §4.1.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ class Heard:
 
     own: bool = False
     others: dict[str, bool] = field(default_factory=dict)
-    """By address: whether it spoke of our service."""
+    """By address: whether it announced our service."""
 
 
 def multicast(host: str) -> Iterator[Finding]:
@@ -237,7 +239,9 @@ def _take(
     if data == question:
         heard.own = True
     elif source not in own:
-        is_ours = SERVICE_TYPE.split(".")[0].encode() in data
+        # Whoever asks names the service, too, with the answers that it has already.
+        is_answer = len(data) > FLAGS_OFFSET and bool(data[FLAGS_OFFSET] & ANSWER)
+        is_ours = is_answer and SERVICE_TYPE.split(".")[0].encode() in data
         heard.others[source] = heard.others.get(source, False) or is_ours
 
 
