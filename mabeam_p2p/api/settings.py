@@ -4,7 +4,8 @@ Precedence, first wins:
 
 1. what the caller gives: flags of the command line, arguments of `join` and `connect`;
 2. the environment: `MABEAM_` and the key in upper case, `__` for the dot of a nested one, as in
-   `MABEAM_TIMING__HEARTBEAT_SECONDS`; lists are separated by commas; empty counts as unset;
+   `MABEAM_TIMING__HEARTBEAT_SECONDS`; lists are separated by commas; empty counts as unset, and
+   what is there for another reason (`is_foreign`), too;
 3. the file that was named (`--config`, `$MABEAM_CONFIG`), else `./mabeam.toml`;
 4. the user's file, `$XDG_CONFIG_HOME/mabeam/mabeam.toml`;
 5. the system's file, `/etc/mabeam/mabeam.toml`;
@@ -40,6 +41,18 @@ PROGRAM_VARIABLES = (
     "MABEAM_METRICS",
 )
 """Variables with the prefix that steer programs and are no settings of a peer."""
+
+COMMAND_VARIABLES = (
+    "MABEAM_TOKEN",
+    "MABEAM_LOCK",
+    "MABEAM_QUEUE",
+    "MABEAM_SEAT",
+    "MABEAM_GROUP",
+)
+"""What verbs with `-- COMMAND` tell it, and nothing else: it may be a program of ours as well."""
+
+_OF_PLATFORMS = re.compile(r"MABEAM_(SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_.*)")
+"""What container platforms tell every program of a service that is called mabeam."""
 
 SCORES_BY = ("load", "uptime", "latency")
 """What `api/fitness.py` can make a score of."""
@@ -137,6 +150,17 @@ def user_file(environment: Mapping[str, str]) -> Path:
     return (Path(home) if home else Path.home() / ".config") / "mabeam" / FILE_NAME
 
 
+def is_foreign(variable: str) -> bool:
+    """Whether a variable says nothing to a program of ours, though it has the prefix: a verb has
+    set it for its command, or a container platform for a service. A setting goes first."""
+    is_known = variable in COMMAND_VARIABLES or _OF_PLATFORMS.fullmatch(variable) is not None
+    return is_known and _key_of(variable) not in _TYPES
+
+
+def _key_of(variable: str) -> str:
+    return variable.removeprefix(PREFIX).lower().replace("__", ".")
+
+
 # ---- layers ------------------------------------------------------------------------------------
 
 
@@ -152,8 +176,10 @@ def _layers(
     for variable, text in sorted(environment.items()):
         if not variable.startswith(PREFIX) or variable in PROGRAM_VARIABLES or not text:
             continue
-        key = variable.removeprefix(PREFIX).lower().replace("__", ".")
-        yield Setting(_known(key, ENVIRONMENT, variable), text, f"{ENVIRONMENT} {variable}")
+        if is_foreign(variable):
+            continue
+        key = _known(_key_of(variable), ENVIRONMENT, variable)
+        yield Setting(key, text, f"{ENVIRONMENT} {variable}")
     named = file if file is not None else environment.get(FILE_VARIABLE)
     if named:
         yield from _file(Path(named), required=True)

@@ -10,6 +10,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 
+from mabeam_p2p.api.settings import COMMAND_VARIABLES
 from mabeam_p2p.cli import output
 
 COMMAND_NOT_FOUND = 127
@@ -66,9 +67,11 @@ async def run_tethered(
     given: bytes | None = None,
     grace: float = GRACE_SECONDS,
 ) -> int:
-    """The exit code of the command, as a shell tells it. told: more of its environment. given: its
-    standard input; None: ours. Cancelled, it ends the command first; on Linux the command gets
-    SIGTERM also when this program is killed."""
+    """The exit code of the command, as a shell tells it. told: more of its environment, of
+    COMMAND_VARIABLES alone. given: its standard input; None: ours. Cancelled, it ends the command
+    first; on Linux the command gets SIGTERM also when this program is killed."""
+    # The command may be a program of ours, which refuses what it does not know.
+    assert told.keys() <= set(COMMAND_VARIABLES)
     beginning = asyncio.create_subprocess_exec(
         *command,
         env=os.environ | told,

@@ -91,6 +91,36 @@ def test_variables_of_programs_are_no_settings() -> None:
     assert load(MABEAM_ADDR="ant", MABEAM_TIMEOUT="3").config.cluster == "default"
 
 
+@pytest.mark.parametrize("variable", settings.COMMAND_VARIABLES)
+def test_what_a_verb_tells_its_command_is_no_setting(variable: str) -> None:
+    assert load(None, None, **{variable: "7"}) == load()
+    key = variable.removeprefix(settings.PREFIX).lower()
+    assert key not in {setting.key for setting in load().all}, "it would set that of the command"
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "MABEAM_SERVICE_HOST",
+        "MABEAM_SERVICE_PORT",
+        "MABEAM_SERVICE_PORT_PEERS",
+        "MABEAM_PORT",
+        "MABEAM_PORT_7946_TCP",
+        "MABEAM_PORT_7946_TCP_ADDR",
+    ],
+)
+def test_what_platforms_tell_of_a_service_that_is_called_mabeam_is_ignored(variable: str) -> None:
+    assert load(None, None, **{variable: "tcp://192.0.2.1:7946"}) == load()
+
+
+@pytest.mark.parametrize(
+    "variable", ["MABEAM_PORTS", "MABEAM_SERVICE", "MABEAM_SERVICE_HOSTS", "MABEAM_TOKENS"]
+)
+def test_what_only_looks_like_that_is_an_unknown_key(variable: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown key '{variable}'"):
+        load(None, None, **{variable: "7"})
+
+
 def test_unknown_key_names_the_file_and_the_nearest_known_key(places: Path) -> None:
     (places / "mabeam.toml").write_text("[timing]\nheartbeat_second = 1.0")
     with pytest.raises(ConfigError, match=r"did you mean 'timing\.heartbeat_seconds'") as caught:

@@ -81,6 +81,16 @@ def test_a_command_runs_under_a_lock_with_growing_tokens_and_its_own_exit_code()
     assert run("lock", "save", "--", "no-such-program").returncode == 127
 
 
+def test_a_command_may_be_one_of_ours() -> None:
+    """What it is told stands in its environment, where it looks for settings."""
+    ours = ("--", sys.executable, "-m", "mabeam_p2p", "counter", "ours", "--add", "1")
+    assert told("queue", "put", "ours", "1")["items"] == 1
+    for verb in (("lock", "ours"), ("queue", "take", "ours"), ("lead", "ours")):
+        done = run(*verb, *ours)
+        assert done.returncode == 0, done.stderr
+    assert told("counter", "ours")["value"] == 3
+
+
 def test_who_holds_and_who_waits_is_told(place: House) -> None:
     assert told("lock", "train")["holders"] == []
     assert "nobody holds train" in mabeam("lock", "train").stderr

@@ -95,8 +95,10 @@ def test_settings_of_the_environment_are_named_and_left_out(
     place: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MABEAM_SCORE", "73")
+    for foreign in ("MABEAM_LOCK", "MABEAM_SERVICE_HOST"):
+        monkeypatch.setenv(foreign, "74")
     done = install(place, "--", "--name", "ant")
-    assert "MABEAM_SCORE" in done.stderr
+    assert "they may be secret: MABEAM_SCORE\n" in done.stderr
     (command,) = lines_of(place, "ExecStart")
     assert "73" not in shlex.split(command)
 

@@ -280,7 +280,9 @@ def _left_out() -> list[str]:
     return [
         variable
         for variable in sorted(os.environ)
-        if variable.startswith(settings.PREFIX) and variable not in (*written, *_OF_CLIENTS)
+        if variable.startswith(settings.PREFIX)
+        and variable not in (*written, *_OF_CLIENTS)
+        and not settings.is_foreign(variable)
     ]
 
 
