@@ -1,6 +1,7 @@
 """The word HOST:PORT: taken apart, put together and judged here and nowhere else.
 
-A host is a name, an IPv4 address, or an IPv6 address in brackets, with or without a scope. Of a
+A host is a name, an IPv4 address, or an IPv6 address in brackets, with or without a scope. What
+ends in a number is no name: most libraries take it for an IPv4 address, of whatever form. Of a
 scope, which is a name or number of an interface, no more is taken than every library down to the
 kernel does: a word that one of them refuses would be found out when it is dialled.
 """
@@ -30,7 +31,7 @@ def split_address(text: str) -> tuple[str, int]:
         is_plain = address == host or _SCOPE.fullmatch(scope) is not None
         is_usable = is_literal(host) and ":" in host and is_plain
     else:
-        is_usable = bool(host) and ":" not in host and host.isprintable() and " " not in host
+        is_usable = ":" not in host and (is_literal(host) or _is_name(host))
     is_number = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535
     if not (colon and is_usable and is_number and len(text) <= ADDRESS_LENGTH_MAX):
         raise AddressError(f"{text!r} is not an address: write HOST:PORT or [IPV6]:PORT")
@@ -49,6 +50,17 @@ def is_literal(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_name(host: str) -> bool:
+    if not host.isprintable() or " " in host or len(host) > ADDRESS_LENGTH_MAX:
+        return False
+    try:
+        host.encode("idna")  # As whoever resolves it does first.
+    except UnicodeError:
+        return False
+    last = host.removesuffix(".").rpartition(".")[2]
+    return last != "" and not last.isdecimal()
 
 
 def is_loopback(host: str) -> bool:

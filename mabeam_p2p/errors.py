@@ -43,6 +43,8 @@ import errno
 
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
 """What the system says where a disk, or a user's share of it, is full."""
+NOT_YET = frozenset((errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.ENODEV))
+"""What the system says of an address that another program has, or that has not come up yet."""
 
 
 class MabeamError(Exception):
@@ -390,12 +392,21 @@ class AuthenticationError(MabeamError):
 
 
 class AddressError(MabeamError):
-    """An address is taken, malformed, or not allowed without keys."""
+    """An address is taken, malformed, or not allowed without keys. `is_passing`: nothing is wrong
+    with it but that another program has it, or that this machine does not have it yet, so that it
+    is worth another try later."""
+
+    def __init__(self, message: str, *, is_passing: bool = False) -> None:
+        super().__init__(message)
+        self.is_passing = is_passing
 
 
 class NoRoute(AddressError):
     """This machine has no way to the network that the peer is to listen on. It may have one soon:
     try again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, is_passing=True)
 
 
 class PeerRefused(MabeamError):

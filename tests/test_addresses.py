@@ -14,6 +14,8 @@ from mabeam_p2p.errors import AddressError
     [
         ("127.0.0.1:0", "127.0.0.1", 0),
         ("host.example:65535", "host.example", 65535),
+        ("7.host-1.example.:1", "7.host-1.example.", 1),
+        ("h\u00f6st:1", "h\u00f6st", 1),
         ("[::1]:7946", "::1", 7946),
         ("[fe80::1%eth0]:7946", "fe80::1%eth0", 7946),
         ("[fe80::1%br-0.7_x]:7946", "fe80::1%br-0.7_x", 7946),
@@ -28,7 +30,8 @@ def test_addresses_come_apart_and_together_again(text: str, host: str, port: int
     "text",
     ["", ":", "host", "host:", ":7946", "::1:7946", "[::1]", "[host]:1", "host:-1", "host:65536",
      "[fe80::1%a b]:1", "[fe80::1%\n]:1", "[fe80::1%\u00e9]:1", "[fe80::1%eth0;x]:1",
-     "host:\u0661", "a b:1", "a\n:1", "x" * 300 + ":1", "host:000001"],
+     "host:\u0661", "a b:1", "a\n:1", "x" * 300 + ":1", "host:000001",
+     "7946:1", "256.1.1.1:1", "1.2.3:1", "host.1.:1", "a..b:1", "x" * 64 + ":1"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(AddressError, match="HOST:PORT"):

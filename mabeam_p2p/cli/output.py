@@ -10,7 +10,7 @@
    | 1 | asked and refused: rejected, lost, not found |
    | 2 | used wrongly |
    | 69 | no daemon or peer reachable |
-   | 75 | timed out, no quorum, no room on the disk: try again |
+   | 75 | timed out, no quorum, no room on the disk, no such address yet: try again |
    | 78 | bad configuration, or a place that cannot be used |
    | 130 | interrupted |
 """
@@ -37,7 +37,6 @@ from mabeam_p2p.errors import (
     MabeamError,
     MabeamTimeout,
     NoQuorum,
-    NoRoute,
     OutcomeUnknown,
     Overloaded,
     PeerRefused,
@@ -69,7 +68,6 @@ _CODES: tuple[tuple[type[MabeamError], int], ...] = (
     (Overloaded, TRY_AGAIN),
     (OutcomeUnknown, TRY_AGAIN),
     (MabeamTimeout, TRY_AGAIN),
-    (NoRoute, TRY_AGAIN),
     (AddressError, BAD_CONFIGURATION),
     (StorageError, BAD_CONFIGURATION),
     (ConfigError, BAD_CONFIGURATION),
@@ -89,6 +87,8 @@ def exit_code(error: MabeamError) -> int:
     """The code that tells a script what kind of failure `error` is."""
     if isinstance(error, StorageError) and error.is_full:
         return TRY_AGAIN  # A unit does: nobody need do anything but make room.
+    if isinstance(error, AddressError) and error.is_passing:
+        return TRY_AGAIN  # Here nobody need do even that, after a boot.
     return next((code for kind, code in _CODES if isinstance(error, kind)), REFUSED)
 
 

@@ -32,7 +32,7 @@ from mabeam_p2p.dashboard.allowance import Allowance
 from mabeam_p2p.dashboard.board import Board
 from mabeam_p2p.dashboard.feed import READERS_MAX, Feed, Reader
 from mabeam_p2p.dashboard.tokens import read_token
-from mabeam_p2p.errors import AddressError, ConfigError
+from mabeam_p2p.errors import NOT_YET, AddressError, ConfigError
 
 try:
     from aiohttp import web
@@ -144,7 +144,8 @@ def _listener(host: str, port: int) -> socket.socket:
         listener.close()
         raise AddressError(
             f"the dashboard cannot listen on {join_address(host, port)}: {error.strerror}; take "
-            "another port, or 0 for a free one"
+            "another port, or 0 for a free one",
+            is_passing=error.errno in NOT_YET,
         ) from error
     return listener
 

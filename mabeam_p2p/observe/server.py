@@ -16,6 +16,7 @@ Rules
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 from mabeam_p2p.addresses import (
@@ -25,7 +26,7 @@ from mabeam_p2p.addresses import (
     join_address,
     split_address,
 )
-from mabeam_p2p.errors import AddressError
+from mabeam_p2p.errors import NOT_YET, AddressError
 
 CONNECTIONS_MAX = 16
 REQUEST_SECONDS = 5.0
@@ -57,9 +58,12 @@ class PageServer:
                 self._accept, host, port, limit=REQUEST_BYTES_MAX
             )
         except OSError as error:
+            # Without a number: none of the addresses has come up yet. Nor has a name perhaps.
+            is_passing = error.errno in (None, *NOT_YET) or isinstance(error, socket.gaierror)
             raise AddressError(
                 f"cannot listen on {listen} for metrics: {error.strerror or error}; take another "
-                "port, or 0 for a free one"
+                "port, or 0 for a free one",
+                is_passing=is_passing,
             ) from error
         found = self._server.sockets[0].getsockname()
         self.address = join_address(found[0], found[1])

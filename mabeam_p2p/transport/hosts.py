@@ -10,9 +10,10 @@ from mabeam_p2p.addresses import (
     is_literal,
     is_loopback,
     is_wildcard,
+    join_address,
     split_address,
 )
-from mabeam_p2p.errors import AddressError, NoRoute
+from mabeam_p2p.errors import NOT_YET, AddressError, NoRoute
 
 LAN = "lan"
 """In place of a host to listen on: the address that leads to the network."""
@@ -29,7 +30,8 @@ def listen_host(listen: str, may_leave: bool) -> tuple[str, int]:
         except OSError as error:
             raise AddressError(
                 f"cannot listen on {listen}: {host!r} is no name of this machine ({error}); "
-                "take one of its IP addresses"
+                "take one of its IP addresses",
+                is_passing=True,
             ) from error
         host = str(found[0][4][0])
     if not (may_leave or is_loopback(host)):
@@ -45,8 +47,10 @@ def listen_host(listen: str, may_leave: bool) -> tuple[str, int]:
 def split_listen(listen: str) -> tuple[str, int]:
     """HOST:PORT; a port that is left out is a free one, and the host LAN is this machine's on its
     network. Raises AddressError, NoRoute."""
-    bare = listen if is_literal(listen) or ":" not in listen else ""
-    host, port = (bare, 0) if bare else split_address(listen)
+    if listen.isdecimal():
+        raise AddressError(f"cannot listen on {listen}: write HOST:PORT, as {LAN}:{listen}")
+    is_bare = is_literal(listen) or ":" not in listen
+    host, port = split_address(join_address(listen, 0) if is_bare else listen)
     if host != LAN:
         return host, port
     host = _outward(ELSEWHERE, ELSEWHERE_V6)
@@ -91,12 +95,14 @@ def local_host(remote: str) -> str:
 
 
 def bind_error(listen: str, error: zmq.ZMQError) -> AddressError:
+    # EINVAL of a scope: so libzmq says that there is no such interface.
+    is_passing = error.errno in NOT_YET or (error.errno == errno.EINVAL and "%" in listen)
     if error.errno == errno.EADDRINUSE:
         why = "another program has the port; stop it, or take another port (0 takes a free one)"
-    elif error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+    elif is_passing:
         why = "this machine has no such address; `ip address` shows those it has"
     elif error.errno == errno.EACCES:
         why = "the system does not allow this port; take one above 1023"
     else:
         why = f"{error.strerror}; take another address"
-    return AddressError(f"cannot listen on {listen}: {why}")
+    return AddressError(f"cannot listen on {listen}: {why}", is_passing=is_passing)

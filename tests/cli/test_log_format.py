@@ -45,7 +45,7 @@ def test_notes_and_what_ends_it_are_objects_too(place: House) -> None:
         port = holder.getsockname()[1]
         flags = ("--listen", f"127.0.0.1:{port}", "--data-dir", ":memory:")
         daemon = place.start(*flags, "--log-format", "json")
-        assert daemon.wait() == 78
+        assert daemon.wait() == 75
     note, end = lines(daemon)
     assert (note["level"], "keeps nothing" in str(note["message"])) == ("warning", True)
     assert (end["level"], str(port) in str(end["message"])) == ("error", True)

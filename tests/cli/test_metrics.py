@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from mabeam_p2p.api.inquiries import figures_of
+from mabeam_p2p.cli import output
 from mabeam_p2p.cli.target import Target
 from mabeam_p2p.inquiries import Figures
 from mabeam_p2p.observe.catalogue import COUNTED, METRICS
@@ -134,7 +135,7 @@ def test_a_port_that_is_taken_ends_it_with_what_to_do(place: House) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         daemon = place.start("--metrics", str(port))
-        assert daemon.wait() == 78
+        assert daemon.wait() == output.TRY_AGAIN
     assert f"cannot listen on 127.0.0.1:{port} for metrics" in daemon.said()
     assert "Traceback" not in daemon.said()
     assert not list((place.folder / "run").rglob("ant.sock"))

@@ -26,6 +26,7 @@ from mabeam_p2p.cli import output, target
         (errors.InvalidName("x"), 78),
         (errors.NoRoute("x"), 75),
         (errors.AddressError("x"), 78),
+        (errors.AddressError("x", is_passing=True), 75),
         (errors.LogCorrupt("x"), 78),
         (errors.StorageError("x"), 78),
         (errors.StorageError("x", is_full=True), 75),

@@ -210,17 +210,26 @@ def test_with_a_token_others_may_reach_it(token_file: str) -> None:
 
 @pytest.mark.parametrize("address", ["hill:80", "127.0.0.1", "nonsense"])
 def test_an_address_that_is_none_is_refused(address: str) -> None:
-    with pytest.raises(AddressError), serving.prepared(Config(dashboard=address)):
+    with pytest.raises(AddressError) as caught, serving.prepared(Config(dashboard=address)):
         pass
+    assert not caught.value.is_passing
+
+
+def test_an_address_that_has_not_come_up_is_worth_another_try(token_file: str) -> None:
+    config = Config(dashboard="192.0.2.1:0", dashboard_token=token_file)
+    with pytest.raises(AddressError) as caught, serving.prepared(config):
+        pass
+    assert caught.value.is_passing
 
 
 def test_a_port_that_is_taken_is_named() -> None:
     with (
         serving.prepared(Config(dashboard="127.0.0.1:0")) as page,
-        pytest.raises(AddressError, match=page.address),
+        pytest.raises(AddressError, match=page.address) as caught,
         serving.prepared(Config(dashboard=page.address)),
     ):
         pass
+    assert caught.value.is_passing
 
 
 @in_loop

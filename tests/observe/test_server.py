@@ -1,6 +1,8 @@
 import asyncio
 import contextlib
+import errno
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -203,8 +205,34 @@ async def test_a_page_that_cannot_be_made_hangs_up_and_the_server_goes_on() -> N
 @in_loop
 async def test_a_port_that_is_taken_is_named() -> None:
     async with serving() as serves:
-        with pytest.raises(AddressError, match="another port"):
+        with pytest.raises(AddressError, match="another port") as caught:
             await PageServer(page).start(serves.address)
+    assert caught.value.is_passing
+
+
+@pytest.mark.parametrize("listen", ["192.0.2.1:0", "host.example:0"])
+@in_loop
+async def test_an_address_that_has_not_come_up_is_worth_another_try(
+    listen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(AddressError) as caught:
+        await PageServer(page).start(listen)
+    assert caught.value.is_passing
+
+
+@in_loop
+async def test_a_port_that_is_not_allowed_is_worth_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def start(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(asyncio, "start_server", start)
+    with pytest.raises(AddressError, match="Permission denied") as caught:
+        await PageServer(page).start("127.0.0.1:9")
+    assert not caught.value.is_passing
 
 
 def test_beyond_loopback_it_says_that_it_is_open(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,13 +1,14 @@
 import asyncio
 import errno
 import logging
+import re
 import socket
 from functools import partial
 
 import pytest
 import zmq
 
-from mabeam_p2p.addresses import split_address
+from mabeam_p2p.addresses import join_address, split_address
 from mabeam_p2p.errors import AddressError
 from mabeam_p2p.transport import link, reception, zeromq
 from mabeam_p2p.transport.options import (
@@ -388,9 +389,46 @@ def test_localhost_is_bound_and_told_as_an_address() -> None:
     transport.close()
 
 
-def test_an_address_of_another_machine_cannot_be_bound() -> None:
-    with pytest.raises(AddressError, match=r"192\.0\.2\.1:7000: this machine has no such address"):
-        make("192.0.2.1:7000", insecure=True)
+@pytest.mark.parametrize("listen", ["192.0.2.1:7000", "[fe80::1%absent0]:7000"])
+def test_an_address_that_this_machine_does_not_have_it_may_have_soon(listen: str) -> None:
+    """As one that comes by DHCP, or with a tunnel, minutes after the machine has started."""
+    with pytest.raises(AddressError, match=f"{re.escape(listen)}: this machine has no") as caught:
+        make(listen, insecure=True)
+    assert caught.value.is_passing
+
+
+def test_a_port_that_is_taken_may_be_free_soon() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as holder,
+        pytest.raises(AddressError, match="another program has the port") as caught,
+    ):
+        make(join_address(*holder.getsockname()))
+    assert caught.value.is_passing
+
+
+def test_a_name_that_leads_to_no_address_may_do_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(AddressError, match=r"'host\.example' is no name.*Temporary") as caught:
+        make("host.example:7000", insecure=True)
+    assert caught.value.is_passing
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["7946", "host:65536", "256.1.1.1", "a b", "a..b:1", "0.0.0.0:0", "host:"],
+)
+def test_what_can_never_be_listened_on_is_wrong_for_good(listen: str) -> None:
+    with pytest.raises(AddressError) as caught:
+        make(listen)
+    assert not caught.value.is_passing
+
+
+def test_a_port_alone_is_told_from_a_host() -> None:
+    with pytest.raises(AddressError, match="write HOST:PORT, as lan:7946"):
+        make("7946")
 
 
 class silent_listener:

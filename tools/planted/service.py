@@ -11,6 +11,7 @@ DASHBOARD = "mabeam_p2p/cli/dashboard.py"
 DRIVER = "mabeam_p2p/runtime/driver.py"
 RUNNING = "mabeam_p2p/cli/running.py"
 OUTPUT = "mabeam_p2p/cli/output.py"
+ERRORS = "mabeam_p2p/errors.py"
 FOLDER = "mabeam_p2p/storage/folder.py"
 SQLITE = "mabeam_p2p/storage/sqlite.py"
 
@@ -193,6 +194,18 @@ MUTANTS = (
         "a unit is not started again after its disk was full",
         (Edit(OUTPUT, "isinstance(error, StorageError) and error.is_full", "error is None"),),
         ("tests/cli/test_output.py",),
+    ),
+    Mutant(
+        "S-address",
+        "a unit is not started again after its address was not there yet",
+        (Edit(OUTPUT, "isinstance(error, AddressError) and error.is_passing", "error is None"),),
+        ("tests/cli/test_output.py",),
+    ),
+    Mutant(
+        "S-no-address",
+        "what is no address counts as one that is not there yet: its unit is started for ever",
+        (Edit(ERRORS, "*, is_passing: bool = False", "*, is_passing: bool = True"),),
+        ("tests/transport/test_zeromq.py",),
     ),
     Mutant(
         "S-broken",
