@@ -23,10 +23,10 @@ import stat
 import struct
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mabeam_p2p.errors import ConfigError, NameTaken
+from mabeam_p2p.errors import NO_ROOM, ConfigError, NameTaken, StorageError
 from mabeam_p2p.ids import check_name
 
 SOCKET_PATH_BYTES_MAX = 103 if sys.platform == "darwin" else 107
@@ -79,7 +79,8 @@ def listen(cluster: str, name: str) -> Listener:
     """A listening, non-blocking socket of mode 0600 for the daemon `name`; replaces a stale one.
 
     Sets the process's umask for a moment: to be called before there are threads that make files.
-    Raises NameTaken if a live daemon has the name, ConfigError if no folder will do.
+    Raises NameTaken if a live daemon has the name, ConfigError if no folder will do, StorageError
+    if there is no room.
     """
     path = socket_path(cluster, name)
     lock = _lock(path.with_suffix(LOCK_SUFFIX))
@@ -96,7 +97,8 @@ def listen(cluster: str, name: str) -> Listener:
         # The folder is ours alone already; the mode is a second fence, and has no gap.
         umask = os.umask(0o177)
         try:
-            listener.bind(str(path))
+            with room_for(path):
+                listener.bind(str(path))
         finally:
             os.umask(umask)
         listener.listen(BACKLOG)
@@ -108,10 +110,12 @@ def listen(cluster: str, name: str) -> Listener:
 
 
 def socket_path(cluster: str, name: str) -> Path:
-    """Where the daemon `name` listens; its folder exists afterwards. Raises ConfigError."""
+    """Where the daemon `name` listens; its folder exists afterwards. Raises ConfigError, or
+    StorageError if one would do if there were room."""
     check_name(cluster, "cluster")
     check_name(name, "peer name")
     refusals = []
+    full: StorageError | None = None
     for root in roots():
         path = root / cluster / f"{name}.sock"
         length = len(os.fsencode(path))
@@ -122,12 +126,18 @@ def socket_path(cluster: str, name: str) -> Path:
             )
             continue
         try:
-            _make_private(root)
-            _make_private(path.parent)
+            with room_for(path.parent):
+                _make_private(root)
+                _make_private(path.parent)
+        except StorageError as error:
+            full = full or error
+            continue
         except OSError as error:
             refusals.append(f"{path.parent} cannot be made: {error.strerror}")
             continue
         return path
+    if full is not None:
+        raise full
     raise ConfigError("no place for the local socket: " + "; ".join(refusals), key="name")
 
 
@@ -166,6 +176,22 @@ def looked_into() -> tuple[Path, ...]:
     with suppress(KeyError):  # As in a container: a user without a name.
         made.append(RUN / "mabeam" / pwd.getpwuid(user).pw_name / "mabeam")
     return tuple(dict.fromkeys((*roots(), *made)))
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Within, `path` is made. Raises StorageError if there is no room for it; every other OSError
+    passes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise StorageError(
+            f"{path} cannot be made ({error.strerror}): make room on its disk, also for more files",
+            path=str(path),
+            is_full=True,
+        ) from error
 
 
 def fault(folder: Path) -> str | None:
@@ -208,9 +234,11 @@ def _make_private(folder: Path) -> None:
 
 def _lock(path: Path) -> int | None:
     """The descriptor that holds the lock of a name; None if another process does. Raises
-    ConfigError."""
+    ConfigError, StorageError."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with room_for(path):
+            descriptor = os.open(path, flags, 0o600)
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be opened ({error.strerror}): it is the lock of a daemon's name, and a "

@@ -5,6 +5,7 @@ import os
 import click
 
 import mabeam_p2p
+from mabeam_p2p.cli import output
 from mabeam_p2p.cli.auctions import auction
 from mabeam_p2p.cli.ballots import explain, proposals, propose, vote
 from mabeam_p2p.cli.barriers import barrier
@@ -40,7 +41,11 @@ FAMILIES: dict[str, tuple[click.Command, ...]] = {
 
 
 class Families(click.Group):
-    """A group whose help shows its verbs by family."""
+    """A group whose help shows its verbs by family, and whose own faults are told as such."""
+
+    def invoke(self, context: click.Context) -> object:
+        with output.faults():
+            return super().invoke(context)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         # One column for all, as if they were one list.
@@ -55,8 +60,8 @@ class Families(click.Group):
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 refused or not found, 2 usage, 69 no daemon, 75 try again, "
-    "78 configuration, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 refused or not found, 2 usage, 69 no daemon, 70 a fault of this "
+    "program, 75 try again, 78 configuration, 130 interrupted.",
     cls=Families,
 )
 @click.version_option(mabeam_p2p.__version__, message="mabeam %(version)s")

@@ -2,7 +2,7 @@
 
 1. Data goes to standard output, everything else to standard error.
 2. `--json` prints one object; a stream prints one object per line.
-3. A failure prints one message that says what to do, and no traceback:
+3. A failure prints one message that says what to do, and a traceback only of a fault of ours:
 
    | code | meaning |
    | --- | --- |
@@ -10,6 +10,7 @@
    | 1 | asked and refused: rejected, lost, not found |
    | 2 | used wrongly |
    | 69 | no daemon or peer reachable |
+   | 70 | a fault of this program |
    | 75 | timed out, no quorum, no room on the disk, no such address yet: try again |
    | 78 | bad configuration, or a place that cannot be used |
    | 130 | interrupted |
@@ -25,6 +26,7 @@ from typing import NoReturn
 import click
 import msgspec
 
+import mabeam_p2p
 from mabeam_p2p.errors import (
     AddressError,
     AuthenticationError,
@@ -48,6 +50,7 @@ DONE = 0
 REFUSED = 1
 USAGE = 2
 UNREACHABLE = 69
+FAULT = 70
 TRY_AGAIN = 75
 BAD_CONFIGURATION = 78
 INTERRUPTED = 130
@@ -112,6 +115,20 @@ def endings() -> Iterator[None]:
         sys.exit(DONE)
     except Exit as end:
         sys.exit(end.code)
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """End what nobody foresaw with its traceback and a code of its own: Python's would be that of a
+    refusal, after which a service is not started again."""
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        raise  # Ends that click knows.
+    except Exception:
+        sys.excepthook(*sys.exc_info())  # Of a daemon it is a line of its log.
+        version = mabeam_p2p.__version__
+        fail(f"this is a fault of mabeam {version} itself: please report the lines above", FAULT)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

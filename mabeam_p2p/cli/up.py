@@ -108,7 +108,7 @@ def up(
       mabeam up --listen lan               here, and on the other host:
       mabeam up --join MB1-...
     """
-    with _prepared(log_format, verbose), output.endings():
+    with _prepared(log_format, verbose), output.faults(), output.endings():
         config = config_of(flags, read_code(join_code))
         code = asyncio.run(_run(config, as_json, metrics_at, invites=not no_invite))
         raise output.Exit(code)

@@ -67,9 +67,8 @@ class Host:
             listener.remove()
             listener.close()
             await self._driver.close()
-            # What stopped the peer says more than what that has done to a question.
-            cause = self._driver.failure
-            if isinstance(error, MabeamError) and isinstance(cause, MabeamError):
+            cause = self._cause_of(error) if isinstance(error, MabeamError) else error
+            if cause is not error:
                 raise cause from error
             raise
         return self
@@ -189,7 +188,11 @@ class Host:
             self._follows.set()
 
     def _fail(self, error: Exception) -> None:
-        # What stopped the peer says more than what that has done to our own agent.
-        cause = self._driver.failure
         if not self._end.done():
-            self._end.set_exception(cause if isinstance(cause, MabeamError) else error)
+            self._end.set_exception(self._cause_of(error))
+
+    def _cause_of(self, error: Exception) -> Exception:
+        """What stopped the peer says more than what that has done to a question, or to our own
+        agent."""
+        failure = self._driver.failure
+        return failure if isinstance(failure, Exception) else error

@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import mabeam_p2p
-from mabeam_p2p.api.sockets import peer_user
+from mabeam_p2p.api.sockets import peer_user, room_for
 from mabeam_p2p.observe import logs
 from mabeam_p2p.observe.describing import Describer
 
@@ -65,8 +65,13 @@ class Dumps:
         self._is_closed = False
 
     def start(self) -> None:
-        """Raises OSError."""
+        """Raises StorageError if there is no room, and OSError."""
         self._loop = asyncio.get_running_loop()
+        with room_for(self._path):
+            self._open()
+        threading.Thread(target=self._serve, name="mabeam-dump", daemon=True).start()
+
+    def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         self._stacks = os.open(self._stacks_path, flags, 0o600)
         # First: who can connect may count on the signal.
@@ -76,7 +81,6 @@ class Dumps:
         self._listener.bind(str(self._path))
         self._path.chmod(0o600)
         self._listener.listen(1)
-        threading.Thread(target=self._serve, name="mabeam-dump", daemon=True).start()
 
     def close(self) -> None:
         """Idempotent."""

@@ -32,7 +32,7 @@ from mabeam_p2p.addresses import (
     join_address,
     split_address,
 )
-from mabeam_p2p.errors import AddressError, AuthenticationError
+from mabeam_p2p.errors import AddressError
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.ports import Gatekeeper, KeyPair
 from mabeam_p2p.transport.callers import Callers
@@ -379,7 +379,9 @@ class ZeroMqTransport:
         _log.critical("the handler that checks keys has ended (%s): all sockets are closed", error)
         self.close()
         if self._fail is not None:
-            self._fail(AuthenticationError(f"nobody checks the keys of other peers: {error}"))
+            failure = RuntimeError(f"nobody checks the keys of other peers: {error}")
+            failure.__cause__ = error
+            self._fail(failure)
 
     # ---- what is dialled -----------------------------------------------------------------------
 

@@ -1,3 +1,4 @@
+import errno
 import os
 import pwd
 import socket
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mabeam_p2p.api import sockets
-from mabeam_p2p.errors import ConfigError, InvalidName, NameTaken
+from mabeam_p2p.errors import ConfigError, InvalidName, NameTaken, StorageError
 
 
 @pytest.fixture
@@ -102,6 +103,38 @@ def test_path_too_long_for_the_runtime_folder_goes_to_a_shorter_root(
 def test_path_too_long_for_every_root_says_what_to_shorten(runtime: Path) -> None:
     with pytest.raises(ConfigError, match="shorter peer or cluster name"):
         sockets.socket_path("c" * 64, "n" * 64)
+
+
+@pytest.mark.parametrize("place", ["os.mkdir", "os.open", "socket.socket.bind"])
+def test_disk_without_room_is_said_to_be_full(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Of blocks or of inodes: somebody may make room, and a unit tries again."""
+
+    def is_full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, is_full)
+        with pytest.raises(StorageError, match=r"No space left.*make room") as caught:
+            sockets.listen("default", "ant")
+    assert caught.value.is_full
+    sockets.listen("default", "ant").close()
+
+
+def test_folder_without_room_gives_way_to_the_next_root(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = os.mkdir
+
+    def is_full(path: str, mode: int = 0o777) -> None:
+        if Path(path).is_relative_to(runtime):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        make(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", is_full)
+    path = sockets.socket_path("default", "ant")
+    assert path.is_relative_to(os.environ["XDG_STATE_HOME"])
 
 
 def test_live_daemon_keeps_its_name(runtime: Path) -> None:

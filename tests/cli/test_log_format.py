@@ -1,11 +1,14 @@
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import msgspec
 import pytest
 
-from tests.cli.daemons import Daemon, House, house, until
+from mabeam_p2p.cli import output
+from tests.cli.daemons import Daemon, House, environment, house, until
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +52,29 @@ def test_notes_and_what_ends_it_are_objects_too(place: House) -> None:
     note, end = lines(daemon)
     assert (note["level"], "keeps nothing" in str(note["message"])) == ("warning", True)
     assert (end["level"], str(port) in str(end["message"])) == ("error", True)
+
+
+def test_a_fault_of_ours_is_an_object_with_its_traceback(place: House) -> None:
+    planted = (
+        "from mabeam_p2p.cli import main\n"
+        "from mabeam_p2p.daemon.host import Host\n"
+        "async def broken(host): raise AssertionError('a core has caught itself wrong')\n"
+        "Host.__aenter__ = broken\n"
+        "main(['up', '--log-format', 'json'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", planted],
+        capture_output=True,
+        check=False,
+        text=True,
+        cwd=place.folder,
+        env=environment(),
+        timeout=60,
+    )
+    assert done.returncode == output.FAULT
+    trace, last = map(msgspec.json.decode, done.stderr.splitlines())
+    assert "AssertionError: a core has caught itself wrong" in trace["exception"]
+    assert "a fault of mabeam" in last["message"]
 
 
 def test_the_log_is_text_unless_it_is_said(place: House, monkeypatch: pytest.MonkeyPatch) -> None:

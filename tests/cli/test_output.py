@@ -1,9 +1,13 @@
+import errno
+
 import click
+import click.testing
 import msgspec
 import pytest
 
+import mabeam_p2p
 from mabeam_p2p import errors
-from mabeam_p2p.cli import output, target
+from mabeam_p2p.cli import main, output, target
 
 
 @pytest.mark.parametrize(
@@ -57,6 +61,48 @@ def test_defect_of_ours_keeps_its_traceback() -> None:
         raise ZeroDivisionError
     with pytest.raises(ExceptionGroup), output.endings():
         raise ExceptionGroup("tasks", [ZeroDivisionError()])
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_what_nobody_foresaw_is_told_as_our_fault_by_each_verb(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And with a code that is not among those at which a unit stays down."""
+
+    def broken(**_: object) -> None:
+        raise AssertionError("a core has caught itself wrong")
+
+    verb = click.Command(name, callback=broken)
+    monkeypatch.setitem(main.commands, name, verb)
+    done = click.testing.CliRunner().invoke(main, [name])
+    assert (done.exit_code, done.stdout) == (output.FAULT, "")
+    *trace, last = done.stderr.splitlines()
+    assert trace[0].startswith("Traceback")
+    assert trace[-1] == "AssertionError: a core has caught itself wrong"
+    assert f"a fault of mabeam {mabeam_p2p.__version__}" in last
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        (click.UsageError("x"), 2),
+        (click.exceptions.Exit(7), 7),
+        (click.Abort(), 1),
+        (SystemExit(75), 75),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_end_of_the_libraries_is_no_fault(
+    ending: BaseException, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(**_: object) -> None:
+        raise ending
+
+    monkeypatch.setitem(main.commands, "version", click.Command("version", callback=ends))
+    done = click.testing.CliRunner().invoke(main, ["version"])
+    assert done.exit_code == code
+    assert "Traceback" not in done.stderr
 
 
 def test_interruption_ends_with_130() -> None:

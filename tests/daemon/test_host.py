@@ -50,12 +50,15 @@ async def test_a_start_that_fails_half_way_leaves_nothing_behind(
         assert sockets(place) == [again.socket_path]
 
 
+@pytest.mark.parametrize(
+    "failure", [StorageError("the disk is full: make room"), AssertionError("make room")]
+)
 @in_loop
 async def test_a_peer_that_fails_while_it_starts_says_of_what(
-    place: House, monkeypatch: pytest.MonkeyPatch
+    place: House, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     def is_full(storage: SqliteStorage, records: object) -> None:
-        raise StorageError("the disk is full: make room")
+        raise failure
 
     built: list[Driver] = []
     build, status = assembly.build, Attachment.status
@@ -71,7 +74,7 @@ async def test_a_peer_that_fails_while_it_starts_says_of_what(
     monkeypatch.setattr(SqliteStorage, "write", is_full)
     monkeypatch.setattr(assembly, "build", kept)
     monkeypatch.setattr(Attachment, "status", late)
-    with pytest.raises(StorageError, match="make room"):
+    with pytest.raises(type(failure), match="make room"):
         async with Host(CONFIG):
             pytest.fail("it cannot begin")
     assert sockets(place) == []

@@ -1,6 +1,8 @@
 """Dumps of a process whose loop turns, is blocked, or is gone."""
 
 import asyncio
+import contextlib
+import errno
 import os
 import socket
 import tempfile
@@ -12,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from mabeam_p2p.config import Config
+from mabeam_p2p.errors import StorageError
 from mabeam_p2p.observe import dumping
 from mabeam_p2p.observe.dumping import DUMP_SUFFIX, STACKS_SUFFIX, Dumps
+from tests.in_loop import in_loop
 
 
 @contextmanager
@@ -94,6 +98,22 @@ def test_a_part_that_cannot_be_told_costs_no_other() -> None:
         text = read(path)
     assert text.count("this part failed:") == 2
     assert "  name: 'ant'" in text
+
+
+@pytest.mark.parametrize("place", ["os.open", "socket.socket.bind"])
+@in_loop
+async def test_a_disk_without_room_for_its_files_is_said_to_be_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def is_full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    served = Dumps(str(tmp_path / "ant.sock"), dict)
+    with monkeypatch.context() as patch, contextlib.closing(served):
+        patch.setattr(place, is_full)
+        with pytest.raises(StorageError, match="make room") as caught:
+            served.start()
+    assert caught.value.is_full
 
 
 def test_other_users_get_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,8 +103,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 SOCKETS,
-                "os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600",
-                "os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600",
+                "os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW",
+                "os.O_RDWR | os.O_CREAT | os.O_CLOEXEC",
             ),
         ),
         LOCAL,

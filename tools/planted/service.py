@@ -12,6 +12,8 @@ DRIVER = "mabeam_p2p/runtime/driver.py"
 RUNNING = "mabeam_p2p/cli/running.py"
 OUTPUT = "mabeam_p2p/cli/output.py"
 ERRORS = "mabeam_p2p/errors.py"
+SOCKETS = "mabeam_p2p/api/sockets.py"
+TRANSPORT = "mabeam_p2p/transport/zeromq.py"
 FOLDER = "mabeam_p2p/storage/folder.py"
 SQLITE = "mabeam_p2p/storage/sqlite.py"
 
@@ -194,6 +196,24 @@ MUTANTS = (
         "a unit is not started again after its disk was full",
         (Edit(OUTPUT, "isinstance(error, StorageError) and error.is_full", "error is None"),),
         ("tests/cli/test_output.py",),
+    ),
+    Mutant(
+        "S-fault",
+        "a fault of this program counts as a refusal: its unit stays down",
+        (Edit(OUTPUT, "FAULT = 70", "FAULT = 1"),),
+        SERVICES,
+    ),
+    Mutant(
+        "S-no-sockets",
+        "a daemon without room for its sockets counts as badly configured",
+        (Edit(SOCKETS, "if error.errno not in NO_ROOM:", "if error.errno:"),),
+        ("tests/api/test_sockets.py",),
+    ),
+    Mutant(
+        "S-unguarded",
+        "a peer in which nobody checks keys counts as refused: its unit stays down",
+        (Edit(TRANSPORT, "failure = RuntimeError(", "failure = AddressError("),),
+        ("tests/transport/test_keys.py",),
     ),
     Mutant(
         "S-address",
