@@ -175,14 +175,17 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None, *, invites
     if config.data_dir == ":memory:":
         output.note("this peer keeps nothing: all it knows is lost when it ends")
     manager.begin()
-    async with dashboard.running(config, host) as page, AsyncExitStack() as stack:
+    # What else it listens on first: a port that is taken must not make the peer join and leave.
+    held = nullcontext() if metrics is None else metrics.listening()
+    async with held, dashboard.running(config, host) as page, AsyncExitStack() as stack:
         dumps = Dumps(host.socket_path, host.parts)
         stack.callback(dumps.close)
         dumps.start()
         served = {} if page is None else {"dashboard": page}
         if metrics is not None:
+            # Before the peer, of which there is nothing to tell any more then.
             stack.push_async_callback(metrics.close)
-            await metrics.start(host.ask, name=config.name, peer=host.peer, cluster=config.cluster)
+            metrics.begin(host.ask, name=config.name, peer=host.peer, cluster=config.cluster)
             served["metrics"] = metrics.address
         manager.status(f"{config.name} listens on {host.address} and waits for its cluster")
         code = await host.invite() if invites else ""

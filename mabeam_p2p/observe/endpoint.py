@@ -1,6 +1,8 @@
 """The metrics of one daemon: what it is asked for at each reading, counted and served."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import mabeam_p2p
 from mabeam_p2p.addresses import split_address
@@ -31,12 +33,22 @@ class Metrics:
         self.tally = Tally()
         self._listen = listen_address(listen)
         self._server = PageServer(self._page)
+        self._has_begun = asyncio.Event()
 
     @property
     def address(self) -> str:
         return self._server.address
 
-    async def start(
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Within, the port is held, and who asks waits for `begin`. Raises AddressError."""
+        await self._server.start(self._listen)
+        try:
+            yield
+        finally:
+            await self.close()
+
+    def begin(
         self,
         ask: Callable[[Request], Awaitable[Answer]],
         *,
@@ -44,18 +56,19 @@ class Metrics:
         peer: PeerId,
         cluster: str,
     ) -> None:
-        """Serve until `close`. Raises AddressError."""
+        """Answer, until `close`: there is a peer."""
         self._ask = ask
         self._exposition = Exposition(
             name=name, peer=peer, cluster=cluster, version=mabeam_p2p.__version__
         )
-        await self._server.start(self._listen)
+        self._has_begun.set()
 
     async def close(self) -> None:
         """Idempotent."""
         await self._server.close()
 
     async def _page(self, accept: str) -> tuple[bytes, str]:
+        await self._has_begun.wait()
         told = await self._ask(ReadFigures())
         assert isinstance(told, Figures), "a peer that runs tells its figures"
         figures = (*told.figures, *self.tally.figures())

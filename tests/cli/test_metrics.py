@@ -138,4 +138,8 @@ def test_a_port_that_is_taken_ends_it_with_what_to_do(place: House) -> None:
         assert daemon.wait() == output.TRY_AGAIN
     assert f"cannot listen on 127.0.0.1:{port} for metrics" in daemon.said()
     assert "Traceback" not in daemon.said()
-    assert not list((place.folder / "run").rglob("ant.sock"))
+    # It has not joined, only to leave again.
+    assert daemon.process.stdout is not None
+    assert daemon.process.stdout.read() == b""
+    assert not list((place.folder / "run").rglob("*"))
+    assert not list((place.folder / "state").rglob("*"))

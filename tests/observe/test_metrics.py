@@ -1,3 +1,4 @@
+import asyncio
 import re
 import sys
 from math import inf
@@ -5,6 +6,7 @@ from math import inf
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from mabeam_p2p.addresses import split_address
 from mabeam_p2p.errors import AddressError, ConfigError
 from mabeam_p2p.events import (
     Dropped,
@@ -18,12 +20,17 @@ from mabeam_p2p.events import (
     RoleChanged,
 )
 from mabeam_p2p.ids import PeerId
+from mabeam_p2p.inquiries import Figures
 from mabeam_p2p.observe.catalogue import COUNTED, METRICS
 from mabeam_p2p.observe.endpoint import Metrics, listen_address
 from mabeam_p2p.observe.metrics import Exposition
+from mabeam_p2p.observe.server import PATH
 from mabeam_p2p.observe.tally import LABELS_MAX, OTHER, Tally
 from mabeam_p2p.records import Figure, Histogram, Member, MemberState
+from mabeam_p2p.requests import Answer, Request
 from mabeam_p2p.runtime.measures import Measure
+from tests.eventually import eventually
+from tests.in_loop import in_loop
 
 A = PeerId("a" * 16)
 
@@ -145,6 +152,27 @@ def test_without_its_extra_it_is_refused_with_how_to_get_it(
     monkeypatch.setitem(sys.modules, "prometheus_client.core", None)
     with pytest.raises(ConfigError, match=r"pip install 'mabeam-p2p\[metrics\]'"):
         Metrics("0")
+
+
+@in_loop
+async def test_who_asks_before_there_is_a_peer_is_answered_once_there_is_one() -> None:
+    """The port is held before."""
+
+    async def tell(request: Request) -> Answer:
+        return Figures((), ())
+
+    metrics = Metrics("0")
+    async with metrics.listening():
+        reader, writer = await asyncio.open_connection(*split_address(metrics.address))
+        writer.write(f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        asking = asyncio.create_task(reader.read())
+        await eventually(lambda: metrics._server._connections)
+        assert not asking.done()
+        metrics.begin(tell, name="ant", peer=A, cluster="test")
+        assert b"mabeam_peer_info{" in await asking
+        writer.close()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*split_address(metrics.address))
 
 
 def test_a_duration_beyond_all_bounds_is_in_the_last_count() -> None:

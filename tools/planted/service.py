@@ -11,6 +11,7 @@ DASHBOARD = "mabeam_p2p/cli/dashboard.py"
 DRIVER = "mabeam_p2p/runtime/driver.py"
 RUNNING = "mabeam_p2p/cli/running.py"
 OUTPUT = "mabeam_p2p/cli/output.py"
+UP = "mabeam_p2p/cli/up.py"
 ERRORS = "mabeam_p2p/errors.py"
 SOCKETS = "mabeam_p2p/api/sockets.py"
 TRANSPORT = "mabeam_p2p/transport/zeromq.py"
@@ -196,6 +197,18 @@ MUTANTS = (
         "a unit is not started again after its disk was full",
         (Edit(OUTPUT, "isinstance(error, StorageError) and error.is_full", "error is None"),),
         ("tests/cli/test_output.py",),
+    ),
+    Mutant(
+        "S-metrics",
+        "a port of metrics that is taken makes the peer join and leave again",
+        (
+            Edit(
+                UP,
+                "held, running(config, host) as dashboard,",
+                "running(config, host) as dashboard, held,",
+            ),
+        ),
+        ("tests/cli/test_metrics.py",),
     ),
     Mutant(
         "S-fault",
