@@ -54,7 +54,8 @@ CLOSE_SECONDS = 1.0
 """How long closing waits for the log. After that, or without a quorum, it goes on behind."""
 
 NAME_GRACE_SECONDS = 1.0
-"""What is added to the time after which a dead peer's agents are gone."""
+"""What is added to the time after which a leader says that a dead peer's agents are gone: until the
+log has it, on a busy machine."""
 
 
 class Profile(Struct, frozen=True):
@@ -112,10 +113,10 @@ class Session:
         Raises NameTaken if the name is still held after a dead peer's agents would be gone, other
         Rejected errors, and DaemonNotRunning: then it may be tried again.
         """
-        timing = self._attachment.timing
         loop = asyncio.get_running_loop()
-        patience = timing.dead_seconds + timing.departure_grace_seconds + NAME_GRACE_SECONDS
-        give_up = loop.time() + patience
+        # Counted from when the name is first found taken: a leader alone sees to it that it is
+        # given up, and the next one begins from the beginning.
+        give_up = math.inf
         pause = RETRY_SECONDS
         command = await self._begin()
         while command is not None:
@@ -129,7 +130,11 @@ class Session:
             # id. A name may be held by a session that is about to end, as that of this agent's own
             # process before it.
             is_ended = isinstance(answer, Refused) and answer.reason == "unknown_session"
-            is_held = isinstance(error, NameTaken) and loop.time() + pause <= give_up
+            is_held = isinstance(error, NameTaken) and loop.time() <= give_up
+            if isinstance(error, NameTaken):
+                give_up = min(give_up, loop.time() + self._name_patience)
+            elif isinstance(error, NoQuorum):
+                give_up = math.inf
             self._is_ended = self._is_ended or isinstance(answer, Refused)
             # Certainly not done, so the same session can be asked for again. No quorum: the cluster
             # has not formed yet, or has no leader now.
@@ -139,7 +144,7 @@ class Session:
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
             if isinstance(answer, Refused):
-                command = await self._begin_anew(give_up)
+                command = await self._begin_anew(min(give_up, loop.time() + self._name_patience))
         self._trouble = None
 
     async def close(self) -> None:
@@ -353,6 +358,16 @@ class Session:
         return max(0.0, deadline - asyncio.get_running_loop().time())
 
     # ---- opening ---------------------------------------------------------------------------
+
+    @property
+    def _name_patience(self) -> float:
+        """Seconds in which a leader ends the session of a peer that is gone, also if it has never
+        seen that one: it looks once in an interval whether it is gone, and whether the grace is
+        over."""
+        timing = self._attachment.timing
+        looks = 2 * timing.probe_interval_seconds
+        gone = timing.dead_seconds + timing.departure_grace_seconds
+        return gone + looks + NAME_GRACE_SECONDS
 
     async def _begin(self) -> OpenSession | None:
         """Greet the peer; return what opens the session, under a new id if the one before has

@@ -10,6 +10,18 @@ SERVER = "mabeam_p2p/daemon/server.py"
 
 MUTANTS = (
     Mutant(
+        "M25-name",
+        "time without a leader counts against who waits for the name of a peer that is gone",
+        (Edit(OWN_SESSION, "                give_up = math.inf\n", "                pass\n"),),
+        ("tests/api/test_session_names.py",),
+    ),
+    Mutant(
+        "M25-looks",
+        "who waits for the name of a peer that is gone gives up before a leader may see that it is",
+        (Edit(OWN_SESSION, "looks = 2 * timing.probe_interval_seconds", "looks = 0.0"),),
+        ("tests/api/test_session_names.py",),
+    ),
+    Mutant(
         "M25a",
         "a command does not renew its session's lease",
         (
