@@ -221,6 +221,11 @@ def _gatekeeper(
             config.name,
         )
         return None
+    if shared is None:
+        _log.warning(
+            "this user has no home for the secret that its peers share: new ones will need a join "
+            "code, unless HOME or XDG_STATE_HOME is set"
+        )
     keyring = open_keyring(
         path,
         shared,
@@ -231,12 +236,12 @@ def _gatekeeper(
     return Gatekeeper(guard, JoinCodec())
 
 
-def _refuse_downgrade(config: Config, folder: Path | None, shared: Path) -> None:
+def _refuse_downgrade(config: Config, folder: Path | None, shared: Path | None) -> None:
     """Who has had keys does not go on without, nor do this user's other peers: neither because it
     was asked for, nor because the libzmq of today has none."""
     if folder is not None and is_secured(folder):
         why, where = "this peer has had a key", str(folder)
-    elif shared.exists():
+    elif shared is not None and shared.exists():
         why, where = f"this user's peers of cluster {config.cluster!r} have keys", str(shared)
     else:
         return
@@ -253,7 +258,8 @@ def _refuse_downgrade(config: Config, folder: Path | None, shared: Path) -> None
 
 
 def data_folder(config: Config) -> Path | None:
-    """Where the peer keeps its log; None: it keeps nothing. Does not look whether it exists."""
+    """Where the peer keeps its log; None: it keeps nothing. Does not look whether it exists. Raises
+    ConfigError."""
     if config.data_dir == IN_MEMORY:
         return None
     return Path(config.data_dir or default_path(config.cluster, config.name))

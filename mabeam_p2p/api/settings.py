@@ -24,6 +24,7 @@ from pathlib import Path
 
 import msgspec
 
+from mabeam_p2p import places
 from mabeam_p2p.config import MACHINE_VERSION, Config, Limits, Timing
 from mabeam_p2p.errors import ConfigError
 from mabeam_p2p.ids import NAME_LENGTH_MAX, check_name
@@ -145,9 +146,10 @@ def host_name() -> str:
     return name[:NAME_LENGTH_MAX] or "peer"
 
 
-def user_file(environment: Mapping[str, str]) -> Path:
-    home = environment.get("XDG_CONFIG_HOME")
-    return (Path(home) if home else Path.home() / ".config") / "mabeam" / FILE_NAME
+def user_file(environment: Mapping[str, str]) -> Path | None:
+    """None: the user has no home."""
+    folder = places.config_folder(environment)
+    return None if folder is None else folder / "mabeam" / FILE_NAME
 
 
 def is_foreign(variable: str) -> bool:
@@ -185,7 +187,9 @@ def _layers(
         yield from _file(Path(named), required=True)
     else:
         yield from _file(Path(FILE_NAME), required=False)
-    yield from _file(user_file(environment), required=False)
+    of_user = user_file(environment)
+    if of_user is not None:
+        yield from _file(of_user, required=False)
     yield from _file(SYSTEM_FILE, required=False)
 
 

@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mabeam_p2p import places
 from mabeam_p2p.errors import NO_ROOM, ConfigError, NameTaken, StorageError
 from mabeam_p2p.ids import check_name
 
@@ -41,12 +42,6 @@ RUN = Path("/run")
 
 ADDRESS_VARIABLE = "MABEAM_ADDR"
 """Names the daemon that clients attach to: a socket's path, or a peer's name."""
-
-
-def state_folder() -> Path:
-    """The user's state folder of this package; may not exist."""
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "mabeam"
 
 
 class Listener(socket.socket):
@@ -165,7 +160,9 @@ def roots() -> Iterator[Path]:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and Path(runtime).is_dir():
         yield Path(runtime) / "mabeam"
-    yield state_folder() / ".run"
+    state = places.state_folder()
+    if state is not None:
+        yield state / ".run"
     yield Path(f"/tmp/mabeam-{os.getuid()}")
 
 

@@ -16,7 +16,12 @@ TOKEN_BYTES_MAX = 1_024
 def read_token(file: str) -> str:
     """The token in `file`, which gets a new one if there is none. Raises ConfigError if others can
     read it, if it is no plain file of this user, or if its token is easily guessed."""
-    path = Path(file).expanduser()
+    try:
+        path = Path(file).expanduser()
+    except RuntimeError:
+        raise _unusable(
+            Path(file), "that home is not known: set HOME, or write the whole path"
+        ) from None
     try:
         _make(path)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -19,6 +19,7 @@ import zmq
 from msgspec import Struct
 from zmq.utils import z85
 
+from mabeam_p2p import places
 from mabeam_p2p.errors import KeyFileError
 from mabeam_p2p.security import files
 from mabeam_p2p.security.codes import new_gate, new_token
@@ -385,11 +386,10 @@ def is_secured(folder: Path) -> bool:
     return any((folder / name).exists() for name in (KEY_NAME, SECRET_NAME, JOINED_NAME))
 
 
-def shared_path(cluster: str) -> Path:
-    """The file of this user's join secret for the cluster of this name."""
-    home = os.environ.get("XDG_STATE_HOME")
-    state_folder = Path(home) if home else Path.home() / ".local" / "state"
-    return state_folder / "mabeam" / SHARED_FOLDER / cluster
+def shared_path(cluster: str) -> Path | None:
+    """The file of this user's join secret for the cluster of this name; None: no home for it."""
+    folder = places.state_folder()
+    return None if folder is None else folder / SHARED_FOLDER / cluster
 
 
 def _shared_secret(shared: Path | None) -> SecretFile:

@@ -16,7 +16,8 @@ import os
 import stat
 from pathlib import Path
 
-from mabeam_p2p.errors import NO_ROOM, DataFolderHeld, StorageError
+from mabeam_p2p import places
+from mabeam_p2p.errors import NO_ROOM, ConfigError, DataFolderHeld, StorageError
 
 LOCK_NAME = "lock"
 FOLDER_MODE = 0o700
@@ -27,10 +28,16 @@ OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def default_path(cluster: str, name: str) -> Path:
-    """The data folder of the peer `name`. Does not look whether it exists."""
-    home = os.environ.get("XDG_STATE_HOME")
-    state_folder = Path(home) if home else Path.home() / ".local" / "state"
-    return state_folder / "mabeam" / cluster / name
+    """The data folder of the peer `name`. Does not look whether it exists. Raises ConfigError if
+    the user has no home."""
+    folder = places.state_folder()
+    if folder is None:
+        raise ConfigError(
+            "this user has no home, and so no place for a peer's log: set HOME or XDG_STATE_HOME, "
+            "or name a folder (--data-dir)",
+            key="data_dir",
+        )
+    return folder / cluster / name
 
 
 class FolderLock:

@@ -85,6 +85,11 @@ def test_doctor_works_where_nothing_runs_yet(place: House) -> None:
     assert "is made at the first start" in found["folder"][0].text
 
 
+def test_a_user_without_a_home_is_told_what_to_set(place: House, homeless: None) -> None:
+    assert "XDG_STATE_HOME" in fault(doctor(), "folder").text
+    assert "folder" in doctor("--data-dir", str(place.folder / "data"))
+
+
 def test_settings_that_cannot_be_used_are_named(place: House) -> None:
     (place.folder / "mabeam.toml").write_text("lisen = '127.0.0.1:0'\n")
     one = fault(doctor(), "settings")

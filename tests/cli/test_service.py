@@ -91,6 +91,13 @@ def test_flags_that_were_not_given_are_not_in_the_unit_and_given_ones_are(place:
     assert sorted(words) == ["--log-format", "--no-mdns", "--verbose", "json"]
 
 
+def test_a_user_without_a_home_is_told_what_to_set(place: House, homeless: None) -> None:
+    done = mabeam("service", "install", "--", "--name", "ant")
+    assert done.exit_code == 78
+    assert "set HOME or XDG_CONFIG_HOME" in done.stderr
+    assert install(place, "--", "--name", "ant").exit_code == 0
+
+
 def test_settings_of_the_environment_are_named_and_left_out(
     place: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 import signal
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -79,9 +80,11 @@ def test_killed_daemon_comes_back_with_what_it_knew(place: House) -> None:
     assert status["term"] > term
 
 
-def refused(place: House, *flags: str, name: str = "ant") -> tuple[int, str]:
+def refused(
+    place: House, *flags: str, name: str = "ant", under: Sequence[str] = ()
+) -> tuple[int, str]:
     """Exit code and message of a daemon that must not start."""
-    daemon = place.start(*flags, name=name)
+    daemon = place.start(*flags, name=name, under=under)
     code, said = daemon.wait(), daemon.said()
     assert "Traceback" not in said
     assert daemon.process.stdout is not None
@@ -153,6 +156,26 @@ def test_data_folder_that_cannot_be_made_is_refused(place: House) -> None:
     code, said = refused(place, "--data-dir", "file/data")
     assert code == 78
     assert "file" in said
+
+
+def test_a_user_without_a_home_is_told_what_to_set(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(variable)
+    planted = (
+        "import pwd, sys\n"
+        "from mabeam_p2p.cli import main\n"
+        "def unknown(user): raise KeyError(user)\n"
+        "pwd.getpwuid = unknown\n"
+        "main(sys.argv[4:])\n"  # In place of `-m mabeam_p2p`.
+    )
+    under = (sys.executable, "-c", planted)
+    code, said = refused(place, under=under)
+    assert code == 78
+    assert "--data-dir" in said
+    daemon = place.start("--expect", "1", "--data-dir", "data", under=under)
+    assert [daemon.line()["event"] for _ in range(2)] == ["listening", "ready"]
 
 
 def test_damaged_log_is_refused_and_left_as_it_is(place: House) -> None:

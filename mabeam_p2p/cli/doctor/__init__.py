@@ -95,14 +95,22 @@ def examine(given: Mapping[str, object], file: str | None = None) -> Iterator[Fi
 
 
 def _of_places(config: Config, process: int | None) -> Iterator[Finding]:
-    path = assembly.data_folder(config)
+    try:
+        path = assembly.data_folder(config)
+    except ConfigError as fault:
+        yield error("folder", str(fault), "mabeam up --data-dir FOLDER")
+    else:
+        yield from _of_folder(path, config, process)
+    yield from places.local_sockets(config.cluster)
+
+
+def _of_folder(path: Path | None, config: Config, process: int | None) -> Iterator[Finding]:
     if path is None:
         yield skipped("folder", "this peer keeps nothing")
-    else:
-        yield from places.folder(path)
-        yield places.room(path, config.limits.data_bytes_max)
-        yield from _of_holder(path, config, process)
-    yield from places.local_sockets(config.cluster)
+        return
+    yield from places.folder(path)
+    yield places.room(path, config.limits.data_bytes_max)
+    yield from _of_holder(path, config, process)
 
 
 def _of_holder(path: Path, config: Config, process: int | None) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from mabeam_p2p import places
 from mabeam_p2p.api import settings, sockets
 from mabeam_p2p.cli import output
 from mabeam_p2p.cli.service.unit import Service, is_as_written, is_ours, peer_of, text_of
@@ -290,12 +291,18 @@ def _left_out() -> list[str]:
 
 
 def _folder(system: bool, unit_dir: Path | None) -> Path:
+    """Raises ConfigError."""
     if unit_dir is not None:
         return unit_dir
     if system:
         return SYSTEM_UNITS
-    home = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(home) if home else Path.home() / ".config") / "systemd" / "user"
+    folder = places.config_folder(os.environ)
+    if folder is None:
+        raise ConfigError(
+            "this user has no home, and so no place for a unit: set HOME or XDG_CONFIG_HOME, or "
+            "take --unit-dir FOLDER"
+        )
+    return folder / "systemd" / "user"
 
 
 def _read(path: Path) -> str | None:
