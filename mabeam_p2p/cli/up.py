@@ -100,8 +100,9 @@ def up(
     The peers of one user on one host share a secret, and need no code. For another host, listen on
     an address of this one: the peer prints a code, with which the other is let in.
 
-    Prints a line when it listens and a line when it can serve. SIGTERM or Ctrl-C leaves the
-    cluster, which a leader hands over to another one; a second one ends at once.
+    Prints a line when it listens and a line when it can serve. SIGTERM, Ctrl-C or the end of the
+    terminal leaves the cluster, which a leader hands over to another one; a second SIGTERM or
+    Ctrl-C ends at once.
 
     \b
       mabeam up --name a --expect 1
@@ -160,17 +161,20 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None, *, invites
     manager = ServiceManager(os.environ)
     listeners = (manager.on_event,) if metrics is None else (manager.on_event, metrics.tally.count)
     host = Host(config, listeners)
-    signals: list[int] = []
+    words: list[int] = []
 
     def stop(number: int) -> None:
-        if signals:
-            os._exit(128 + number)
-        signals.append(number)
+        # Of a terminal that goes the kernel, the shell and the session's manager may all tell, at
+        # once: that is nobody who is impatient.
+        if number != signal.SIGHUP:
+            if words:
+                os._exit(128 + number)
+            words.append(number)
         manager.stopping()
         host.stop()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         loop.add_signal_handler(number, stop, number)
     if config.data_dir == ":memory:":
         output.note("this peer keeps nothing: all it knows is lost when it ends")
@@ -198,7 +202,14 @@ async def _run(config: Config, as_json: bool, metrics_at: str | None, *, invites
         await host.stopped()
         manager.stopping()
     manager.close()
-    return output.INTERRUPTED if signal.SIGINT in signals else output.DONE
+    return output.INTERRUPTED if signal.SIGINT in words else output.DONE
+
+
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """At which a peer leaves: at SIGHUP, unless it was started to outlive it, as by nohup."""
+    always = (signal.SIGINT, signal.SIGTERM)
+    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return always if is_ignored else (*always, signal.SIGHUP)
 
 
 def wait_of(config: Config, expect: int) -> str:

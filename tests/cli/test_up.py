@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mabeam_p2p.cli.up import ending_signals
 from mabeam_p2p.config import PROTOCOL_VERSION
 from tests.cli.daemons import House, house, mabeam, told, until
 
@@ -29,7 +30,9 @@ def test_daemon_prints_a_line_when_it_listens_and_one_when_it_is_ready(place: Ho
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+    ("number", "code"),
+    [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0)],
+    ids=["TERM", "INT", "HUP"],
 )
 def test_signal_leaves_the_cluster_and_removes_the_socket(
     place: House, number: signal.Signals, code: int
@@ -41,6 +44,29 @@ def test_signal_leaves_the_cluster_and_removes_the_socket(
     assert daemon.wait() == code
     assert not path.exists()
     assert "Traceback" not in daemon.said()
+
+
+def test_a_terminal_that_goes_is_no_second_word_of_somebody_impatient(place: House) -> None:
+    """The kernel, the shell and the session's manager may all say it, at once."""
+    daemon = place.start("--expect", "1")
+    path = Path(str(daemon.line()["socket"]))
+    daemon.line()
+    daemon.signal(signal.SIGSTOP)
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGCONT):
+        daemon.signal(number)
+    assert daemon.wait() == 0
+    assert not path.exists()
+
+
+def test_a_terminal_that_goes_ends_nobody_who_was_told_to_outlive_it() -> None:
+    """As by nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert signal.SIGHUP not in ending_signals()
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        assert signal.SIGHUP in ending_signals()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_member_that_leaves_is_known_to_have_left(place: House) -> None:

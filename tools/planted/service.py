@@ -199,6 +199,18 @@ MUTANTS = (
         ("tests/cli/test_output.py",),
     ),
     Mutant(
+        "S-hangup",
+        "a peer whose terminal goes ends without leaving",
+        (Edit(UP, "        if number != signal.SIGHUP:\n", "        if number:\n"),),
+        ("tests/cli/test_up.py",),
+    ),
+    Mutant(
+        "S-nohup",
+        "a peer that was started to outlive its terminal leaves with it",
+        (Edit(UP, "return always if is_ignored else", "return always if not always else"),),
+        ("tests/cli/test_up.py",),
+    ),
+    Mutant(
         "S-metrics",
         "a port of metrics that is taken makes the peer join and leave again",
         (
