@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from mabeam_p2p import places
-from mabeam_p2p.api import settings, sockets
+from mabeam_p2p.api import settings
 from mabeam_p2p.cli import output
 from mabeam_p2p.cli.service.unit import Service, is_as_written, is_ours, peer_of, text_of
 from mabeam_p2p.cli.up import check, config_of, up
@@ -190,7 +190,8 @@ def _service(system: bool, run_as: str | None, flags: tuple[str, ...]) -> Servic
     command = (sys.executable, "-P", "-m", "mabeam_p2p", "up", "--no-invite", *words)
     has_folder = config.data_dir not in (None, "", IN_MEMORY)
     writable = (os.path.abspath(str(config.data_dir)),) if system and has_folder else ()
-    state_home = "" if system else os.path.abspath(sockets.state_folder().parent)
+    state_folder = None if system else places.state_folder()
+    state_home = "" if state_folder is None else os.path.abspath(state_folder.parent)
     return Service(config.cluster, config.name, command, run_as or "", state_home, writable)
 
 
