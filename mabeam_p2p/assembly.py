@@ -14,7 +14,7 @@ from mabeam_p2p.config import Config, Limits
 from mabeam_p2p.discovery.mdns import MdnsDiscovery
 from mabeam_p2p.discovery.seeds import SeedDiscovery
 from mabeam_p2p.errors import ConfigError, NoRoute
-from mabeam_p2p.ids import PeerId, check_name
+from mabeam_p2p.ids import check_name
 from mabeam_p2p.ports import Discovery, Storage
 from mabeam_p2p.protocol.node import Node
 from mabeam_p2p.protocol.replication import repair as repairing
@@ -62,7 +62,7 @@ def build(config: Config) -> Driver:
             # By itself it would form a cluster of its own, and be none of its inviter's for good:
             # also if it was ended before it had any of that one's log.
             config = replace(config, expect=2)
-        gatekeeper = _gatekeeper(config, code, recovered.peer, storage.path)
+        gatekeeper = _gatekeeper(config, code, recovered, storage.path)
         transport = ZeroMqTransport(
             _listen(config, code, gatekeeper is not None),
             frame_bytes_max=config.limits.frame_bytes_max,
@@ -197,7 +197,7 @@ def _inviter(config: Config, code: JoinCode | None) -> str:
 
 
 def _gatekeeper(
-    config: Config, code: JoinCode | None, peer: PeerId, folder: str
+    config: Config, code: JoinCode | None, recovered: Recovered, folder: str
 ) -> Gatekeeper | None:
     """The keys of this peer, or None if it speaks without. Raises KeyFileError, ConfigError."""
     path = None if folder == IN_MEMORY else Path(folder)
@@ -232,7 +232,15 @@ def _gatekeeper(
         joins_gate=None if code is None else code.gate,
         inviter="" if code is None else code.address,
     )
-    guard = Guard(peer, keyring, token=None if code is None else code.token)
+    has_cluster = recovered.bootstrap is not None and recovered.bootstrap.formed
+    if code is not None and not keyring.has_joined and has_cluster:
+        # Its log is of that one for good: let in elsewhere, it would be of neither.
+        raise ConfigError(
+            f"the data folder {folder} belongs to another cluster than the join code: take an "
+            "empty one (--data-dir), or start without the code",
+            key="join_code",
+        )
+    guard = Guard(recovered.peer, keyring, token=None if code is None else code.token)
     return Gatekeeper(guard, JoinCodec())
 
 

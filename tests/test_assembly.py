@@ -32,7 +32,7 @@ from mabeam_p2p.requests import (
 from mabeam_p2p.runtime.backend import LoopBackend
 from mabeam_p2p.runtime.driver import Driver
 from mabeam_p2p.runtime.thread import PeerThread
-from mabeam_p2p.security.codes import new_gate
+from mabeam_p2p.security.codes import JoinCode, encode, new_gate
 from mabeam_p2p.security.keyring import KEY_NAME, open_keyring
 from mabeam_p2p.security.secrets import Secret
 from tests.eventually import in_one_of
@@ -280,6 +280,34 @@ async def test_a_peer_that_a_code_let_in_founds_no_cluster_of_its_own_later(
             assert (await ask_status(driver)).expect == expected
         finally:
             await driver.close()
+
+
+@in_loop
+async def test_who_has_a_cluster_is_not_let_into_another_one_by_a_code(tmp_path: Path) -> None:
+    """It would take that one's secret over, for all of its user's peers, and stay alone."""
+
+    def files() -> dict[str, bytes]:
+        kept = (tmp_path / "p").iterdir()
+        return {one.name: one.read_bytes() for one in kept if one.suffix in (".key", ".secret")}
+
+    def code_of(gate: Secret) -> str:
+        return encode(JoinCode("127.0.0.1:7946", gate, Secret(b"t" * 10), "assembly"))
+
+    driver = build(config("p", tmp_path, expect=1))
+    try:
+        await driver.start()
+        while not (await ask_status(driver)).cluster_id:
+            pass
+        gate = open_keyring(tmp_path / "p", None).gate
+    finally:
+        await driver.close()
+    assert gate is not None
+    before = files()
+    with pytest.raises(ConfigError, match=r"another cluster.*--data-dir") as caught:
+        build(config("p", tmp_path, join_code=code_of(new_gate())))
+    assert caught.value.key == "join_code"
+    assert files() == before
+    await build(config("p", tmp_path, join_code=code_of(gate))).close()
 
 
 def test_who_has_had_keys_does_not_go_on_without_where_libzmq_has_none(

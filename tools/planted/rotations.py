@@ -99,6 +99,18 @@ MUTANTS = (
         ("tests/protocol/test_pending.py",),
     ),
     Mutant(
+        "T3-two-clusters",
+        "who has a cluster is let into another one, and is of neither",
+        (
+            Edit(
+                "mabeam_p2p/assembly.py",
+                "if code is not None and not keyring.has_joined and has_cluster:",
+                "if code is not None and keyring.has_joined and not has_cluster:",
+            ),
+        ),
+        ("tests/test_assembly.py",),
+    ),
+    Mutant(
         "T3-now",
         "a code's time begins when its peer was started",
         (
