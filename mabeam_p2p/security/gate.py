@@ -10,9 +10,11 @@ the transport. Lives on the peer's loop.
    under it, which is asked of everybody; when the log names it first, it is used.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Protocol, assert_never
 
+from mabeam_p2p.addresses import is_loopback, split_address
 from mabeam_p2p.errors import AuthenticationError
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.key_requests import (
@@ -47,6 +49,11 @@ ADVICE = {
     "identity": "it is this peer itself, or a copy of its data folder: give each its own",
     "version": "it speaks another version of the protocol: install the same release on both",
 }
+
+UNREACHED = "unreached"
+"""The transport's word for nobody's answer."""
+
+_log = logging.getLogger(__name__)
 
 
 class Doors(Protocol):
@@ -94,6 +101,7 @@ class Gate:
         self._cluster = cluster
         self._inviter = inviter
         self._credentials = Credentials()
+        self._has_missed_inviter = False
         self._rehearsed: KeyPair | None = None
         self._followers: dict[PeerId, None] = {}
         """Who lets this peer in under its key to come; once that is used: who was told it."""
@@ -113,7 +121,18 @@ class Gate:
 
     def on_refusal(self, address: str, reason: str) -> None:
         """A peer does not let this one in."""
-        if address != self._inviter or not self._guard.waits_for_inviter or reason not in ADVICE:
+        if address != self._inviter or not self._guard.waits_for_inviter:
+            return
+        if reason == UNREACHED and not self._has_missed_inviter:
+            # Told once: it may be about to start.
+            self._has_missed_inviter = True
+            where = "this host alone" if is_loopback(split_address(address)[0]) else address
+            _log.warning(
+                "the peer that gave out the join code does not answer, and is tried on: it listens "
+                "at %s, where the port in the code and the two behind it have to let others in",
+                where,
+            )
+        if reason not in ADVICE:
             return
         self.fail(
             AuthenticationError(

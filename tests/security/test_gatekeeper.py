@@ -18,6 +18,7 @@ from mabeam_p2p.security.gatekeeper import STORAGE, Gatekeeper
 from mabeam_p2p.security.guard import Guard
 from mabeam_p2p.security.keyring import KeyPair, Keyring, new_key_pair, open_keyring
 from mabeam_p2p.security.secrets import Secret, label
+from mabeam_p2p.transport.introductions import UNREACHED
 from mabeam_p2p.wire.joining import JoinCodec
 
 SERVER, CLIENT = PeerId("1" * 16), PeerId("2" * 16)
@@ -98,6 +99,26 @@ def test_a_code_is_good_for_as_long_as_it_says_from_when_it_was_given_out() -> N
     now += 60.0
     name = label(decode(answer.code).token)
     assert pair.client.guard.let_in(SERVER, pair.server.pair.public, name) == "expired"
+
+
+@pytest.mark.parametrize(
+    ("address", "where"), [("192.0.2.7:7946", "192.0.2.7:7946"), ("127.0.0.1:7946", "this host")]
+)
+def test_an_inviter_that_does_not_answer_is_named_once(
+    address: str, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A code of another host's loopback, a port that a firewall closes, a peer that has ended: who
+    waits hears of none of them else."""
+    keyring = open_keyring(None, None, joins_gate=GATE, inviter=address)
+    gate = Gate(Guard(CLIENT, keyring), Doors(), cluster="default", inviter=address)
+    for _ in range(3):
+        gate.on_refusal("192.0.2.9:1", UNREACHED)
+        gate.on_refusal(address, UNREACHED)
+    (message,) = caplog.messages
+    assert where in message
+    keyring.join(GATE, SECRET)
+    gate.on_refusal(address, UNREACHED)
+    assert len(caplog.messages) == 1
 
 
 class Doors:
