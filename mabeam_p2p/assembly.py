@@ -2,7 +2,7 @@
 
 import logging
 import random
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from mabeam_p2p.addresses import is_loopback, join_address, split_address
 from mabeam_p2p.config import Config, Limits
 from mabeam_p2p.discovery.mdns import MdnsDiscovery
 from mabeam_p2p.discovery.seeds import SeedDiscovery
-from mabeam_p2p.errors import ConfigError, NoRoute
+from mabeam_p2p.errors import AddressError, ConfigError, NoRoute
 from mabeam_p2p.ids import check_name
 from mabeam_p2p.ports import Discovery, Storage
 from mabeam_p2p.protocol.node import Node
@@ -109,8 +109,11 @@ def check(config: Config) -> None:
     Raises AddressError."""
     SeedDiscovery(config.seeds)
     if config.listen:
-        with suppress(NoRoute):  # A network may come.
+        try:
             listen_host(config.listen, zmq.has("curve") or config.insecure_plaintext)
+        except AddressError as error:
+            if not error.is_passing:  # A network may come, or a name server.
+                raise
 
 
 def loop_backend(driver: Driver) -> LoopBackend:

@@ -50,6 +50,9 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def interruptible() -> None:
-    """A shell has what runs in its background ignore SIGINT, and so would all that tests start."""
+    """A shell has what runs in its background ignore SIGINT, and nohup has it ignore SIGHUP: so
+    would all that tests start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -114,9 +114,9 @@ class Session:
         Rejected errors, and DaemonNotRunning: then it may be tried again.
         """
         loop = asyncio.get_running_loop()
-        # Counted from when the name is first found taken: a leader alone sees to it that it is
-        # given up, and the next one begins from the beginning.
-        give_up = math.inf
+        # Counted from when the name is first found taken under this leader: it alone sees to it
+        # that the name is given up, and the next one begins from the beginning.
+        give_up, led_by = math.inf, self._attachment.view.leader
         pause = RETRY_SECONDS
         command = await self._begin()
         while command is not None:
@@ -130,11 +130,11 @@ class Session:
             # id. A name may be held by a session that is about to end, as that of this agent's own
             # process before it.
             is_ended = isinstance(answer, Refused) and answer.reason == "unknown_session"
+            if isinstance(error, NoQuorum) or self._attachment.view.leader != led_by:
+                give_up, led_by = math.inf, self._attachment.view.leader
             is_held = isinstance(error, NameTaken) and loop.time() <= give_up
             if isinstance(error, NameTaken):
                 give_up = min(give_up, loop.time() + self._name_patience)
-            elif isinstance(error, NoQuorum):
-                give_up = math.inf
             self._is_ended = self._is_ended or isinstance(answer, Refused)
             # Certainly not done, so the same session can be asked for again. No quorum: the cluster
             # has not formed yet, or has no leader now.

@@ -134,18 +134,20 @@ def address_of(config: Config) -> tuple[str, int]:
 
 def _listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener: socket.socket | None = None
     try:
+        listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(BACKLOG)
         listener.setblocking(False)
     except OSError as error:
-        listener.close()
+        if listener is not None:
+            listener.close()
         raise AddressError(
             f"the dashboard cannot listen on {join_address(host, port)}: {error.strerror}; take "
             "another port, or 0 for a free one",
-            is_passing=error.errno in NOT_YET,
+            is_passing=error.errno in NOT_YET or isinstance(error, socket.gaierror),
         ) from error
     return listener
 

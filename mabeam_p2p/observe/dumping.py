@@ -28,6 +28,7 @@ from pathlib import Path
 
 import mabeam_p2p
 from mabeam_p2p.api.sockets import peer_user, room_for
+from mabeam_p2p.errors import ConfigError
 from mabeam_p2p.observe import logs
 from mabeam_p2p.observe.describing import Describer
 
@@ -65,10 +66,14 @@ class Dumps:
         self._is_closed = False
 
     def start(self) -> None:
-        """Raises StorageError if there is no room, and OSError."""
+        """Raises StorageError if there is no room, else ConfigError for what is in the way."""
         self._loop = asyncio.get_running_loop()
-        with room_for(self._path):
-            self._open()
+        try:
+            with room_for(self._path):
+                self._open()
+        except OSError as error:
+            text = f"{self._path} cannot be made ({error.strerror}): who else writes to its folder?"
+            raise ConfigError(text, path=str(self._path)) from error
         threading.Thread(target=self._serve, name="mabeam-dump", daemon=True).start()
 
     def _open(self) -> None:

@@ -19,8 +19,8 @@ from mabeam_p2p.errors import (
     Overloaded,
     Rejected,
 )
-from mabeam_p2p.events import AgentLeft, QuorumChanged
-from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, AgentId, SessionId
+from mabeam_p2p.events import AgentLeft, LeaderChanged, QuorumChanged
+from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, AgentId, PeerId, SessionId
 from mabeam_p2p.records import Agent
 from mabeam_p2p.requests import Committed, Failed, Refused, Request, Submit
 from tests.api.fakes import PEER, FakePeer, Reply, attachment, usual
@@ -231,6 +231,31 @@ async def test_command_that_may_have_been_done_is_not_sent_under_another_session
         await session.commit(ITEM, "item", 1)
     items = [command for command in peer.commands() if isinstance(command, AppendJournal)]
     assert len(items) == 2
+
+
+@in_virtual_time
+@pytest.mark.parametrize("has_term", [True, False], ids=["another one", "the same one again"])
+async def test_under_a_leader_that_comes_unseen_a_name_is_waited_for_anew(has_term: bool) -> None:
+    """Another took over before anybody missed the one before: no attempt has failed for want of a
+    quorum in between."""
+    peer = FakePeer()
+    failing(peer, *[Refused("name_taken", "a@ant is there")] * 10_000)
+    tie = attachment(peer)
+
+    async def renewed() -> None:
+        raise AssertionError("it was never open")
+
+    session = Session(tie, Profile("a"), renewed)
+    patience = session._name_patience
+    loop = asyncio.get_running_loop()
+    for number in range(3):
+        leader = PeerId(f"{number:016x}") if has_term else PEER
+        change = LeaderChanged(leader, "bee", number + 1, "elected")
+        loop.call_later(0.75 * patience * number, peer.tell, change)
+    began = loop.time()
+    with pytest.raises(NameTaken):
+        await session.open()
+    assert loop.time() - began >= 2.5 * patience
 
 
 @in_virtual_time

@@ -88,6 +88,10 @@ def test_doctor_works_where_nothing_runs_yet(place: House) -> None:
 def test_a_user_without_a_home_is_told_what_to_set(place: House, homeless: None) -> None:
     assert "XDG_STATE_HOME" in fault(doctor(), "folder").text
     assert "folder" in doctor("--data-dir", str(place.folder / "data"))
+    place.start("--expect", "1", "--data-dir", str(place.folder / "data")).line()
+    found = doctor()
+    assert "XDG_STATE_HOME" in fault(found, "folder").text
+    assert "ant answers" in found["daemon"][0].text
 
 
 def test_settings_that_cannot_be_used_are_named(place: House) -> None:

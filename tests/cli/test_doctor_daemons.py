@@ -15,7 +15,7 @@ from mabeam_p2p.api import sockets
 from mabeam_p2p.cli import output
 from mabeam_p2p.cli.doctor import cluster, places
 from mabeam_p2p.daemon.descriptors import CLIENTS_LEAST, CLIENTS_SPARE
-from mabeam_p2p.wire.local import LOCAL_VERSION, Greet, encode
+from mabeam_p2p.wire.local import LOCAL_VERSION, Greet, Welcome, daemon_messages, encode
 from tests.cli.daemons import CLUSTER, House, mabeam
 from tests.cli.test_doctor import doctor, fault, is_well, mend, place
 
@@ -108,7 +108,8 @@ def test_a_daemon_that_takes_no_more_clients_is_not_called_stuck(
                 client = stack.enter_context(socket.socket(socket.AF_UNIX))
                 client.connect(path)
                 client.sendall(encode(Greet(LOCAL_VERSION, "")))
-                assert client.recv(1), "it is served"
+                (answer,) = daemon_messages().feed(client.recv(65_536))
+                assert isinstance(answer, Welcome), "it is served"
 
         come(CLIENTS_LEAST)
         refused = mabeam("barrier", "b", "--as", "late", "--parties", "2")

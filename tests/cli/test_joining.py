@@ -441,7 +441,7 @@ def test_a_traceback_shows_no_secret(
         timeout=SECONDS,
     )
     shown = ended.stdout + ended.stderr
-    assert ended.returncode == 1
+    assert ended.returncode == 70
     assert shown.count("RuntimeError: (<mabeam_p2p.security.guard.Guard") == 2
     assert "    keyring = <mabeam_p2p.security.keyring.Keyring" in shown
     assert "Secret(redacted)" in shown

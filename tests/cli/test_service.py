@@ -215,18 +215,21 @@ def test_a_unit_of_a_machine_whose_network_comes_later_is_written(
     assert install(place, "--", "--name", "ant", "--listen", "lan").exit_code == 0
 
 
-def test_the_unit_of_another_peer_is_neither_replaced_nor_removed_by_force(place: House) -> None:
+@pytest.mark.parametrize("end", ["a", "a.example.org"])
+def test_the_unit_of_another_peer_is_neither_replaced_nor_removed_by_force(
+    place: House, end: str
+) -> None:
     """Names of peers and clusters have hyphens, and so has that of the file between them."""
     units = ("--unit-dir", str(place.folder / "units"))
-    first = ("--", "--cluster", "train", "--name", "gpu-a")
-    second = ("--", "--cluster", "train-gpu", "--name", "a")
+    first = ("--", "--cluster", "train", "--name", f"gpu-{end}")
+    second = ("--", "--cluster", "train-gpu", "--name", end)
     assert install(place, *first).exit_code == 0
-    path = place.folder / "units" / "mabeam-train-gpu-a.service"
+    path = place.folder / "units" / f"mabeam-train-gpu-{end}.service"
     before = path.read_text()
     for verb in ("install", "uninstall"):
         done = mabeam("service", verb, *units, "--force", *second)
         assert done.exit_code == 78
-        assert "is the unit of another peer, 'gpu-a' of cluster 'train'" in done.stderr
+        assert f"is the unit of another peer, 'gpu-{end}' of cluster 'train'" in done.stderr
         assert path.read_text() == before
     path.write_text(before.replace("WatchdogSec=10", "WatchdogSec=99"))
     assert "another peer" in install(place, "--force", *second).stderr
@@ -305,7 +308,7 @@ def test_uninstall_removes_what_is_unchanged_and_names_what_is_missing(place: Ho
     assert again.exit_code == 78
     assert str(unit_of(place)) in again.stderr
     unit_of(place).write_text("[Service]\nExecStart=/bin/true\n")
-    kept = mabeam("service", "uninstall", *units, "--", "--name", "ant")
+    kept = mabeam("service", "uninstall", *units, "--", "--name", "ant", "--expect", "99")
     assert kept.exit_code == 78
     assert "is not ours" in kept.stderr
     assert mabeam("service", "uninstall", *units, "--force", "--", "--name", "ant").exit_code == 0

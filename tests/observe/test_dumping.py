@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mabeam_p2p.config import Config
-from mabeam_p2p.errors import StorageError
+from mabeam_p2p.errors import ConfigError, StorageError
 from mabeam_p2p.observe import dumping
 from mabeam_p2p.observe.dumping import DUMP_SUFFIX, STACKS_SUFFIX, Dumps
 from tests.in_loop import in_loop
@@ -114,6 +114,14 @@ async def test_a_disk_without_room_for_its_files_is_said_to_be_full(
         with pytest.raises(StorageError, match="make room") as caught:
             served.start()
     assert caught.value.is_full
+
+
+@in_loop
+async def test_what_is_in_the_way_of_its_files_is_named(tmp_path: Path) -> None:
+    (tmp_path / f"ant{STACKS_SUFFIX}").symlink_to(tmp_path / "elsewhere")
+    served = Dumps(str(tmp_path / "ant.sock"), dict)
+    with contextlib.closing(served), pytest.raises(ConfigError, match=r"ant.*cannot be made"):
+        served.start()
 
 
 def test_other_users_get_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

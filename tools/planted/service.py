@@ -11,7 +11,6 @@ DASHBOARD = "mabeam_p2p/cli/dashboard.py"
 DRIVER = "mabeam_p2p/runtime/driver.py"
 RUNNING = "mabeam_p2p/cli/running.py"
 OUTPUT = "mabeam_p2p/cli/output.py"
-UP = "mabeam_p2p/cli/up.py"
 ERRORS = "mabeam_p2p/errors.py"
 SOCKETS = "mabeam_p2p/api/sockets.py"
 TRANSPORT = "mabeam_p2p/transport/zeromq.py"
@@ -216,8 +215,8 @@ MUTANTS = (
         (
             Edit(
                 UP,
-                "held, running(config, host) as dashboard,",
-                "running(config, host) as dashboard, held,",
+                "held, dashboard.running(config, host) as page,",
+                "dashboard.running(config, host) as page, held,",
             ),
         ),
         ("tests/cli/test_metrics.py",),

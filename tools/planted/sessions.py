@@ -12,8 +12,26 @@ MUTANTS = (
     Mutant(
         "M25-name",
         "time without a leader counts against who waits for the name of a peer that is gone",
-        (Edit(OWN_SESSION, "                give_up = math.inf\n", "                pass\n"),),
+        (
+            Edit(
+                OWN_SESSION,
+                "                give_up, led_by = math.inf, self._attachment.view.leader\n",
+                "                pass\n",
+            ),
+        ),
         ("tests/api/test_session_names.py",),
+    ),
+    Mutant(
+        "M25-leader",
+        "who waits for the name of a peer that is gone gives the next leader no time",
+        (
+            Edit(
+                OWN_SESSION,
+                "or self._attachment.view.leader != led_by:",
+                "or self._attachment is None:",
+            ),
+        ),
+        ("tests/api/test_session.py",),
     ),
     Mutant(
         "M25-looks",

@@ -81,7 +81,14 @@ def examine(given: Mapping[str, object], file: str | None = None) -> Iterator[Fi
     yield ok("settings", f"peer {config.name} of cluster {config.cluster}")
     daemon = asyncio.run(told.ask(config.cluster, config.name))
     process = told.process_of(config.cluster, config.name)
-    yield from _of_places(config, process)
+    path: Path | None = None
+    try:
+        path = assembly.data_folder(config)
+    except ConfigError as fault:
+        yield error("folder", str(fault), "mabeam up --data-dir FOLDER")
+    else:
+        yield from _of_folder(path, config, process)
+    yield from places.local_sockets(config.cluster)
     yield descriptors(process)
     if isinstance(daemon, told.Daemon) and not given.get("listen"):
         address: str | Finding = daemon.status.address
@@ -91,17 +98,7 @@ def examine(given: Mapping[str, object], file: str | None = None) -> Iterator[Fi
     if isinstance(daemon, Finding):
         yield daemon
     else:
-        yield from told.findings(daemon, assembly.data_folder(config))
-
-
-def _of_places(config: Config, process: int | None) -> Iterator[Finding]:
-    try:
-        path = assembly.data_folder(config)
-    except ConfigError as fault:
-        yield error("folder", str(fault), "mabeam up --data-dir FOLDER")
-    else:
-        yield from _of_folder(path, config, process)
-    yield from places.local_sockets(config.cluster)
+        yield from told.findings(daemon, path)
 
 
 def _of_folder(path: Path | None, config: Config, process: int | None) -> Iterator[Finding]:

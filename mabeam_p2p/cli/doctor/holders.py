@@ -53,6 +53,10 @@ def advice(process: int) -> str:
     if found is None:
         return f"ps -fp {process}    # a daemon, of a user whose processes are not shown"
     where, cluster, name = found.parent.parent, found.parent.name, found.stem
+    with suppress(OSError):
+        user = os.stat(f"/proc/{process}").st_uid
+        if user != os.getuid():  # Who looks as root is refused there, as everybody else.
+            return f"sudo -u '#{user}' mabeam doctor --cluster {cluster} --name {name}"
     # Clients look there by themselves, or can be told to, or have to be given the socket.
     if where in sockets.looked_into():
         return f"mabeam doctor --cluster {cluster} --name {name}"

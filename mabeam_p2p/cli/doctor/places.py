@@ -150,7 +150,12 @@ def local_sockets(cluster: str) -> Iterator[Finding]:
             wrong = sockets.fault(place)
             if wrong is None or wrong == "missing":
                 continue
-            mend = f"chmod 700 {place}" if "mode" in wrong else f"sudo rm -rf {place}"
+            if "mode" in wrong:
+                mend = f"chmod 700 {place}"
+            elif "belongs to user" in wrong:  # Somebody's, perhaps with a daemon in it.
+                mend = f"ls -lnR {place}    # and look as that user, or set XDG_RUNTIME_DIR"
+            else:
+                mend = f"sudo rm -rf {place}"
             faults.append(error("socket", f"{place} {wrong}: no socket in it is used", mend))
         if sockets.fault(root / cluster) is None:
             for path in sorted((root / cluster).glob("*.sock")):

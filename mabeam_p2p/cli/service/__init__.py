@@ -44,6 +44,9 @@ _NO_CODE = (
     "to the unit: `systemctl edit UNIT`, [Service], EnvironmentFile=FILE"
 )
 
+PROGRAM_SECONDS = 30.0
+"""For an interpreter that is tried."""
+
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 _system = click.option(
@@ -140,7 +143,7 @@ def uninstall(system: bool, unit_dir: Path | None, force: bool, flags: tuple[str
     Of FLAGS the name and the cluster count.
     """
     with output.endings():
-        _, config = _parsed(flags)
+        config = _parsed(flags, all_of_them=False)[1]
         wanted = Service(config.cluster, config.name, ("/",))
         path = _folder(system, unit_dir) / wanted.unit_name
         known = _read(path)
@@ -219,11 +222,19 @@ def _check_program(user: pwd.struct_passwd) -> None:
             extra_groups=os.getgrouplist(user.pw_name, user.pw_gid),
             env={},
             cwd="/",
+            # It is the user's, and this terminal is not.
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
+            timeout=PROGRAM_SECONDS,
         )
-        fault = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
+        last = done.stderr.strip().rpartition("\n")[2]
+        fault = "".join(filter(str.isprintable, last)) or f"exit code {done.returncode}"
+    except subprocess.TimeoutExpired:
+        fault = f"it does not end within {PROGRAM_SECONDS:g} s"
     except OSError as error:
         fault = str(error.strerror)
     else:
@@ -235,9 +246,12 @@ def _check_program(user: pwd.struct_passwd) -> None:
     )
 
 
-def _parsed(flags: tuple[str, ...]) -> tuple[click.Context, Config]:
-    """The flags, and what `up` would make of them here and now."""
+def _parsed(flags: tuple[str, ...], *, all_of_them: bool = True) -> tuple[click.Context, Config]:
+    """The flags, and what `up` would make of them here and now; or of those alone that name it."""
     context = up.make_context("mabeam up", list(flags))
+    if not all_of_them:
+        named = {name: context.params[name] for name in ("name", "cluster")}
+        return context, settings.load(named, file=context.params["file"]).config
     if context.params["join_code"] is not None:
         raise ConfigError(_NO_CODE, key="join_code")
     return context, config_of(context.params)

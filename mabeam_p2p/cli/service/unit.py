@@ -25,7 +25,7 @@ STOP_SECONDS = 10
 
 _MARK = "# Written by mabeam. Hash of what follows: "
 _PEER = re.compile(
-    r"^ExecStart=.*? up --no-invite --name ([\w-]+) --cluster ([\w-]+)", re.MULTILINE
+    r"^ExecStart=.*? up --no-invite --name ([\w.-]+) --cluster ([\w.-]+)", re.MULTILINE
 )
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
 _ESCAPED = {"\\": "\\\\", '"': '\\"', "\t": "\\t", "\n": "\\n"}
