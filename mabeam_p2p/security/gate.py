@@ -153,7 +153,8 @@ class Gate:
             keyring.retire_key()
             self._followers.clear()
             self._doors.retire()
-        if before.admitted != credentials.admitted or self._guard.lacks_secret:
+        has_changed = (before.admitted, before.secret) != (credentials.admitted, credentials.secret)
+        if has_changed or self._guard.lacks_secret:
             self._doors.refresh()
         self._end_if_revoked()
 

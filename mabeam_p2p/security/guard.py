@@ -115,6 +115,9 @@ class Guard:
         is believed to be that peer; what it has told is taken only then. Raises KeyFileError."""
         reason = self._objection(peer, key) or self._outdated(key) or self._unproved(key, proved)
         if reason:
+            if handed is not None and proved == self._code() and reason == "other_key":
+                # Whom it takes for somebody else may have another key since: the code is good.
+                self._take(handed, proved)
             # Told once for each: it is dialled again and again, and says the same.
             if self._disbelieved.get(peer) != key and len(self._disbelieved) < DISBELIEVED_MAX:
                 self._disbelieved[peer] = key

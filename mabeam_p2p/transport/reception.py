@@ -139,7 +139,7 @@ class Reception:
             for _ in range(DRAIN_MESSAGES_MAX):
                 frames = self._intake.take()
                 if frames is None:
-                    continue
+                    return False  # Dropping takes its time, too.
                 # The connection's routing id. A client can choose it: it is nobody's name.
                 connection, frame = frames[0].bytes, frames[1]
                 key = b"" if self._keys is None else self._key_of(frame)

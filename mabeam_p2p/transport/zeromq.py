@@ -130,6 +130,12 @@ class ZeroMqTransport:
         except zmq.ZMQError as error:
             self.close()
             raise bind_error(listen, error) from error
+        self._callers = Callers(
+            self._router,
+            self._bound_port(),
+            RECEIVED_MAX * frame_bytes_max,
+            on_cut=self._count_cut,
+        )
         self._host, self._port = host, bound_port
         self.address = join_address(reachable_host(host), bound_port)
         if keys is None and not is_loopback(host):
@@ -184,10 +190,7 @@ class ZeroMqTransport:
         if self._zap is not None and self._join is not None:
             self._zap.start(self._decide, self._lose_guard)
             self._join.start(self._bound_port(), self._lose_guard)
-        waiting_bytes_max = RECEIVED_MAX * self._frame_bytes_max
-        self._callers = Callers(
-            self._router, self._bound_port(), waiting_bytes_max, on_cut=self._count_cut
-        )
+        assert self._callers is not None, "closed before it was started"
         self._callers.start()
         self._reception.start(receive, self._callers)
 

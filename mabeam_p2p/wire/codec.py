@@ -96,10 +96,12 @@ class CborCodec:
     def _read_commands(self, message: Message) -> None:
         """Refuse a message whose commands cannot be read. Those that a log may take are kept."""
         match message:
-            case Forward(count=count, blob=blob) | Relayed(count=count, blob=blob):
+            case (
+                Forward(count=count, blob=blob)
+                | Relay(count=count, blob=blob)
+                | Relayed(count=count, blob=blob)
+            ):
                 self._read_ahead(count, blob)
-            case Relay(count=count, blob=blob):
-                self._decode_commands(count, blob)
             case Offer(first=first):
                 self._decode_commands(first.count, first.blob)
             case AppendEntries(batches=batches):

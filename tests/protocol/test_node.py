@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from mabeam_p2p.commands import AppendJournal, Configure, Noop
+from mabeam_p2p.commands import AppendJournal, Configure
 from mabeam_p2p.config import PROTOCOL_VERSION, Config, Limits
 from mabeam_p2p.effects import Effects, Notify, Resolve, Send
 from mabeam_p2p.events import QuorumChanged, RoleChanged
@@ -64,6 +64,7 @@ from mabeam_p2p.wire.codec import CborCodec
 ME, A, B = VOTERS = tuple(PeerId(letter * 16) for letter in "0ab")
 CLUSTER = ClusterId("c" * 32)
 EPOCH = 5
+REPORT = AppendJournal(SessionId(1), 1, "j", b"x")
 
 
 class Desk:
@@ -157,7 +158,7 @@ def test_a_leader_that_is_heard_in_the_turn_of_the_deadline_is_heard() -> None:
 def test_a_forward_is_heard_once_though_its_sender_was_thought_dead_meanwhile() -> None:
     """Its refusal said that it was certainly not appended."""
     desk = Desk()
-    blob = CborCodec(Limits()).encode_commands([Noop(CLUSTER_SESSION, 0)])
+    blob = CborCodec(Limits()).encode_commands([REPORT])
     desk.hear(A, Forward(0, 1, 1, blob))
     desk.wait(4.0)
     member = desk.node.membership.find(A)
@@ -172,7 +173,7 @@ def test_no_copy_is_heard_of_what_a_peer_asked_that_is_no_member_any_more() -> N
     """Its folder was lost, and the peer of its address took its place: a copy may come yet, of what
     was refused as certainly not done, and one of its greeting before it."""
     desk = Desk()
-    blob = CborCodec(Limits()).encode_commands([Noop(CLUSTER_SESSION, 0)])
+    blob = CborCodec(Limits()).encode_commands([REPORT])
     gone = PeerId("c" * 16)
     for _ in range(2):
         desk.greet(gone)
@@ -198,7 +199,7 @@ def test_of_peers_that_are_gone_so_many_are_remembered_as_may_be() -> None:
 
 def test_what_a_coordinator_passes_on_is_heard_once_and_apart_from_its_own_forwards() -> None:
     desk = Desk()
-    blob = CborCodec(Limits()).encode_commands([Noop(CLUSTER_SESSION, 0)])
+    blob = CborCodec(Limits()).encode_commands([REPORT])
     for _ in range(2):
         desk.hear(A, Forward(0, 1, 1, blob), Relayed(0, 1, 1, blob))
     assert desk.sent(ForwardRefused) == [ForwardRefused(0, 1, "not_leader")]
@@ -207,7 +208,7 @@ def test_what_a_coordinator_passes_on_is_heard_once_and_apart_from_its_own_forwa
 
 def test_a_coordinator_that_knows_no_leader_sends_a_report_back() -> None:
     desk = Desk()
-    blob = CborCodec(Limits()).encode_commands([Noop(CLUSTER_SESSION, 0)])
+    blob = CborCodec(Limits()).encode_commands([REPORT])
     desk.hear(A, Relay(0, 7, 1, blob))
     desk.end_turn()
     assert desk.sent(ForwardRefused) == [ForwardRefused(0, 7, "not_leader")]

@@ -17,7 +17,7 @@ from mabeam_p2p.commands import (
 from mabeam_p2p.effects import Notify
 from mabeam_p2p.events import Dropped
 from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, ClusterId, PeerId, SessionId
-from mabeam_p2p.messages import Forward, ForwardRefused, Relayed, RelayRefused
+from mabeam_p2p.messages import Forward, ForwardRefused, Relay, Relayed, RelayRefused
 from tests.protocol.test_handover import Play
 from tests.protocol.test_node import A, B
 
@@ -47,7 +47,9 @@ class Leader:
         self.play.lead()
         self._number = 0
 
-    def takes(self, kind: type[Forward | Relayed], source: PeerId, *commands: AnyCommand) -> bool:
+    def takes(
+        self, kind: type[Forward | Relay | Relayed], source: PeerId, *commands: AnyCommand
+    ) -> bool:
         log, self._number = self.play.node.replication.log, self._number + 1
         before = log.last_index
         blob = self.play.desk.codec.encode_commands(commands)
@@ -60,19 +62,20 @@ class Leader:
         return [(e.source, e.reason) for e in events if isinstance(e, Dropped)]
 
 
-@pytest.mark.parametrize("kind", [Forward, Relayed])
+@pytest.mark.parametrize("kind", [Forward, Relay, Relayed])
 @pytest.mark.parametrize("command", OF_THE_CLUSTER, ids=lambda command: type(command).__name__)
 def test_what_the_log_says_of_the_cluster_is_the_leaders_to_propose(
-    kind: type[Forward | Relayed], command: AnyCommand
+    kind: type[Forward | Relay | Relayed], command: AnyCommand
 ) -> None:
     """It lets somebody in, or stops who cannot follow, and undoes itself for nobody."""
     leader = Leader()
     report = AppendJournal(SESSION, 2, "j", b"x")
     assert not leader.takes(kind, A, report, command)
     assert leader.dropped() == [(A, "impostor")]
+    answers = leader.play.sent(ForwardRefused), leader.play.sent(RelayRefused)
+    reasons = [one.reason for one in answers[kind is Relayed]]
+    assert reasons == ["not_leader"], "certainly not done"
     assert leader.takes(kind, A, report)
-    assert not leader.play.sent(ForwardRefused)
-    assert not leader.play.sent(RelayRefused)
 
 
 def test_agents_are_opened_by_the_peer_that_hosts_them() -> None:
@@ -81,6 +84,8 @@ def test_agents_are_opened_by_the_peer_that_hosts_them() -> None:
     assert leader.dropped() == [(A, "impostor")]
     assert leader.takes(Forward, B, opening(B))
     assert leader.play.node.machine.host_of(SESSION) == B
+    assert not Leader().takes(Relay, A, opening(B))
+    assert Leader().takes(Relay, B, opening(B))
     assert Leader().takes(Relayed, A, opening(B)), "as a coordinator, for a member of its section"
 
 
@@ -91,6 +96,7 @@ def test_the_keys_of_a_peer_are_changed_by_itself_alone() -> None:
     assert not leader.takes(Forward, A, SetKeys(SESSION, 2, KEYS))
     assert leader.dropped() == [(A, "impostor")]
     for source in (A, B):
-        assert not leader.takes(Relayed, source, SetKeys(SESSION, 2, KEYS))
+        for kind in (Relay, Relayed):
+            assert not leader.takes(kind, source, SetKeys(SESSION, 2, KEYS))
     assert not leader.takes(Forward, B, SetKeys(SessionId(8), 2, KEYS)), "of nobody"
     assert leader.takes(Forward, B, SetKeys(SESSION, 2, KEYS))

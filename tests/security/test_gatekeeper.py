@@ -126,9 +126,11 @@ class Doors:
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.refreshed = 0
         self.heard: Callable[[bytes], None] = lambda key: None
 
-    def refresh(self) -> None: ...
+    def refresh(self) -> None:
+        self.refreshed += 1
 
     def rekey(self) -> None:
         self.said.append("rekey")
@@ -169,6 +171,17 @@ class Pair:
 
 def fail(error: BaseException) -> None:
     raise error
+
+
+def test_who_has_the_secret_rotated_asks_its_links_who_may_still_be_spoken_to() -> None:
+    """It lacks nothing itself, and may have shut somebody out."""
+    pair = Pair()
+    pair.start()
+    pair.gate.update(Credentials())
+    before = pair.doors.refreshed
+    pair.gate.update(Credentials((), (), label(pair.client.guard.keyring.propose())))
+    assert not pair.client.guard.lacks_secret
+    assert pair.doors.refreshed == before + 1
 
 
 def test_who_was_revoked_hears_it_from_a_member_once() -> None:

@@ -184,6 +184,12 @@ def test_a_new_code_helps_who_has_missed_too_many_rotations(tmp_path: Path) -> N
         assert here.met(ONE, K1, token, told)
         assert here.keyring.current == told
         assert token not in here.provable()
+    # Its inviter has another key than it knows; others may be met with what it was told.
+    here = Guard(ME, open_keyring(tmp_path, None, joins_gate=gate), token=Secret(b"w" * 10))
+    here.update(Credentials((Credential(ONE, (K1,)),)))
+    assert not here.met(ONE, K2, Secret(b"x" * 32), Secret(b"y" * 32))
+    assert not here.met(ONE, K2, Secret(b"w" * 10), Secret(b"n" * 32))
+    assert Secret(b"w" * 10) not in here.provable()
     # What it is told is not what its log says yet: it asks again when it is.
     here = Guard(ME, open_keyring(tmp_path, None, joins_gate=gate), token=Secret(b"v" * 10))
     here.update(Credentials((), (), label(secret)))

@@ -82,8 +82,7 @@ MUTANTS = (
         (
             Edit(
                 CODEC,
-                "            case Relay(count=count, blob=blob):\n"
-                "                self._decode_commands(count, blob)\n",
+                "                | Relay(count=count, blob=blob)\n",
                 "",
             ),
         ),

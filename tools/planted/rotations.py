@@ -77,19 +77,31 @@ MUTANTS = (
     Mutant(
         "T4-host",
         "a member opens agents of another peer",
-        (Edit(KEYS, "is_relayed or command.peer == source", "is_relayed or bool(source)"),),
+        (Edit(KEYS, "command.peer == source", "bool(source)"),),
         PROPOSED,
     ),
     Mutant(
         "T4-keys",
         "a member gives another peer a key of its own",
-        (Edit(KEYS, "not is_relayed and host == source", "not is_relayed and bool(host)"),),
+        (Edit(KEYS, "and host == source", "and bool(host)"),),
         PROPOSED,
     ),
     Mutant(
         "T4-passed-on",
         "a member has a coordinator's right to say whose keys it passes on",
-        (Edit(KEYS, "not is_relayed and host == source", "is_relayed or host == source"),),
+        (Edit(KEYS, "isinstance(message, Forward) and host == source", "host == source"),),
+        PROPOSED,
+    ),
+    Mutant(
+        "T4-gathered",
+        "what a member has a coordinator pass on is not looked at, nor by a leader that is one",
+        (
+            Edit(
+                "mabeam_p2p/protocol/node/dispatch.py",
+                "                if self._keys.may_propose(source, message, now):\n",
+                "                if source:\n",
+            ),
+        ),
         PROPOSED,
     ),
     Mutant(

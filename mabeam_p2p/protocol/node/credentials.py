@@ -3,7 +3,7 @@
 from mabeam_p2p.commands import Admit, ClusterCommand, CommandCodec, OpenSession, SetKeys
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.machine.machine import Machine
-from mabeam_p2p.messages import Forward, Relayed
+from mabeam_p2p.messages import Forward, Relay, Relayed
 from mabeam_p2p.protocol.admission import Admission
 from mabeam_p2p.protocol.links import Links
 from mabeam_p2p.protocol.membership import Membership
@@ -31,20 +31,20 @@ class Keys:
     def introduced(self, peer: PeerId, key: bytes) -> None:
         self._admission.introduced(peer, key)
 
-    def may_propose(self, source: PeerId, message: Forward | Relayed, now: float) -> bool:
-        """Whether a leader takes its commands from this peer. What the log says of the cluster is
-        the leader's to propose: it stops who cannot follow, or lets somebody in. Agents are opened
-        by the peer that hosts them, and the keys of a peer are changed by itself."""
-        is_relayed = isinstance(message, Relayed)
+    def may_propose(self, source: PeerId, message: Forward | Relay | Relayed, now: float) -> bool:
+        """Whether its commands are taken from this peer, by a leader, or to be passed on to one.
+        What the log says of the cluster is the leader's to propose: it stops who cannot follow, or
+        lets somebody in. Agents are opened by the peer that hosts them (a coordinator is believed
+        that it has looked), and the keys of a peer are changed by itself, directly."""
         for command in self._codec.decode_commands(message.count, message.blob):
             match command:
                 case ClusterCommand():
                     is_its_own = False
                 case OpenSession():
-                    is_its_own = is_relayed or command.peer == source
+                    is_its_own = isinstance(message, Relayed) or command.peer == source
                 case SetKeys():
                     host = self._machine.host_of(command.session)
-                    is_its_own = not is_relayed and host == source
+                    is_its_own = isinstance(message, Forward) and host == source
                 case _:
                     continue
             if not is_its_own:

@@ -172,7 +172,11 @@ class Dispatch:
                 if reason:
                     self._outbox.send(source, RelayRefused(message.log, message.number, reason))
             case Relay():
-                self._relays.receive(source, message)
+                if self._keys.may_propose(source, message, now):
+                    self._relays.receive(source, message)
+                else:
+                    refusal = ForwardRefused(message.log, message.number, "not_leader")
+                    self._outbox.send(source, refusal)
             case RelayRefused():
                 self._relays.receive_refused(source, message)
             case TransferRequest() | TransferReply():
@@ -203,7 +207,7 @@ class Dispatch:
         if not heard.is_new(source, message.number):
             return ""
         if self._replication.leadership and not self._keys.may_propose(source, message, now):
-            return ""
+            return "not_leader"  # Of this, for this one.
         if self._replication.propose(message.count, message.blob):
             return ""
         return self._replication.refusal
