@@ -154,6 +154,11 @@ class Gatekeeper(Protocol):
         """This peer's."""
         ...
 
+    @property
+    def lacks_secret(self) -> bool:
+        """Whether the cluster has agreed on a join secret that this peer was not told yet."""
+        ...
+
     def gate_pair(self) -> KeyPair:
         """Of the join ports of this peer's cluster."""
         ...

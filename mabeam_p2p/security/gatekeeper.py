@@ -37,6 +37,10 @@ class Gatekeeper:
     def pair(self) -> KeyPair:
         return self.guard.pair
 
+    @property
+    def lacks_secret(self) -> bool:
+        return self.guard.lacks_secret
+
     def gate_pair(self) -> KeyPair:
         return self.guard.gate_pair()
 

@@ -306,9 +306,12 @@ class ZeroMqTransport:
         self._places[link.address] = place
         if len(self._places) > PLACES_MAX:
             del self._places[next(iter(self._places))]
-        if link.place == place or self._dial(link, *place):
+        assert self._keys is not None, "an introduction is one of keys"
+        is_open = link.place == place or self._dial(link, *place)
+        if is_open and not self._keys.lacks_secret:
             link.pause = 0.0
         else:
+            # Nothing else would ask again: whoever is there may have the new secret a moment later.
             self._ask_later(target, link)
 
     def _ask_later(self, target: str, link: Link) -> None:

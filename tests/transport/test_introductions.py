@@ -10,7 +10,9 @@ from mabeam_p2p.addresses import split_address
 from mabeam_p2p.config import JOIN_VERSION
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import JoinAsk
+from mabeam_p2p.records import Credential, Credentials
 from mabeam_p2p.security.keyring import gate_key_pair, new_key_pair
+from mabeam_p2p.security.secrets import Secret, label
 from mabeam_p2p.transport import introductions
 from mabeam_p2p.transport.curve import as_client
 from mabeam_p2p.transport.introductions import ADDRESS_BURST, ADDRESS_RATE, Allowance
@@ -182,3 +184,22 @@ async def test_a_word_that_breaks_something_does_not_make_the_port_deaf() -> Non
             await eventually(lambda: join.counters["answered"] == words - 1)
         finally:
             context.destroy(linger=0)
+
+
+@in_loop
+async def test_who_lacks_the_secret_asks_until_somebody_has_it() -> None:
+    """Whoever it met first did not have it either, and the link to that one stays as it is."""
+    async with peers(2) as (source, target):
+        secret = Secret(b"n" * 32)
+        members = tuple(Credential(one.guard.peer, (one.key,)) for one in (source, target))
+        target.guard.update(Credentials(members))
+        source.guard.update(Credentials(members, (), label(secret)))
+        await source.say(target, b"before")
+        join = target.transport._join
+        assert join is not None
+        answered = join.counters["answered"]
+        await eventually(lambda: join.counters["answered"] > answered)
+        assert source.guard.lacks_secret
+        target.guard.keyring.rotate(secret)
+        await eventually(lambda: not source.guard.lacks_secret)
+        assert source.guard.keyring.current == secret

@@ -123,6 +123,18 @@ MUTANTS = (
         ("tests/test_assembly.py",),
     ),
     Mutant(
+        "T3-lacking",
+        "who has met nobody that had the new secret never asks again",
+        (
+            Edit(
+                "mabeam_p2p/transport/zeromq.py",
+                "if is_open and not self._keys.lacks_secret:",
+                "if is_open:",
+            ),
+        ),
+        ("tests/transport/test_introductions.py",),
+    ),
+    Mutant(
         "T3-now",
         "a code's time begins when its peer was started",
         (
