@@ -20,8 +20,16 @@ from mabeam_p2p.wire.schema import Schema
 
 Decoded = TypeVar("Decoded")
 
-_COMMANDS: Any = tuple[AnyCommand, ...]
 
+def ready(kind: Any) -> Any:
+    """The type, looked through: msgspec 0.19 does so when a type is first used, and where two
+    threads are the first at once, as two peers in one process, the process dies of it."""
+    msgspec.msgpack.Decoder(kind)
+    return kind
+
+
+_FRAME: type[Frame] = ready(Frame)
+_COMMANDS: Any = ready(tuple[AnyCommand, ...])
 
 READ_AHEAD_BYTES_MAX = 8 * 1024 * 1024
 """Blobs whose commands are kept from when a frame came until the log applies them."""
@@ -52,7 +60,7 @@ class CborCodec:
         for what only another version of the protocol may understand."""
         plain = cbor.decode(data, size_max=self._limits.frame_bytes_max)
         try:
-            frame = to_typed(plain, Frame)
+            frame = to_typed(plain, _FRAME)
             self._schema.check(frame)
             for message in frame.messages:
                 self._read_commands(message)

@@ -6,12 +6,12 @@ from typing import Any, get_args
 from mabeam_p2p.config import Limits
 from mabeam_p2p.messages import JoinMessage
 from mabeam_p2p.wire import cbor
-from mabeam_p2p.wire.codec import to_plain, to_typed
+from mabeam_p2p.wire.codec import ready, to_plain, to_typed
 from mabeam_p2p.wire.schema import Schema
 
 JOIN_BYTES_MAX = 1_024
 
-_JOIN_MESSAGE: Any = JoinMessage
+_JOIN_MESSAGE: Any = ready(JoinMessage)
 
 
 class JoinCodec:

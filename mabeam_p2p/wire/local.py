@@ -20,7 +20,7 @@ from mabeam_p2p.events import Event
 from mabeam_p2p.ids import PeerId, SessionId
 from mabeam_p2p.requests import Answer, Request
 from mabeam_p2p.wire import cbor
-from mabeam_p2p.wire.codec import to_plain, to_typed
+from mabeam_p2p.wire.codec import ready, to_plain, to_typed
 from mabeam_p2p.wire.schema import Schema
 
 LOCAL_VERSION = 1
@@ -184,5 +184,5 @@ def daemon_messages() -> FrameReader[DaemonMessage]:
     return FrameReader(DAEMON_BYTES_MAX, decode)
 
 
-_CLIENT_MESSAGE: Any = ClientMessage
-_DAEMON_MESSAGE: Any = DaemonMessage
+_CLIENT_MESSAGE: Any = ready(ClientMessage)
+_DAEMON_MESSAGE: Any = ready(DaemonMessage)

@@ -23,6 +23,18 @@ BOOT_TESTS = ("tests/protocol/test_bootstrap.py",)
 
 MUTANTS = (
     Mutant(
+        "E-first-use",
+        "types are looked through when they are first used, by whichever threads are first",
+        (
+            Edit(
+                "mabeam_p2p/wire/codec.py",
+                "    msgspec.msgpack.Decoder(kind)\n",
+                "",
+            ),
+        ),
+        ("tests/wire/test_first_use.py",),
+    ),
+    Mutant(
         "boot-hearsay",
         "a promise is given up when anybody speaks for another cluster",
         (Edit(BOOTSTRAP, " and source in self.state.voters\n", "\n"),),
