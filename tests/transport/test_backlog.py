@@ -177,7 +177,7 @@ async def test_a_message_of_too_many_parts_is_dropped_in_turns_and_its_connectio
 
 @in_loop
 async def test_who_knows_the_gate_and_says_a_message_of_many_parts_is_cut_off() -> None:
-    """While it comes: what waits is in nobody's count but the system's."""
+    """What waits of it is in nobody's count but the system's."""
     cluster = Cluster()
     async with peers(1, cluster) as (target,):
         assert target.transport._join is not None
@@ -188,8 +188,9 @@ async def test_who_knows_the_gate_and_says_a_message_of_many_parts_is_cut_off() 
         dealer.connect(f"tcp://{target.transport.address}")
         try:
             dealer.send_multipart([bytes(4_000)] * 20_000)
-            await eventually(lambda: target.transport.counters["callers_cut"] == 1)
-            assert target.transport._join.counters["malformed"] == 0, "it never had it all"
+            # Where the machine stands still meanwhile all of it may be there, and is dropped.
+            await eventually(lambda: target.transport.counters["callers_cut"] >= 1)
+            assert target.transport._join.counters["answered"] == 0
             port = split_address(target.transport.address)[1]
             await eventually(lambda: connections_at(port) == 0)
             late = Peer(cluster.gatekeeper())
