@@ -135,13 +135,15 @@ class Keys:
         if not isinstance(answer, KeyRenewed):
             raise self._attachment.error(answer, "another key")
         key, former = answer.key, answer.former
-        if (await self._facts()).key != key:
-            await self._say(SetKeys(CLUSTER_SESSION, 0, (former, key)), "the new key", timeout)
+        facts = await self._facts()
+        if facts.key != key:
+            command = SetKeys(CLUSTER_SESSION, 0, (former, key), facts.peer)
+            await self._say(command, "the new key", timeout)
             await self._known_to_voters()
-        command = SetKeys(CLUSTER_SESSION, 0, (key, former))
+        command = SetKeys(CLUSTER_SESSION, 0, (key, former), facts.peer)
         await self._say(command, "the use of the new key", timeout)
         followers, behind = await self._followers(FOLLOWED_SECONDS)
-        command = SetKeys(CLUSTER_SESSION, 0, (key,))
+        command = SetKeys(CLUSTER_SESSION, 0, (key,), facts.peer)
         await self._say(command, "the end of the former key", timeout)
         return KeyRotation(key.hex(), self._names(followers), self._names(behind))
 

@@ -23,9 +23,13 @@ class RevokePeer(KeyCommand, frozen=True, gc=False, array_like=True, tag=71):
 
 class SetKeys(KeyCommand, frozen=True, gc=False, array_like=True, tag=72):
     """The agent's own peer has these keys from now on, and uses the first: the one before and the
-    one to come, the same the other way round, or the latter alone."""
+    one to come, the same the other way round, or the latter alone. It is named, so that a leader
+    knows by the sender alone whether to take this: whose the session is may change until it is
+    applied."""
 
     keys: tuple[bytes, ...]
+    peer: PeerId = PeerId("")
+    """Empty in logs from before it was named."""
 
 
 class RotateSecret(KeyCommand, frozen=True, gc=False, array_like=True, tag=73):

@@ -55,7 +55,9 @@ class Admissions:
         match command:
             case RevokePeer(peer=peer):
                 return self._revoke(entry, peer)
-            case SetKeys(keys=keys):
+            case SetKeys(keys=keys, peer=peer):
+                if peer and peer != agent.peer:
+                    return Refused("not_owner", f"{agent.id} is not on peer {peer}")
                 return self._set_keys(entry, agent.peer, keys)
             case RotateSecret(label=label):
                 if len(label) != LABEL_BYTES:

@@ -59,7 +59,6 @@ from mabeam_p2p.ids import (
     KEY_BYTES_MAX,
     AgentId,
     PeerId,
-    SessionId,
     is_peer_id,
 )
 from mabeam_p2p.limits import rules_of
@@ -366,11 +365,6 @@ class Machine:
         """The live agent of this id."""
         session = self._parts.sessions.of_agent(agent)
         return None if session is None else session.agent
-
-    def host_of(self, session: SessionId) -> PeerId | None:
-        """The peer that hosts the agent of a live session."""
-        found = self._parts.sessions.get(session)
-        return None if found is None else found.agent.peer
 
     def agents_of(self, peer: PeerId) -> tuple[Agent, ...]:
         """The live agents that `peer` hosts, in order of their sessions' opening."""

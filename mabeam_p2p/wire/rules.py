@@ -411,6 +411,7 @@ def _key_commands() -> Table:
     return {
         (commands.Admit, "key"): is_curve_key,
         (commands.SetKeys, "keys"): each(is_curve_key, 2, least=1),
+        (commands.SetKeys, "peer"): or_empty(is_peer_id),
         (commands.RotateSecret, "label"): exactly(messages.LABEL_BYTES),
     }
 

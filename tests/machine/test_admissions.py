@@ -41,7 +41,7 @@ class Book:
         return self.say(THREE, RevokePeer(CLUSTER_SESSION, 0, peer))
 
     def set_keys(self, peer: PeerId, *keys: bytes) -> Outcome:
-        return self.say(peer, SetKeys(CLUSTER_SESSION, 0, keys))
+        return self.say(peer, SetKeys(CLUSTER_SESSION, 0, keys, peer))
 
     @property
     def admitted(self) -> dict[PeerId, tuple[bytes, ...]]:
@@ -116,6 +116,18 @@ def test_nobody_takes_anothers_key_or_sets_keys_before_it_is_admitted() -> None:
     assert reason(book.set_keys(THREE, K3)) == "not_admitted"
     book.revoke(ONE)
     assert reason(book.set_keys(TWO, K2, K1)) == "revoked"
+
+
+def test_a_peer_is_given_keys_by_an_agent_on_it_alone() -> None:
+    book = Book()
+    book.admit(ONE, K1)
+    book.admit(TWO, K2)
+    command = SetKeys(CLUSTER_SESSION, 0, (K1, K3), ONE)
+    assert reason(book.say(TWO, command)) == "not_owner"
+    assert book.admitted == {ONE: (K1,), TWO: (K2,)}
+    assert isinstance(book.say(ONE, command), Committed)
+    unnamed = SetKeys(CLUSTER_SESSION, 0, (K2,))
+    assert isinstance(book.say(TWO, unnamed), Committed), "in a log from before it was named"
 
 
 def test_the_last_secret_that_was_named_counts() -> None:

@@ -430,7 +430,7 @@ def test_what_is_said_first_goes_by_way_of_the_coordinator() -> None:
 def test_nobody_passes_on_what_a_peer_says_of_its_own_keys() -> None:
     counter = Counter()
     counter.submit(1)
-    counter.pending.submit(200, SetKeys(SessionId(1), 2, (b"k" * 32,)), inf)
+    counter.pending.submit(200, SetKeys(SessionId(1), 2, (b"k" * 32,), ME), inf)
     counter.pending.flush((A, 1), 0.0, B)
     assert relayed(counter) == ([(B, 1)], [(A, 1)])
 

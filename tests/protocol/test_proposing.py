@@ -83,20 +83,21 @@ def test_agents_are_opened_by_the_peer_that_hosts_them() -> None:
     assert not leader.takes(Forward, A, opening(B))
     assert leader.dropped() == [(A, "impostor")]
     assert leader.takes(Forward, B, opening(B))
-    assert leader.play.node.machine.host_of(SESSION) == B
+    assert leader.play.node.machine.agents_of(B)
     assert not Leader().takes(Relay, A, opening(B))
     assert Leader().takes(Relay, B, opening(B))
     assert Leader().takes(Relayed, A, opening(B)), "as a coordinator, for a member of its section"
 
 
 def test_the_keys_of_a_peer_are_changed_by_itself_alone() -> None:
-    """Whoever has two of them is that peer, and outlives its own revocation."""
+    """Whoever has two of them is that peer, and outlives its own revocation. Whose session it is
+    does not count here: that may be another's by the time that this is applied."""
     leader = Leader()
-    leader.takes(Forward, B, opening(B))
-    assert not leader.takes(Forward, A, SetKeys(SESSION, 2, KEYS))
+    leader.takes(Forward, A, opening(A))
+    assert not leader.takes(Forward, A, SetKeys(SESSION, 2, KEYS, B))
     assert leader.dropped() == [(A, "impostor")]
+    assert not leader.takes(Forward, A, SetKeys(SESSION, 3, KEYS)), "of whoever has the session"
     for source in (A, B):
         for kind in (Relay, Relayed):
-            assert not leader.takes(kind, source, SetKeys(SESSION, 2, KEYS))
-    assert not leader.takes(Forward, B, SetKeys(SessionId(8), 2, KEYS)), "of nobody"
-    assert leader.takes(Forward, B, SetKeys(SESSION, 2, KEYS))
+            assert not leader.takes(kind, source, SetKeys(SESSION, 2, KEYS, B))
+    assert leader.takes(Forward, B, SetKeys(SESSION, 2, KEYS, B))

@@ -29,7 +29,7 @@ def test_a_snapshot_knows_the_keys_that_peers_speak_under() -> None:
     commit(OPEN, Admit(CLUSTER_SESSION, 0, ME, first), AppendJournal(SESSION, 2, "j", b"x"))
     taken = snapshots.index
     assert taken == 4, "as by the number of entries"
-    commit(SetKeys(SESSION, 3, (first, second)))
+    commit(SetKeys(SESSION, 3, (first, second), ME))
     assert snapshots.index == taken + 1
-    commit(SetKeys(SESSION, 4, (second, first)), SetKeys(SESSION, 5, (second,)))
+    commit(SetKeys(SESSION, 4, (second, first), ME), SetKeys(SESSION, 5, (second,), ME))
     assert snapshots.index == taken + 1, "it names both"

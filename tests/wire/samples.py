@@ -270,7 +270,7 @@ COMMANDS: tuple[AnyCommand, ...] = (
     Tick(SessionId(0), 0),
     Admit(SessionId(0), 0, ONE, bytes(range(32))),
     RevokePeer(SessionId(7), 3, TWO),
-    SetKeys(SessionId(7), 4, (bytes(range(32)), bytes(range(1, 33)))),
+    SetKeys(SessionId(7), 4, (bytes(range(32)), bytes(range(1, 33))), ONE),
     RotateSecret(SessionId(7), 5, bytes(range(8))),
     Configure(SessionId(0), 0, CLUSTER, (ONE,), (TWO,), ClusterId("f" * 32), 2, 2**52),
     OpenSession(

@@ -77,19 +77,25 @@ MUTANTS = (
     Mutant(
         "T4-host",
         "a member opens agents of another peer",
-        (Edit(KEYS, "command.peer == source", "bool(source)"),),
+        (Edit(KEYS, "or command.peer == source", "or bool(source)"),),
         PROPOSED,
     ),
     Mutant(
         "T4-keys",
         "a member gives another peer a key of its own",
-        (Edit(KEYS, "and host == source", "and bool(host)"),),
+        (Edit(KEYS, "and command.peer == source", "and bool(source)"),),
         PROPOSED,
+    ),
+    Mutant(
+        "T4-of-another",
+        "an agent changes the keys of a peer that it is not on",
+        (Edit("mabeam_p2p/machine/admissions.py", "if peer and peer != agent.peer:", "if False:"),),
+        ("tests/machine/test_admissions.py",),
     ),
     Mutant(
         "T4-passed-on",
         "a member has a coordinator's right to say whose keys it passes on",
-        (Edit(KEYS, "isinstance(message, Forward) and host == source", "host == source"),),
+        (Edit(KEYS, "isinstance(message, Forward) and command.peer", "command.peer"),),
         PROPOSED,
     ),
     Mutant(

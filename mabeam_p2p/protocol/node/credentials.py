@@ -43,8 +43,7 @@ class Keys:
                 case OpenSession():
                     is_its_own = isinstance(message, Relayed) or command.peer == source
                 case SetKeys():
-                    host = self._machine.host_of(command.session)
-                    is_its_own = isinstance(message, Forward) and host == source
+                    is_its_own = isinstance(message, Forward) and command.peer == source
                 case _:
                     continue
             if not is_its_own:
