@@ -117,7 +117,7 @@ class Guard:
         if reason:
             if handed is not None and proved == self._code() and reason == "other_key":
                 # Whom it takes for somebody else may have another key since: the code is good.
-                self._take(handed, proved)
+                self._take(handed, proved, key)
             # Told once for each: it is dialled again and again, and says the same.
             if self._disbelieved.get(peer) != key and len(self._disbelieved) < DISBELIEVED_MAX:
                 self._disbelieved[peer] = key
@@ -125,7 +125,7 @@ class Guard:
             return False
         self._disbelieved.pop(peer, None)
         if handed is not None:
-            self._take(handed, proved)
+            self._take(handed, proved, key)
         self._remember(peer, key, label(handed or proved))
         return True
 
@@ -169,14 +169,17 @@ class Guard:
             return token
         return None if label(token) == self.keyring.spent else token
 
-    def _take(self, secret: Secret, proved: Secret) -> None:
-        """A member has told the present join secret, under an older one or a code."""
+    def _take(self, secret: Secret, proved: Secret, key: bytes) -> None:
+        """A member has told the present join secret, under an older one or a code. The log may be
+        older than it; but then a code has to say so, which counts once: of a member that may have
+        been revoked since, the one before is not to be lost."""
         gate = self.keyring.gate
-        code = self._code()
-        spent = label(proved) if proved == code else self.keyring.spent
+        is_by_code = proved == self._code()
+        spent = label(proved) if is_by_code else self.keyring.spent
+        is_agreed = not self._wanted or label(secret) == self._wanted
         if self.waits_for_inviter and gate is not None:
             self.keyring.join(gate, secret, spent)
-        elif not self._wanted or label(secret) == self._wanted:
+        elif is_agreed or (is_by_code and key in self._admitted):
             self.keyring.rotate(secret)
             self.keyring.spend(spent)
         self._look_over_pending()

@@ -196,6 +196,13 @@ def test_a_new_code_helps_who_has_missed_too_many_rotations(tmp_path: Path) -> N
     assert here.met(TWO, K2, Secret(b"v" * 10), Secret(b"o" * 32))
     assert here.keyring.current == Secret(b"n" * 32)
     assert here.provable()[-1] == Secret(b"v" * 10)
+    # A member is believed before the log, which is older; the one before is kept.
+    here.update(Credentials((Credential(TWO, (K2,)),), (), label(secret)))
+    before = here.keyring.current
+    assert here.met(TWO, K2, Secret(b"x" * 32), Secret(b"y" * 32)), "by no code, and nothing taken"
+    assert here.keyring.current == before
+    assert here.met(TWO, K2, Secret(b"v" * 10), Secret(b"o" * 32))
+    assert here.provable() == (Secret(b"o" * 32), before)
 
 
 def test_a_secret_that_was_proposed_here_counts_once_the_log_says_so() -> None:

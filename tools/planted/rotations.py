@@ -129,6 +129,30 @@ MUTANTS = (
         ("tests/test_assembly.py",),
     ),
     Mutant(
+        "T3-behind",
+        "who has missed two rotations takes the new secret from nobody but a leader",
+        (
+            Edit(
+                "mabeam_p2p/security/guard.py",
+                "elif is_agreed or (is_by_code and key in self._admitted):",
+                "elif is_agreed:",
+            ),
+        ),
+        ("tests/security/test_guard.py",),
+    ),
+    Mutant(
+        "T3-anything-told",
+        "a member that was revoked since makes whoever is behind forget the join secret",
+        (
+            Edit(
+                "mabeam_p2p/security/guard.py",
+                "elif is_agreed or (is_by_code and key in self._admitted):",
+                "elif is_agreed or key in self._admitted:",
+            ),
+        ),
+        ("tests/security/test_guard.py",),
+    ),
+    Mutant(
         "T3-lacking",
         "who has met nobody that had the new secret never asks again",
         (
