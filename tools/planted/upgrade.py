@@ -279,6 +279,30 @@ MUTANTS = (
         ("tests/protocol/test_proposing.py",),
     ),
     Mutant(
+        "V-stopped",
+        "there is no way back from the moment in which the last peer is stopped to be upgraded",
+        (
+            Edit(
+                "mabeam_p2p/protocol/node/upgrading.py",
+                "return (*here, *(one for one in self._gone() if one[0] not in everybody))",
+                "return here",
+            ),
+        ),
+        ("tests/upgrade/test_raising.py",),
+    ),
+    Mutant(
+        "V-guests",
+        "where members come and go, the version is never raised",
+        (
+            Edit(
+                "mabeam_p2p/protocol/node/neighbours.py",
+                "self._ables[them.peer] = hello.able",
+                "self._ables.clear()",
+            ),
+        ),
+        ("tests/upgrade/test_raising.py",),
+    ),
+    Mutant(
         "V-encoded",
         "a state is encoded with all fields, whatever the log's version",
         (Edit(MACHINE, "_encode(as_of(self._state(), self.version))", "_encode(self._state())"),),

@@ -12,7 +12,7 @@ from mabeam_p2p.messages import Frame, Hello
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.links import Links
 from mabeam_p2p.protocol.membership import Membership, own_record
-from mabeam_p2p.records import KnownAddresses, Member, MemberState, Recovered
+from mabeam_p2p.records import Able, KnownAddresses, Member, MemberState, Recovered
 
 NO_CLUSTER = ClusterId("")
 
@@ -34,6 +34,7 @@ class Neighbours:
         self._limits = config.limits
         self._peer = recovered.peer
         self.clusters: dict[PeerId, ClusterId] = {}
+        self._ables: dict[PeerId, Able] = {}
         self.forgotten: list[PeerId] = []
         """Members that are none any more; the owner takes and clears them."""
         self._restarted: list[PeerId] = []
@@ -74,6 +75,7 @@ class Neighbours:
         ):
             return None
         self.clusters[them.peer] = hello.cluster_id
+        self._ables[them.peer] = hello.able
         is_back = membership.met(them, now)
         if membership.is_buried(them):
             # The word by which it takes that back can be lost, and nobody else may know of it.
@@ -98,6 +100,15 @@ class Neighbours:
         is_linked = peer == self._peer or self.links.is_linked(peer)
         return is_linked and self.membership.is_here(peer)
 
+    def gone(self) -> tuple[tuple[PeerId, Able | None], ...]:
+        """Who is dead or has left, as long as the table knows it, and what its release could do;
+        None: it was never met."""
+        return tuple(
+            (member.peer, self._ables.get(member.peer))
+            for member in self.membership.view()
+            if member.state >= MemberState.DEAD
+        )
+
     def alive_and_met(self) -> list[PeerId]:
         """This peer and those alive that have introduced themselves: of these it is known whether
         they belong to a cluster."""
@@ -120,6 +131,7 @@ class Neighbours:
         for peer in membership.forgotten:
             links.lose(peer)
             self.clusters.pop(peer, None)
+            self._ables.pop(peer, None)
         self.forgotten += membership.forgotten
         membership.forgotten.clear()
         links.crowd = membership.here_count()

@@ -194,12 +194,11 @@ class Node:
         self._keys = Keys(self.links, self.membership, self.machine, codec)
         self._succession = Succession(
             timing,
-            membership=self.membership,
+            neighbours=self._neighbours,
             election=self.election,
             replication=self.replication,
             machine=self.machine,
             agents=lambda: self.machine.find(AgentQuery()).agents,
-            able_of=self.links.able_of,
             codec=codec,
             admissions=self._keys.admissions,
         )

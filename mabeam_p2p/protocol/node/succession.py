@@ -5,14 +5,13 @@ from math import inf
 
 from mabeam_p2p.commands import Admit, CommandCodec
 from mabeam_p2p.config import Timing
-from mabeam_p2p.ids import PeerId
 from mabeam_p2p.machine.machine import Machine
 from mabeam_p2p.protocol.duties import Duties
 from mabeam_p2p.protocol.election import Election
-from mabeam_p2p.protocol.membership import Membership
+from mabeam_p2p.protocol.node.neighbours import Neighbours
 from mabeam_p2p.protocol.node.upgrading import Upgrading
 from mabeam_p2p.protocol.replication import Replication
-from mabeam_p2p.records import Able, Agent, Standing
+from mabeam_p2p.records import Agent, Standing
 
 
 class Succession:
@@ -23,19 +22,17 @@ class Succession:
         self,
         timing: Timing,
         *,
-        membership: Membership,
+        neighbours: Neighbours,
         election: Election,
         replication: Replication,
         machine: Machine,
         agents: Callable[[], tuple[Agent, ...]],
-        able_of: Callable[[PeerId], Able | None],
         codec: CommandCodec,
         admissions: Callable[[float], tuple[Admit, ...]],
     ) -> None:
-        """agents: all that live, as of the last applied entry. able_of: see Upgrading. admissions:
-        peers to let in."""
+        """agents: all that live, as of the last applied entry. admissions: peers to let in."""
         self._timing = timing
-        self._membership = membership
+        self._membership = neighbours.membership
         self._election = election
         self._replication = replication
         self._machine = machine
@@ -46,7 +43,12 @@ class Succession:
         self._was_leading = False
         self._duties: Duties | None = None
         self.upgrading = Upgrading(
-            timing, able_of=able_of, replication=replication, machine=machine, codec=codec
+            timing,
+            able_of=neighbours.links.able_of,
+            gone=neighbours.gone,
+            replication=replication,
+            machine=machine,
+            codec=codec,
         )
 
     def tick(self, mine: Standing, now: float) -> None:

@@ -3,12 +3,14 @@
 Rules
 1. It is raised only while every voter and every learner answers, and is known to apply it, by what
    each has said of its present process: a voter that is away is waited for until it is back or
-   replaced, for it may come back as it was, or as something else.
+   replaced, for it may come back as it was, or as something else. Whoever takes part no more is
+   waited for as long as the members know it, if it could not go on when it was last met: a peer
+   that is stopped to be upgraded leaves, too, and may have to go back.
 2. It is raised in the log, so that every peer changes at one index.
 3. From the version on in which the log says by which limits it is applied, all have the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 
 from mabeam_p2p.commands import CommandCodec, RaiseVersion
@@ -31,13 +33,16 @@ class Upgrading:
         timing: Timing,
         *,
         able_of: Callable[[PeerId], Able | None],
+        gone: Callable[[], Iterable[tuple[PeerId, Able | None]]],
         replication: Replication,
         machine: Machine,
         codec: CommandCodec,
     ) -> None:
-        """able_of: what a peer's release can do; None: it was not met in its present process."""
+        """able_of: what a peer's release can do; None: it was not met in its present process.
+        gone: who is dead or has left, and what its release could do."""
         self._timing = timing
         self._able_of = able_of
+        self._gone = gone
         self._replication = replication
         self._machine = machine
         self._codec = codec
@@ -91,8 +96,9 @@ class Upgrading:
         replication, leadership = self._replication, self._replication.leadership
         assert leadership is not None, "asked of a leader"
         everybody = (*replication.voters, *replication.learners)
-        return tuple(
+        here = tuple(
             (peer, self._able_of(peer) if leadership.is_heard(peer, now) else None)
             for peer in everybody
             if peer != replication.peer
         )
+        return (*here, *(one for one in self._gone() if one[0] not in everybody))
