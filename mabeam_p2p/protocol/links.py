@@ -120,30 +120,28 @@ class Links:
         if frame.source == self._peer:
             return False
         if not speaks(self.able, frame.version):
-            self.drop(frame.source, "version", other_protocol(self.able, frame), now)
-            return False
+            return self._dropped(frame.source, "version", other_protocol(self.able, frame), now)
         if frame.source in self.revoked:
-            self.drop(frame.source, "revoked", "is not let in any more", now)
-            return False
+            return self._dropped(frame.source, "revoked", "is not let in any more", now)
         link = self._links.get(frame.source)
         if link is None:
-            self.drop(frame.source, "stranger", "not met in this epoch", now)
-            return False
+            return self._dropped(frame.source, "stranger", "not met in this epoch", now)
         if frame.source_epoch != link.epoch:
             if frame.source_epoch > link.epoch:
                 self._greet_again(frame.source, link, mine, now)
-            self.drop(frame.source, "stale_source", "from a process that is gone", now)
-            return False
+            return self._dropped(frame.source, "stale_source", "from a process that is gone", now)
         if frame.target_epoch != self._epoch or frame.target not in (self._peer, NOBODY):
             self._greet_again(frame.source, link, mine, now)
-            self.drop(frame.source, "stale_target", "for a process that is gone", now)
-            return False
+            return self._dropped(frame.source, "stale_target", "for a process that is gone", now)
         if frame.cluster and self.cluster_id and frame.cluster != self.cluster_id:
-            self.drop(frame.source, "cluster", "of another cluster", now)
-            return False
+            return self._dropped(frame.source, "cluster", "of another cluster", now)
         if link.able is None:
             self._greet_again(frame.source, link, mine, now)
         return True
+
+    def _dropped(self, source: PeerId, reason: str, detail: str, now: float) -> bool:
+        self.drop(source, reason, detail, now)
+        return False
 
     def _greet_again(self, peer: PeerId, link: Link, mine: Member, now: float) -> None:
         """Either side does not know of the other what it was told: introduce ourselves."""
@@ -386,22 +384,24 @@ class Links:
         self._refusals[address] = now + REFUSAL_SECONDS
         self._outbox.send(target, replace(refuse, peer=them.peer, epoch=them.epoch))
 
-    def receive_refuse(self, frame: Frame, refuse: Refuse, *, has_quorum: bool) -> None:
-        """Another peer will not talk to this one. In this one's own name a copy of it alone can."""
-        if frame.source == self._peer and refuse.reason != "identity":
-            return self.drop(frame.source, "refuse", "in this peer's own name", self._now)
+    def receive_refuse(self, frame: Frame, refuse: Refuse, *, has_quorum: bool) -> bool:
+        """Whether another peer will never talk to this one. In this one's own name a copy can."""
+        source, now = frame.source, self._now
+        if source == self._peer and refuse.reason != "identity":
+            return self._dropped(source, "refuse", "in this peer's own name", now)
         if refuse.peer and (refuse.peer, refuse.epoch) != (self._peer, self._epoch):
-            return self.drop(frame.source, "stale_target", "for a process that is gone", self._now)
-        if self._now < self._refused_until.get(frame.source, -inf):
-            return self.drop(frame.source, "refuse", "again, within a second", self._now)
-        self._refused_until[frame.source] = self._now + DROP_REPORT_SECONDS
+            return self._dropped(source, "stale_target", "for a process that is gone", now)
+        if now < self._refused_until.get(source, -inf):
+            return self._dropped(source, "refuse", "again, within a second", now)
+        self._refused_until[source] = now + DROP_REPORT_SECONDS
         if len(self._refused_until) > REFUSALS_MAX:
             del self._refused_until[next(iter(self._refused_until))]
         # Who has come into a formed cluster meanwhile keeps its name; and whoever repaired a
         # cluster that still has its majority is the one that is alone.
         keeps_name = refuse.reason == "name" and bool(self.cluster_id)
         fatal = refuse.final and not keeps_name and not (refuse.reason == "repaired" and has_quorum)
-        self._outbox.notify(Refused(frame.source, refuse.reason, refuse.detail, fatal))
+        self._outbox.notify(Refused(source, refuse.reason, refuse.detail, fatal))
+        return fatal
 
     def know(self, member: Member, now: float) -> bool:
         """Another member has told of this one, or this one has: there it can be reached. Whether

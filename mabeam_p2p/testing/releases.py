@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from mabeam_p2p.commands import Configure, RaiseVersion
 from mabeam_p2p.config import PROTOCOL_VERSION, Config
 from mabeam_p2p.events import Event, Refused
-from mabeam_p2p.ids import NOBODY
+from mabeam_p2p.ids import NOBODY, PeerId
 from mabeam_p2p.machine.versions import is_known
 from mabeam_p2p.messages import AppendEntries, Forward, Frame, Hello, Message, Relay, Relayed
 from mabeam_p2p.protocol.versions import able_of, speaks
@@ -42,6 +42,8 @@ class Releases:
         """Indices at which the machine version was raised."""
         self.refused_count = 0
         """Peers of the earlier release that were too late: the log had gone on without them."""
+        self._refusals: dict[tuple[int, int], set[PeerId]] = {}
+        """Who has refused a host of the earlier release in one of its lives."""
         self._ending: dict[int, int] = {}
         """Lives that are about to end, by the host's number."""
         self.restart: Callable[[Host], None] = simulator.start
@@ -133,7 +135,11 @@ class Releases:
         if self.is_mixed and isinstance(event, Refused) and event.fatal:
             if event.reason not in ("machine", "version") or not host.is_earlier:
                 return
-            if self._ending.get(host.number) == host.life:
+            # Of others, two have to say so: see api/joining.py.
+            by = self._refusals.setdefault((host.number, host.life), set())
+            by.add(event.peer)
+            is_believed = host.peer in by or len(by) > 1
+            if not is_believed or self._ending.get(host.number) == host.life:
                 return
             self._ending[host.number] = host.life
             self.refused_count += 1

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from mabeam_p2p.commands import RevokePeer
 from mabeam_p2p.config import MACHINE_VERSION, Timing
+from mabeam_p2p.events import Refused as Refusal
 from mabeam_p2p.ids import PeerId, SessionId
 from mabeam_p2p.messages import Frame, Hello
 from mabeam_p2p.records import Status
@@ -265,6 +266,42 @@ def test_a_peer_of_the_earlier_release_that_comes_too_late_is_refused_and_harms_
     cluster.run(4.0)
     assert versions(cluster) == [MACHINE_VERSION] * 4
     assert len({cluster.node(host).machine.digest() for host in cluster.hosts}) == 1
+
+
+def test_a_peer_that_was_cut_off_while_the_log_was_raised_is_told_and_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is behind that in the log may be nothing that it can read."""
+    timing = replace(TIMING, voter_change_seconds=600.0, dead_retention_seconds=1.0)
+    cluster = Cluster(4, expect=3, earlier=(0, 1, 2, 3), timing=timing)
+    cluster.run(1.0)
+    late = next(h for h in cluster.hosts if status(cluster, h).role == "learner")
+    others = [host for host in cluster.hosts if host is not late]
+    deliver, is_cut = cluster.simulator.deliver, [True]
+
+    def cut(address: str, frame: Frame) -> None:
+        if not is_cut[0] or (frame.source != late.peer and address != late.address):
+            deliver(address, frame)
+
+    monkeypatch.setattr(cluster.simulator.links, "_deliver", cut)
+    told: list[tuple[PeerId, str]] = []
+    monkeypatch.setattr(
+        cluster.simulator.releases,
+        "told",
+        lambda host, event: (
+            told.append((event.peer, event.reason))
+            if host is late and isinstance(event, Refusal)
+            else None
+        ),
+    )
+    for host in others:
+        upgrade(cluster, host)
+    cluster.run(4.0)
+    assert [cluster.node(host).machine.version for host in others] == [MACHINE_VERSION] * 3
+    assert told == []
+    is_cut[0] = False
+    cluster.run(10.0)
+    assert told.count((late.peer, "machine")) == 1, "whoever runs it ends it by that"
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -11,7 +11,7 @@ from mabeam_p2p.events import Refused
 from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, PeerId, SessionId
 from mabeam_p2p.limits import rules_of
 from mabeam_p2p.machine.machine import digest_of
-from mabeam_p2p.messages import Hello, InstallSnapshot
+from mabeam_p2p.messages import Hello, InstallSnapshot, Refuse
 from mabeam_p2p.records import (
     Able,
     Batch,
@@ -26,6 +26,7 @@ from tests.protocol.test_node import CLUSTER, ME, A, B, Desk
 from tests.protocol.test_node_snapshots import install, led, snapshot, started_from
 
 SESSION = SessionId(1)
+STRANGER = PeerId("f" * 16)
 OPEN = OpenSession(SESSION, 1, AgentId("a@me"), ME, 5, (), True, True)
 RULES = rules_of(Limits())
 LATER = RaiseVersion(CLUSTER_SESSION, 0, MACHINE_VERSION + 1, RULES)
@@ -143,6 +144,31 @@ def test_no_member_stops_a_peer_by_a_snapshot_that_others_could_not_go_on_from_e
     vouch(desk, version, rules, A, B)
     install(desk, later_snapshot(version, rules))
     assert len(refusals(desk)) == 1
+
+
+@pytest.mark.parametrize("reason", ["machine", "limits"])
+def test_a_peer_whose_voters_refuse_it_does_not_go_on(reason: str) -> None:
+    """It was cut off while the log was raised: what is behind that may be nothing that it reads."""
+    desk = led()
+    desk.append_committed((batch(2, OPEN),))
+    refuse = Refuse(reason, "applies logs up to machine version 1", True)
+    for peer, count in ((STRANGER, 0), (A, 0), (A, 0), (B, 1), (A, 1)):
+        desk.wait(1.5)  # One that is said again within a second is not heard.
+        desk.hear(peer, refuse)
+        own = [one for one in refusals(desk) if one.peer == ME]
+        assert [(one.reason, one.fatal) for one in own] == [(reason, True)] * count
+    desk.append_committed((batch(3, AppendJournal(SESSION, 2, "j", b"x")),))
+    assert desk.node.machine.applied_index == 2
+
+
+@pytest.mark.parametrize("reason", ["name", "version", "cluster", "repaired", "revoked"])
+def test_who_is_refused_for_what_its_log_does_not_say_goes_on(reason: str) -> None:
+    desk = led()
+    for peer in (A, B):
+        desk.hear(peer, Refuse(reason, "", True))
+    desk.append_committed((batch(2, OPEN),))
+    assert desk.node.machine.applied_index == 2
+    assert ME not in [one.peer for one in refusals(desk)]
 
 
 def test_a_snapshot_of_this_version_that_holds_what_nobody_knows_is_not_taken() -> None:

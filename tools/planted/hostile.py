@@ -407,11 +407,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "H38",
         "whoever takes a peer's own name can have it give up",
-        (
-            Edit(
-                LINKS, 'if frame.source == self._peer and refuse.reason != "identity":', "if False:"
-            ),
-        ),
+        (Edit(LINKS, 'if source == self._peer and refuse.reason != "identity":', "if False:"),),
         ("tests/protocol/test_links.py",),
     ),
 )

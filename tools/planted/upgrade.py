@@ -19,6 +19,7 @@ LIMITS = "mabeam_p2p/limits.py"
 GREETINGS = ("tests/upgrade/test_greetings.py",)
 IN_STATES = ("tests/upgrade/test_states.py",)
 RAISING = ("tests/upgrade/test_raising.py",)
+VOUCHED = "return voter_count >= min(2, len(self._other_voters()))"
 UNABLE = ("tests/upgrade/test_unable.py",)
 GOLDEN = ("tests/machine/test_golden.py",)
 
@@ -239,13 +240,13 @@ MUTANTS = (
     Mutant(
         "V-vouched",
         "one member stops others by a snapshot that nobody can go on from",
-        (Edit(APPLICATION, "return count >= min(2, len(others))", "return count >= 0"),),
+        (Edit(APPLICATION, VOUCHED, "return voter_count >= 0"),),
         UNABLE,
     ),
     Mutant(
         "V-vouched-twice",
         "one voter stops others by a snapshot that it alone can go on from",
-        (Edit(APPLICATION, "return count >= min(2, len(others))", "return count >= 1"),),
+        (Edit(APPLICATION, VOUCHED, "return voter_count >= 1"),),
         UNABLE,
     ),
     Mutant(
@@ -260,8 +261,8 @@ MUTANTS = (
         (
             Edit(
                 "mabeam_p2p/protocol/links.py",
-                "if self._now < self._refused_until.get(frame.source, -inf):",
-                "if self._now < -inf:",
+                "if now < self._refused_until.get(source, -inf):",
+                "if now < -inf:",
             ),
         ),
         ("tests/protocol/test_links.py",),
@@ -301,6 +302,30 @@ MUTANTS = (
             ),
         ),
         ("tests/upgrade/test_raising.py",),
+    ),
+    Mutant(
+        "V-cut-off",
+        "who was cut off while the log was raised goes on, and applies nothing",
+        (
+            Edit(
+                "mabeam_p2p/protocol/node/node.py",
+                "                    self._application.refused(frame.source, message)",
+                "                    pass",
+            ),
+        ),
+        ("tests/upgrade/test_raising.py", "tests/upgrade/test_unable.py"),
+    ),
+    Mutant(
+        "V-one-voice",
+        "one member ends another by a refusal",
+        (
+            Edit(
+                "mabeam_p2p/protocol/node/application.py",
+                "if self._is_enough(len(self._refusing)):",
+                "if self._refusing:",
+            ),
+        ),
+        ("tests/upgrade/test_unable.py",),
     ),
     Mutant(
         "V-encoded",

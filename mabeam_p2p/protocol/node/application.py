@@ -13,6 +13,7 @@ from mabeam_p2p.events import EVENTS_LOST, AgentLeft, Dropped, Refused
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.machine.machine import Machine, MachineState, Unable, digest_of, written_by
 from mabeam_p2p.machine.subjects import settled_by
+from mabeam_p2p.messages import Refuse
 from mabeam_p2p.protocol.admission import has_another_key
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.mail import Mail
@@ -21,6 +22,9 @@ from mabeam_p2p.protocol.replication import Replication
 from mabeam_p2p.protocol.waits import Waits
 from mabeam_p2p.records import Able, Agent, Batch, Credentials, DiskUsage, Snapshot
 from mabeam_p2p.requests import AgentQuery, Found, LogQuery, Query
+
+OF_THE_LOG = "machine", "limits"
+"""Why a peer is refused that could not apply what the others do."""
 
 COMMANDS_PER_TURN = 20_000
 """What is applied in one turn, so that a long log does not keep heartbeats waiting."""
@@ -64,6 +68,8 @@ class Application:
         """Whether that was done since it has been so full."""
         self._leap: tuple[Snapshot, MachineState] | None = None
         """What is to take the place of the machine at the end of this turn."""
+        self._refusing: dict[PeerId, None] = {}
+        """Voters that have refused this peer for what it makes of the log."""
         self.unable: Unable | None = None
         """Why this peer cannot go on with its log. It applies nothing more, and is to end."""
 
@@ -186,6 +192,14 @@ class Application:
         self._leap = snapshot, state
         return True
 
+    def refused(self, source: PeerId, refuse: Refuse) -> None:
+        """Another peer refuses this one for good. Who was cut off while the log was raised may be
+        sent what it cannot read, and would never know: the voters' word counts."""
+        if refuse.reason in OF_THE_LOG and source in self._replication.voters:
+            self._refusing[source] = None
+            if self._is_enough(len(self._refusing)):
+                self._give_up(Unable(refuse.reason, f"{source} and others say: {refuse.detail}"))
+
     def _give_up(self, unable: Unable) -> None:
         """Others can go on with the log, and this peer cannot: say so once."""
         if self.unable is None:
@@ -215,13 +229,20 @@ class Application:
         return state
 
     def _is_vouched_for(self, version: int, rules: int) -> bool:
-        """Whether two voters have said that they apply such a log, or all others if they are
-        fewer: one might lie. Who knows no voters believes whoever it is."""
+        """Whether enough voters have said that they apply such a log."""
+        known = [able for peer in self._other_voters() if (able := self._able_of(peer)) is not None]
+        return self._is_enough(
+            sum(one.machine >= version and rules in (0, one.rules) for one in known)
+        )
+
+    def _is_enough(self, voter_count: int) -> bool:
+        """Two voters are believed, or all others if they are fewer: one might lie. Who knows no
+        voters believes whoever it is."""
+        return voter_count >= min(2, len(self._other_voters()))
+
+    def _other_voters(self) -> list[PeerId]:
         replication = self._replication
-        others = [peer for peer in replication.voters if peer != replication.peer]
-        known = [able for peer in others if (able := self._able_of(peer)) is not None]
-        count = sum(one.machine >= version and rules in (0, one.rules) for one in known)
-        return count >= min(2, len(others))
+        return [peer for peer in replication.voters if peer != replication.peer]
 
     def _is_sound(self, state: MachineState, data: bytes) -> bool:
         """Whether a machine takes it, and gives it back: what is stored here is loaded at every

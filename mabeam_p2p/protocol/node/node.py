@@ -268,7 +268,8 @@ class Node:
                 opened = None
             elif isinstance(message, Refuse):
                 quorum = self.replication.has_quorum(now)
-                self.links.receive_refuse(frame, message, has_quorum=quorum)
+                if self.links.receive_refuse(frame, message, has_quorum=quorum):
+                    self._application.refused(frame.source, message)
             else:
                 if opened is None:
                     opened = self.links.opens(frame, self.membership.mine, now)
