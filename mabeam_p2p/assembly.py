@@ -29,6 +29,7 @@ from mabeam_p2p.security.codes import JoinCode
 from mabeam_p2p.security.gate import Gate
 from mabeam_p2p.security.gatekeeper import Gatekeeper
 from mabeam_p2p.security.guard import Guard
+from mabeam_p2p.security.kept_port import keep_port, kept_port
 from mabeam_p2p.security.keyring import inviter_of, is_secured, open_keyring, shared_path
 from mabeam_p2p.storage.folder import default_path
 from mabeam_p2p.storage.memory import MemoryStorage
@@ -63,12 +64,7 @@ def build(config: Config) -> Driver:
             # also if it was ended before it had any of that one's log.
             config = replace(config, expect=2)
         gatekeeper = _gatekeeper(config, code, recovered, storage.path)
-        transport = ZeroMqTransport(
-            _listen(config, code, gatekeeper is not None),
-            frame_bytes_max=config.limits.frame_bytes_max,
-            insecure=config.insecure_plaintext,
-            keys=gatekeeper,
-        )
+        transport = _transport(config, code, gatekeeper)
         undo.callback(transport.close)
         clock = SystemClock()
         gate: Gate | None = None
@@ -166,10 +162,35 @@ def _join_code(config: Config) -> JoinCode | None:
 
 
 def listen_address(config: Config) -> str:
-    """Where the peer of these settings will listen, as HOST:PORT. Looks, and makes nothing. Raises
-    InvalidJoinCode, KeyFileError, AddressError, NoRoute."""
+    """Where the peer of these settings will listen, as HOST:PORT; port 0: the `former_port` if that
+    can be had, else any. Looks, and makes nothing. Raises InvalidJoinCode, KeyFileError,
+    AddressError, NoRoute."""
     has_keys = zmq.has("curve") and not config.insecure_plaintext
     return join_address(*split_listen(_listen(config, _join_code(config), has_keys)))
+
+
+def _transport(
+    config: Config, code: JoinCode | None, gatekeeper: Gatekeeper | None
+) -> ZeroMqTransport:
+    """Bound, and its port is kept before anybody is told of it. Raises AddressError, NoRoute,
+    KeyFileError."""
+    folder = data_folder(config)
+    known = kept_port(folder)
+    transport = ZeroMqTransport(
+        _listen(config, code, gatekeeper is not None),
+        preferred_port=known,
+        frame_bytes_max=config.limits.frame_bytes_max,
+        insecure=config.insecure_plaintext,
+        keys=gatekeeper,
+    )
+    if transport.port != known:
+        keep_port(folder, transport.port)
+    return transport
+
+
+def former_port(folder: Path | None) -> int:
+    """The port that the peer of this data folder had last; 0: none is known."""
+    return kept_port(folder)
 
 
 def _listen(config: Config, code: JoinCode | None, has_keys: bool) -> str:

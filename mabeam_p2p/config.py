@@ -294,9 +294,10 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
-    """One peer. `listen` is HOST:PORT, port 0 takes a free one; empty: on the interface that leads
-    to whose code let the peer in, also after a restart, and on loopback without one. `data_dir`
-    None means the user's state folder, ":memory:" keeps nothing."""
+    """One peer. `listen` is HOST:PORT; port 0, or none, takes the one that the peer had last, if
+    that is free, else any; empty: on the interface that leads to whose code let the peer in, also
+    after a restart, and on loopback without one. `data_dir` None means the user's state folder,
+    ":memory:" keeps nothing."""
 
     name: str = ""
     """Name of the peer and of its own agent; empty means the host's name."""

@@ -33,6 +33,7 @@ from mabeam_p2p.runtime.backend import LoopBackend
 from mabeam_p2p.runtime.driver import Driver
 from mabeam_p2p.runtime.thread import PeerThread
 from mabeam_p2p.security.codes import JoinCode, encode, new_gate
+from mabeam_p2p.security.kept_port import PORT_NAME, kept_port
 from mabeam_p2p.security.keyring import KEY_NAME, open_keyring
 from mabeam_p2p.security.secrets import Secret
 from tests.eventually import in_one_of
@@ -226,7 +227,104 @@ def test_an_application_that_blocks_does_not_depose_its_leader(tmp_path: Path) -
     asyncio.run(story())
 
 
-def test_a_peer_in_memory_holds_no_folder(tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("is_plain", [False, True], ids=["keys", "plain"])
+def test_peers_that_are_all_started_anew_find_each_other_where_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_plain: bool
+) -> None:
+    """Nobody names a port or a seed, and nothing is announced: they know what they remember."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+    async def story() -> None:
+        async with three_peers(tmp_path, insecure_plaintext=is_plain) as drivers:
+            leader = await leader_of(drivers)
+            assert isinstance(await open_session(leader, leader.peer), Committed)
+            assert isinstance(await commit(leader, 2), Committed)
+            places = [driver.address for driver in drivers]
+            await asyncio.gather(*(driver.close() for driver in drivers))
+            for number in range(3):
+                settings = config(f"p{number}", tmp_path, insecure_plaintext=is_plain)
+                drivers[number] = build(settings)
+                await drivers[number].start()
+            assert [driver.address for driver in drivers] == places
+            leader = await leader_of(drivers)
+            assert await journal(leader) == (b"2",)
+
+    asyncio.run(story())
+
+
+def port_of(settings: Config) -> int:
+    """Where a peer of these settings is bound, for a moment."""
+    driver = build(settings)
+    asyncio.run(driver.close())
+    return split_address(driver.address)[1]
+
+
+@pytest.mark.parametrize("is_plain", [False, True], ids=["keys", "plain"])
+def test_a_port_is_kept_from_the_first_start_and_one_that_is_named_counts_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_plain: bool
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    settings = config("p", tmp_path, insecure_plaintext=is_plain)
+    assert kept_port(tmp_path / "p") == 0
+    assert port_of(settings) == kept_port(tmp_path / "p")
+    for port in free_ports(2):
+        assert port_of(structs.replace(settings, listen=f"127.0.0.1:{port}")) == port
+        for unnamed in ("", "127.0.0.1", "127.0.0.1:0", "127.0.0.2"):
+            assert port_of(structs.replace(settings, listen=unnamed)) == port
+            assert kept_port(tmp_path / "p") == port
+    try:
+        assert port_of(structs.replace(settings, listen="[::1]:0")) == port
+    except AddressError:
+        pytest.skip("this machine has no IPv6 loopback")
+
+
+def test_two_peers_of_one_host_have_each_their_own_port(tmp_path: Path) -> None:
+    places = dict(zip("pq", free_ports(2), strict=True))
+    for name, port in places.items():
+        port_of(config(name, tmp_path, listen=f"127.0.0.1:{port}"))
+    assert {name: port_of(config(name, tmp_path)) for name in places} == places
+
+
+@pytest.mark.parametrize("is_plain", [False, True], ids=["keys", "plain"])
+def test_where_the_port_that_a_peer_had_is_taken_another_one_is_and_is_kept(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_plain: bool,
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    [port] = free_ports(1)
+    settings = config("p", tmp_path, insecure_plaintext=is_plain)
+    named = structs.replace(settings, listen=f"127.0.0.1:{port}")
+    assert port_of(named) == port
+    with socket.create_server(("127.0.0.1", port)):
+        with pytest.raises(AddressError, match="another program has the port"):
+            build(named)
+        assert kept_port(tmp_path / "p") == port
+        caplog.clear()
+        other = port_of(settings)
+    assert other not in (0, port)
+    assert kept_port(tmp_path / "p") == other
+    [told] = [one.getMessage() for one in caplog.records if str(port) in one.getMessage()]
+    assert f"127.0.0.1:{other}" in told
+    assert "--listen" in told
+
+
+def test_a_damaged_port_file_keeps_no_peer_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = config("p", tmp_path)
+    port_of(settings)
+    (tmp_path / "p" / PORT_NAME).write_text("{")
+    port = port_of(settings)
+    assert str(tmp_path / "p" / PORT_NAME) in caplog.text
+    assert kept_port(tmp_path / "p") == port
+
+
+def test_a_peer_in_memory_holds_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
     async def story() -> None:
         driver = build(config("p", tmp_path, data_dir=IN_MEMORY))
         await driver.start()

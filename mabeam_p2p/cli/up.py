@@ -46,8 +46,9 @@ class FlagsAlone(click.Command):
 @click.option("--name", help="Name of the peer and of its own agent.  [default: the host's name]")
 @click.option("--cluster", help="Name of the cluster.  [default: default]")
 @click.option("--listen", metavar="HOST[:PORT]", help="Where other peers reach this one; lan: the"
-              " address that leads to the network; port 0 takes a free one, host 0.0.0.0 follows"
-              " this machine's address. What peers say comes to one of the two ports behind it."
+              " address that leads to the network; port 0, or none, takes a free one, and that one"
+              " again at later starts, if it is free; host 0.0.0.0 follows this machine's address."
+              " What peers say comes to one of the two ports behind it."
               "  [default: 127.0.0.1:0; with --join, and after it, the"
               " address that leads there]")  # fmt: skip
 @click.option("--data-dir", metavar="FOLDER", help="Where the log is kept; :memory: keeps nothing."

@@ -52,7 +52,11 @@ def write(path: Path, content: object) -> None:
     """Replace the file, durably. Its folder must exist. Raises KeyFileError."""
     try:
         temporary = _prepare(path, content)
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
         _sync(path.parent)
     except OSError as error:
         raise _unusable(path, error) from error

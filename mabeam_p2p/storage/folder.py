@@ -3,7 +3,7 @@
 Rules:
 
 1. By default `<user's state folder>/mabeam/<cluster>/<peer name>`; nothing else is in it than what
-   `sqlite` writes, what `security` keeps (keys, the join secret, codes), and the file `lock`.
+   `sqlite` writes, what `security` keeps (keys, the join secret, codes, the port), and `lock`.
 2. A folder made here has mode 0700, a file 0600. An existing folder keeps the mode its owner gave,
    but it must be this user's, no symbolic link, and closed to the writing of others: who can put
    files there decides who this peer is.

@@ -66,6 +66,11 @@ _INSECURE_WARNING = (
     "port can read what agents agree on, vote in their name, and take the cluster over. "
     "Use it only on a network where you trust every machine and every user."
 )
+_MOVED_WARNING = (
+    "listening at %s: port %d, where others have known this peer, cannot be had (%s). Those that "
+    "are started anew, too, find it by multicast or seeds alone. A port that --listen names does "
+    "not change"
+)
 
 DOMAIN = b"mabeam"
 PLACES_MAX = 8_192
@@ -81,19 +86,21 @@ class ZeroMqTransport:
     """The Transport of `ports` over TCP. Binds when it is made."""
 
     address: str
+    port: int
+    """That of the address."""
 
     def __init__(
         self,
         listen: str,
         *,
+        preferred_port: int = 0,
         frame_bytes_max: int,
         insecure: bool = False,
         keys: Gatekeeper | None = None,
     ) -> None:
-        """listen: HOST:PORT, port 0 takes a free one. keys: None speaks without. Raises
-        AddressError."""
+        """listen: HOST:PORT, with port 0 the preferred one if that can be had, else a free one, as
+        with 0 for both. keys: None speaks without. Raises AddressError."""
         host, port = listen_host(listen, insecure or keys is not None)
-        self._named_port = port
         self.counters = dict.fromkeys(
             (
                 "received", "multipart", "muted", "overrun", "sent", "refused_link_down",
@@ -126,7 +133,7 @@ class ZeroMqTransport:
         self._router = self._context.socket(zmq.ROUTER)
         self._reception = Reception(self._router, keys, self.counters)
         try:
-            bound_port = self._bind(host, port)
+            self.port = self._bind(host, port, preferred_port)
         except zmq.ZMQError as error:
             self.close()
             raise bind_error(listen, error) from error
@@ -136,37 +143,47 @@ class ZeroMqTransport:
             RECEIVED_MAX * frame_bytes_max,
             on_cut=self._count_cut,
         )
-        self._host, self._port = host, bound_port
-        self.address = join_address(reachable_host(host), bound_port)
+        self._host = host
+        self.address = join_address(reachable_host(host), self.port)
         if keys is None and not is_loopback(host):
-            _log.warning(_INSECURE_WARNING, join_address(host, bound_port))
+            _log.warning(_INSECURE_WARNING, join_address(host, self.port))
 
-    def _bind(self, host: str, port: int) -> int:
+    def _bind(self, host: str, port: int, preferred_port: int) -> int:
         """The port that others are told: without keys that of the data, else the join port."""
         for option in router_options(self._frame_bytes_max):
             self._router.setsockopt(option.name, option.value)
+        if self._keys is not None:
+            as_server(self._router, self._keys.pair, DOMAIN)
+        try:
+            told = self._bind_told(host, port or preferred_port)
+        except zmq.ZMQError as error:
+            if port or not preferred_port:
+                raise
+            told = self._bind_told(host, 0)
+            _log.warning(_MOVED_WARNING, join_address(host, told), preferred_port, error.strerror)
+        if self._keys is not None:
+            self._bind_data(host, told)
+        return told
+
+    def _bind_told(self, host: str, port: int) -> int:
         if self._keys is None:
             self._router.bind(f"tcp://{join_address(host, port)}")
             return self._bound_port()
-        as_server(self._router, self._keys.pair, DOMAIN)
         self._join = JoinPort(host, port, self._keys, self._count_cut)
-        self._bind_data(host, port)
         return self._join.port
 
-    def _bind_data(self, host: str, named_port: int) -> None:
-        """At one of the next two above the port that was named, so that a firewall can be told of
-        them: the other one may be that of the former key. Where neither can be had, at any."""
-        near = range(named_port + 1, min(named_port + 3, 65_536)) if named_port else range(0)
-        for data_port in near:
+    def _bind_data(self, host: str, join_port: int) -> None:
+        """At one of the next two above the join port, so that a firewall can be told of them: the
+        other one may be that of the former key. Where neither can be had, at any."""
+        for data_port in range(join_port + 1, min(join_port + 3, 65_536)):
             with suppress(zmq.ZMQError):
                 self._router.bind(f"tcp://{join_address(host, data_port)}")
                 return
         self._router.bind(f"tcp://{join_address(host, 0)}")
-        if named_port:
-            _log.warning(
-                "the data port is %d: neither of the two behind %s can be had; a firewall that "
-                "lets those in stops it", self._bound_port(), join_address(host, named_port),
-            )  # fmt: skip
+        _log.warning(
+            "the data port is %d: neither of the two behind %s can be had; a firewall that lets "
+            "those in stops it", self._bound_port(), join_address(host, join_port),
+        )  # fmt: skip
 
     def _count_cut(self) -> None:
         self.counters["callers_cut"] += 1
@@ -198,7 +215,7 @@ class ZeroMqTransport:
         found = reachable_host(self._host)
         # Without a way to the network nobody reaches it anywhere; it may soon be where it was.
         if not is_loopback(found) or is_loopback(self._host):
-            self.address = join_address(found, self._port)
+            self.address = join_address(found, self.port)
         return self.address
 
     def connect(self, target: str, address: str) -> None:
@@ -355,7 +372,7 @@ class ZeroMqTransport:
         self._former_endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         host = split_address(self._former_endpoint.removeprefix("tcp://"))[0]
         answer_under(self._router, self._keys.pair)
-        self._bind_data(host, self._named_port)
+        self._bind_data(host, self.port)
         self._join.moved(self._bound_port())
         if self._callers is not None:
             self._callers.also_at(self._bound_port())

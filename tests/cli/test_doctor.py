@@ -266,6 +266,22 @@ def test_the_port_of_the_daemon_itself_is_no_fault(place: House) -> None:
     assert "the daemon's own" in doctor()["port"][0].text
 
 
+def test_the_port_that_a_peer_had_is_no_must(place: House) -> None:
+    [port] = free_ports(1)
+    assert doctor()["port"][0].level == "skipped"
+    daemon = place.start("--expect", "1", "--listen", f"127.0.0.1:{port}")
+    daemon.line()
+    daemon.signal(signal.SIGTERM)
+    daemon.wait()
+    assert doctor()["port"][0].text == f"127.0.0.1:{port} is free"
+    with socket.create_server(("127.0.0.1", port)):
+        one = fault(doctor(), "port")
+        assert one.level == "warning"
+        assert f"127.0.0.1:{port} is taken" in one.text
+        assert "will take another one" in one.text
+        assert fault(doctor("--listen", f"127.0.0.1:{port}"), "port").level == "error"
+
+
 def test_an_address_that_this_host_does_not_have_is_named(place: House) -> None:
     found = doctor("--listen", "198.51.100.7:7946", "--no-mdns")
     assert "no address 198.51.100.7" in fault(found, "address").text
@@ -376,7 +392,7 @@ def test_the_ports_to_be_open_are_those_at_which_a_peer_is_reached(place: House)
         assert ports_of(daemon.process.pid, "127.0.0.2") == []
         wanted[name] = doctor_ports(Config(), "127.0.0.1", port, daemon.process.pid)
         assert port in wanted[name]
-        if name == "any":  # Where the system has given it two that are near it looks as if named.
+        if name == "any":  # Neither of the two behind may have been free.
             assert len(wanted[name]) == 2 or wanted[name] == [port, port + 1, port + 2]
     assert wanted["named"] == [named, named + 1, named + 2]
     assert len(wanted["plain"]) == 1

@@ -1,7 +1,7 @@
 """Transports with keys, and a tap between two of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -21,7 +21,7 @@ class Peer:
     def __init__(
         self,
         gatekeeper: Gatekeeper,
-        kind: type[ZeroMqTransport] = ZeroMqTransport,
+        kind: Callable[..., ZeroMqTransport] = ZeroMqTransport,
         listen: str = "127.0.0.1:0",
     ) -> None:
         self.gatekeeper = gatekeeper

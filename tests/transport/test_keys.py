@@ -406,14 +406,16 @@ async def test_whatever_links_have_taken_arrives_when_who_speaks_rotates_its_key
         assert source.transport.counters["expired"] == 0
 
 
+@pytest.mark.parametrize("is_named", [True, False])
 @in_loop
-async def test_a_peer_at_a_named_port_has_its_data_at_the_next_two_in_turn(
-    caplog: pytest.LogCaptureFixture,
+async def test_a_peer_has_its_data_at_the_two_ports_behind_its_own_in_turn(
+    caplog: pytest.LogCaptureFixture, is_named: bool
 ) -> None:
     """So that a firewall can be told of three. What another program has there is left to it."""
     [port] = free_ports(1)
     gatekeeper = Cluster().gatekeeper()
-    peer = Peer(gatekeeper, listen=f"127.0.0.1:{port}")
+    kind = partial(ZeroMqTransport, preferred_port=0 if is_named else port)
+    peer = Peer(gatekeeper, kind, listen=f"127.0.0.1:{port if is_named else 0}")
     try:
         assert peer.transport._bound_port() == port + 1
         for expected in (port + 2, port + 1, port + 2):

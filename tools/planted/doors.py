@@ -12,6 +12,9 @@ WAITING = ("tests/transport/test_backlog.py",)
 RECEPTION = "mabeam_p2p/transport/reception.py"
 PROMPT = "mabeam_p2p/cli/joining.py"
 SECRETS = "mabeam_p2p/security/secrets.py"
+ASSEMBLY = "mabeam_p2p/assembly.py"
+KEPT_PORT = "mabeam_p2p/security/kept_port.py"
+PORTS = ("tests/test_assembly.py",)
 
 DOOR = ("tests/transport/test_keys.py",)
 CODES = "tests/cli/test_joining.py::"
@@ -120,7 +123,43 @@ MUTANTS = (
     Mutant(
         "T3-port",
         "a peer that rotates its key leaves the ports of which a firewall was told",
-        (Edit(SOCKETS, "self._bind_data(host, self._named_port)", "self._bind_data(host, 0)"),),
+        (Edit(SOCKETS, "self._bind_data(host, self.port)", "self._bind_data(host, 65_535)"),),
+        ("tests/transport/test_keys.py",),
+    ),
+    Mutant(
+        "port-forgotten",
+        "a peer that is started anew is elsewhere, where nobody looks",
+        (Edit(ASSEMBLY, "keep_port(folder, transport.port)", "assert folder"),),
+        PORTS,
+    ),
+    Mutant(
+        "port-not-preferred",
+        "a peer remembers where it was, and takes any port",
+        (Edit(ASSEMBLY, "preferred_port=known", "preferred_port=0"),),
+        PORTS,
+    ),
+    Mutant(
+        "port-over-named",
+        "the port that a peer had counts over the one that is named",
+        (Edit(SOCKETS, "port or preferred_port)", "preferred_port or port)"),),
+        PORTS,
+    ),
+    Mutant(
+        "port-taken",
+        "a peer does not start as long as another program has the port that it had",
+        (Edit(SOCKETS, "            if port or not preferred_port:\n", "            if host:\n"),),
+        PORTS,
+    ),
+    Mutant(
+        "port-damaged",
+        "a peer does not start where the file of its port is damaged",
+        (Edit(KEPT_PORT, "    except KeyFileError:\n", "    except FileNotFoundError:\n"),),
+        PORTS,
+    ),
+    Mutant(
+        "port-data",
+        "what peers say comes to any port",
+        (Edit(SOCKETS, "self._bind_data(host, told)", "self._bind_data(host, 65_535)"),),
         ("tests/transport/test_keys.py",),
     ),
     Mutant(

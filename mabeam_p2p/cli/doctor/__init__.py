@@ -94,7 +94,7 @@ def examine(given: Mapping[str, object], file: str | None = None) -> Iterator[Fi
         address: str | Finding = daemon.status.address
     else:
         address = _listen_address(config)
-    yield from _of_network(config, address, process)
+    yield from _of_network(config, path, address, process)
     if isinstance(daemon, Finding):
         yield daemon
     else:
@@ -134,18 +134,25 @@ def _listen_address(config: Config) -> str | Finding:
         return error("address", str(fault), "mabeam config show --origin")
 
 
-def _of_network(config: Config, address: str | Finding, process: int | None) -> Iterator[Finding]:
+def _of_network(
+    config: Config, path: Path | None, address: str | Finding, process: int | None
+) -> Iterator[Finding]:
+    """path: the data folder; None: there is none."""
+    former_port = 0
     if isinstance(address, Finding):
         host, port, found = "", 0, address
     else:
         host, port = split_address(address)
+        if not port:
+            port = former_port = assembly.former_port(path)
         found = network.address(host)
     yield found
     if found.level == "error":
         yield skipped("port", "there is no such address")
         yield skipped("multicast", "there is no such address")
     else:
-        yield network.port(host, port, process)
+        found = network.port(host, port, process)
+        yield _less(found) if port == former_port else found
         if config.mdns:
             yield from network.multicast(host)
         else:
@@ -153,9 +160,20 @@ def _of_network(config: Config, address: str | Finding, process: int | None) -> 
     yield from firewall(host, _ports(config, host, port, process), uses_mdns=config.mdns)
 
 
+def _less(found: Finding) -> Finding:
+    """The port is nobody's word: where it cannot be had, any other one is taken."""
+    if found.level != "error":
+        return found
+    text = (
+        f"{found.text}, and the peer, which had it last, will take another one, where those that "
+        "are started anew, too, do not look"
+    )
+    return warning(found.check, text, found.mend)
+
+
 def _ports(config: Config, host: str, port: int, process: int | None) -> list[int]:
     """At which others come to the peer. One with keys has its data at one of the two behind its
-    port, if that was named and they can be had; as long as it runs it is seen where."""
+    port, if they can be had; as long as it runs it is seen where."""
     behind = list(range(port, min(port + 3, 65_536))) if port else [0]
     held = [] if process is None else ports_of(process, host)
     if port in held:

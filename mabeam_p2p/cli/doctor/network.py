@@ -105,7 +105,7 @@ def _no_address(host: str, fault: OSError) -> Finding:
 def port(host: str, number: int, own_process: int | None) -> Finding:
     """Whether the port is free, or whose it is. own_process: the daemon, which may have it."""
     if number == 0:
-        return skipped("port", "a free one is taken at each start")
+        return skipped("port", "none is named or was had before: a free one is taken")
     name = join_address(host, number)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
