@@ -6,6 +6,10 @@ and answers come in any order, tied by `number`; each Ask gets one Answered unle
 
 Both ends run as the same user. The daemon still checks all that a client says, as it does with
 peers; a client checks the types of what its daemon says.
+
+A daemon may be of a later release than its client. Fields that are appended are passed over, as
+everywhere. An event that the client cannot read is passed over, too, and an answer that it cannot
+read fails its question alone. Whatever else an end does not know ends the connection.
 """
 
 from collections.abc import Callable
@@ -16,9 +20,9 @@ from msgspec import Struct
 
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
-from mabeam_p2p.events import Event
+from mabeam_p2p.events import Dropped, Event
 from mabeam_p2p.ids import PeerId, SessionId
-from mabeam_p2p.requests import Answer, Request
+from mabeam_p2p.requests import Answer, Failed, Request
 from mabeam_p2p.wire import cbor
 from mabeam_p2p.wire.codec import ready, to_plain, to_typed
 from mabeam_p2p.wire.schema import Schema
@@ -28,6 +32,11 @@ LOCAL_VERSION = 1
 
 FULL = "full"
 """Reason of a Goodbye to who comes when there are as many clients as there may be."""
+
+UNKNOWN_EVENT = "unknown_event"
+"""Reason of the Dropped event that a client is told in the place of each that it cannot read."""
+
+UNREAD_ANSWER = "the answer cannot be read: install the release of the daemon for this program"
 
 LENGTH_BYTES = 4
 
@@ -178,11 +187,28 @@ def daemon_messages() -> FrameReader[DaemonMessage]:
 
     def decode(data: bytes) -> DaemonMessage:
         plain = cbor.decode(data, size_max=DAEMON_BYTES_MAX, is_trusted=True)
-        message: DaemonMessage = to_typed(plain, _DAEMON_MESSAGE)
+        try:
+            message: DaemonMessage = to_typed(plain, _DAEMON_MESSAGE)
+        except RemoteProtocolError as error:
+            return _in_place_of(plain, error)
         return message
 
     return FrameReader(DAEMON_BYTES_MAX, decode)
 
 
+def _in_place_of(plain: object, fault: RemoteProtocolError) -> DaemonMessage:
+    """What a client hears where its daemon, of a later release, told or answered what it cannot
+    read. Raises `fault` for anything else."""
+    match plain:
+        case [tag, [int(), *_], *_] if tag == _TOLD:
+            return Told(Dropped("daemon", UNKNOWN_EVENT, str(fault), 1))
+        case [tag, int(number), [int(), *_], *_] if tag == _ANSWERED:
+            # A command may have been done: nothing is known but that there is an answer.
+            return Answered(number, Failed("unknown", f"{UNREAD_ANSWER}; {fault}"))
+        case _:
+            raise fault
+
+
 _CLIENT_MESSAGE: Any = ready(ClientMessage)
 _DAEMON_MESSAGE: Any = ready(DaemonMessage)
+_TOLD, _ANSWERED = (kind.__struct_config__.tag for kind in (Told, Answered))

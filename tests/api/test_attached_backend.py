@@ -11,11 +11,14 @@ from mabeam_p2p.api import attached, sockets
 from mabeam_p2p.api.attached import AttachedBackend
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import Closed, DaemonNotRunning, NameTaken, Overloaded, PeerRefused
-from mabeam_p2p.events import Event, QuorumChanged
+from mabeam_p2p.events import Dropped, Event, QuorumChanged
 from mabeam_p2p.ids import PeerId, SessionId
-from mabeam_p2p.requests import Done, ReadMembers
+from mabeam_p2p.requests import Done, Failed, ReadMembers
+from mabeam_p2p.wire import cbor
 from mabeam_p2p.wire.local import (
+    LENGTH_BYTES,
     LOCAL_VERSION,
+    UNKNOWN_EVENT,
     Answered,
     Ask,
     Cancel,
@@ -53,6 +56,12 @@ class FakeDaemon:
     def say(self, message: DaemonMessage) -> None:
         assert self.writer is not None
         self.writer.write(encode(message))
+
+    def say_unknown(self, plain: object) -> None:
+        """What only a later release can read."""
+        assert self.writer is not None
+        data = cbor.encode(plain)
+        self.writer.write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
 
     def asked(self) -> list[int]:
         return [message.number for message in self.heard if isinstance(message, Ask)]
@@ -217,6 +226,30 @@ async def test_a_listener_that_raises_keeps_nobody_from_events_and_answers(
         assert await question == Done()
         assert heard == [QuorumChanged(True)]
     assert "a listener raised at QuorumChanged" in caplog.text
+
+
+@in_loop
+async def test_what_a_later_daemon_says_costs_an_agent_neither_connection_nor_session() -> None:
+    async with daemon() as fake, attached_to(fake) as backend:
+        told: list[Event] = []
+        lost: list[None] = []
+        backend.listen(told.append)
+        backend.on_lost = lambda: lost.append(None)
+        asked = [future(backend.ask(ReadMembers())) for _ in range(2)]
+        await eventually(lambda: len(fake.asked()) == 2)
+        first, second = fake.asked()
+        fake.say_unknown([3, [199, "news"]])
+        fake.say(Told(QuorumChanged(True)))
+        fake.say_unknown([2, first, [199, "news"]])
+        fake.say(Answered(second, Done()))
+        unread, answer = await asyncio.gather(*asked)
+        assert isinstance(unread, Failed)
+        assert answer == Done()
+        assert [type(event) for event in told] == [Dropped, QuorumChanged]
+        assert isinstance(told[0], Dropped)
+        assert told[0].reason == UNKNOWN_EVENT
+        assert lost == []
+        assert [type(message) for message in fake.heard].count(Greet) == 1
 
 
 @in_loop

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import InvalidValue, RemoteProtocolError
-from mabeam_p2p.events import LeaderChanged, QuorumChanged
+from mabeam_p2p.events import Dropped, LeaderChanged, QuorumChanged
 from mabeam_p2p.ids import ProposalId, SessionId
 from mabeam_p2p.inquiries import EvidenceAnswer, Figures, ReadEvidence, ReadFigures
 from mabeam_p2p.records import (
@@ -37,7 +37,7 @@ from mabeam_p2p.requests import (
     Suggest,
     VariableChange,
 )
-from mabeam_p2p.wire import local
+from mabeam_p2p.wire import cbor, local
 from mabeam_p2p.wire.local import (
     Answered,
     Ask,
@@ -157,3 +157,59 @@ def test_a_message_that_is_too_large_is_not_sent() -> None:
 def test_what_breaks_the_protocol_is_refused(data: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         local.client_messages(Limits()).feed(framed(data))
+
+
+def from_later_daemon(plain: object) -> bytes:
+    return framed(cbor.encode(plain))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param([199, "news", [1, None]], id="of a kind that is not known"),
+        pytest.param([1, [ONE, "one", "127.0.0.1:7", 4, 2, 99]], id="of a state that is not known"),
+    ],
+)
+def test_an_event_of_a_later_release_is_passed_over_and_told(event: object) -> None:
+    reader = local.daemon_messages()
+    known = Told(QuorumChanged(True))
+    unread, after = reader.feed(from_later_daemon([3, event]) + local.encode(known))
+    assert after == known
+    assert isinstance(unread, Told)
+    assert isinstance(unread.event, Dropped)
+    told = unread.event
+    assert (told.source, told.reason, told.count) == ("daemon", local.UNKNOWN_EVENT, 1)
+    assert told.detail.startswith("type: ")
+
+
+@pytest.mark.parametrize(
+    "answer", [[199, "news"], [8, [[ONE, "one", "127.0.0.1:7", 4, 2, 99]], []]]
+)
+def test_an_answer_of_a_later_release_fails_its_question_alone(answer: object) -> None:
+    reader = local.daemon_messages()
+    known = Answered(8, Done())
+    unread, after = reader.feed(from_later_daemon([2, 7, answer]) + local.encode(known))
+    assert after == known
+    assert isinstance(unread, Answered)
+    assert isinstance(unread.answer, Failed)
+    assert (unread.number, unread.answer.reason) == (7, "unknown")
+    assert unread.answer.detail.startswith(f"{local.UNREAD_ANSWER}; type: ")
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        pytest.param([9, [1]], id="a message that is not known"),
+        pytest.param([1, "one"], id="a Welcome of other fields"),
+        pytest.param([3], id="an event that is missing"),
+        pytest.param([3, []], id="an event without a kind"),
+        pytest.param([3, ["quorum", True]], id="an event of no kind"),
+        pytest.param([2, [9]], id="an answer to no question"),
+        pytest.param([2, "7", [9]], id="an answer to what is no question"),
+        pytest.param([2, 7, "done"], id="an answer of no kind"),
+        pytest.param([4, 7], id="a Goodbye of other fields"),
+    ],
+)
+def test_whatever_else_a_daemon_says_that_is_not_known_is_refused(plain: object) -> None:
+    with pytest.raises(RemoteProtocolError, match="type"):
+        local.daemon_messages().feed(from_later_daemon(plain))

@@ -14,6 +14,7 @@ STATES = "mabeam_p2p/machine/versions.py"
 CONFIGURATION = "mabeam_p2p/machine/configuration.py"
 COUNTERS = "mabeam_p2p/machine/recipes/counters.py"
 CODEC = "mabeam_p2p/wire/codec.py"
+LOCAL = "mabeam_p2p/wire/local.py"
 LIMITS = "mabeam_p2p/limits.py"
 
 GREETINGS = ("tests/upgrade/test_greetings.py",)
@@ -22,6 +23,7 @@ RAISING = ("tests/upgrade/test_raising.py",)
 VOUCHED = "return voter_count >= min(2, len(self._other_voters()))"
 UNABLE = ("tests/upgrade/test_unable.py",)
 GOLDEN = ("tests/machine/test_golden.py",)
+ATTACHED = ("tests/wire/test_local.py", "tests/api/test_attached_backend.py")
 
 MUTANTS = (
     Mutant(
@@ -371,5 +373,35 @@ MUTANTS = (
             Edit(LIMITS, "if value != FIRST_LIMITS[name]", ""),
         ),
         IN_STATES,
+    ),
+    Mutant(
+        "V-told",
+        "a daemon of a later release that tells of something new loses every program",
+        (Edit(LOCAL, "if tag == _TOLD:", "if False:"),),
+        ATTACHED,
+    ),
+    Mutant(
+        "V-answered",
+        "one answer that a program cannot read ends its connection, and its session with it",
+        (Edit(LOCAL, "if tag == _ANSWERED:", "if False:"),),
+        ATTACHED,
+    ),
+    Mutant(
+        "V-unread",
+        "a command whose answer cannot be read was certainly not done",
+        (Edit(LOCAL, 'Failed("unknown", f"{UNREAD_ANSWER}', 'Failed("closed", f"{UNREAD_ANSWER}'),),
+        ATTACHED,
+    ),
+    Mutant(
+        "V-whatever",
+        "whatever a daemon says that makes no sense is passed over",
+        (
+            Edit(
+                LOCAL,
+                "            raise fault\n",
+                '            return Told(Dropped("daemon", UNKNOWN_EVENT, str(fault), 1))\n',
+            ),
+        ),
+        ATTACHED,
     ),
 )
