@@ -98,10 +98,20 @@ REQUESTS: tuple[Request, ...] = (
     Introduced(PEER, bytes(range(32))),
 )
 
-CLIENT_MESSAGES: tuple[ClientMessage, ...] = (
+EACH_REQUEST: tuple[ClientMessage, ...] = (
     Greet(LOCAL_VERSION, "ant", SessionId(7)),
     *(Ask(number, request) for number, request in enumerate(REQUESTS, 1)),
-    *(Ask(number, Submit(command)) for number, command in enumerate(COMMANDS, 100)),
     Cancel(21),
     Subscribe(True),
 )
+CLIENT_MESSAGES: tuple[ClientMessage, ...] = (
+    *EACH_REQUEST,
+    *(Ask(number, Submit(command)) for number, command in enumerate(COMMANDS, 100)),
+)
+
+
+def label_of(message: ClientMessage) -> str:
+    """Its kind, and that of what it asks or submits, as `Ask-Read-LockQuery`."""
+    request = getattr(message, "request", None)
+    parts = (message, request, getattr(request, "query", getattr(request, "command", None)))
+    return "-".join(type(part).__name__ for part in parts if part is not None)

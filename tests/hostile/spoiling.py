@@ -13,7 +13,7 @@ import msgspec
 from mabeam_p2p.messages import Frame, Message
 from mabeam_p2p.requests import Submit
 from mabeam_p2p.wire.local import Ask
-from tests.hostile.local_samples import CLIENT_MESSAGES
+from tests.hostile.local_samples import CLIENT_MESSAGES, label_of
 from tests.wire.samples import BULK, COMMANDS, JOINING, MESSAGES, frame_of, plain_lists
 
 Case = tuple[str, bytes]
@@ -244,8 +244,7 @@ def local_cases() -> Iterator[Case]:
     labels: set[str] = set()
     for message in CLIENT_MESSAGES:
         request = getattr(message, "request", None)
-        parts = (message, request, getattr(request, "query", getattr(request, "command", None)))
-        label = "-".join(type(part).__name__ for part in parts if part is not None)
+        label = label_of(message)
         if label in labels:
             continue
         labels.add(label)

@@ -7,7 +7,7 @@ import pytest
 
 from mabeam_p2p.commands import AnyCommand
 from mabeam_p2p.messages import BulkMessage, JoinMessage, Message
-from mabeam_p2p.requests import NodeRequest, Query
+from mabeam_p2p.requests import Query, Request
 from mabeam_p2p.wire import local
 from tests.hostile import archive, rows, spoiling
 from tests.hostile.entrances import (
@@ -42,7 +42,7 @@ def test_corpus_is_made_of_every_message_command_request_and_question() -> None:
         found = {name.split("/")[1] for name in files_of(way_in)}
         assert found >= {kind.__name__ for kind in get_args(union)}
     assert {type(query) for query in QUERIES} == set(get_args(Query))
-    assert {type(request) for request in REQUESTS} >= set(get_args(NodeRequest))
+    assert {type(request) for request in REQUESTS} == set(get_args(Request))
     assert {type(message) for message in CLIENT_MESSAGES} == set(get_args(local.ClientMessage))
 
 

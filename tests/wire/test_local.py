@@ -50,6 +50,7 @@ from mabeam_p2p.wire.local import (
     Told,
     Welcome,
 )
+from tests.wire.daemon_samples import DAEMON_MESSAGES
 from tests.wire.samples import COMMANDS, ONE, SECOND, TWO
 
 EVIDENCE = Evidence(
@@ -85,6 +86,7 @@ FROM_CLIENT: tuple[ClientMessage, ...] = (
     Subscribe(True),
 )
 FROM_DAEMON: tuple[DaemonMessage, ...] = (
+    *DAEMON_MESSAGES,
     Welcome(local.LOCAL_VERSION, ONE, "one", "default", 4),
     Answered(1, Committed(5, 2)),
     Answered(2, Failed("no_quorum", "2 of 5 voters answer")),

@@ -1,8 +1,8 @@
 """Golden vectors: what was written once is read for ever.
 
-A file of `tests/vectors` holds one frame, one command of a batch, one bulk header, or one word of
-an introduction, in hexadecimal. It is never edited. A new message, or a field that a message has
-gained, brings a new file beside the old:
+A file of `tests/vectors` holds one frame, one command of a batch, one bulk header, one word of an
+introduction, or one message of the local socket with its length, in hexadecimal. It is never
+edited. A new message, or a field that a message has gained, brings a new file beside the old:
 `pytest tests/wire/test_vectors.py --write-vectors` writes those that are missing.
 """
 
@@ -12,10 +12,14 @@ from typing import Any
 import pytest
 
 from mabeam_p2p.config import Limits
-from mabeam_p2p.wire import cbor
+from mabeam_p2p.wire import cbor, local
 from mabeam_p2p.wire.bulk import BulkCodec
 from mabeam_p2p.wire.codec import CborCodec
 from mabeam_p2p.wire.joining import JoinCodec
+from tests.hostile.local_samples import EACH_REQUEST
+from tests.hostile.local_samples import label_of as client_label_of
+from tests.wire.daemon_samples import DAEMON_MESSAGES
+from tests.wire.daemon_samples import label_of as daemon_label_of
 from tests.wire.samples import BULK, COMMANDS, JOINING, MESSAGES, frame_of, plain_lists
 
 FOLDER = Path(__file__).resolve().parent.parent / "vectors"
@@ -34,6 +38,14 @@ SPECIMENS = (
     | {
         f"command_{type(command).__name__}": CODEC.encode_commands([command])
         for command in COMMANDS
+    }
+    | {
+        f"local_client_{client_label_of(message)}": local.encode(message)
+        for message in EACH_REQUEST
+    }
+    | {
+        f"local_daemon_{daemon_label_of(message)}": local.encode(message)
+        for message in DAEMON_MESSAGES
     }
 )
 """What is written today."""
@@ -71,6 +83,11 @@ def test_what_was_written_once_means_the_same(path: Path) -> None:
         read = plain_lists(BULK_CODEC.decode(data))
     elif path.stem.startswith("joining_"):
         read = plain_lists(JOIN_CODEC.decode(data))
+    elif path.stem.startswith("local_"):
+        is_client = path.stem.startswith("local_client_")
+        reader = local.client_messages(Limits()) if is_client else local.daemon_messages()
+        (message,) = reader.feed(data)
+        read, data = plain_lists(message), data[local.LENGTH_BYTES :]
     else:
         (command,) = CODEC.decode_commands(1, data)
         read = plain_lists(command)
