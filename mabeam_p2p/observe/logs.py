@@ -6,6 +6,7 @@ there is one. `event` is a stable word, `message` that of what is only text. Key
 renamed.
 """
 
+import copy
 import logging
 import sys
 import threading
@@ -48,21 +49,42 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()
         try:
-            return msgspec.json.encode(line, enc_hook=str).decode()
+            return msgspec.json.encode(line, enc_hook=_text).decode()
         except UnicodeEncodeError:  # As of a path whose name is no text.
             return msgspec.json.encode({key: _legible(line[key]) for key in line}).decode()
 
 
+class TextFormatter(logging.Formatter):
+    """A line for people, and under it the traceback, if there is one."""
+
+    def __init__(self) -> None:
+        super().__init__(TEXT_FORMAT)
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = copy.copy(record)
+        told.msg, told.args = _message(record), None
+        return super().format(told)
+
+
 def _legible(value: object) -> str:
-    return str(value).encode(errors="backslashreplace").decode()
+    return _text(value).encode(errors="backslashreplace").decode()
 
 
 def _message(record: logging.LogRecord) -> str:
-    """Also of a line whose arguments do not fit its text: somebody else's, and still a line."""
+    """Also of a line whose arguments do not fit its text, or have no words for themselves: somebody
+    else's, and still a line."""
     try:
         return record.getMessage()
-    except (TypeError, ValueError):
-        return f"{record.msg} {record.args!r}"
+    except Exception:
+        arguments = record.args if isinstance(record.args, tuple) else (record.args,)
+        return f"{_text(record.msg)} ({', '.join(map(_text, arguments))})"
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__qualname__}>"
 
 
 def _moment(seconds: float) -> str:
@@ -82,19 +104,20 @@ class _Recent(logging.Handler):
 
 def set_up(kind: str, level: int) -> None:
     """Send the log of this process to standard error, from `level` on. kind: one of FORMATS. With
-    `json` everything that goes there is an object: warnings of the interpreter and what ends it,
-    too. What this package says is kept from INFO on, in `recent`."""
+    `json` everything that goes there is an object: warnings of the interpreter, errors that nobody
+    catches and what ends it, too. What this package says is kept from INFO on, in `recent`."""
     handler = logging.StreamHandler()
     handler.setLevel(level)
     kept = _Recent(logging.INFO)
-    kept.setFormatter(logging.Formatter(TEXT_FORMAT))
+    kept.setFormatter(TextFormatter())
     if kind == "json":
         handler.setFormatter(JsonFormatter())
         logging.captureWarnings(True)
         sys.excepthook = _uncaught
+        sys.unraisablehook = _unraisable
         threading.excepthook = _uncaught_in_thread
     else:
-        handler.setFormatter(logging.Formatter(TEXT_FORMAT))
+        handler.setFormatter(TextFormatter())
     logging.basicConfig(level=level, handlers=[handler, kept], force=True)
     logging.getLogger("mabeam_p2p").setLevel(logging.INFO)
 
@@ -108,7 +131,16 @@ def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackT
     _log.critical("this process ends: %s", error, exc_info=(kind, error, trace))
 
 
+def _unraisable(arguments: "sys.UnraisableHookArgs") -> None:
+    """What a finalizer raised, or a callback of C code: the process goes on."""
+    where = arguments.err_msg or "Exception ignored in"
+    error = arguments.exc_value or RuntimeError(arguments.exc_type.__name__)
+    _log.error("%s: %r", where, arguments.object, exc_info=error)
+
+
 def _uncaught_in_thread(arguments: threading.ExceptHookArgs) -> None:
+    if issubclass(arguments.exc_type, SystemExit):
+        return  # It ends by its own will.
     name = arguments.thread.name if arguments.thread is not None else "?"
     error = arguments.exc_value or RuntimeError(arguments.exc_type.__name__)
     _log.critical("thread %s ends: %s", name, error, exc_info=error)

@@ -4,6 +4,7 @@ from tools.planted.base import Edit, Mutant
 
 DESCRIBING = "mabeam_p2p/observe/describing.py"
 DUMPING = "mabeam_p2p/observe/dumping.py"
+LOGS = "mabeam_p2p/observe/logs.py"
 PLACES = "mabeam_p2p/cli/doctor/places.py"
 SERVER = "mabeam_p2p/observe/server.py"
 TALLY = "mabeam_p2p/observe/tally.py"
@@ -104,6 +105,19 @@ MUTANTS = (
         "the doctor does not mind a key that others can read",
         (Edit(PLACES, "or (is_secret and mode & OTHERS):", "or False:"),),
         ("tests/cli/test_doctor.py",),
+    ),
+    Mutant(
+        "M60-lines",
+        "one argument that has no words loses its line of the log",
+        (Edit(LOGS, "        return record.getMessage()\n    except Exception:",
+              "        return record.getMessage()\n    except (TypeError, ValueError):"),),
+        ("tests/observe/test_logs.py",),
+    ),
+    Mutant(
+        "M60-ignored",
+        "what a finalizer raises is no object of the log",
+        (Edit(LOGS, "sys.unraisablehook = _unraisable", "pass"),),
+        ("tests/observe/test_logs.py",),
     ),
     Mutant(
         "M60j",
