@@ -127,9 +127,10 @@ _COUNTED = (
     Metric("barriers_total", "counter", "Generations of barriers that ended, by how.", "status"),
     Metric("tasks_total", "counter", "Tasks that ended, by how.", "status"),
     Metric("auctions_total", "counter", "Auctions that were closed."),
-    Metric("dropped_total", "counter", "What broke the protocol, by why.", "reason"),
+    Metric("dropped_total", "counter", "What broke the protocol, by why, as the log has told it:"
+           " of a burst the first, the rest with the next of its kind.", "reason"),
     Metric("refusals_total", "counter", "Refusals of this peer by others, by why.", "reason"),
-)
+)  # fmt: skip
 """Counted by `tally`, since the daemon has started."""
 
 METRICS = {

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mabeam_p2p.addresses import split_address
+from mabeam_p2p.effects import Notify
 from mabeam_p2p.errors import AddressError, ConfigError
 from mabeam_p2p.events import (
     Dropped,
@@ -26,6 +27,7 @@ from mabeam_p2p.observe.endpoint import Metrics, listen_address
 from mabeam_p2p.observe.metrics import Exposition
 from mabeam_p2p.observe.server import PATH
 from mabeam_p2p.observe.tally import LABELS_MAX, OTHER, Tally
+from mabeam_p2p.protocol.core import Drops, Outbox
 from mabeam_p2p.records import Figure, Histogram, Member, MemberState
 from mabeam_p2p.requests import Answer, Request
 from mabeam_p2p.runtime.measures import Measure
@@ -131,6 +133,22 @@ def test_reasons_that_others_choose_are_bounded() -> None:
     counted = counts(*drops)
     assert len(counted) == LABELS_MAX + 1
     assert counted[f"dropped_total {OTHER}"] == 2 * LABELS_MAX
+
+
+def test_of_a_burst_the_rest_is_counted_with_the_next_of_its_kind() -> None:
+    outbox, told = Outbox(), list[Event]()
+    drops = Drops(outbox, 4)
+
+    def drop(now: float) -> None:
+        drops.drop("x", "size", "", now)
+        told.extend(effect.event for effect in outbox.take() if isinstance(effect, Notify))
+
+    for _ in range(1000):
+        drop(0.5)
+    assert counts(*told) == {"dropped_total size": 1}
+    drop(1.5)
+    assert counts(*told) == {"dropped_total size": 1001}
+    assert drops.count == 1001
 
 
 def test_what_is_known_beforehand_counts_from_0() -> None:
