@@ -36,8 +36,9 @@ def dump(file: str | None, cluster: str | None, addr: str | None, timeout: float
 
     Also when the daemon is stuck: what answers is a thread of its own. The text has the stacks of
     its threads and tasks, the last lines of its log, and the state of every core and machine.
-    Secrets and the values of parameters, variables and tasks are left out; names, addresses and
-    rationales are not. Of a daemon whose interpreter is held, only the stacks can be had.
+    Secrets, the values of parameters, variables and tasks, and the errors, notes and attributes of
+    applications are left out; names, addresses and rationales are not. Of a daemon whose
+    interpreter is held, only the stacks can be had.
     """
     with output.endings():
         name = settings.load({"cluster": cluster}).config.cluster

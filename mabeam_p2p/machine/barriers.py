@@ -25,7 +25,7 @@
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
 from operator import lt
 from typing import NamedTuple
 
@@ -92,16 +92,20 @@ class _Terms(NamedTuple):
 class _Running:
     """A generation that waits."""
 
-    __slots__ = ("arrived", "asked", "departed", "opened_clock")
+    __slots__ = ("asked", "departed", "notes", "opened_clock")
 
     def __init__(self, asked: _Terms, opened_clock: int) -> None:
         self.asked = asked
         """As the first arrival set them."""
         self.opened_clock = opened_clock
-        self.arrived: dict[AgentId, str] = {}
-        """In order of arrival, with the note of each."""
+        self.notes: dict[AgentId, str] = {}
+        """Of who has arrived, in order of arrival; empty: none."""
         self.departed: dict[AgentId, None] = {}
         """Parties by which the generation has shrunk, or breaks."""
+
+    @property
+    def arrived(self) -> KeysView[AgentId]:
+        return self.notes.keys()
 
     @property
     def parties(self) -> int:
@@ -157,7 +161,7 @@ class _Barrier:
             members=asked.members,
             since=asked.since,
             departed=tuple(running.departed),
-            notes=tuple(running.arrived.values()) if any(running.arrived.values()) else (),
+            notes=tuple(running.notes.values()) if any(running.notes.values()) else (),
         )
 
     def meeting(self, asked: _Terms) -> Generation | None:
@@ -234,7 +238,7 @@ class Barriers:
                 continue
             if on_departure is OnDeparture.SHRINK:
                 running.departed[agent] = None
-            running.arrived.pop(agent, None)
+            running.notes.pop(agent, None)
             if running.is_complete:
                 self._end(entry, barrier, BarrierStatus.RELEASED, "all arrived")
             elif not running.parties:
@@ -293,7 +297,7 @@ class Barriers:
             asked = _Terms(parties, one.timeout, one.on_departure, one.members, one.since)
             running = barrier.running = _Running(asked, one.opened_clock)
             notes = one.notes or ("",) * len(one.arrived)
-            running.arrived = dict(zip(one.arrived, notes, strict=True))
+            running.notes = dict(zip(one.arrived, notes, strict=True))
             running.departed = dict.fromkeys(one.departed)
             self._deadlines.add(DeadlineKind.BARRIER, barrier.name, running.deadline)
         return barrier
@@ -321,7 +325,7 @@ class Barriers:
     ) -> None:
         """Let the agent arrive."""
         is_new = agent not in running.arrived
-        running.arrived[agent] = note
+        running.notes[agent] = note
         if not is_new:
             return
         running.departed.pop(agent, None)

@@ -4,8 +4,9 @@ It is read from beside, while its owner may go on: containers are copied at once
 whole, but two of them may be of different moments. Nothing is called but what reads.
 
 Rules
-1. Values of others stay out: bytes are told by their number; text is cut. What a name calls a
-   secret, what has a type of that name, and what looks like a CURVE key is not shown at all.
+1. Values of others stay out: bytes and WORDS are told by their number; other text is cut. What a
+   name calls a secret, what has a type of that name, and what looks like a CURVE key is not shown
+   at all.
 2. Bounded: ROWS_MAX of each container, DEPTH_MAX levels, and BYTES_MAX together. What is left out
    is counted.
 3. Each object is told once; where it comes again, its first place is named.
@@ -30,6 +31,11 @@ TEXT_MAX = 160
 COPIES_MAX = 8
 """Attempts to copy a container while its owner changes it."""
 HIDDEN = "(not shown)"
+WORDS = frozenset(
+    {"attributes", "detail", "error", "message", "note", "notes", "reverted", "text", "traceback"}
+)
+"""Fields that hold what an application says: errors of its functions, and notes, in which its
+libraries put tokens. Names and rationales are none: they are there for others to read."""
 
 _PACKAGE = "mabeam_p2p."
 _WITHOUT_STATE = ("mabeam_p2p.wire.",)
@@ -37,7 +43,7 @@ _WITHOUT_STATE = ("mabeam_p2p.wire.",)
 _SECRET_NAME = re.compile(
     r"secret|password|passphrase|private|join_code|invitation|(?:curve|public|server|client)_?key"
 )
-_SECRET_TEXT_NAME = re.compile(r"token|_key$")
+_SECRET_TEXT_NAME = re.compile(r"token|_key$|\bcode\b")
 """What is a number, or a table, under these names is none."""
 _CURVE_KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 
@@ -63,7 +69,7 @@ class Describer:
         """`root` as a tree under `name`."""
         self._lines = []
         try:
-            self._tell(name, root, 0, name)
+            self._tell(name, name, root, 0, name)
         except _Full:
             self._lines.append("... cut here: the limit of a dump is reached")
         return self._lines
@@ -75,8 +81,9 @@ class Describer:
             raise _Full
         self._lines.append(line)
 
-    def _tell(self, name: str, value: object, depth: int, path: str) -> None:
-        text = _plain(name, value)
+    def _tell(self, name: str, field: str, value: object, depth: int, path: str) -> None:
+        """field: of the object that holds it, perhaps in containers; else as `name`."""
+        text = _plain(name, field, value)
         if text is not None:
             self._put(depth, name, text)
             return
@@ -90,26 +97,26 @@ class Describer:
         elif isinstance(value, Mapping):
             items = _items(value)
             self._put(depth, name, f"{_kind(value)} of {len(items)}")
-            self._rows([(_key(key), one) for key, one in items], depth, path)
+            self._rows([(_key(key), one) for key, one in items], field, depth, path)
         elif isinstance(value, _ROWS):
             rows = _elements(value)
             self._put(depth, name, f"{_kind(value)} of {len(rows)}")
-            self._rows([(str(place), one) for place, one in enumerate(rows)], depth, path)
+            self._rows([(str(place), one) for place, one in enumerate(rows)], field, depth, path)
         else:
             self._put(depth, name, _kind(value))
-            for field, one in _fields(value):
-                self._tell(field, one, depth + 1, f"{path}.{field}")
+            for own, one in _fields(value):
+                self._tell(own, own, one, depth + 1, f"{path}.{own}")
 
-    def _rows(self, rows: list[tuple[str, object]], depth: int, path: str) -> None:
+    def _rows(self, rows: list[tuple[str, object]], field: str, depth: int, path: str) -> None:
         left_out = len(rows) - ROWS_MAX
         for place, (key, one) in enumerate(rows):
             if left_out <= 0 or place < FIRST_ROWS or place >= FIRST_ROWS + left_out:
-                self._tell(key, one, depth + 1, f"{path}[{key}]")
+                self._tell(key, field, one, depth + 1, f"{path}[{key}]")
             elif place == FIRST_ROWS:
                 self._put(depth + 1, "...", f"{left_out} more")
 
 
-def _plain(name: str, value: object) -> str | None:
+def _plain(name: str, field: str, value: object) -> str | None:
     """A value of one line; None: it has parts."""
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>"
@@ -120,7 +127,8 @@ def _plain(name: str, value: object) -> str | None:
     if "secret" in type(value).__name__.lower() or _is_secret(name, value):
         return HIDDEN
     if isinstance(value, str):
-        return _text(value)
+        is_words = field.lstrip("_") in WORDS
+        return f"<{len(value)} characters>" if is_words else _text(value)
     if isinstance(value, (*_CALLABLES, type)):
         return f"<{getattr(value, '__qualname__', type(value).__name__)}>"
     if isinstance(value, Mapping | list | tuple | deque | set | frozenset):
@@ -148,7 +156,7 @@ def _key(key: object) -> str:
     """Of a mapping, on one line. It may hold what no value may show."""
     if isinstance(key, tuple | frozenset):
         return f"({', '.join(_key(part) for part in list(key)[:ROWS_MAX])})"
-    return _plain("", key) or f"<{_kind(key)}>"
+    return _plain("", "", key) or f"<{_kind(key)}>"
 
 
 def _is_ours(value: object) -> bool:

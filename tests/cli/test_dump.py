@@ -1,3 +1,4 @@
+import asyncio
 import importlib
 import os
 import signal
@@ -7,7 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.daemons import House, environment, house, mabeam, until
+from mabeam_p2p import RemoteTaskError, connect
+from mabeam_p2p.commands import Arrive
+from mabeam_p2p.ids import CLUSTER_SESSION
+from mabeam_p2p.records import OnDeparture
+from tests.cli.daemons import SECONDS, House, environment, house, mabeam, until
 
 pytestmark = pytest.mark.slow
 CANARY = "canary-7d1f"
@@ -39,6 +44,39 @@ def test_a_dump_tells_every_core_and_machine_and_no_value(place: House) -> None:
         assert part in text, part
     assert "leader_changed peer=" in text, "the log's last lines, also those that are not printed"
     assert "cut here" not in text
+
+
+async def filled(barriers: dict[str, int]) -> str:
+    """A dump while an agent has said what it can in words of its own. barriers: their parties."""
+    async with connect("teller", addr="ant") as agent:
+
+        @agent.task(name="fails")
+        def fails() -> None:
+            raise ValueError(CANARY)
+
+        await agent.describe("where", CANARY)
+        await agent.ledger.mint("eur", 10, note=CANARY)
+        await agent.ledger.hold("eur", 1, note=CANARY)
+        for name, parties in barriers.items():
+            arrival = Arrive(
+                CLUSTER_SESSION, 0, name, parties, 10**9, OnDeparture.SHRINK, note=CANARY
+            )
+            await agent.session.commit(arrival, "arriving", SECONDS)
+        with pytest.raises(RemoteTaskError, match=CANARY):
+            await agent.submit("fails", timeout=SECONDS)
+        return (await asyncio.to_thread(mabeam, "dump", "--addr", "ant")).stdout
+
+
+def test_what_applications_say_in_their_own_words_is_not_in_a_dump(place: House) -> None:
+    place.started("ant")
+    text = asyncio.run(filled({"waiting": 2, "released": 1}))
+    assert CANARY not in text
+    length = f"<{len(CANARY)} characters>"
+    for part in (
+        f"message: {length}", "traceback: <", f"note: {length}", f"'teller@ant': {length}",
+        "kind: 'ValueError'", "attributes: tuple of 1", "'released'",
+    ):  # fmt: skip
+        assert part in text, part
 
 
 def test_a_dump_goes_to_a_file_of_this_user_alone(place: House) -> None:

@@ -1,14 +1,19 @@
+import importlib
+import pkgutil
 from collections import deque
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from types import ModuleType
+from typing import get_args, get_type_hints
 
 import msgspec
 import pytest
 
-from mabeam_p2p.ids import PeerId
+import mabeam_p2p
+from mabeam_p2p.ids import AgentId, PeerId, SessionId
 from mabeam_p2p.observe import describing
-from mabeam_p2p.observe.describing import DEPTH_MAX, HIDDEN, ROWS_MAX, Describer
-from mabeam_p2p.records import Member, MemberState
+from mabeam_p2p.observe.describing import DEPTH_MAX, HIDDEN, ROWS_MAX, WORDS, Describer
+from mabeam_p2p.records import Agent, Member, MemberState, TaskError
 
 
 class Thing:
@@ -79,6 +84,7 @@ def test_every_kind_of_value_is_a_line() -> None:
         ("_private_key", "canary"),
         ("curve_secretkey", {"canary": "canary"}),
         ("server_key", "canary"),
+        ("code", "canary"),
         ("blob", b"canary"),
         ("anything", JoinSecret()),
         ("anything", bytearray(b"canary")),
@@ -110,6 +116,77 @@ def test_what_is_called_a_token_is_shown_unless_it_is_text() -> None:
     assert described(token="canary")[1] == f"  token: {HIDDEN}"
 
 
+def test_of_the_words_of_an_application_the_length_is_told() -> None:
+    assert described(error=TaskError("ValueError", "canary", "canary " * 100))[1:] == [
+        "  error: TaskError",
+        "    kind: 'ValueError'",
+        "    message: <6 characters>",
+        "    traceback: <700 characters>",
+    ]
+    assert described(_reverted="canary")[1] == "  _reverted: <6 characters>"
+
+
+def test_words_are_not_shown_in_any_container_of_theirs() -> None:
+    words = ("canary", "")
+    told = Agent(
+        AgentId("b@p"), PeerId("p"), 1, SessionId(1), (), True, True, (), 1, (("where", "canary"),)
+    )
+    lines = described(
+        notes=words, _notes={"a@p": "canary"}, note=[[words], deque(words)], error=[told]
+    )
+    assert "canary" not in "".join(lines)
+    assert "    0: <6 characters>" in lines
+    assert "    1: <0 characters>" in lines
+    assert "    'a@p': <6 characters>" in lines
+    assert "      id: 'b@p'" in lines, "an object's other fields are its own"
+
+
+SHOWN = frozenset({
+    "account", "address", "addresses", "agent", "applied", "barrier", "budget", "capabilities",
+    "cluster", "cluster_id", "counter", "counters", "currency", "deal", "entries", "group",
+    "groups", "held_back_by", "hold", "item", "items", "journal", "key", "kind", "label",
+    "leader_name", "left", "lock", "merged", "missing", "name", "names", "operation",
+    "parameter", "parent", "part", "payee", "proposal", "queue", "rationale", "reason",
+    "requires", "resolver", "role", "scores", "seat", "skill", "source", "state", "superseded",
+    "target", "target_name", "topic", "unfit", "weights", "what",
+})  # fmt: skip
+"""Names, stable words and what people give as a reason: written for others to read."""
+SECRET = frozenset({"code"})
+FLOOR = (
+    "commands", "effects", "events", "inquiries", "key_requests", "messages", "records", "requests",
+)  # fmt: skip
+
+
+def texts() -> Iterator[str]:
+    """The names of all fields that hold text of no narrower type, in what is stored and sent."""
+    for name in FLOOR:
+        floor = importlib.import_module(f"{mabeam_p2p.__name__}.{name}")
+        for kind in {kind for module in (floor, *modules(floor)) for kind in structs(module)}:
+            yield from (field for field, hint in get_type_hints(kind).items() if has_text(hint))
+
+
+def modules(package: ModuleType) -> Iterator[ModuleType]:
+    for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
+        yield importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+def structs(module: ModuleType) -> Iterator[type]:
+    for kind in vars(module).values():
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            yield kind
+
+
+def has_text(hint: object) -> bool:
+    return hint is str or any(map(has_text, get_args(hint)))
+
+
+def test_of_every_text_it_is_decided_whether_it_is_shown() -> None:
+    """Whoever adds one puts it into WORDS, if applications write it, or into SHOWN."""
+    assert not WORDS & SHOWN
+    assert set(texts()) == WORDS | SHOWN | SECRET
+    assert all(HIDDEN in described(**{name: "canary"})[1] for name in SECRET)
+
+
 def test_bytes_are_told_by_their_number() -> None:
     assert described(blob=b"12345")[1] == "  blob: <5 bytes>"
     assert described(secret=JoinSecret())[1] == f"  secret: {HIDDEN}"
@@ -134,7 +211,7 @@ def test_of_long_containers_the_first_and_the_last_are_told() -> None:
 
 
 def test_text_is_cut_and_stays_on_its_line() -> None:
-    lines = described(text="a\nb" + "x" * 500)
+    lines = described(name="a\nb" + "x" * 500)
     assert len(lines) == 2
     assert "characters more" in lines[1]
     assert len(described(**{"rows": {"k\n" * 300: 1}})) == 3

@@ -75,9 +75,22 @@ MUTANTS = (
         ("tests/observe/test_describing.py",),
     ),
     Mutant(
+        "M60-words",
+        "a dump shows errors and notes of applications",
+        (Edit(DESCRIBING, 'is_words = field.lstrip("_") in WORDS', "is_words = False"),),
+        ("tests/observe/test_describing.py",),
+    ),
+    Mutant(
+        "M60-rows",
+        "a dump shows notes of applications that stand in a list",
+        (Edit(DESCRIBING, "self._tell(key, field, one, depth + 1,",
+              "self._tell(key, key, one, depth + 1,"),),
+        ("tests/observe/test_describing.py",),
+    ),
+    Mutant(
         "M60k",
         "a dump shows the keys of mappings as they are",
-        (Edit(DESCRIBING, 'return _plain("", key) or f"<{_kind(key)}>"', "return repr(key)"),),
+        (Edit(DESCRIBING, 'return _plain("", "", key) or f"<{_kind(key)}>"', "return repr(key)"),),
         ("tests/observe/test_describing.py",),
     ),
     Mutant(
