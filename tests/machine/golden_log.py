@@ -10,10 +10,13 @@ from mabeam_p2p.commands import (
     AnyCommand,
     AnySessionCommand,
     Burn,
+    CancelAuction,
     CaptureHold,
     CloseSession,
     ClusterCommand,
+    DepartPeer,
     Mint,
+    OpenAuction,
     OpenSession,
     PlaceHold,
     Rate,
@@ -24,14 +27,15 @@ from mabeam_p2p.commands import (
     Transfer,
 )
 from mabeam_p2p.config import Limits
-from mabeam_p2p.ids import INTEGER_MAX, AgentId, SessionId
+from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, AgentId, AuctionId, SessionId
 from mabeam_p2p.machine.machine import Machine
-from mabeam_p2p.records import Batch
+from mabeam_p2p.records import AuctionRule, AuctionTerms, Batch, Side
+from mabeam_p2p.requests import Outcome
 from mabeam_p2p.testing.faults import CRASH, DEPART, PAUSE, UPGRADE
 from mabeam_p2p.testing.trial import Trial
 from mabeam_p2p.testing.weather import SECOND, Agents, Faults, Weather, fair
 from mabeam_p2p.wire.codec import CborCodec
-from tests.wire.samples import COMMANDS
+from tests.wire.samples import COMMANDS, TWO
 
 LIMITS = Limits()
 CODEC = CborCodec(LIMITS)
@@ -76,25 +80,45 @@ def written() -> tuple[Batch, ...]:
     trial.run(STORM / SECOND)
     last = batches[-1]
     index, clock = last.last_index, last.clock
-    for command in spoken():
+    for command in spoken(index + 1):
         index, clock = index + 1, clock + 1
         batches.append(Batch(index, 1, last.term, clock, CODEC.encode_commands([command])))
     return tuple(batches)
 
 
-def spoken() -> Iterator[AnyCommand]:
-    """Specimens of commands, most of which are refused, and a purse that is used, in a session of
-    their own, under numbers of their own."""
+def spoken(first: int) -> Iterator[AnyCommand]:
+    """Specimens of commands, most of which are refused, and some that are not, in a session of
+    their own, under numbers of their own; and a peer that departs. first: the index of the first
+    one."""
     opening = next(command for command in COMMANDS if isinstance(command, OpenSession))
     session, me = SessionId(INTEGER_MAX // 2), AgentId("golden@peer-a")
-    yield replace(opening, session=session, sequence=1, agent=me)
-    yield from (command for command in COMMANDS if isinstance(command, Admit))
+    guest = replace(opening, session=session + 1, sequence=1, agent=AgentId("golden@peer-b"))
+    before: tuple[AnyCommand, ...] = (
+        replace(opening, session=session, sequence=1, agent=me),
+        replace(guest, peer=TWO),
+        DepartPeer(CLUSTER_SESSION, 0, TWO, guest.epoch, "dead"),
+        *(command for command in COMMANDS if isinstance(command, Admit)),
+    )
+    yield from before
     specimens = [command for command in COMMANDS if not isinstance(command, _NOT_SPOKEN)]
-    for sequence, command in enumerate((*_purse(me), *specimens), 2):
+    taken = (*_budgets(first + len(before)), *_purse(me), *_mistake())
+    for sequence, command in enumerate((*taken, *specimens), 2):
         yield replace(command, session=session, sequence=sequence)
 
 
 _NOT_SPOKEN = (OpenSession, CloseSession, ClusterCommand)
+
+
+def _budgets(first: int) -> tuple[AnySessionCommand, ...]:
+    """first: as in `spoken`; what is reserved has the index of its command for a number."""
+    none = SessionId(0)
+    return (
+        SetBudget(none, 0, "golden:week", 1_000_000, "", 86_400_000_000),
+        SetBudget(none, 0, "golden:sweep", 500_000, "golden:week", 0),
+        Reserve(none, 0, "golden:sweep", 5_000, "g-9"),
+        SpendReserved(none, 0, "golden:sweep", first + 2, 3_200),
+        Reserve(none, 0, "golden:sweep", 5_000, "g-10"),
+    )
 
 
 def _purse(me: AgentId) -> tuple[AnySessionCommand, ...]:
@@ -105,32 +129,28 @@ def _purse(me: AgentId) -> tuple[AnySessionCommand, ...]:
         Burn(none, 0, "g-3", me, "golden", 1, ""),
         PlaceHold(none, 0, "g-4", me, "golden", 40, other, 30_000_000, ""),
         CaptureHold(none, 0, "g-5", "g-4", 30, other, ""),
-        PlaceHold(none, 0, "g-6", me, "golden", 40, other, 30_000_000, ""),
+        PlaceHold(none, 0, "g-6", me, "golden", 40),
         ReleaseHold(none, 0, "g-7", "g-6", ""),
         PlaceHold(none, 0, "g-8", me, "golden", 7, other, 2**40, ""),
-        SetBudget(none, 0, "golden:week", 1_000_000, "", 86_400_000_000),
-        SetBudget(none, 0, "golden:sweep", 500_000, "golden:week", 0),
-        Reserve(none, 0, "golden:sweep", 5_000, "g-9"),
-        SpendReserved(none, 0, "golden:sweep", 12, 3_200),
-        Reserve(none, 0, "golden:sweep", 5_000, "g-10"),
         Rate(none, 0, "hold/g-4", at, 950),
     )
 
 
-def kinds(batches: tuple[Batch, ...]) -> dict[str, int]:
-    """How often each command stands there."""
-    counts: dict[str, int] = {}
-    for batch in batches:
-        for command in CODEC.decode_commands(batch.count, batch.blob):
-            name = type(command).__name__
-            counts[name] = counts.get(name, 0) + 1
-    return counts
+def _mistake() -> tuple[AnySessionCommand, ...]:
+    none, auction = SessionId(0), AuctionId("golden")
+    terms = AuctionTerms(AuctionRule.FIRST_PRICE, Side.FORWARD, 30_000_000, reveal=10_000_000)
+    return (
+        OpenAuction(none, 0, auction, "gpu-hour", "all", terms),
+        CancelAuction(none, 0, auction, "no need any more"),
+    )
 
 
-def applied(batches: tuple[Batch, ...], start: Machine | None = None) -> Iterator[Machine]:
-    """The machine after each batch."""
+def applied(
+    batches: tuple[Batch, ...], start: Machine | None = None
+) -> Iterator[tuple[Machine, list[Outcome]]]:
+    """The machine after each batch, and what its commands came to."""
     machine = start or Machine(LIMITS)
     for batch in batches:
-        machine.apply(batch, CODEC.decode_commands(batch.count, batch.blob))
+        outcomes = machine.apply(batch, CODEC.decode_commands(batch.count, batch.blob))
         machine.take_events()
-        yield machine
+        yield machine, outcomes

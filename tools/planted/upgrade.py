@@ -366,6 +366,18 @@ MUTANTS = (
         GOLDEN,
     ),
     Mutant(
+        "V-forgotten",
+        "a record of a state gains a field, and nobody says in which version",
+        (
+            Edit(
+                "mabeam_p2p/machine/budgets.py",
+                "    amount: int\n\n\nclass BudgetsState",
+                "    amount: int\n    refunded: int = 0\n\n\nclass BudgetsState",
+            ),
+        ),
+        GOLDEN,
+    ),
+    Mutant(
         "V-hash",
         "limits are compared by name alone",
         (
