@@ -31,7 +31,8 @@ FIELDS_SINCE: dict[tuple[type[Struct], str], int] = {
     (ConfigurationState, "version"): 2,
     (ConfigurationState, "rules"): 2,
 }
-"""The version in which a field of a state, or of a record in one, came. All others are of 1."""
+"""The version in which a field of a state, or of a record in one, came; it holds for what
+inherits the field, too. All others are of 1."""
 
 COMMANDS_SINCE: dict[type[Command], int] = {RevokePeer: 2, RotateSecret: 2, SetKeys: 2}
 """The version in which a command of agents came. All others are of 1. (RaiseVersion comes when all
@@ -62,7 +63,7 @@ def _plan(kind: type[Struct], version: int) -> Plan | None:
     kept: list[tuple[str, Plan | None]] = []
     later: list[tuple[str, object]] = []
     for field in fields(kind):
-        if FIELDS_SINCE.get((kind, field.name), 1) > version:
+        if _since(kind, field.name) > version:
             assert field.default is not NODEFAULT, f"{field.name} came later, without a default"
             later.append((field.name, field.default))
             continue
@@ -86,19 +87,31 @@ def _plan(kind: type[Struct], version: int) -> Plan | None:
     return encoded
 
 
+def _since(kind: type[Struct], field: str) -> int:
+    """The version in which a field of `kind` came: its own, or that of one of its bases."""
+    named = (FIELDS_SINCE.get((one, field)) for one in kind.__mro__)
+    return next((version for version in named if version is not None), 1)
+
+
 def _plan_of(annotation: Any, version: int) -> Plan | None:
     """The plan of a field: of a struct, one of several, or a run of them."""
-    if isinstance(annotation, type) and issubclass(annotation, Struct):
+    if _is_struct(annotation):
         return _plan(annotation, version)
     arguments = get_args(annotation)
     if get_origin(annotation) is tuple and arguments[1:] == (...,):
         plan = _plan_of(arguments[0], version)
         return None if plan is None else _of_each(plan)
-    plans = [plan for plan in (_plan_of(part, version) for part in arguments) if plan is not None]
-    if not plans:
+    changed = [part for part in arguments if _plan_of(part, version) is not None]
+    if not changed:
         return None
-    assert get_origin(annotation) in (UnionType, Union), f"no plan for {annotation}"
+    is_one_of_several = get_origin(annotation) in (UnionType, Union)
+    is_planned = is_one_of_several and all(map(_is_struct, changed))
+    assert is_planned, f"no plan for {annotation}"
     return lambda value: as_of(value, version) if isinstance(value, Struct) else value
+
+
+def _is_struct(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Struct)
 
 
 def _of_each(plan: Plan) -> Plan:

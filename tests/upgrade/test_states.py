@@ -49,6 +49,14 @@ class Tree(Struct, frozen=True, array_like=True):
     plain: tuple[tuple[int, bytes], ...] = ()
 
 
+class Bud(Leaf, frozen=True, array_like=True, tag=5):
+    """What a leaf is, under another tag."""
+
+
+class Bundle(Struct, frozen=True, array_like=True):
+    leaves: tuple[Leaf, ...] | None
+
+
 class FormerLeaf(Struct, frozen=True, array_like=True, tag=3):
     old: int
 
@@ -93,6 +101,21 @@ def test_a_field_that_is_used_before_its_version_is_our_own_fault(since: Since) 
     since(8)
     with pytest.raises(AssertionError, match="before its version"):
         msgpack.encode(versions.as_of(Tree(Leaf(1, 9), (), None), 7))
+
+
+def test_a_field_of_a_base_came_with_it_in_all_that_have_it(since: Since) -> None:
+    since(7)
+    assert versions.as_of(Bud(1), 6) == (5, 1)
+    assert versions.as_of(Bud(1), 7) == Bud(1)
+
+
+def test_a_state_that_no_plan_reaches_is_our_own_fault(since: Since) -> None:
+    """Rather that than a later field in what an earlier release reads."""
+    since(7)
+    bundle = Bundle((Leaf(1),))
+    assert versions.as_of(bundle, 7) is bundle
+    with pytest.raises(AssertionError, match=r"no plan for tuple\[.*Leaf, \.\.\.\] \| None"):
+        versions.as_of(bundle, 6)
 
 
 def test_a_machine_of_the_first_version_says_nothing_of_versions() -> None:

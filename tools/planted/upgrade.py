@@ -360,6 +360,18 @@ MUTANTS = (
         IN_STATES,
     ),
     Mutant(
+        "V-inherited",
+        "a field that came later is left out where it stands, and not where it is inherited",
+        (Edit(STATES, "for one in kind.__mro__", "for one in (kind,)"),),
+        IN_STATES,
+    ),
+    Mutant(
+        "V-unplanned",
+        "fields that came later are not left out of a run that may be missing",
+        (Edit(STATES, "is_one_of_several and all(map(_is_struct, changed))", "is_one_of_several"),),
+        IN_STATES,
+    ),
+    Mutant(
         "V-outcome",
         "a command comes to something else without a new version",
         (Edit(COUNTERS, "return entry.committed(value)", "return entry.committed(known)"),),
