@@ -1,6 +1,7 @@
 """Verbs that ask one daemon what it sees, and the one that stops it."""
 
 import asyncio
+from collections.abc import Iterable, Mapping
 
 import click
 
@@ -53,9 +54,8 @@ async def status(target: Target) -> None:
     if seen.voters and not seen.quorum:
         here = [peer for peer in seen.voters if peer in known and known[peer].state == "alive"]
         output.note(_missing(len(here), seen))
-    if seen.held_back_by:
-        behind = ", ".join(names.get(peer, peer) for peer in seen.held_back_by)
-        output.note(f"the log waits for {behind} to apply version {seen.machine_version_max}")
+    for note in _held_back(seen, names):
+        output.note(note)
     if seen.peer in seen.barred:
         output.note(f"this peer was removed from the voters: `mabeam voters promote {seen.name}`")
 
@@ -64,6 +64,24 @@ def _version(seen: PeerStatus) -> str:
     if seen.machine_version == seen.machine_version_max:
         return str(seen.machine_version)
     return f"{seen.machine_version}; this peer applies up to {seen.machine_version_max}"
+
+
+def _held_back(seen: PeerStatus, names: Mapping[str, str]) -> list[str]:
+    """For whom the log waits, and what each of them lacks."""
+
+    def named(peers: Iterable[str]) -> str:
+        return ", ".join(names.get(peer, peer) for peer in peers)
+
+    version, others = seen.machine_version_max, seen.held_back_by_limits
+    notes: list[str] = []
+    if earlier := [peer for peer in seen.held_back_by if peer not in others]:
+        notes.append(f"the log waits for {named(earlier)} to apply version {version}")
+    if others:
+        notes.append(
+            f"the log waits for {named(others)} to have the limits of {seen.name}, for version "
+            f"{version}: `mabeam config show` tells them; all peers need the same"
+        )
+    return notes
 
 
 def _disk(seen: PeerStatus) -> str:

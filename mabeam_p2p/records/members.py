@@ -107,5 +107,7 @@ class Status(Struct, frozen=True, gc=False, array_like=True):
     """By which the log is applied."""
     machine_version_max: int = 1
     """Up to which this peer can, or is told to."""
-    held_back_by: tuple[str, ...] = ()
+    held_back_by: tuple[PeerId, ...] = ()
     """While this peer leads: the peers for whose sake the log stays at an earlier version."""
+    held_back_by_limits: tuple[PeerId, ...] = ()
+    """Those of them that could apply the later one, had they the limits of this peer."""

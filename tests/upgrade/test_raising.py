@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from mabeam_p2p.commands import RevokePeer
-from mabeam_p2p.config import MACHINE_VERSION, Timing
+from mabeam_p2p.config import MACHINE_VERSION, Config, Limits, Timing
 from mabeam_p2p.events import Refused as Refusal
 from mabeam_p2p.ids import PeerId, SessionId
 from mabeam_p2p.messages import Frame, Hello
@@ -19,6 +19,7 @@ from mabeam_p2p.requests import (
     TransferLeadership,
 )
 from mabeam_p2p.testing.host import Host
+from mabeam_p2p.testing.weather import Weather
 from tests.simulation.cluster import Cluster
 
 TIMING = Timing(
@@ -125,7 +126,40 @@ def test_a_leader_names_the_peers_for_whose_sake_it_waits() -> None:
     assert shown.role == "leader"
     assert (shown.machine_version, shown.machine_version_max) == (1, MACHINE_VERSION)
     assert shown.held_back_by == (cluster.hosts[2].peer,)
+    assert shown.held_back_by_limits == ()
     assert status(cluster, cluster.hosts[1]).held_back_by == ()
+
+
+def test_who_has_other_limits_is_not_waited_for_as_if_it_could_be_upgraded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = Cluster(3, earlier=(1, 2))
+    leader, earlier, other = cluster.hosts
+    as_all = Host.config
+
+    def config(host: Host, weather: Weather, seeds: tuple[str, ...]) -> Config:
+        limits = Limits(sessions_max=1_000) if host is other else weather.limits
+        return replace(as_all(host, weather, seeds), limits=limits)
+
+    monkeypatch.setattr(Host, "config", config)
+    upgrade(cluster, other)
+    shown = status(cluster, leader)
+    assert shown.held_back_by == (earlier.peer, other.peer)
+    assert shown.held_back_by_limits == (other.peer,)
+    upgrade(cluster, earlier)
+    assert versions(cluster) == [1, 1, 1]
+    shown = status(cluster, leader)
+    assert shown.held_back_by == shown.held_back_by_limits == (other.peer,)
+    assert status(cluster, other).held_back_by_limits == ()
+    monkeypatch.undo()
+    cluster.simulator.crash(other)
+    # Nobody knows what limits it will have.
+    cluster.run(1.0)
+    assert status(cluster, leader).held_back_by == (other.peer,)
+    assert status(cluster, leader).held_back_by_limits == ()
+    cluster.start(other)
+    cluster.run(2.5)
+    assert versions(cluster) == [MACHINE_VERSION] * 3
 
 
 def test_a_command_of_a_later_version_waits_for_it_and_stops_nobody() -> None:

@@ -136,13 +136,19 @@ def test_a_cluster_is_held_back_by_the_setting_and_says_for_whom(
     ant = told("status", "--addr", "ant")
     assert (ant["machine_version"], ant["machine_version_max"]) == (1, 1)
 
-    def says_for_whom() -> bool:
+    def says_for_whom(why: str, by_limits: list[object]) -> bool:
         bee = told("status", "--addr", "bee")
         if bee["role"] != "leader":
             mabeam("transfer", "bee", "--addr", "ant")
             return False
         said = mabeam("status", "--addr", "bee").stderr
-        return bee["held_back_by"] == [ant["peer"]] and "the log waits for ant" in said
+        held = (bee["held_back_by"], bee["held_back_by_limits"])
+        return held == ([ant["peer"]], by_limits) and f"the log waits for ant {why}" in said
 
-    until(says_for_whom)
+    until(lambda: says_for_whom("to apply version 2\n", []))
+    assert version_of("bee") == 1
+    assert fleet.stop("ant") == 0
+    monkeypatch.setenv("MABEAM_LIMITS__SESSIONS_MAX", "1000")
+    fleet.start("ant")
+    until(lambda: says_for_whom("to have the limits of bee", [ant["peer"]]))
     assert version_of("bee") == 1

@@ -294,6 +294,12 @@ MUTANTS = (
         ("tests/upgrade/test_raising.py",),
     ),
     Mutant(
+        "V-limits-told",
+        "who has other limits is told to apply a version that it applies",
+        (Edit(UPGRADING, "if able is not None and able.machine >= version", "if able is None"),),
+        RAISING,
+    ),
+    Mutant(
         "V-guests",
         "where members come and go, the version is never raised",
         (

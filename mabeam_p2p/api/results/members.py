@@ -133,6 +133,8 @@ class PeerStatus(Result):
     """Up to which this peer can, or is told to."""
     held_back_by: tuple[str, ...] = ()
     """Where this peer leads: the peers for whose sake the log stays at an earlier version."""
+    held_back_by_limits: tuple[str, ...] = ()
+    """Those of them that could apply the later one, had they the limits of this peer."""
 
     @staticmethod
     def of(record: Status) -> "PeerStatus":
@@ -170,6 +172,7 @@ class PeerStatus(Result):
             record.machine_version,
             record.machine_version_max,
             tuple(map(str, record.held_back_by)),
+            tuple(map(str, record.held_back_by_limits)),
         )
 
 

@@ -131,6 +131,7 @@ class Report:
             machine_version=self.machine.version,
             machine_version_max=self.machine.version_max,
             held_back_by=self._upgrading.held_back_by(now),
+            held_back_by_limits=self._upgrading.held_back_by_limits(now),
             score=self._fitness.score,
             unfit=self._fitness.unfit,
             nobody_eligible=self._is_nobody_eligible(now),

@@ -53,13 +53,13 @@ class Upgrading:
 
     def held_back_by(self, now: float) -> tuple[PeerId, ...]:
         """While this peer leads: for whose sake the log stays at an earlier version."""
-        if not self._is_wanted():
-            return ()
-        mine = self._mine()
+        return tuple(peer for peer, _ in self._behind(now))
+
+    def held_back_by_limits(self, now: float) -> tuple[PeerId, ...]:
+        """Those of them that are known to apply the later one, by other limits than this peer."""
+        version = self._mine().machine
         return tuple(
-            peer
-            for peer, able in self._others(now)
-            if common_machine(mine, (able,))[0] < mine.machine
+            peer for peer, able in self._behind(now) if able is not None and able.machine >= version
         )
 
     def flush(self, now: float) -> None:
@@ -85,6 +85,17 @@ class Upgrading:
             return False
         # What earlier leaders have raised is known once an entry of its own term is applied.
         return machine.applied_index >= leadership.first_index
+
+    def _behind(self, now: float) -> tuple[tuple[PeerId, Able | None], ...]:
+        """With whom this peer cannot go on by what it can itself, and what is known of them."""
+        if not self._is_wanted():
+            return ()
+        mine = self._mine()
+        return tuple(
+            (peer, able)
+            for peer, able in self._others(now)
+            if common_machine(mine, (able,))[0] < mine.machine
+        )
 
     def _mine(self) -> Able:
         mine = self._able_of(self._replication.peer)
