@@ -2,9 +2,10 @@
 
 1. The socket of a daemon is `<root>/<cluster>/<peer name>.sock`. Roots, in order of preference:
    `$XDG_RUNTIME_DIR/mabeam`, `<user's state folder>/mabeam/.run`, `/tmp/mabeam-<uid>`.
-2. A daemon takes the first root that it can create and in which the path fits into a socket's
-   address. A client looks into all of them, because it may run in another environment, and into
-   those that systemd makes: `/run/user/<uid>/mabeam`, `/run/mabeam/<user>/mabeam`.
+2. A daemon takes the first root that it can create, in which the path fits into a socket's
+   address, and where locks and sockets can be made. A client looks into all of them, because it may
+   run in another environment, and into those that systemd makes: `/run/user/<uid>/mabeam`,
+   `/run/mabeam/<user>/mabeam`.
 3. Every folder from the root down belongs to this user, has mode 0700 and is no symbolic link.
    A daemon refuses any other with ConfigError; a client passes it over.
 4. A daemon holds the lock `<peer name>.lock` beside its socket for life. Of many that start at
@@ -15,6 +16,7 @@
    other end of a connection: neither end speaks to another user.
 """
 
+import errno
 import fcntl
 import os
 import pwd
@@ -39,6 +41,7 @@ BACKLOG = 128
 LOCK_SUFFIX = ".lock"
 
 RUN = Path("/run")
+TMP = Path("/tmp")
 
 ADDRESS_VARIABLE = "MABEAM_ADDR"
 """Names the daemon that clients attach to: a socket's path, or a peer's name."""
@@ -75,38 +78,8 @@ def listen(cluster: str, name: str) -> Listener:
 
     Sets the process's umask for a moment: to be called before there are threads that make files.
     Raises NameTaken if a live daemon has the name, ConfigError if no folder will do, StorageError
-    if there is no room.
+    if one would do if there were room.
     """
-    path = socket_path(cluster, name)
-    lock = _lock(path.with_suffix(LOCK_SUFFIX))
-    if lock is None or not _is_free(path):
-        if lock is not None:
-            os.close(lock)
-        raise NameTaken(
-            f"a daemon named {name!r} already runs in cluster {cluster!r} on this host ({path}): "
-            "stop it with `mabeam down`, or take another name",
-            reason="name_taken",
-        )
-    listener = Listener(path, lock)
-    try:
-        # The folder is ours alone already; the mode is a second fence, and has no gap.
-        umask = os.umask(0o177)
-        try:
-            with room_for(path):
-                listener.bind(str(path))
-        finally:
-            os.umask(umask)
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def socket_path(cluster: str, name: str) -> Path:
-    """Where the daemon `name` listens; its folder exists afterwards. Raises ConfigError, or
-    StorageError if one would do if there were room."""
     check_name(cluster, "cluster")
     check_name(name, "peer name")
     refusals = []
@@ -121,19 +94,59 @@ def socket_path(cluster: str, name: str) -> Path:
             )
             continue
         try:
-            with room_for(path.parent):
+            with room_for(path):
                 _make_private(root)
                 _make_private(path.parent)
+                return _listen_at(path)
         except StorageError as error:
             full = full or error
-            continue
         except OSError as error:
-            refusals.append(f"{path.parent} cannot be made: {error.strerror}")
-            continue
-        return path
+            refusals.append(
+                f"{path.parent} cannot hold it and its lock ({error.strerror}): let "
+                "XDG_RUNTIME_DIR be a folder of this user on a local disk"
+            )
     if full is not None:
         raise full
     raise ConfigError("no place for the local socket: " + "; ".join(refusals), key="name")
+
+
+def _listen_at(path: Path) -> Listener:
+    """Raises NameTaken, ConfigError, StorageError, or OSError if the folder can lock or bind
+    nothing."""
+    lock = _lock(path.with_suffix(LOCK_SUFFIX))
+    if lock is None:
+        raise _taken(path)
+    try:
+        if not _is_free(path):
+            raise _taken(path)
+        listener = Listener(path, lock)
+    except BaseException:
+        os.close(lock)
+        raise
+    try:
+        # The folder is ours alone already; the mode is a second fence, and has no gap.
+        umask = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(umask)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except BaseException as error:
+        listener.close()
+        # Made just now by a daemon that looks at no lock; another root must not have the name too.
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise _taken(path) from error
+        raise
+    return listener
+
+
+def _taken(path: Path) -> NameTaken:
+    return NameTaken(
+        f"a daemon named {path.stem!r} already runs in cluster {path.parent.name!r} on this host "
+        f"({path}): stop it with `mabeam down`, or take another name",
+        reason="name_taken",
+    )
 
 
 def candidates(cluster: str, addr: str | None = None) -> tuple[Path, ...]:
@@ -163,7 +176,7 @@ def roots() -> Iterator[Path]:
     state = places.state_folder()
     if state is not None:
         yield state / ".run"
-    yield Path(f"/tmp/mabeam-{os.getuid()}")
+    yield TMP / f"mabeam-{os.getuid()}"
 
 
 def looked_into() -> tuple[Path, ...]:
@@ -231,7 +244,7 @@ def _make_private(folder: Path) -> None:
 
 def _lock(path: Path) -> int | None:
     """The descriptor that holds the lock of a name; None if another process does. Raises
-    ConfigError, StorageError."""
+    ConfigError, StorageError, or OSError if there are no locks."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         with room_for(path):

@@ -1,5 +1,6 @@
 import errno
 import os
+import pkgutil
 import pwd
 import socket
 from pathlib import Path
@@ -12,16 +13,24 @@ from mabeam_p2p.errors import ConfigError, InvalidName, NameTaken, StorageError
 
 @pytest.fixture
 def runtime(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A runtime folder and a state folder of the test's own, with short paths."""
+    """A runtime folder, and all other roots, of the test's own, with short paths."""
     folder = tmp_path_factory.mktemp("r")
     state = tmp_path_factory.mktemp("s")
+    monkeypatch.setattr(sockets, "TMP", tmp_path_factory.mktemp("t"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     monkeypatch.setenv("XDG_STATE_HOME", str(state))
     return folder
 
 
+def socket_path(cluster: str, name: str) -> Path:
+    """Where the daemon `name` listens, as long as its environment is this one."""
+    with sockets.listen(cluster, name) as listener:
+        listener.remove()
+        return listener.path
+
+
 def test_socket_stands_under_the_runtime_folder_by_cluster_and_name(runtime: Path) -> None:
-    path = sockets.socket_path("default", "ant")
+    path = socket_path("default", "ant")
     assert path == runtime / "mabeam" / "default" / "ant.sock"
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
@@ -29,7 +38,7 @@ def test_socket_stands_under_the_runtime_folder_by_cluster_and_name(runtime: Pat
 def test_folders_are_private_whatever_the_umask(runtime: Path) -> None:
     before = os.umask(0o277)
     try:
-        path = sockets.socket_path("default", "ant")
+        path = socket_path("default", "ant")
     finally:
         os.umask(before)
     assert path.parent.stat().st_mode & 0o777 == 0o700
@@ -39,7 +48,7 @@ def test_without_a_runtime_folder_the_state_folder_serves(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR")
-    path = sockets.socket_path("default", "ant")
+    path = socket_path("default", "ant")
     assert path.parent == Path(os.environ["XDG_STATE_HOME"]) / "mabeam" / ".run" / "default"
 
 
@@ -66,21 +75,21 @@ def test_socket_is_open_to_its_owner_only_from_its_first_moment(
 def test_folder_that_others_may_enter_is_refused(runtime: Path) -> None:
     (runtime / "mabeam").mkdir(mode=0o755)
     with pytest.raises(ConfigError, match="mode 0755"):
-        sockets.socket_path("default", "ant")
+        socket_path("default", "ant")
 
 
 def test_folder_that_is_a_symbolic_link_is_refused(runtime: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     (runtime / "mabeam").symlink_to(tmp_path)
     with pytest.raises(ConfigError, match="symbolic link"):
-        sockets.socket_path("default", "ant")
+        socket_path("default", "ant")
 
 
 def test_folder_of_another_user_is_refused(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (runtime / "mabeam").mkdir(mode=0o700)
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
     with pytest.raises(ConfigError, match="belongs to user"):
-        sockets.socket_path("default", "ant")
+        socket_path("default", "ant")
 
 
 def test_client_passes_over_a_folder_that_is_not_private(runtime: Path) -> None:
@@ -96,13 +105,13 @@ def test_path_too_long_for_the_runtime_folder_goes_to_a_shorter_root(
     deep = runtime / ("d" * 80)
     deep.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
-    path = sockets.socket_path("default", "ant")
+    path = socket_path("default", "ant")
     assert path.is_relative_to(os.environ["XDG_STATE_HOME"])
 
 
 def test_path_too_long_for_every_root_says_what_to_shorten(runtime: Path) -> None:
     with pytest.raises(ConfigError, match="shorter peer or cluster name"):
-        sockets.socket_path("c" * 64, "n" * 64)
+        socket_path("c" * 64, "n" * 64)
 
 
 @pytest.mark.parametrize("place", ["os.mkdir", "os.open", "socket.socket.bind"])
@@ -133,8 +142,72 @@ def test_folder_without_room_gives_way_to_the_next_root(
         make(path, mode)
 
     monkeypatch.setattr(os, "mkdir", is_full)
-    path = sockets.socket_path("default", "ant")
+    path = socket_path("default", "ant")
     assert path.is_relative_to(os.environ["XDG_STATE_HOME"])
+
+
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [
+        ("fcntl.flock", errno.ENOLCK),
+        ("socket.socket.bind", errno.EOPNOTSUPP),
+        ("socket.socket.bind", errno.EPERM),
+        ("socket.socket.bind", errno.ENOSPC),
+    ],
+)
+def test_folder_that_can_lock_or_bind_nothing_gives_way_to_the_next_root(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, place: str, number: int
+) -> None:
+    """As on NFS without locks, or on a file system that has no sockets."""
+    real = pkgutil.resolve_name(place)
+
+    def fails_there(what: int | socket.socket, how: object) -> None:
+        path = how if isinstance(how, str) else os.readlink(f"/proc/self/fd/{what}")
+        if Path(path).is_relative_to(runtime):
+            raise OSError(number, os.strerror(number))
+        real(what, how)
+
+    monkeypatch.setattr(place, fails_there)
+    before = descriptors()
+    for _ in range(2):  # What the first has left behind does not stop the second.
+        with sockets.listen("default", "ant") as listener:
+            assert listener.path.is_relative_to(os.environ["XDG_STATE_HOME"])
+            assert sockets.candidates("default", "ant") == (listener.path,)
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize("place", ["fcntl.flock", "socket.socket.bind"])
+def test_without_any_folder_that_can_lock_and_bind_each_is_named(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(place, fails)
+    before = descriptors()
+    with pytest.raises(ConfigError, match=r"Operation not supported.*XDG_RUNTIME_DIR") as caught:
+        sockets.listen("default", "ant")
+    for root in sockets.roots():
+        assert str(root / "default") in str(caught.value)
+    assert descriptors() == before
+
+
+def test_name_whose_socket_somebody_makes_meanwhile_is_taken(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon of an earlier release, which looks at no lock: the next root must not have it."""
+
+    def is_late(*_: object) -> None:
+        raise OSError(errno.EADDRINUSE, "Address already in use")
+
+    monkeypatch.setattr(sockets.Listener, "bind", is_late)
+    with pytest.raises(NameTaken, match="already runs"):
+        sockets.listen("default", "ant")
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    return len(os.listdir("/proc/self/fd"))
 
 
 def test_live_daemon_keeps_its_name(runtime: Path) -> None:
@@ -163,7 +236,7 @@ def test_whoever_has_lost_the_name_removes_no_socket_of_the_next_one(runtime: Pa
 
 
 def test_live_daemon_that_holds_no_lock_keeps_its_name_too(runtime: Path) -> None:
-    path = sockets.socket_path("default", "ant")
+    path = socket_path("default", "ant")
     with socket.socket(socket.AF_UNIX) as earlier:
         earlier.bind(str(path))
         earlier.listen()
@@ -173,7 +246,8 @@ def test_live_daemon_that_holds_no_lock_keeps_its_name_too(runtime: Path) -> Non
 
 
 def test_lock_that_is_a_symbolic_link_is_refused(runtime: Path, tmp_path: Path) -> None:
-    path = sockets.socket_path("default", "ant").with_suffix(sockets.LOCK_SUFFIX)
+    path = socket_path("default", "ant").with_suffix(sockets.LOCK_SUFFIX)
+    path.unlink()
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="remove what is there"):
         sockets.listen("default", "ant")
@@ -252,6 +326,6 @@ def test_a_user_without_a_name_has_its_sockets_where_its_number_is(
 
 def test_names_cannot_leave_the_folder(runtime: Path) -> None:
     with pytest.raises(InvalidName):
-        sockets.socket_path("..", "ant")
+        socket_path("..", "ant")
     with pytest.raises(InvalidName):
         sockets.candidates("default", "..")

@@ -56,6 +56,12 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/api/test_sockets.py", *STARTS),
     ),
     Mutant(
+        "H2-late",
+        "a daemon whose name was taken a moment ago has it, too, in another folder",
+        (Edit(SOCKETS, "and error.errno == errno.EADDRINUSE:", "and not error.errno:"),),
+        LOCAL,
+    ),
+    Mutant(
         "H3",
         "a daemon that has lost its name removes the socket of the next one",
         (

@@ -234,6 +234,18 @@ MUTANTS = (
         ("tests/api/test_sockets.py",),
     ),
     Mutant(
+        "S-no-locks",
+        "a daemon ends at a folder without locks or sockets, and looks into no other",
+        (
+            Edit(
+                SOCKETS,
+                "        except OSError as error:\n            refusals.append(",
+                "        except PermissionError as error:\n            refusals.append(",
+            ),
+        ),
+        ("tests/api/test_sockets.py",),
+    ),
+    Mutant(
         "S-unguarded",
         "a peer in which nobody checks keys counts as refused: its unit stays down",
         (Edit(TRANSPORT, "failure = RuntimeError(", "failure = AddressError("),),
