@@ -6,7 +6,9 @@
    many answers wait to be read, nothing more is read.
 3. What waits for all clients together is bounded, too: of a message that is not whole, whoever has
    sent most of one is sent away; a large answer to a question that changes nothing is `overloaded`.
-4. At its end its questions are cancelled, except the opening of its session: whether the log has
+4. What clients say is heard a little at a time, and after so long the loop turns: whatever they
+   say, the peer, which shares it, goes on.
+5. At its end its questions are cancelled, except the opening of its session: whether the log has
    that one decides what there is to close.
 """
 
@@ -20,6 +22,7 @@ from mabeam_p2p.config import Limits
 from mabeam_p2p.daemon.admission import Admission, OwnCommand
 from mabeam_p2p.daemon.outgoing import Outgoing
 from mabeam_p2p.daemon.room import Room
+from mabeam_p2p.daemon.turns import Turns
 from mabeam_p2p.errors import Closed, InvalidValue, MabeamError, RemoteProtocolError
 from mabeam_p2p.events import Dropped
 from mabeam_p2p.requests import (
@@ -51,7 +54,8 @@ PENDING_MAX = 1_024
 GREETING_SECONDS = 10.0
 FAREWELL_SECONDS = 1.0
 """How long the last words may take to write."""
-READ_BYTES = 256 * 1024
+READ_BYTES = 4_096
+"""What is heard at a time: of the shortest messages that takes about 7 ms."""
 
 LARGE_ANSWER_BYTES = 65_536
 """Larger ones are given only where there is room for them."""
@@ -75,6 +79,8 @@ class Host(Protocol):
     """What was read of messages that are not whole yet."""
     answers: Room["Client"]
     """Answers that wait to be written."""
+    turns: Turns
+    """Of the loop, in which clients are heard."""
 
     def admit(self, client: "Client", greet: Greet) -> Welcome | Goodbye:
         """Welcome the client, whose `admission` is set then, or say why not."""
@@ -154,9 +160,10 @@ class Client:
         try:
             async with asyncio.timeout(GREETING_SECONDS) as greeting:
                 while data := await self._reader.read(READ_BYTES):
-                    for message in self._messages.feed(data):
-                        self._receive(message)
-                    self._keep_room()
+                    async with self._host.turns.hear():
+                        for message in self._messages.feed(data):
+                            self._receive(message)
+                        self._keep_room()
                     if self.admission is not None:
                         greeting.reschedule(None)
                     await self._outgoing.wait_below(PENDING_MAX)

@@ -2,7 +2,8 @@
 
 The socket's folder is this user's alone, and the kernel names the user behind each connection:
 nobody else is served. What a client may ask is decided in `admission`, what waits for it is
-bounded in `outgoing`; no client can slow another.
+bounded in `outgoing`, and how long it is heard in `turns`; no client can stop the others, or the
+peer.
 
 1. A name belongs to one connection at a time; a second one that greets with it is refused.
 2. The session of a connection that has ended is closed in the log. That is tried until the cluster
@@ -27,6 +28,7 @@ from mabeam_p2p.daemon.admission import Admission, OwnCommand
 from mabeam_p2p.daemon.client import EVENTS_DROPPED, OVERLOADED, Client
 from mabeam_p2p.daemon.descriptors import CLIENTS_SPARE, CLIENTS_TOLD, clients_max
 from mabeam_p2p.daemon.room import Room
+from mabeam_p2p.daemon.turns import Turns
 from mabeam_p2p.errors import Closed, OutcomeUnknown
 from mabeam_p2p.events import Event, MailArrived
 from mabeam_p2p.ids import CLUSTER_SESSION, agent_id
@@ -40,6 +42,9 @@ PART_BYTES_MAX = 64 * 1024 * 1024
 """Messages of all clients that are not whole yet; the largest one has 8 MB."""
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 """Large answers to all clients that wait to be written; one alone may have 128 MB."""
+TURN_SECONDS = 0.01
+"""How long all clients together are heard in a turn of the loop, and one reading more: an election
+begins when a leader is silent for 0.4 s."""
 CLOSE_RETRY_SECONDS = 1.0
 """Pause between two attempts to close a session while the cluster does not answer."""
 CLOSE_TIMEOUT_SECONDS = 10.0
@@ -80,6 +85,7 @@ class Server:
         self.say = say
         self.parts: Room[Client] = Room(PART_BYTES_MAX)
         self.answers: Room[Client] = Room(ANSWER_BYTES_MAX)
+        self.turns = Turns(TURN_SECONDS)
         self.clients_max = clients_max()
         self.counters = dict.fromkeys((EVENTS_DROPPED, OVERLOADED, CLIENTS_REFUSED), 0)
         self._backend = backend

@@ -8,6 +8,7 @@ SERVER = "mabeam_p2p/daemon/server.py"
 FOLDER = "mabeam_p2p/storage/folder.py"
 ADDRESSES = "mabeam_p2p/addresses.py"
 CLIENT = "mabeam_p2p/daemon/client.py"
+TURNS = "mabeam_p2p/daemon/turns.py"
 LAYOUT = "mabeam_p2p/storage/layout.py"
 CBOR = "mabeam_p2p/wire/cbor.py"
 LINKS = "mabeam_p2p/protocol/links.py"
@@ -26,6 +27,7 @@ FLOODS = ("tests/transport/test_inbox.py", "tests/hostile/test_through_a_peer.py
 RECEIVED = ("tests/transport/test_inbox.py", "tests/transport/test_reception.py")
 MULTICAST = ("tests/discovery/test_throttle.py", "tests/discovery/test_mdns.py")
 ROOM = ("tests/daemon/test_room.py",)
+HEARD = ("tests/daemon/test_turns.py",)
 ROWS = ("tests/storage/test_rows.py",)
 LOCAL = ("tests/api/test_sockets.py", "tests/hostile/test_other_users.py")
 STARTS = ("tests/hostile/test_starts.py",)
@@ -190,7 +192,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "H19",
         "unfinished messages of many clients fill the memory",
-        (Edit(CLIENT, "                    self._keep_room()\n", ""),),
+        (Edit(CLIENT, "                        self._keep_room()\n", ""),),
         ROOM,
     ),
     Mutant(
@@ -276,6 +278,45 @@ MUTANTS: tuple[Mutant, ...] = (
         "one party takes the turns of all others",
         (Edit(INBOX, "while queue and share > 0 and", "while queue and"),),
         FLOODS,
+    ),
+    Mutant(
+        "H29-loop",
+        "a client that says very much has the loop for itself",
+        (Edit(TURNS, "                await asyncio.sleep(0)\n", ""),),
+        HEARD,
+    ),
+    Mutant(
+        "H29-each",
+        "each of many clients has as much of a turn as one alone",
+        (
+            Edit(
+                TURNS,
+                "            if self._seconds >= self._seconds_max:\n"
+                "                self._seconds = 0.0\n",
+                "        if self._seconds >= self._seconds_max:\n"
+                "            if True:\n"
+                "                self._seconds = 0.0\n",
+            ),
+        ),
+        HEARD,
+    ),
+    Mutant(
+        "H29-nonsense",
+        "nonsense takes no time",
+        (
+            Edit(
+                TURNS,
+                "            finally:\n",
+                "            except TimeoutError:\n                raise\n            else:\n",
+            ),
+        ),
+        HEARD,
+    ),
+    Mutant(
+        "H29-reading",
+        "whatever waits of a client is heard in one turn",
+        (Edit(CLIENT, "self._reader.read(READ_BYTES)", "self._reader.read(262_144)"),),
+        HEARD,
     ),
     Mutant(
         "H30",
