@@ -5,7 +5,8 @@
 2. At most PENDING_MAX questions are under way; one more is answered `overloaded` at once. While as
    many answers wait to be read, nothing more is read.
 3. What waits for all clients together is bounded, too: of a message that is not whole, whoever has
-   sent most of one is sent away; a large answer to a question that changes nothing is `overloaded`.
+   sent most of one is sent away; a large answer to a question that changes nothing is `overloaded`,
+   unless those make room for it who have stopped reading: they are cut off, the greatest first.
 4. What clients say is heard a little at a time, and after so long the loop turns: whatever they
    say, the peer, which shares it, goes on.
 5. At its end its questions are cancelled, except the opening of its session: whether the log has
@@ -14,13 +15,15 @@
 
 import asyncio
 import contextlib
+import logging
+import math
 from collections.abc import Awaitable
 from typing import Protocol, assert_never
 
 from mabeam_p2p.commands import OpenSession
 from mabeam_p2p.config import Limits
 from mabeam_p2p.daemon.admission import Admission, OwnCommand
-from mabeam_p2p.daemon.outgoing import Outgoing
+from mabeam_p2p.daemon.outgoing import WRITE_BYTES, Outgoing
 from mabeam_p2p.daemon.room import Room
 from mabeam_p2p.daemon.turns import Turns
 from mabeam_p2p.errors import Closed, InvalidValue, MabeamError, RemoteProtocolError
@@ -57,6 +60,9 @@ FAREWELL_SECONDS = 1.0
 READ_BYTES = 4_096
 """What is heard at a time: of the shortest messages that takes about 7 ms."""
 
+UNREAD_SECONDS = 20.0
+"""Who has taken nothing for so long has stopped reading. To decode the greatest answer, of 128 MB,
+takes a client about 9 s, in which it takes nothing either."""
 LARGE_ANSWER_BYTES = 65_536
 """Larger ones are given only where there is room for them."""
 
@@ -68,6 +74,8 @@ EVENTS_DROPPED = "daemon_events_dropped"
 """Counts events that clients lost because they read too slowly."""
 OVERLOADED = "daemon_overloaded"
 """Counts questions beyond what one client may have under way."""
+
+_log = logging.getLogger(__name__)
 
 
 class Host(Protocol):
@@ -102,6 +110,8 @@ class Client:
         self.admission: Admission | None = None
         """None until it has greeted."""
         self.is_listening = False
+        self.handed_at = math.inf
+        """When the socket was given what it has not taken yet; infinite if there is nothing."""
         self._host = host
         self._reader = reader
         self._writer = writer
@@ -125,10 +135,7 @@ class Client:
             self._outgoing.close()
             await asyncio.wait((writing,), timeout=FAREWELL_SECONDS)
             writing.cancel()
-            self._writer.transport.abort()
-            self._outgoing.discard()
-            self._host.parts.hold(self, 0)
-            self._host.answers.hold(self, 0)
+            self.hang_up()
             ends = await asyncio.gather(reading, writing, return_exceptions=True)
         for end in ends:
             if isinstance(end, Exception):
@@ -151,8 +158,16 @@ class Client:
         self._outgoing.close()
 
     def hang_up(self) -> None:
-        """End the connection, whatever is still to be written: `run` ends with it."""
+        """End the connection, and hold nothing for it, whatever is still to be written: `run` ends
+        with it."""
         self._writer.transport.abort()
+        self._outgoing.discard()
+        self._host.parts.hold(self, 0)
+        self._host.answers.hold(self, 0)
+
+    def is_unread(self) -> bool:
+        """Whether it has stopped reading while something is there to be read."""
+        return asyncio.get_running_loop().time() >= self.handed_at + UNREAD_SECONDS
 
     # ---- what the client says ----------------------------------------------------------------
 
@@ -254,7 +269,7 @@ class Client:
             assert isinstance(message, Answered)
             encoded = encode(Answered(message.number, Refused("too_large", str(error))))
         is_large = len(encoded) > LARGE_ANSWER_BYTES
-        if may_refuse and is_large and not self._host.answers.has_room_for(len(encoded)):
+        if may_refuse and is_large and not self._make_room(len(encoded)):
             assert isinstance(message, Answered)
             self._host.counters[OVERLOADED] += 1
             detail = "answers of this daemon that nobody has read yet take all its room"
@@ -262,12 +277,28 @@ class Client:
         self._outgoing.put_answer(encoded)
         self._host.answers.hold(self, self._outgoing.answer_bytes)
 
+    def _make_room(self, count: int) -> bool:
+        """Whether there is room for an answer of `count` bytes, when none is kept by who reads
+        nothing."""
+        answers = self._host.answers
+        while (idle := answers.greediest(count, among=Client.is_unread)) is not None:
+            agent = idle.admission.agent if idle.admission is not None else None
+            seconds = f"{UNREAD_SECONDS:g}"
+            _log.warning("client ended: has read nothing for %s s agent=%s", seconds, agent or "-")
+            idle.hang_up()
+        return answers.has_room_for(count)
+
     async def _write(self) -> None:
+        now = asyncio.get_running_loop().time
         with contextlib.suppress(OSError):
             while data := await self._outgoing.take():
                 self._host.answers.hold(self, self._outgoing.answer_bytes)
-                self._writer.write(data)
-                await self._writer.drain()
+                # In pieces: who reads one large message for long has not stopped.
+                for start in range(0, len(data), WRITE_BYTES):
+                    self.handed_at = now()
+                    self._writer.write(data[start : start + WRITE_BYTES])
+                    await self._writer.drain()
+                    self.handed_at = math.inf
 
 
 def _dropped(count: int) -> bytes:

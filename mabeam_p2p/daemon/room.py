@@ -1,6 +1,7 @@
 """What a daemon holds for its clients, all together, so that many of them cannot fill its memory
 when each keeps to its own bounds."""
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Who = TypeVar("Who")
@@ -23,8 +24,11 @@ class Room(Generic[Who]):
     def has_room_for(self, count: int) -> bool:
         return self.held_bytes + count <= self.bytes_max
 
-    def greediest(self) -> Who | None:
-        """The one that holds most, while together they hold more than the bound; else None."""
-        if self.held_bytes <= self.bytes_max:
+    def greediest(
+        self, count: int = 0, *, among: Callable[[Who], bool] = lambda _: True
+    ) -> Who | None:
+        """The one that holds most of those that are `among`, while there is no room for `count`
+        bytes more; else None."""
+        if self.has_room_for(count):
             return None
-        return max(self._held, key=lambda who: self._held[who])
+        return max(filter(among, self._held), key=self._held.__getitem__, default=None)

@@ -1,9 +1,11 @@
 """Many clients that each keep to their own bounds do not fill the memory together."""
 
+import math
 from pathlib import Path
 
 import pytest
 
+from mabeam_p2p.daemon import client as client_module
 from mabeam_p2p.daemon import server as server_module
 from mabeam_p2p.daemon.room import Room
 from mabeam_p2p.requests import (
@@ -39,6 +41,18 @@ def test_room_counts_what_is_held_now() -> None:
     room.hold("bee", 0)
     assert room.held_bytes == 5
     assert room.has_room_for(5)
+
+
+def test_room_says_who_holds_most_of_those_that_may_give_way() -> None:
+    room: Room[str] = Room(10)
+    for name, count in (("ant", 2), ("bee", 5), ("cow", 3)):
+        room.hold(name, count)
+    assert room.greediest() is None
+    assert room.greediest(1) == "bee"
+    assert room.greediest(1, among=lambda name: name != "bee") == "cow"
+    assert room.greediest(1, among=lambda name: name == "dog") is None
+    room.hold("bee", 0)
+    assert room.greediest(5) is None
 
 
 @in_loop
@@ -93,6 +107,62 @@ async def test_large_answers_that_nobody_reads_are_refused_beyond_their_room(
         assert len(answers) == 50
         assert 25 < len(refused) < 50
         await eventually(lambda: d.server.answers.held_bytes == 0)
+
+
+@in_loop
+async def test_who_has_stopped_reading_gives_way_to_a_large_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server_module, "ANSWER_BYTES_MAX", 40_000_000)
+    monkeypatch.setattr(client_module, "UNREAD_SECONDS", 0.0)
+    async with daemon(tmp_path) as d:
+        idle, modest, other = [await d.connect() for _ in range(3)]
+        for connection in (idle, modest, other):
+            await connection.greet()
+        idle_client, modest_client, _ = d.server._clients
+        modest.say(Ask(1, Read(ParameterQuery(""))), Ask(2, Read(ParameterQuery(""))))
+        await eventually(lambda: len(d.peer.asked) == 2)
+        idle.say(*(Ask(number, Read(ParameterQuery(""))) for number in range(50)))
+        await eventually(lambda: len(d.peer.asked) == 52)
+        large = Failed("no_quorum", "y" * 2_000_000)
+        for _, answer in d.peer.asked:
+            answer.set_result(large)
+        # It was given much at once, and had no time to read it: nobody is sent away for that.
+        await eventually(lambda: d.server.counters["daemon_overloaded"] > 0)
+        assert len(d.server._clients) == 3
+        await eventually(lambda: idle_client.is_unread() and modest_client.is_unread())
+        other.say(Ask(1, Read(ParameterQuery(""))))
+        await eventually(lambda: len(d.peer.asked) == 53)
+        huge = Failed("no_quorum", "z" * 30_000_000)
+        d.peer.asked[52][1].set_result(huge)
+        assert await other.hear() == Answered(1, huge)
+        # Who holds less of it has nothing to do with that.
+        assert [await modest.hear() for _ in range(2)] == [Answered(n, large) for n in (1, 2)]
+        assert await idle.hear() is None
+        await eventually(lambda: idle_client not in d.server._clients)
+        assert d.server.answers.held_bytes == 0
+        [line] = [record.getMessage() for record in caplog.records]
+        assert line.startswith("client ended: has read nothing for 0 s")
+
+
+@in_loop
+async def test_who_reads_slowly_has_not_stopped(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        connection = await d.connect()
+        await connection.greet()
+        (client,) = d.server._clients
+        assert client.handed_at == math.inf
+        connection.say(Ask(1, ReadStatus()))
+        await eventually(lambda: len(d.peer.asked) == 1)
+        d.peer.asked[0][1].set_result(Failed("no_quorum", "y" * 20_000_000))
+        await eventually(lambda: client.handed_at < math.inf)
+        assert not client.is_unread()
+        began = client.handed_at
+        await connection.reader.readexactly(10_000_000)
+        # One message still, but not for as long as it takes together.
+        await eventually(lambda: began < client.handed_at < math.inf)
+        await connection.reader.readexactly(10_000_000)
+        await eventually(lambda: client.handed_at == math.inf)
 
 
 @in_loop

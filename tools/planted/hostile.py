@@ -210,7 +210,34 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "H22",
         "what a client leaves unread is held for ever",
-        (Edit(CLIENT, "            self._outgoing.discard()\n", ""),),
+        (Edit(CLIENT, "        self._outgoing.discard()\n", ""),),
+        ROOM,
+    ),
+    Mutant(
+        "H22-stopped",
+        "who has stopped reading keeps large answers from all others, for ever",
+        (Edit(CLIENT, "among=Client.is_unread", "among=lambda _: False"),),
+        ROOM,
+    ),
+    Mutant(
+        "H22-given",
+        "who was given much at once is cut off before it can read it",
+        (Edit(CLIENT, "among=Client.is_unread", "among=lambda _: True"),),
+        ROOM,
+    ),
+    Mutant(
+        "H22-taken",
+        "who has read all that there was is said to have stopped",
+        (Edit(CLIENT, "                    self.handed_at = math.inf\n", ""),),
+        ROOM,
+    ),
+    Mutant(
+        "H22-slow",
+        "who reads one large message slowly is said to have stopped",
+        (
+            Edit(CLIENT, "for start in range(0, len(data), WRITE_BYTES):", "if data:"),
+            Edit(CLIENT, "data[start : start + WRITE_BYTES]", "data"),
+        ),
         ROOM,
     ),
     Mutant(
