@@ -285,6 +285,17 @@ async def test_a_flood_on_one_connection_is_refused(monkeypatch: pytest.MonkeyPa
 
 
 @in_loop
+async def test_what_one_connection_asks_ahead_of_its_answers_is_not_read() -> None:
+    async with served() as (page, _):
+        events = await stream(page.address)
+        (connection,) = page._streams.values()
+        assert isinstance(connection, asyncio.ReadTransport)
+        # Before the stream ends none of them is answered.
+        events.writer.write(f"GET / HTTP/1.1\r\nHost: {page.address}\r\n\r\n".encode() * 1_000)
+        await eventually(lambda: not connection.is_reading())
+
+
+@in_loop
 async def test_a_connection_that_asks_for_nothing_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
