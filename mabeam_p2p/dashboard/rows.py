@@ -1,6 +1,7 @@
 """One thing as one row of the page: what of its facts is shown, made to fit. The facts are those of
 the results that the API gives; nothing is decided here."""
 
+from collections import Counter
 from itertools import islice
 
 from msgspec.structs import replace
@@ -101,7 +102,6 @@ def seat(record: SeatRecord, running: ElectionRecord | None) -> Row:
 def _election(one: Election) -> Row:
     return {
         "candidates": some((c.agent for c in one.candidates), len(one.candidates)),
-        "ballots": len(one.rankings),
         "deadline": one.deadline,
     }
 
@@ -129,6 +129,8 @@ def proposal(record: ProposalRecord) -> Row:
         "accept_ratio": facts.accept_ratio,
         "votes": {
             "count": len(facts.votes),
+            # Of all of them: those that are shown are no sample.
+            "counts": Counter(vote.choice for vote in facts.votes),
             "shown": [
                 {
                     "id": vote.agent,

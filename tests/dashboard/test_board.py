@@ -72,7 +72,8 @@ def encoded(value: object) -> bytes:
 
 
 def proposal(number: int, status: ProposalStatus = ProposalStatus.OPEN) -> Proposal:
-    votes = tuple(Vote(AgentId(f"a{n}@ant"), Choice.ACCEPT, 900, LONG, n, n) for n in range(100))
+    choices = (Choice.REJECT, *[Choice.ACCEPT] * 99)
+    votes = tuple(Vote(AgentId(f"a{n}@ant"), c, 900, LONG, n, n) for n, c in enumerate(choices))
     electorate = tuple(AgentId(f"a{n}@ant") for n in range(1_000))
     return Proposal(
         ProposalId(f"p{number}"), "rate", encoded(0.1), ADA, LONG, b"", "all", Policy(), None,
@@ -212,6 +213,7 @@ async def test_of_many_proposals_the_newest_are_shown_with_some_of_their_votes()
         assert await at.count("proposals", "open") == 200
         votes = msgspec.convert(rows[0]["votes"], dict[str, object])
         assert votes["count"] == 100
+        assert votes["counts"] == {"accept": 99, "reject": 1}
         silent = msgspec.convert(rows[0]["silent"], dict[str, object])
         assert silent["count"] == 900
 

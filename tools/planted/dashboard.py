@@ -12,6 +12,7 @@ FEED = "mabeam_p2p/dashboard/feed.py"
 BOARD = "mabeam_p2p/dashboard/board.py"
 LINKS = "mabeam_p2p/dashboard/links.py"
 FITTING = "mabeam_p2p/dashboard/fitting.py"
+ROWS = "mabeam_p2p/dashboard/rows.py"
 
 OF_ACCESS = ("tests/dashboard/test_access.py",)
 OF_NEIGHBOURS = ("tests/dashboard/test_neighbours.py",)
@@ -286,5 +287,11 @@ MUTANTS = (
         "what has changed waits for the next look that comes without an event",
         (Edit(FEED, "if due < self._due.get(section, inf):", "if section not in self._due:"),),
         OF_FEED,
+    ),
+    Mutant(
+        "DB36",
+        "the last votes are told for all of them",
+        (Edit(ROWS, "for vote in facts.votes)", "for vote in facts.votes[-VOTES_MAX:])"),),
+        OF_BOARD,
     ),
 )

@@ -60,14 +60,14 @@ class ProposalPanel {
     say(this.name, facts.parameter);
     say(this.value, facts.value);
     setChip(this.status, facts.status);
-    const counts = Object.fromEntries(CHOICES.map((choice) =>
-      [choice, facts.votes.shown.filter((vote) => vote.choice === choice).length]));
+    const counts = facts.votes.counts;
     const silent = facts.silent.count;
     const told = CHOICES.filter((choice) => counts[choice]).map((c) => `${counts[c]} ${c}`);
     if (silent) told.push(`${silent} silent`);
     if (say(this.tally, told.join(" · "))) light(this.tally);
     for (const part of this.bar.children) {
-      const count = part.dataset.choice === "silent" ? silent : counts[part.dataset.choice];
+      const { choice } = part.dataset;
+      const count = choice === "silent" ? silent : counts[choice] ?? 0;
       part.style.flexGrow = String(count);
       part.hidden = !count;
     }

@@ -96,7 +96,8 @@ export const seats = () => single("seats", "Seats", new Table("Seats", [
   { name: "Token", text: (seat) => number(seat.token), kind: "number" },
   { name: "Since", text: (seat) => time(seat.since), kind: "time" },
   { name: "Why", text: (seat) => seat.election
-    ? `election until ${time(seat.election.deadline)}, ${several(seat.election.ballots, "ballot")}`
+    ? `election until ${time(seat.election.deadline)}, `
+      + several(seat.election.candidates.count, "candidate")
     : seat.reason, kind: "prose" },
 ], { empty: "No seat was ever filled." }));
 

@@ -1,0 +1,87 @@
+"""Sections as Chromium draws them, of facts that the test gives: without a daemon."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+from playwright.sync_api import Browser, Locator, Page, Route, expect
+
+from mabeam_p2p.dashboard import rows
+from mabeam_p2p.dashboard.fitting import Row
+from mabeam_p2p.dashboard.serving import HEADERS, page_files
+from mabeam_p2p.ids import AgentId
+from mabeam_p2p.records import Candidate, Choice, Election, Proposal, Seat, Vote
+from tests.api.fakes import proposal
+from tests.dashboard.browsing import browser, visit
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+URL = "http://page.test"
+ADA = AgentId("ada@ant")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Browser]:
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture
+def page(running: Browser) -> Iterator[Page]:
+    """The page, to which no facts come."""
+    files = page_files()
+
+    def answer(route: Route) -> None:
+        kind, content = files.get(urlsplit(route.request.url).path, ("text/plain", b""))
+        status = 200 if content else 404
+        route.fulfill(status=status, headers=HEADERS, content_type=kind, body=content)
+
+    with visit(running) as here:
+        here.page.route(f"{URL}/**", answer)
+        here.page.goto(URL)
+        yield here.page
+
+
+def drawn(page: Page, section: str, facts: object) -> Locator:
+    """The section, made anew of these facts."""
+    page.evaluate(
+        """async ([id, facts]) => {
+            const { SECTIONS } = await import("/boards.js");
+            const section = SECTIONS.map((build) => build()).find((one) => one.id === id);
+            section.render(facts);
+            document.getElementById("main").replaceChildren(...section.nodes);
+        }""",
+        [section, msgspec.json.decode(msgspec.json.encode(facts))],
+    )
+    return page.locator("#main")
+
+
+def listed(*shown: Row, count: int | None = None) -> dict[str, object]:
+    return {"shown": shown, "count": len(shown) if count is None else count}
+
+
+def voted(accept_count: int, reject_count: int) -> Proposal:
+    choices = [Choice.ACCEPT] * accept_count + [Choice.REJECT] * reject_count
+    agents = [AgentId(f"a{n}@ant") for n in range(len(choices))]
+    votes = [
+        Vote(a, c, 900, "", n, n) for n, (a, c) in enumerate(zip(agents, choices, strict=True))
+    ]
+    return replace(proposal(), electorate=tuple(agents), votes=tuple(votes))
+
+
+def test_the_tally_and_its_bar_count_votes_that_are_not_listed_too(page: Page) -> None:
+    row = rows.proposal(voted(150, 50))
+    shown = drawn(page, "proposals", {"open": listed(row), "ended": listed()})
+    expect(shown.locator(".tally")).to_have_text("150 accept · 50 reject")
+    widths = "parts => parts.map((part) => part.hidden ? 0 : Number(part.style.flexGrow))"
+    assert shown.locator(".bar span").evaluate_all(widths) == [150, 50, 0, 0]
+    expect(shown).to_contain_text(f"{rows.VOTES_MAX} of 200 are listed")
+
+
+def test_an_election_that_runs_tells_how_many_stand(page: Page) -> None:
+    candidates = (Candidate(ADA, 1, 500), Candidate(AgentId("bo@bee"), 1, 500))
+    running = Election("trainer", "all", 5, 1, 9_000_000, AgentId(""), candidates, (ADA,))
+    row = rows.seat(Seat("trainer", "all", AgentId(""), 0, 0, 5, ""), running)
+    expect(drawn(page, "seats", listed(row))).to_contain_text(", 2 candidates")
