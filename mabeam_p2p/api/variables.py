@@ -86,12 +86,12 @@ class Variables(Mapping[str, Decoded]):
 
     def __iter__(self) -> Iterator[str]:
         for name in sorted(names_in(self._group, self._shelf.entries)):
-            if _is_present(self._shelf.entries[name]):
+            if is_present(self._shelf.entries[name]):
                 yield unscoped(self._group, name)
 
     def __len__(self) -> int:
         entries = self._shelf.entries
-        return sum(_is_present(entries[name]) for name in names_in(self._group, entries))
+        return sum(is_present(entries[name]) for name in names_in(self._group, entries))
 
     async def read(self, name: str, *, timeout: float | None = None) -> Reading:
         """The value with its version, as this agent's peer holds it. The level is local: other
@@ -327,7 +327,7 @@ def _written(siblings: Iterable[Sibling]) -> list[Written]:
     ]
 
 
-def _is_present(record: Variable) -> bool:
+def is_present(record: Variable) -> bool:
     """Whether it has a value. A tombstone beside a value counts for last-writer-wins only."""
     if record.resolver == "lww" and record.siblings:
         return max(record.siblings, key=_age).value is not None

@@ -15,7 +15,7 @@ from itertools import islice
 
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.results import Member, PeerStatus
-from mabeam_p2p.api.variables import Variables
+from mabeam_p2p.api.variables import Variables, is_present
 from mabeam_p2p.dashboard import rows as make
 from mabeam_p2p.dashboard.fitting import Latest, Row, rows
 from mabeam_p2p.dashboard.history import History
@@ -198,8 +198,18 @@ class Board:
         self._on_changed("parameters")
 
     def _on_variable(self, name: str) -> None:
-        self._latest_variables.put(name)
+        # The peer keeps deleted ones, so that older writes do not bring them back.
+        if is_present(self._view.variables.entries[name]):
+            self._latest_variables.put(name)
+        else:
+            self._latest_variables.drop(name)
         self._on_changed("variables")
+
+    def _on_account(self, key: tuple[str, str]) -> None:
+        if key in self._view.accounts:
+            self._latest_accounts.put(key)
+        else:
+            self._latest_accounts.drop(key)
 
     def _on_event(self, event: Event) -> None:
         match event:
@@ -211,7 +221,7 @@ class Board:
                 self._met.append(one)
             case LedgerChanged(accounts=accounts):
                 for account in accounts:
-                    self._latest_accounts.put((account.account, account.currency))
+                    self._on_account((account.account, account.currency))
             case _:
                 # Of everything else the view and the peer tell the present state.
                 pass
@@ -276,10 +286,8 @@ class Board:
         )
 
     async def _shared(self) -> Row:
-        entries = self._view.variables.entries
-        # Of few the deleted ones are not counted: they are looked at anyway.
-        count = len(entries) if len(entries) > VALUES_MAX else 0
-        return rows(self._latest_variables, self._variable, count, rows_max=VALUES_MAX)
+        latest = self._latest_variables
+        return rows(latest, self._variable, len(latest), rows_max=VALUES_MAX)
 
     def _variable(self, name: str) -> Row | None:
         record = self._view.variables.entries[name]
@@ -385,8 +393,9 @@ def _version(parameter: Parameter) -> int:
     return parameter.version
 
 
-def _clock(variable: Variable) -> int:
-    return max((sibling.clock for sibling in variable.siblings), default=0)
+def _clock(variable: Variable) -> int | None:
+    """None: it is deleted."""
+    return max(one.clock for one in variable.siblings) if is_present(variable) else None
 
 
 def _amount(account: Account) -> int:

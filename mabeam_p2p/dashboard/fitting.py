@@ -2,9 +2,8 @@
 
 import asyncio
 import heapq
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from typing import Generic, TypeVar
 
 import msgspec
@@ -93,36 +92,49 @@ def rows(
 
 
 class Latest(Generic[K]):
-    """Keys of which only the ones that changed last are kept."""
+    """Keys by when they changed, of which the last `shown_max` are told, and all are counted: when
+    some of those are dropped, the ones before them are told again."""
 
-    def __init__(self, keys_max: int) -> None:
-        self._keys_max = keys_max
-        self._keys: OrderedDict[K, None] = OrderedDict()
+    def __init__(self, shown_max: int) -> None:
+        self._shown_max = shown_max
+        self._found: dict[K, None] = {}
+        """By rank, those of the highest rank last; before them the others in any order."""
+        self._changed: dict[K, None] = {}
+        """The last one last."""
 
     def put(self, key: K) -> None:
-        self._keys[key] = None
-        self._keys.move_to_end(key)
-        if len(self._keys) > self._keys_max:
-            self._keys.popitem(last=False)
+        """It has changed."""
+        self.drop(key)
+        self._changed[key] = None
 
-    async def fill(self, entries: Mapping[K, T], rank: Callable[[T], int]) -> None:
-        """Begin anew with the entries of the highest rank. There may be many: others get their turn
-        meanwhile, and what is put then stays."""
-        self._keys = OrderedDict()
+    def drop(self, key: K) -> None:
+        """It is gone."""
+        self._changed.pop(key, None)
+        self._found.pop(key, None)
+
+    async def fill(self, entries: Mapping[K, T], rank: Callable[[T], int | None]) -> None:
+        """Begin anew with the entries, those of the highest rank as the last ones that changed;
+        None: it is gone. There may be many: others get their turn meanwhile, and what is put or
+        dropped then stays so."""
+        self._found, self._changed = {}, {}
         highest: list[tuple[int, K]] = []
         keys = list(entries)
         for start in range(0, len(keys), AT_ONCE):
-            some_keys = keys[start : start + AT_ONCE]
-            ranked = [(rank(entries[key]), key) for key in some_keys if key in entries]
-            highest = heapq.nlargest(self._keys_max, chain(highest, ranked))
+            some_keys = (key for key in keys[start : start + AT_ONCE] if key in entries)
+            ranks = ((rank(entries[key]), key) for key in some_keys)
+            ranked = [(place, key) for place, key in ranks if place is not None]
+            self._found |= dict.fromkeys(key for _, key in ranked if key not in self._changed)
+            highest = heapq.nlargest(self._shown_max, chain(highest, ranked))
             await asyncio.sleep(0)
-        changed, self._keys = self._keys, OrderedDict.fromkeys(key for _, key in reversed(highest))
-        for key in changed:
-            self.put(key)
+        for _, key in reversed(highest):
+            if key in self._found:
+                del self._found[key]
+                self._found[key] = None
 
     def __iter__(self) -> Iterator[K]:
-        """Sorted: what changes stays where it is."""
-        return iter(sorted(self._keys))
+        """Those that are told, sorted: what changes stays where it is."""
+        newest = chain(reversed(self._changed), reversed(self._found))
+        return iter(sorted(islice(newest, self._shown_max)))
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._changed) + len(self._found)

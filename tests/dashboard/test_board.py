@@ -315,6 +315,31 @@ async def test_a_deleted_variable_is_not_shown() -> None:
 
 
 @in_loop
+async def test_variables_that_came_and_went_leave_the_place_to_those_that_stay() -> None:
+    names = [f"stays{number:02}" for number in range(50)]
+    passing = [f"passes{number}" for number in range(VALUES_MAX * 2)]
+
+    def tell(at: Looked, names: list[str], value: object, counter: int) -> None:
+        at.tell(VariableChanged(tuple(variable(n, value, counter) for n in names), PEER))
+
+    async with looked() as at:
+        await at.read("variables")
+        tell(at, names, 1, 1)
+        tell(at, passing, 1, 2)
+        assert await at.count("variables") == len(names) + len(passing)
+        tell(at, passing, None, 3)
+        for _ in range(2):
+            assert [row["name"] for row in await at.rows("variables")] == names
+            assert await at.count("variables") == len(names)
+            # And the same when it is looked through as a whole.
+            at.changed.clear()
+            at.peer.tell(Dropped("daemon", EVENTS_LOST, "", 1))
+            await eventually(lambda: len(at.changed) == len(SECTIONS))
+        tell(at, passing[:1], 2, 4)
+        assert await at.count("variables") == len(names) + 1
+
+
+@in_loop
 async def test_a_variable_that_a_programs_function_resolves_says_so() -> None:
     async with looked() as at:
         at.tell(VariableChanged((variable("a", 1, 1, "function"),), PEER))
@@ -355,6 +380,19 @@ async def test_accounts_show_what_moved_last() -> None:
         assert rows[-1]["balance"] == "75"
         assert await at.count("ledger", "accounts") == 150
         assert len(rows) == LIST_MAX
+
+
+@in_loop
+async def test_accounts_that_were_emptied_leave_the_place_to_those_with_money() -> None:
+    movement = Movement(1, MovementKind.MINT, "o", ADA, "", ADA, "eur", 1, "", 1, 1)
+    names = [f"g:stays{number:02}" for number in range(50)]
+    passing = [f"g:passes{number}" for number in range(LIST_MAX * 2)]
+    async with looked() as at:
+        await at.read("ledger")
+        for some, amount in ((names, 1), (passing, 1), (passing, 0)):
+            at.tell(LedgerChanged(movement, tuple(Account(n, "eur", amount, 0) for n in some)))
+        assert [row["account"] for row in await at.rows("ledger", "accounts")] == names
+        assert await at.count("ledger", "accounts") == len(names)
 
 
 @in_loop

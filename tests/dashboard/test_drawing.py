@@ -85,3 +85,16 @@ def test_an_election_that_runs_tells_how_many_stand(page: Page) -> None:
     running = Election("trainer", "all", 5, 1, 9_000_000, AgentId(""), candidates, (ADA,))
     row = rows.seat(Seat("trainer", "all", AgentId(""), 0, 0, 5, ""), running)
     expect(drawn(page, "seats", listed(row))).to_contain_text(", 2 candidates")
+
+
+@pytest.mark.parametrize(("section", "word"), [("variables", "shared"), ("proposals", "open")])
+def test_nothing_is_said_to_be_there_only_where_nothing_is(
+    page: Page, section: str, word: str
+) -> None:
+    for count in (7, 0):
+        one = listed(count=count)
+        shown = drawn(page, section, one | {"open": one, "ended": one})
+        left = shown.get_by_text("0 of 7 are listed.").first
+        nothing = shown.locator(".empty").get_by_text(word)
+        expect(left if count else nothing).to_be_visible()
+        expect(nothing if count else left).to_be_hidden()

@@ -1,9 +1,11 @@
+import asyncio
 import math
 
 import msgspec
 import pytest
 
 from mabeam_p2p.dashboard.fitting import (
+    AT_ONCE,
     NAMES_MAX,
     NOT_SHOWN,
     ROWS_BYTES_MAX,
@@ -100,3 +102,32 @@ async def test_the_latest_keys_are_kept_and_told_in_order() -> None:
     latest.put("d")
     latest.put("e")
     assert list(latest) == ["a", "d", "e"]
+
+
+@in_loop
+async def test_a_key_that_is_dropped_leaves_its_place_to_the_next_one() -> None:
+    latest: Latest[str] = Latest(2)
+    entries: dict[str, int | None] = {"a": 1, "b": 9, "c": 5, "d": None}
+    await latest.fill(entries, lambda rank: rank)
+    # All are counted but what is gone.
+    assert (list(latest), len(latest)) == (["b", "c"], 3)
+    latest.put("e")
+    latest.drop("b")
+    assert (list(latest), len(latest)) == (["c", "e"], 3)
+    latest.drop("e")
+    assert (list(latest), len(latest)) == (["a", "c"], 2)
+
+
+@in_loop
+async def test_what_changes_while_the_keys_are_looked_through_stays_so() -> None:
+    entries: dict[str, int | None] = {f"{n:04}": -n for n in range(2 * AT_ONCE)}
+    latest: Latest[str] = Latest(3)
+    filling = asyncio.ensure_future(latest.fill(entries, lambda rank: rank))
+    await asyncio.sleep(0)
+    # The first half has been looked at: one of the highest rank goes, and one to come.
+    for gone in ("0000", f"{2 * AT_ONCE - 1:04}"):
+        entries[gone] = None
+        latest.drop(gone)
+    latest.put("0500")
+    await filling
+    assert (list(latest), len(latest)) == (["0001", "0002", "0500"], 2 * AT_ONCE - 2)

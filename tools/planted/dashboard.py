@@ -294,4 +294,22 @@ MUTANTS = (
         (Edit(ROWS, "for vote in facts.votes)", "for vote in facts.votes[-VOTES_MAX:])"),),
         OF_BOARD,
     ),
+    Mutant(
+        "DB37",
+        "variables that are deleted keep their places",
+        (Edit(BOARD, "self._latest_variables.drop(name)", "self._latest_variables.put(name)"),),
+        OF_BOARD,
+    ),
+    Mutant(
+        "DB38",
+        "what is dropped while the keys are looked through comes back",
+        (
+            Edit(
+                FITTING,
+                "if key in self._found:\n                del self._found[key]",
+                "if key not in self._changed:\n                self._found.pop(key, None)",
+            ),
+        ),
+        OF_FITTING,
+    ),
 )

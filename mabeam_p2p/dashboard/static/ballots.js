@@ -18,7 +18,7 @@ class Panels {
   }
 
   render({ shown, count }) {
-    this.empty.hidden = shown.length > 0;
+    this.empty.hidden = count > 0;
     keyed(this.list, shown, (item) => item.id, () => {
       const panel = new this.panel();
       panel.node.open = this.isOpen;

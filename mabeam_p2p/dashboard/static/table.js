@@ -37,7 +37,7 @@ export class Table {
 
   render({ shown, count }, { has = () => true } = {}) {
     const rows = shown.filter(has);
-    this.empty.hidden = shown.length > 0;
+    this.empty.hidden = count > 0;
     this.box.hidden = rows.length === 0;
     keyed(this.body, rows, this.id, (row) => this.create(row), (node, row, isNew) =>
       this.update(node, row, isNew));
