@@ -167,7 +167,8 @@ class TaskQuery(Struct, frozen=True, gc=False, array_like=True, tag=20):
 
 
 class TasksQuery(Struct, frozen=True, gc=False, array_like=True, tag=21):
-    """Tasks without arguments and results, the newest of each status first, up to `limit`."""
+    """Tasks without arguments and results: open ones, then dead ones, then the finished, each the
+    newest first; up to `limit` of all together. All that are remembered are counted."""
 
     statuses: tuple[TaskStatus, ...]
     limit: int
@@ -421,6 +422,8 @@ class Found(Struct, frozen=True, gc=False, array_like=True, tag=4):
     tasks: tuple[Task, ...] = ()
     workers: tuple[TaskWorker, ...] = ()
     auctions: tuple[Auction, ...] = ()
+    task_count: int = 0
+    """Of tasks of every status, with those that were not asked for."""
 
 
 class Acknowledged(Struct, frozen=True, gc=False, array_like=True, tag=5):

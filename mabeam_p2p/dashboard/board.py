@@ -11,7 +11,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
-from itertools import islice
+from itertools import chain, islice, zip_longest
 
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.results import Member, PeerStatus
@@ -61,6 +61,7 @@ from mabeam_p2p.records import (
     Parameter,
     Proposal,
     ProposalStatus,
+    Task,
     TaskStatus,
     Variable,
 )
@@ -85,6 +86,14 @@ LIST_MAX = 100
 VALUES_MAX = 200
 """Parameters, and variables."""
 MOVEMENTS_MAX = 30
+
+TASK_KINDS = (
+    (TaskStatus.LEASED,),
+    (TaskStatus.QUEUED,),
+    (TaskStatus.DEAD,),
+    (TaskStatus.DONE, TaskStatus.CANCELLED),
+)
+"""In this order they are shown."""
 
 SECTIONS = (
     "peer",
@@ -312,10 +321,15 @@ class Board:
 
     async def _tasks(self) -> Row:
         find = self._attachment.find
-        tasks = (await find(TasksQuery(tuple(TaskStatus), LIST_MAX), "tasks")).tasks
+        kinds = [await find(TasksQuery(kind, LIST_MAX), "tasks") for kind in TASK_KINDS]
+        # The newest of each kind in turns: many of one kind do not hide the others. One that has
+        # moved on between two questions is shown once.
+        turns = chain.from_iterable(zip_longest(*(found.tasks for found in kinds)))
+        newest = {task.id: task for task in turns if task is not None}
+        tasks = sorted(islice(newest.values(), LIST_MAX), key=_kind)
         workers = (await find(WorkersQuery(), "workers")).workers
         return {
-            "tasks": rows(tasks, make.task, len(tasks), rows_max=LIST_MAX),
+            "tasks": rows(tasks, make.task, kinds[-1].task_count, rows_max=LIST_MAX),
             "workers": rows(workers, make.worker, len(workers), rows_max=LIST_MAX),
         }
 
@@ -383,10 +397,15 @@ def _sections_of(event: Event) -> tuple[str, ...]:
             return ()
 
 
-def _rank(member: Member, status: PeerStatus) -> tuple[bool, bool, str, str]:
-    """The leader first, then who is here, by name."""
+def _rank(member: Member, status: PeerStatus) -> tuple[bool, bool, bool, str, str]:
+    """The leader first, then this peer, then who is here, by name."""
     is_here = member.state in ("alive", "suspect")
-    return member.id != status.leader, not is_here, member.name, member.id
+    is_other = member.id != status.peer
+    return member.id != status.leader, is_other, not is_here, member.name, member.id
+
+
+def _kind(task: Task) -> int:
+    return next(index for index, kind in enumerate(TASK_KINDS) if task.status in kind)
 
 
 def _version(parameter: Parameter) -> int:

@@ -101,7 +101,8 @@ def answer(parts: Parts, query: MachineQuery, index: int, clock: int) -> Found:
         case TaskQuery(task):
             return found(tasks=parts.tasks.find(task))
         case TasksQuery(statuses, limit):
-            return found(tasks=parts.tasks.tasks(statuses, limit))
+            listed = parts.tasks.tasks(statuses, limit)
+            return found(tasks=listed, task_count=parts.tasks.remembered_count)
         case WorkQuery(agent, seen_index):
             work = parts.tasks.work(agent, seen_index)
             return found(tasks=work, workers=parts.tasks.worker(agent))

@@ -1,14 +1,13 @@
 """What the sections say, over a fake peer."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-from mabeam_p2p.dashboard.board import ENDED_MAX, LIST_MAX, OPEN_MAX, SECTIONS, VALUES_MAX, Board
-from mabeam_p2p.dashboard.fitting import NOT_SHOWN, ROWS_BYTES_MAX
+from mabeam_p2p.dashboard.board import ENDED_MAX, LIST_MAX, OPEN_MAX, SECTIONS, VALUES_MAX
+from mabeam_p2p.dashboard.fitting import NOT_SHOWN
 from mabeam_p2p.dashboard.links import LINKS_MAX
 from mabeam_p2p.errors import Overloaded
 from mabeam_p2p.events import (
@@ -17,7 +16,6 @@ from mabeam_p2p.events import (
     AuctionOpened,
     BarrierChanged,
     Dropped,
-    Event,
     LedgerChanged,
     MailArrived,
     MemberChanged,
@@ -26,7 +24,7 @@ from mabeam_p2p.events import (
     ProposalOpened,
     VariableChanged,
 )
-from mabeam_p2p.ids import AgentId, AuctionId, PeerId, ProposalId
+from mabeam_p2p.ids import AgentId, AuctionId, PeerId, ProposalId, TaskId
 from mabeam_p2p.inquiries import EvidenceAnswer, ReadEvidence
 from mabeam_p2p.records import (
     Account,
@@ -54,12 +52,27 @@ from mabeam_p2p.records import (
     ProposalStatus,
     Sibling,
     Side,
+    Strategy,
+    Task,
+    TaskOrder,
+    TaskStatus,
     Variable,
     Vote,
 )
-from mabeam_p2p.requests import AuctionQuery, Found, GenerationQuery, ProposalQuery, Read, Request
+from mabeam_p2p.requests import (
+    AuctionQuery,
+    Found,
+    GenerationQuery,
+    ProposalQuery,
+    Read,
+    ReadStatus,
+    Request,
+    StatusAnswer,
+    TasksQuery,
+)
 from mabeam_p2p.wire.cbor import encode_value
-from tests.api.fakes import PEER, FakePeer, Reply, attachment, usual
+from tests.api.fakes import PEER, FakePeer, Reply, status, usual
+from tests.dashboard.looking import Looked, looked
 from tests.eventually import eventually
 from tests.in_loop import in_loop
 
@@ -105,50 +118,6 @@ def variable(name: str, value: object, counter: int, resolver: str = "lww") -> V
     return Variable(name, resolver, ((PEER, counter),), (Sibling(PEER, counter, counter, data),))
 
 
-class Looked:
-    """A board, and which sections it has said to have changed."""
-
-    def __init__(self, peer: FakePeer) -> None:
-        self.peer = peer
-        self.tie = attachment(peer)
-        self.changed: dict[str, None] = {}
-        self.board = Board(self.tie, lambda section: self.changed.update({section: None}))
-
-    async def read(self, section: str) -> dict[str, object]:
-        """As the page gets it."""
-        data = msgspec.json.encode(await self.board.read(section))
-        assert len(data) <= 2 * ROWS_BYTES_MAX + 1_000
-        return msgspec.json.decode(data, type=dict[str, object])
-
-    async def rows(self, section: str, part: str = "") -> list[dict[str, object]]:
-        facts: object = await self.read(section)
-        if part:
-            facts = msgspec.convert(facts, dict[str, object])[part]
-        return msgspec.convert(facts, dict[str, object])["shown"]  # type: ignore[return-value]
-
-    async def count(self, section: str, part: str = "") -> object:
-        facts = await self.read(section)
-        return (msgspec.convert(facts[part], dict[str, object]) if part else facts)["count"]
-
-    def tell(self, *events: Event) -> list[str]:
-        """The sections that the board says have changed."""
-        self.changed.clear()
-        for event in events:
-            self.peer.tell(event)
-        return list(self.changed)
-
-
-@asynccontextmanager
-async def looked(peer: FakePeer | None = None) -> AsyncIterator[Looked]:
-    looked = Looked(peer or FakePeer())
-    await looked.board.open()
-    try:
-        yield looked
-    finally:
-        looked.board.close()
-        await looked.tie.close()
-
-
 @in_loop
 async def test_every_section_can_be_read_of_a_peer_on_which_nothing_has_happened() -> None:
     async with looked() as at:
@@ -177,6 +146,27 @@ async def test_members_tell_their_state_and_part_and_the_leader_stands_first() -
             ("bee0", "dead", ""),
         ]
         assert [row["is_leader"] for row in rows] == [True, False, False, False]
+
+
+@in_loop
+async def test_this_peer_is_listed_however_many_there_are_and_whoever_leads() -> None:
+    leader = PeerId(f"{5:016x}")
+
+    def reply(request: Request) -> Reply:
+        if isinstance(request, ReadStatus):
+            return StatusAnswer(replace(status(), role="follower", leader=leader))
+        return usual(request)
+
+    peer = FakePeer()
+    peer.reply = reply
+    async with looked(peer) as at:
+        at.tell(MemberChanged(Member(PEER, "zebra", "h:1", 1, 1, MemberState.ALIVE)))
+        for number in range(LIST_MAX + 9):
+            told = Member(PeerId(f"{number:016x}"), f"b{number:03}", "h:1", 1, 1, MemberState.ALIVE)
+            at.tell(MemberChanged(told))
+        rows = await at.rows("members")
+    assert [row["name"] for row in rows][:3] == ["b005", "zebra", "b000"]
+    assert [row["is_here"] for row in rows][:3] == [False, True, False]
 
 
 @in_loop
@@ -367,6 +357,49 @@ async def test_barriers_that_are_waited_at_and_those_that_ended_are_told() -> No
         ]
         assert len(await at.rows("barriers", "open")) == OPEN_MAX
         assert await at.count("barriers", "open") == OPEN_MAX * 2
+
+
+def task(name: str, number: int, status: TaskStatus) -> Task:
+    order = TaskOrder("work", b"", Strategy.LEAST_LOADED, (), 0, 0, 0, 0, 0, "")
+    return Task(TaskId(f"{name}{number}"), order, ADA, number, number, status)
+
+
+@in_loop
+async def test_of_many_tasks_some_of_every_state_are_shown_and_all_are_counted() -> None:
+    counts = {TaskStatus.QUEUED: 9_000, TaskStatus.LEASED: 60, TaskStatus.DEAD: 9}
+    tasks = [task(status.name, n, status) for status, count in counts.items() for n in range(count)]
+
+    def reply(request: Request) -> Reply:
+        if isinstance(request, Read) and isinstance(request.query, TasksQuery):
+            wanted, limit = request.query.statuses, request.query.limit
+            found = [one for one in reversed(tasks) if one.status in wanted]
+            return Found(1, 0.0, False, tasks=tuple(found[:limit]), task_count=len(tasks))
+        return usual(request)
+
+    peer = FakePeer()
+    peer.reply = reply
+    async with looked(peer) as at:
+        rows = await at.rows("tasks", "tasks")
+        assert await at.count("tasks", "tasks") == len(tasks)
+    shown = [row["status"] for row in rows]
+    # What takes less than its share leaves it to the others; each kind with its newest first.
+    assert Counter(shown) == {"leased": 46, "queued": 45, "dead": 9}
+    assert list(dict.fromkeys(shown)) == ["leased", "queued", "dead"]
+    assert [rows[0]["id"], rows[46]["id"], rows[-1]["id"]] == ["LEASED59", "QUEUED8999", "DEAD0"]
+
+
+@in_loop
+async def test_a_task_that_moves_on_while_tasks_are_read_is_shown_once() -> None:
+    def reply(request: Request) -> Reply:
+        if isinstance(request, Read) and isinstance(request.query, TasksQuery):
+            one = task("t", 1, request.query.statuses[0])
+            return Found(1, 0.0, False, tasks=(one,), task_count=1)
+        return usual(request)
+
+    peer = FakePeer()
+    peer.reply = reply
+    async with looked(peer) as at:
+        assert [row["id"] for row in await at.rows("tasks", "tasks")] == ["t1"]
 
 
 @in_loop

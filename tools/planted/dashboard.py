@@ -312,4 +312,10 @@ MUTANTS = (
         ),
         OF_FITTING,
     ),
+    Mutant(
+        "DB39",
+        "tasks of one kind hide those of the others",
+        (Edit(BOARD, "zip_longest(*(found.tasks for found in kinds))", "f.tasks for f in kinds"),),
+        OF_BOARD,
+    ),
 )

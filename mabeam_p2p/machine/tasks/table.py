@@ -86,6 +86,9 @@ class Table:
 
     # ---- tasks -----------------------------------------------------------------------------
 
+    def __len__(self) -> int:
+        return len(self.open) + len(self._finished) + len(self._dead)
+
     def find(self, task: TaskId) -> Task | None:
         return self.open.get(task) or self._finished.get(task) or self._dead.get(task)
 

@@ -329,6 +329,11 @@ class Tasks:
         """Tasks that are queued or worked on."""
         return len(self._table.open)
 
+    @property
+    def remembered_count(self) -> int:
+        """Tasks of every status."""
+        return len(self._table)
+
     def state(self) -> TasksState:
         return TasksState(self._table.state(), self._schedule.state())
 
