@@ -4,7 +4,8 @@
    looks. What looks as it did is not sent again.
 2. For a reader no more waits than each section once, the newest: who reads slowly gets fewer
    versions, and takes no memory for those left out.
-3. The loop belongs to the peer: between two sections others get their turn.
+3. A section that could not be read is tried again after SLOW_SECONDS, whether it changes or not.
+4. The loop belongs to the peer: between two sections others get their turn.
 """
 
 import asyncio
@@ -71,6 +72,8 @@ class Feed:
         self._due: dict[str, float] = {}
         """By section, when it may be made again: only of those that have changed."""
         self._made_at: dict[str, float] = {}
+        self._unread: dict[str, None] = {}
+        """Those that could not be read the last time: that is logged once."""
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -89,12 +92,13 @@ class Feed:
 
     def on_changed(self, section: str) -> None:
         """The section may look otherwise now."""
-        if not self._readers:
-            return
         pause = SLOW_SECONDS if section in SLOW else PAUSE_SECONDS
         due = self._made_at.get(section, -pause) + pause
-        # It may be due already, for a look that comes later.
-        if due < self._due.get(section, inf):
+        self._ask(section, due)
+
+    def _ask(self, section: str, due: float) -> None:
+        """Make it then, if somebody looks. It may be due already, for a look that comes later."""
+        if self._readers and due < self._due.get(section, inf):
             self._due[section] = due
             self._woken.set()
 
@@ -107,14 +111,13 @@ class Feed:
         if len(self._readers) >= READERS_MAX or self._is_closed:
             return None
         reader = Reader()
-        is_first = not self._readers
         self._readers[reader] = None
         for section in SECTIONS:
-            if is_first:
-                # What is known is as old as the last reader.
-                self.on_changed(section)
-            elif section in self._versions:
+            # At first nothing is known: it would be as old as the last reader.
+            if section in self._versions:
                 reader.put(section, self._versions[section])
+            else:
+                self.on_changed(section)
         return reader
 
     def leave(self, reader: Reader) -> None:
@@ -157,13 +160,17 @@ class Feed:
         except GONE:
             return False
         except MabeamError as error:
-            # As with an answer that came too late: the next change, or the next poll, asks again.
-            _log.info("dashboard: %s cannot be read: %s", section, error)
+            # As with an answer that came too late.
+            if section not in self._unread:
+                self._unread[section] = None
+                _log.info("dashboard: %s cannot be read: %s", section, error)
+            self._ask(section, asyncio.get_running_loop().time() + SLOW_SECONDS)
             return True
         except Exception:
             # Of one section: the others are worth as much, and so is the page.
             _log.exception("the dashboard broke an invariant at %s", section)
             return True
+        self._unread.pop(section, None)
         if self._readers and self._versions.get(section) != version:
             self._versions[section] = version
             for reader in tuple(self._readers):

@@ -209,6 +209,58 @@ async def test_no_more_readers_join_than_there_is_room_for() -> None:
     await source.feed.close()
 
 
+@in_virtual_time
+async def test_what_could_not_be_read_is_asked_for_again_although_nothing_changes() -> None:
+    source = Source()
+    source.fault = MabeamTimeout("too late")
+    source.feed.start()
+    first = source.feed.join()
+    assert first is not None
+    await asyncio.sleep(5 * SLOW_SECONDS + 0.1)
+    # No more often than what is made of several questions.
+    assert set(source.made) == set(SECTIONS)
+    assert max(source.made.values()) <= 6
+    assert taken(first) == []
+    source.fault = None
+    await asyncio.sleep(SLOW_SECONDS + 0.1)
+    assert sorted(taken(first)) == sorted(SECTIONS)
+    source.made.clear()
+    await asyncio.sleep(60)
+    assert set(source.made) == set(POLLED)
+    await source.feed.close()
+
+
+@in_virtual_time
+async def test_who_comes_later_asks_for_what_could_not_be_read() -> None:
+    source = Source()
+    # Of which the next change would show whether it has passed.
+    source.fault = ZeroDivisionError()
+    source.feed.start()
+    source.feed.join()
+    await asyncio.sleep(0.1)
+    source.fault = None
+    second = source.feed.join()
+    assert second is not None
+    await asyncio.sleep(SLOW_SECONDS)
+    assert sorted(taken(second)) == sorted(SECTIONS)
+    await source.feed.close()
+
+
+@in_virtual_time
+async def test_a_change_does_not_wait_for_the_next_try_at_what_could_not_be_read() -> None:
+    source = Source()
+    source.fault = MabeamTimeout("too late")
+    source.feed.start()
+    source.feed.join()
+    await asyncio.sleep(0.1)
+    source.fault = None
+    source.made.clear()
+    source.feed.on_changed("variables")
+    await asyncio.sleep(PAUSE_SECONDS)
+    assert source.made["variables"] == 1
+    await source.feed.close()
+
+
 @pytest.mark.parametrize("fault", [MabeamTimeout("too late"), ZeroDivisionError()])
 @in_virtual_time
 async def test_a_section_that_cannot_be_read_does_not_end_the_others(fault: Exception) -> None:

@@ -239,11 +239,7 @@ MUTANTS = (
         "DB24",
         "sections are made while nobody looks",
         (
-            Edit(
-                FEED,
-                "        if not self._readers:\n            return\n        pause",
-                "        pause",
-            ),
+            Edit(FEED, "if self._readers and due < ", "if due < "),
             Edit(FEED, "if self._readers and self._due.get(", "if self._due.get("),
         ),
         OF_FEED,
@@ -285,7 +281,7 @@ MUTANTS = (
     Mutant(
         "DB35",
         "what has changed waits for the next look that comes without an event",
-        (Edit(FEED, "if due < self._due.get(section, inf):", "if section not in self._due:"),),
+        (Edit(FEED, "and due < self._due.get(section, inf):", "and section not in self._due:"),),
         OF_FEED,
     ),
     Mutant(
@@ -317,5 +313,17 @@ MUTANTS = (
         "tasks of one kind hide those of the others",
         (Edit(BOARD, "zip_longest(*(found.tasks for found in kinds))", "f.tasks for f in kinds"),),
         OF_BOARD,
+    ),
+    Mutant(
+        "DB40",
+        "what could not be read waits for its next change",
+        (
+            Edit(
+                FEED,
+                "            self._ask(section, asyncio.get_running",
+                "            (asyncio.get_running",
+            ),
+        ),
+        OF_FEED,
     ),
 )
