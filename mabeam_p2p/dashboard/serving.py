@@ -5,8 +5,9 @@ said at once; `Dashboard.serving` serves one peer.
 
 1. Every answer has the same headers: nothing from elsewhere is loaded, nothing of this is shown
    within another page, nothing is kept.
-2. Requests, connections and streams are counted, and silent ones end; a stream whose reader takes
-   nothing for WRITE_SECONDS is cut off.
+2. Requests, connections and streams are counted. A connection that is no stream ends after
+   PASSING_SECONDS whatever is asked and taken on it, or earlier if others need its place; a stream
+   ends if its reader takes nothing for WRITE_SECONDS.
 3. At the end streams are told so; after CLOSE_SECONDS what is left is cut off.
 4. No request, header or token is ever logged.
 """
@@ -17,7 +18,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from hashlib import sha256
 from importlib import resources
@@ -44,13 +45,15 @@ except ImportError as error:
     ) from error
 
 CONNECTIONS_MAX = 64
+PASSING_MAX = CONNECTIONS_MAX - READERS_MAX
+"""Connections that are no streams."""
 REQUESTS_PER_SECOND = 50.0
 REQUESTS_AT_ONCE = 300
 """Pages of all who may look, loaded at the same time. A request costs a fifth of a millisecond of
 the loop that the peer runs on, so a flood of them must not be answered."""
 BACKLOG = 32
-IDLE_SECONDS = 15.0
-"""A connection on which nothing is asked for this long is closed."""
+PASSING_SECONDS = 15.0
+"""A connection that is no stream by then is cut off: the files of a page take less."""
 WRITE_SECONDS = 5.0
 SEND_BUFFER_BYTES = 128 * 1024
 """What the kernel keeps for a reader that is slow; a few versions of the page."""
@@ -82,6 +85,9 @@ _TYPES = {
 }
 
 FLOOD = Refusal(503, "flood", "Too much is asked at once: come again in some seconds.")
+CROWD = Refusal(503, "crowd", "Too many pages are open: close some.")
+
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 STREAM = "/events"
 PAGE = "index.html"
@@ -169,6 +175,7 @@ class Dashboard:
         contents = b"".join(content for _, (_, content) in sorted(self._files.items()))
         self._build = sha256(contents).hexdigest()[:16]
         self._feed: Feed | None = None
+        self._connections: _Connections | None = None
         self._streams: dict[asyncio.Task[object], asyncio.BaseTransport] = {}
         self.counters = Counter(
             dict.fromkeys((*access.REASONS, "crowd", "flood", "slow", "requests", "streams"), 0)
@@ -200,6 +207,11 @@ class Dashboard:
         """Whether no more pages can be open."""
         return self._feed is not None and self._feed.reader_count >= READERS_MAX
 
+    @property
+    def connection_count(self) -> int:
+        """Connections that are open, with those of pages."""
+        return len(self._connections.connections) if self._connections is not None else 0
+
     @asynccontextmanager
     async def serving(self, attachment: Attachment) -> AsyncIterator["Dashboard"]:
         """Within, the page shows what the peer of this attachment knows."""
@@ -217,16 +229,7 @@ class Dashboard:
     async def _serving(self, feed: Feed) -> AsyncIterator[None]:
         self._feed = feed
         feed.start()
-        web_server = web.Server(
-            self._answer,
-            keepalive_timeout=IDLE_SECONDS,
-            handler_cancellation=True,
-            access_log=None,
-            logger=_NOWHERE,
-            max_line_size=2_048,
-            max_field_size=4_096,
-            lingering_time=0.0,
-        )
+        self._connections = web_server = _Connections(self._answer, self.counters)
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: self._admit(web_server), sock=self._listener)
         try:
@@ -242,13 +245,11 @@ class Dashboard:
             for transport in self._streams.values():
                 _abort(transport)
             await web_server.shutdown(CLOSE_SECONDS)
+            web_server.end()
 
     # ---- connections -------------------------------------------------------------------------
 
     def _admit(self, web_server: web.Server) -> asyncio.BaseProtocol:
-        if len(web_server.connections) >= CONNECTIONS_MAX:
-            self.counters["crowd"] += 1
-            return _Refused()
         if not self._allowance.take(asyncio.get_running_loop().time()):
             self.counters["flood"] += 1
             return _Refused()
@@ -296,6 +297,8 @@ class Dashboard:
             more["Allow"] = "GET"
         if refusal is access.TOKEN:
             more["WWW-Authenticate"] = "Bearer"
+        if refusal is CROWD:
+            more["Retry-After"] = "5"
         response = _text(refusal.status, refusal.text, more)
         # A stranger keeps no connection, nor is what else it has sent looked at.
         response.force_close()
@@ -303,10 +306,10 @@ class Dashboard:
 
     async def _stream(self, request: web.BaseRequest) -> web.StreamResponse:
         assert self._feed is not None
+        assert self._connections is not None
         reader = self._feed.join()
         if reader is None:
-            self.counters["crowd"] += 1
-            return _text(503, "Too many pages are open: close some.", {"Retry-After": "5"})
+            return self._refused(CROWD)
         self.counters["streams"] += 1
         response = web.StreamResponse(headers=HEADERS)
         response.content_type = "text/event-stream"
@@ -316,6 +319,7 @@ class Dashboard:
         assert transport is not None
         assert task is not None
         self._streams[task] = transport
+        self._connections.release(request.protocol)
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         try:
@@ -353,8 +357,58 @@ class Dashboard:
             await write(b"event: %b\ndata: %b\n\n" % (section.encode(), version))
 
 
+class _Connections(web.Server):
+    """The HTTP server, and its connections, which it ends itself: one that aiohttp has closed stays
+    until its reader takes what waits there."""
+
+    def __init__(self, answer: Answer, counters: Counter[str]) -> None:
+        super().__init__(
+            answer,
+            handler_cancellation=True,
+            access_log=None,
+            logger=_NOWHERE,
+            max_line_size=2_048,
+            max_field_size=4_096,
+            lingering_time=0.0,
+        )
+        self._counters = counters
+        self._passing: dict[web.RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}
+        """Those that are no streams, the oldest first."""
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        timer = asyncio.get_running_loop().call_later(PASSING_SECONDS, self._end, handler)
+        self._passing[handler] = transport, timer
+        if len(self._passing) > PASSING_MAX:
+            # Whoever holds on to its connections keeps nobody out.
+            self._counters["crowd"] += 1
+            self._end(next(iter(self._passing)))
+
+    def connection_lost(
+        self, handler: web.RequestHandler, exc: BaseException | None = None
+    ) -> None:
+        super().connection_lost(handler, exc)
+        self.release(handler)
+
+    def release(self, handler: web.RequestHandler) -> None:
+        """It has become a stream, or is there no more."""
+        if handler in self._passing:
+            _, timer = self._passing.pop(handler)
+            timer.cancel()
+
+    def end(self) -> None:
+        """Cut off whatever is no stream."""
+        for handler in tuple(self._passing):
+            self._end(handler)
+
+    def _end(self, handler: web.RequestHandler) -> None:
+        transport, _ = self._passing[handler]
+        self.release(handler)
+        _abort(transport)
+
+
 class _Refused(asyncio.Protocol):
-    """A connection beyond CONNECTIONS_MAX."""
+    """A connection beyond what is allowed."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         _abort(transport)

@@ -8,9 +8,10 @@ import pytest
 from msgspec.structs import replace
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from mabeam_p2p.dashboard import rows
+from mabeam_p2p.dashboard import access, rows
+from mabeam_p2p.dashboard.access import Refusal
 from mabeam_p2p.dashboard.fitting import Row
-from mabeam_p2p.dashboard.serving import HEADERS, page_files
+from mabeam_p2p.dashboard.serving import CROWD, HEADERS, page_files
 from mabeam_p2p.ids import AgentId
 from mabeam_p2p.records import Candidate, Choice, Election, Proposal, Seat, Vote
 from tests.api.fakes import proposal
@@ -31,17 +32,23 @@ def running() -> Iterator[Browser]:
 @pytest.fixture
 def page(running: Browser) -> Iterator[Page]:
     """The page, to which no facts come."""
+    with visit(running) as here:
+        served(here.page, CROWD)
+        yield here.page
+
+
+def served(page: Page, refusal: Refusal) -> None:
+    """Open the page, whose stream is refused."""
     files = page_files()
 
     def answer(route: Route) -> None:
-        kind, content = files.get(urlsplit(route.request.url).path, ("text/plain", b""))
-        status = 200 if content else 404
+        said = f"{refusal.text}\n".encode()
+        kind, content = files.get(urlsplit(route.request.url).path, ("text/plain", said))
+        status = refusal.status if content is said else 200
         route.fulfill(status=status, headers=HEADERS, content_type=kind, body=content)
 
-    with visit(running) as here:
-        here.page.route(f"{URL}/**", answer)
-        here.page.goto(URL)
-        yield here.page
+    page.route(f"{URL}/**", answer)
+    page.goto(URL)
 
 
 def drawn(page: Page, section: str, facts: object) -> Locator:
@@ -98,3 +105,15 @@ def test_nothing_is_said_to_be_there_only_where_nothing_is(
         nothing = shown.locator(".empty").get_by_text(word)
         expect(left if count else nothing).to_be_visible()
         expect(nothing if count else left).to_be_hidden()
+
+
+def test_a_page_that_is_refused_says_why_and_tries_again(running: Browser) -> None:
+    with visit(running, width=400) as here:
+        served(here.page, access.USER)
+        connection = here.page.locator("#connection")
+        expect(connection).to_have_text(f"{access.USER.text} Trying again")
+        assert here.page.evaluate("document.scrollingElement.scrollWidth") <= 400
+        assert here.faults() == []
+        # When there is no answer any more, that is said.
+        here.page.route(f"{URL}/events", lambda route: route.abort())
+        expect(connection).to_have_text("No answer yet, trying again")

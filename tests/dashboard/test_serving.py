@@ -40,6 +40,17 @@ def variable(name: str, value: object, counter: int) -> Variable:
     return Variable(name, "lww", ((PEER, counter),), (sibling,))
 
 
+def _deaf(address: str, path: str, *, count: int = 1) -> socket.socket:
+    """Asks so often, and reads nothing."""
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    # For small segments the other end keeps less, too.
+    deaf.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    deaf.connect(split_address(address))
+    deaf.send(f"GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode() * count)
+    return deaf
+
+
 @in_loop
 async def test_every_answer_forbids_what_comes_from_elsewhere() -> None:
     async with served() as (page, _):
@@ -244,19 +255,24 @@ async def test_readers_beyond_the_limit_are_told_to_come_later() -> None:
 
 
 @in_loop
-async def test_connections_beyond_the_limit_are_hung_up_on() -> None:
+async def test_who_comes_last_gets_the_place_of_the_oldest_connection_that_is_no_page() -> None:
     async with served() as (page, _):
-        for _ in range(serving.CONNECTIONS_MAX):
-            await dialled(page.address)
-        reader, _ = await dialled(page.address)
+        events = await stream(page.address)
+        silent = [await dialled(page.address) for _ in range(serving.PASSING_MAX)]
+        assert page.counters["crowd"] == 0
+        assert (await get(page.address)).status == 200
+        assert page.counters["crowd"] == 1
         with contextlib.suppress(ConnectionResetError):
             async with asyncio.timeout(SECONDS):
-                assert await reader.read() == b""
-        assert page.counters["crowd"] == 1
+                assert await silent[0][0].read() == b""
+        assert not silent[1][0].at_eof()
+        # It was there before them.
+        await events.until("peer")
 
 
 @in_loop
 async def test_a_flood_of_connections_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "PASSING_SECONDS", 3_600.0)
     monkeypatch.setattr(serving, "REQUESTS_AT_ONCE", 4)
     monkeypatch.setattr(serving, "REQUESTS_PER_SECOND", 0.0)
     async with served() as (page, _):
@@ -299,13 +315,44 @@ async def test_what_one_connection_asks_ahead_of_its_answers_is_not_read() -> No
 async def test_a_connection_that_asks_for_nothing_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(serving, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(serving, "PASSING_SECONDS", 0.05)
     async with served() as (page, _):
         for beginning in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "):
             reader, writer = await dialled(page.address)
             writer.write(beginning)
             async with asyncio.timeout(SECONDS):
                 assert await reader.read() == b""
+
+
+@in_loop
+async def test_a_connection_on_which_much_is_asked_is_closed_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving, "PASSING_SECONDS", 0.05)
+    monkeypatch.setattr(serving, "REQUESTS_AT_ONCE", 1_000_000)
+    peer = FakePeer()
+    async with served(peer) as (page, _):
+        events = await stream(page.address)
+        reader, writer = await dialled(page.address)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            async with asyncio.timeout(SECONDS):
+                while True:
+                    writer.write(f"GET /no HTTP/1.1\r\nHost: {page.address}\r\n\r\n".encode())
+                    await reader.readuntil(b"nothing here.\n")
+        # A page stays.
+        peer.tell(VariableChanged((variable("rate", 0.5, 1),), PEER))
+        while (await events.until("variables"))["count"] != 1:
+            pass
+
+
+@in_loop
+async def test_a_connection_that_takes_no_answer_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving, "PASSING_SECONDS", 0.05)
+    async with served() as (page, _):
+        with _deaf(page.address, "/dashboard.css", count=100):
+            await eventually(lambda: page.counters["requests"] and not page.connection_count)
 
 
 @in_loop
@@ -324,10 +371,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_the_others_are_not(
     monkeypatch.setattr(serving, "WRITE_SECONDS", 0.2)
     peer = FakePeer()
     async with served(peer) as (page, _):
-        deaf = socket.socket()
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        deaf.connect(split_address(page.address))
-        deaf.send(f"GET /events HTTP/1.1\r\nHost: {page.address}\r\n\r\n".encode())
+        deaf = _deaf(page.address, "/events")
         good = await stream(page.address)
         count = 0
         while not page.counters["slow"]:
@@ -359,7 +403,7 @@ async def test_it_stops_although_readers_are_there() -> None:
     # Who does not read is waited for twice. The rest of the time is the machine's, and it may be
     # busy: what is bounded here is that no reader is waited for until it goes by itself.
     assert 2 * serving.CLOSE_SECONDS < 1.5
-    assert loop.time() - page_closes_at < 10.0 < serving.IDLE_SECONDS
+    assert loop.time() - page_closes_at < 10.0 < serving.PASSING_SECONDS
     assert await listening == {}
     with pytest.raises(ConnectionRefusedError):
         await dialled(address)

@@ -172,7 +172,7 @@ MUTANTS = (
     Mutant(
         "DB19",
         "connections are not counted",
-        (Edit(SERVING, ">= CONNECTIONS_MAX:", ">= 100 * CONNECTIONS_MAX:"),),
+        (Edit(SERVING, "> PASSING_MAX:", "> 100 * PASSING_MAX:"),),
         OF_SERVING,
     ),
     Mutant(
@@ -189,8 +189,8 @@ MUTANTS = (
     ),
     Mutant(
         "DB21",
-        "whoever says nothing keeps its connection",
-        (Edit(SERVING, "keepalive_timeout=IDLE_SECONDS", "keepalive_timeout=3600"),),
+        "whoever says nothing, asks on, or takes no answer keeps its connection",
+        (Edit(SERVING, "call_later(PASSING_SECONDS,", "call_later(3600.0,"),),
         OF_SERVING,
     ),
     Mutant(
@@ -325,5 +325,17 @@ MUTANTS = (
             ),
         ),
         OF_FEED,
+    ),
+    Mutant(
+        "DB41",
+        "pages that are open end like connections that are none",
+        (Edit(SERVING, "self._connections.release(request.protocol)", "pass"),),
+        OF_SERVING,
+    ),
+    Mutant(
+        "DB42",
+        "those that hold on to their connections keep the others out",
+        (Edit(SERVING, "next(iter(self._passing))", "next(reversed(self._passing))"),),
+        OF_SERVING,
     ),
 )

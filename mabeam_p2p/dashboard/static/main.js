@@ -108,13 +108,15 @@ pause.addEventListener("click", () => {
 const connection = find("connection");
 let state = "connecting";
 let heardAt = null;
+let refusal = "";
 let build = null;
 
 function connected() {
   const words = {
     connecting: "Connecting",
     live: isPaused ? "Paused" : "Live",
-    lost: heardAt === null ? "No answer yet, trying again"
+    lost: refusal ? `${refusal} Trying again`
+      : heardAt === null ? "No answer yet, trying again"
       : `Connection lost, trying again. As of ${time(heardAt / 1000)}`,
     old: "Live. The daemon runs another release: load this page again",
     token: "Waiting for the token",
@@ -184,8 +186,9 @@ const stream = new Stream("/events", () => token, {
     waiting.add(name);
     ask();
   },
-  lost() {
+  lost(why) {
     state = "lost";
+    refusal = why;
     connected();
   },
   token: asked,

@@ -6,11 +6,17 @@ const LONGEST_PAUSE = 5000;
 // The daemon says something every ten seconds.
 const SILENCE = 25000;
 
+// Of the daemon, which says it in words; a server before it answers by a page of its own.
+async function refusalOf(response) {
+  const isText = response.headers.get("Content-Type")?.startsWith("text/plain");
+  return isText ? (await response.text()).trim().slice(0, 200) : "";
+}
+
 const sleep = (milliseconds) => new Promise((wake) => setTimeout(wake, milliseconds));
 
 export class Stream {
-  // on: {open(), event(name, data), lost(pause), async token(isWrong)}: the latter returns when
-  // there is another token. token(): the present one, or null.
+  // on: {open(), event(name, data), lost(why), async token(isWrong)}: the latter returns when there
+  // is another token. why: the text of a refusal, or nothing. token(): the present one, or null.
   constructor(url, token, on) {
     this.url = url;
     this.token = token;
@@ -26,7 +32,7 @@ export class Stream {
         continue;
       }
       pause = came === "facts" ? FIRST_PAUSE : Math.min(pause * 2, LONGEST_PAUSE);
-      this.on.lost(pause);
+      this.on.lost(this.refusal);
       await sleep(pause);
     }
   }
@@ -40,6 +46,7 @@ export class Stream {
       this.silence = setTimeout(() => quitting.abort(), SILENCE);
     };
     heard();
+    this.refusal = "";
     let came = "nothing";
     try {
       const response = await fetch(this.url, {
@@ -49,7 +56,10 @@ export class Stream {
         credentials: "omit",
       });
       if (response.status === 401) return "no token";
-      if (!response.ok) return came;
+      if (!response.ok) {
+        this.refusal = await refusalOf(response);
+        return came;
+      }
       this.on.open();
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let text = "";
