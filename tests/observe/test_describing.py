@@ -144,7 +144,7 @@ def test_words_are_not_shown_in_any_container_of_theirs() -> None:
 SHOWN = frozenset({
     "account", "address", "addresses", "agent", "applied", "barrier", "budget", "capabilities",
     "cluster", "cluster_id", "counter", "counters", "currency", "deal", "entries", "group",
-    "groups", "held_back_by", "hold", "item", "items", "journal", "key", "kind", "label",
+    "groups", "hold", "item", "items", "journal", "key", "kind", "label",
     "leader_name", "left", "lock", "merged", "missing", "name", "names", "operation",
     "parameter", "parent", "part", "payee", "proposal", "queue", "rationale", "reason",
     "requires", "resolver", "role", "scores", "seat", "skill", "source", "state", "superseded",
