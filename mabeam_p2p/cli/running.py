@@ -72,6 +72,7 @@ async def run_tethered(
     first; on Linux the command gets SIGTERM also when this program is killed."""
     # The command may be a program of ours, which refuses what it does not know.
     assert told.keys() <= set(COMMAND_VARIABLES)
+    _watch_without_thread()
     beginning = asyncio.create_subprocess_exec(
         *command,
         env=os.environ | told,
@@ -94,6 +95,7 @@ async def output_of(
 ) -> tuple[int, bytes, bytes]:
     """The exit code of the command, and what it wrote to standard output and standard error. Ended
     as by `run_tethered`. Raises OSError if it cannot be begun."""
+    _watch_without_thread()
     beginning = asyncio.create_subprocess_exec(
         *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, preexec_fn=_tether()
     )
@@ -129,6 +131,17 @@ def _tether() -> Callable[[], object] | None:
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     return lambda: prctl(_DIES_WITH_PARENT, int(signal.SIGTERM))
+
+
+def _watch_without_thread() -> None:
+    """As asyncio does from Python 3.12 on. When this process is killed, Linux sends a child its
+    SIGTERM for each thread that the child falls to: a second one would interrupt how it ends."""
+    if sys.version_info < (3, 12) and hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):  # Of a system that does not have it, or allow it.
+            os.close(os.pidfd_open(os.getpid()))
+            watcher = asyncio.PidfdChildWatcher()
+            watcher.attach_loop(asyncio.get_running_loop())
+            asyncio.set_child_watcher(watcher)
 
 
 async def _end(process: Process, grace: float) -> None:

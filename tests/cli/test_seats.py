@@ -54,6 +54,10 @@ class Lead:
     def seat(self) -> dict[str, object]:
         return msgspec.json.decode(self.line(), type=dict[str, object])
 
+    @property
+    def thread_count(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
+
     def wait(self) -> int:
         return self.process.wait(SECONDS)
 
@@ -132,6 +136,8 @@ def test_one_of_two_runs_and_the_other_follows_with_a_greater_token_after_kill_9
     with leading("backup", "--addr", "ant", *STAYS) as one:
         first = one.seat()
         assert one.line() == f"began backup {first['token']}"
+        # The command would be told of its end for each, and its own could be interrupted.
+        assert one.thread_count == 1
         with leading("backup", "--addr", "bee", "--as", "two", *STAYS) as two:
             waits = [f"{first['holder']}", "two"]
             until(lambda: stands(waits))

@@ -192,6 +192,12 @@ MUTANTS = (
         ("tests/cli/test_running.py",),
     ),
     Mutant(
+        "S-told-twice",
+        "a command is interrupted in how it ends when its leader was killed",
+        (Edit(RUNNING, "            asyncio.set_child_watcher(watcher)\n", ""),),
+        ("tests/cli/test_seats.py",),
+    ),
+    Mutant(
         "S-full",
         "a unit is not started again after its disk was full",
         (Edit(OUTPUT, "isinstance(error, StorageError) and error.is_full", "error is None"),),
