@@ -157,6 +157,7 @@ def test_a_peer_whose_voters_refuse_it_does_not_go_on(reason: str) -> None:
         desk.hear(peer, refuse)
         own = [one for one in refusals(desk) if one.peer == ME]
         assert [(one.reason, one.fatal) for one in own] == [(reason, True)] * count
+    assert own[0].detail == f"peer {B} refuses this one: {refuse.detail}"
     desk.append_committed((batch(3, AppendJournal(SESSION, 2, "j", b"x")),))
     assert desk.node.machine.applied_index == 2
 

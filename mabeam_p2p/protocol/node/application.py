@@ -198,7 +198,9 @@ class Application:
         if refuse.reason in OF_THE_LOG and source in self._replication.voters:
             self._refusing[source] = None
             if self._is_enough(len(self._refusing)):
-                self._give_up(Unable(refuse.reason, f"{source} and others say: {refuse.detail}"))
+                self._give_up(
+                    Unable(refuse.reason, f"peer {source} refuses this one: {refuse.detail}")
+                )
 
     def _give_up(self, unable: Unable) -> None:
         """Others can go on with the log, and this peer cannot: say so once."""
