@@ -172,10 +172,13 @@ async def test_mutated_frames_from_a_member_do_not_stop_a_peer() -> None:
 @in_loop
 async def test_messages_of_many_parts_are_dropped_whole() -> None:
     async with victim() as v:
-        with v.connection() as dealer:
-            for parts in ([b"", b""], [b"x"] * 200, [b"", bytes(100_000)], [b"\xff", b"", b"\x80"]):
+        with ExitStack() as stack:
+            for parts in ([b"", b""], [b"", bytes(100_000)], [b"x"] * 200, [b"\xff", b"", b"\x80"]):
+                # Each over its own: the connection of 200 parts is cut, and what follows lost.
+                dealer = stack.enter_context(v.connection())
                 dealer.send_multipart(parts)
             await eventually(lambda: v.counter("multipart") == 4)
+        assert v.counter("callers_cut") == 1
         await v.check_it_serves()
 
 
