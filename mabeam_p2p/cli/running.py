@@ -9,6 +9,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import cast
 
 from mabeam_p2p.api.settings import COMMAND_VARIABLES
 from mabeam_p2p.cli import output
@@ -72,7 +73,6 @@ async def run_tethered(
     first; on Linux the command gets SIGTERM also when this program is killed."""
     # The command may be a program of ours, which refuses what it does not know.
     assert told.keys() <= set(COMMAND_VARIABLES)
-    _watch_without_thread()
     beginning = asyncio.create_subprocess_exec(
         *command,
         env=os.environ | told,
@@ -95,7 +95,6 @@ async def output_of(
 ) -> tuple[int, bytes, bytes]:
     """The exit code of the command, and what it wrote to standard output and standard error. Ended
     as by `run_tethered`. Raises OSError if it cannot be begun."""
-    _watch_without_thread()
     beginning = asyncio.create_subprocess_exec(
         *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, preexec_fn=_tether()
     )
@@ -111,7 +110,7 @@ async def _process(
 ) -> AsyncIterator[Process]:
     """A command runs within. Cancelled, `end` ends it first, also if it was only being begun: it
     may be at work already, and asyncio would kill it without a word. Raises OSError."""
-    begun = asyncio.create_task(beginning)
+    begun = asyncio.create_task(_watched(beginning))
     try:
         yield await asyncio.shield(begun)
     except asyncio.CancelledError:
@@ -133,15 +132,41 @@ def _tether() -> Callable[[], object] | None:
     return lambda: prctl(_DIES_WITH_PARENT, int(signal.SIGTERM))
 
 
-def _watch_without_thread() -> None:
-    """As asyncio does from Python 3.12 on. When this process is killed, Linux sends a child its
-    SIGTERM for each thread that the child falls to: a second one would interrupt how it ends."""
-    if sys.version_info < (3, 12) and hasattr(os, "pidfd_open"):
-        with contextlib.suppress(OSError):  # Of a system that does not have it, or allow it.
-            os.close(os.pidfd_open(os.getpid()))
-            watcher = asyncio.PidfdChildWatcher()
-            watcher.attach_loop(asyncio.get_running_loop())
-            asyncio.set_child_watcher(watcher)
+if sys.version_info < (3, 12):
+
+    class _Watcher(asyncio.PidfdChildWatcher):
+        """Waits without a thread, as asyncio does from Python 3.12 on."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.attach_loop(asyncio.get_running_loop())
+
+        def close(self) -> None:
+            """It was replaced, for commands to come, and waits for its own."""
+
+
+async def _watched(beginning: Coroutine[object, object, Process]) -> Process:
+    """`beginning`, and no thread waits for what it began. When this process is killed, Linux sends
+    a child its SIGTERM for each thread that the child falls to: a second one would interrupt how
+    it ends."""
+    if sys.version_info < (3, 12) and _has_pidfd():
+        # `beginning` takes it in its first step, so that no other command comes in between.
+        asyncio.set_child_watcher(_Watcher())
+        try:
+            return await beginning
+        finally:  # The usual one again, for others in this process.
+            asyncio.set_child_watcher(cast(asyncio.AbstractChildWatcher, None))
+    return await beginning
+
+
+def _has_pidfd() -> bool:
+    """Whether the system has it, and allows it."""
+    if not hasattr(os, "pidfd_open"):
+        return False
+    with contextlib.suppress(OSError):
+        os.close(os.pidfd_open(os.getpid()))
+        return True
+    return False
 
 
 async def _end(process: Process, grace: float) -> None:

@@ -67,6 +67,35 @@ async def test_command_that_is_taken_away_while_it_is_being_begun_may_end_in_ord
     assert place.read_text() == "ended\n"
 
 
+async def sh(script: str) -> tuple[int, bytes, bytes]:
+    return await output_of(("sh", "-c", script), b"")
+
+
+@in_loop
+async def test_several_commands_at_a_time_each_end_by_themselves(tmp_path: Path) -> None:
+    """As those of a worker with several slots."""
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    async with asyncio.timeout(60.0):
+        first = asyncio.create_task(
+            sh(f"touch {begun}; until [ -e {ended} ]; do sleep 0.02; done; exit 3")
+        )
+        await eventually(begun.exists)
+        assert (await sh(f"touch {ended}; exit 4"))[0] == 4
+        assert (await first)[0] == 3
+
+
+def test_what_comes_after_in_this_process_can_begin_commands_of_its_own() -> None:
+    async def begin() -> int:
+        return await (await asyncio.create_subprocess_exec("true")).wait()
+
+    assert asyncio.run(sh("exit 3"))[0] == 3
+    loop = asyncio.new_event_loop()
+    try:
+        assert loop.run_until_complete(begin()) == 0
+    finally:
+        loop.close()
+
+
 @in_loop
 async def test_an_item_that_nobody_has_read_is_not_done_with(
     monkeypatch: pytest.MonkeyPatch,

@@ -194,8 +194,20 @@ MUTANTS = (
     Mutant(
         "S-told-twice",
         "a command is interrupted in how it ends when its leader was killed",
-        (Edit(RUNNING, "            asyncio.set_child_watcher(watcher)\n", ""),),
+        (Edit(RUNNING, "        asyncio.set_child_watcher(_Watcher())\n", ""),),
         ("tests/cli/test_seats.py",),
+    ),
+    Mutant(
+        "S-one-at-a-time",
+        "the end of a command is not seen when another was begun meanwhile",
+        (Edit(RUNNING, "def close(self) -> None:", "def _close(self) -> None:"),),
+        ("tests/cli/test_running.py",),
+    ),
+    Mutant(
+        "S-watcher-stays",
+        "who runs a command has taken the means to run others from the whole process",
+        (Edit(RUNNING, "cast(asyncio.AbstractChildWatcher, None)", "_Watcher()"),),
+        ("tests/cli/test_running.py",),
     ),
     Mutant(
         "S-full",
