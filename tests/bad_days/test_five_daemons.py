@@ -108,7 +108,7 @@ async def test_two_left_of_five_decide_nothing_and_go_on_with_a_third(five: Flee
             assert (await agent.status()).leader is None
         await asyncio.to_thread(five.start, NAMES[4])
         await eventually(lambda: a.info().quorum)
-        assert await a.journal("run").append("three", timeout=20) == 2
+        assert await done_at_last(lambda: a.journal("run").append("three", timeout=20)) == 2
         assert [item.value for item in await b.journal("run").read()] == ["five", "three"]
 
 

@@ -20,6 +20,7 @@ from mabeam_p2p.config import PROTOCOL_VERSION, Limits
 from mabeam_p2p.ids import ClusterId, PeerId
 from mabeam_p2p.messages import Frame, Hello, Message, Probe, Refuse
 from mabeam_p2p.records import Member, MemberState, Standing
+from mabeam_p2p.transport import link
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from mabeam_p2p.wire.codec import CborCodec
 from tests.api.clusters import agents
@@ -37,6 +38,12 @@ PLAIN: Any = {"data_dir": ":memory:", "mdns": False, "insecure_plaintext": True}
 def nobody_has_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else plain text would be refused in clusters that other tests have secured."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def links_open_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger here says its word once: what is too late for a link is not said again."""
+    monkeypatch.setattr(link, "OPENING_SECONDS_MAX", 60.0)
 
 
 @asynccontextmanager
@@ -199,7 +206,7 @@ async def test_join_under_the_name_of_a_member_is_refused_and_the_member_stays()
 async def test_of_two_that_join_at_once_under_one_name_exactly_one_gets_in() -> None:
     async with lone_agent(name="sun", cluster="day") as agent:
         seed = await address_of(agent)
-        joining = (join("moon", cluster="day", seeds=[seed], **PLAIN, timeout=10) for _ in range(2))
+        joining = (join("moon", cluster="day", seeds=[seed], **PLAIN, timeout=60) for _ in range(2))
         ends = await asyncio.gather(*joining, return_exceptions=True)
         inside = [end for end in ends if isinstance(end, Agent)]
         refused = [end for end in ends if isinstance(end, PeerRefused)]

@@ -178,6 +178,18 @@ def mabeam(*arguments: str) -> click.testing.Result:
     return click.testing.CliRunner().invoke(main, arguments, catch_exceptions=False)
 
 
+def leader() -> str:
+    """Its name, as soon as there is one: a peer that stands still for a while leads no more."""
+    answers: list[click.testing.Result] = []
+
+    def is_known() -> bool:
+        answers.append(mabeam("leader", "--json"))
+        return answers[-1].exit_code == 0
+
+    until(is_known)
+    return str(msgspec.json.decode(answers[-1].stdout, type=dict[str, object])["name"])
+
+
 def told(*arguments: str) -> dict[str, object]:
     """The object that a verb prints with --json. It must succeed, or raises NotNow where it says
     that it may be tried again."""

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.cli.daemons import SECONDS, Daemon, environment, house, mabeam, told, until
+from tests.cli.daemons import SECONDS, Daemon, environment, house, leader, mabeam, told, until
 
 NAMES = ("ant", "bee", "cow")
 ANT, BEE, COW = "ant@ant", "bee@bee", "cow@cow"
@@ -77,7 +77,7 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, dict[str, Any]]:
 def test_an_english_auction_is_opened_bid_on_listed_and_awarded() -> None:
     waiting = started(
         *("open", "gpu-hour", "--id", "english", "--rule", "english", "--currency", "coin"),
-        *("--reserve", "2.5", "--increment", "0.5", "--timeout", "8"),
+        *("--reserve", "2.5", "--increment", "0.5", "--timeout", "15"),
     )
     until(lambda: mabeam("auction", "show", "english").exit_code == 0)
     assert "at least 2500000 micro-units" in refusal("bid", "english", "2", *AT_BEE)
@@ -102,7 +102,7 @@ def test_an_english_auction_is_opened_bid_on_listed_and_awarded() -> None:
 def test_a_sealed_bid_waits_and_reveals_itself_or_is_revealed_with_its_salt() -> None:
     opened = auction(
         *("open", "disk", "--no-wait", "--id", "sealed", "--currency", "coin", "--bond", "1"),
-        *("--timeout", "8", "--reveal", "8"),
+        *("--timeout", "15", "--reveal", "15"),
     )
     assert (opened["status"], opened["rule"]) == ("open", "vickrey")
     waiting = started("bid", "sealed", "9", *AT_BEE)
@@ -157,12 +157,12 @@ def test_an_auction_outlives_the_leader_and_both_others_see_one_award(
     daemons: dict[str, Daemon],
 ) -> None:
     before = balances(*AT_COW)
-    killed = str(told("leader")["name"])
+    killed = leader()
     survivors = [name for name in NAMES if name != killed]
     bidder = survivors[1]
     auction(
         *("open", "gpu-hour", "--no-wait", "--id", "outlives", "--rule", "english"),
-        *("--currency", "coin", "--increment", "1", "--timeout", "5", "--addr", survivors[0]),
+        *("--currency", "coin", "--increment", "1", "--timeout", "10", "--addr", survivors[0]),
     )
     auction("bid", "outlives", "5", "--addr", bidder)
     daemons[killed].signal(signal.SIGKILL)

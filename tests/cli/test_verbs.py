@@ -211,7 +211,7 @@ def test_value_that_is_too_large_is_wrong_usage() -> None:
 def test_watch_prints_present_values_first_and_ends_at_its_timeout() -> None:
     mabeam("set", "seen/a", "1")
     mabeam("set", "seen/b", "2")
-    result = mabeam("watch", "seen/*", "--json", "--timeout", "3")
+    result = mabeam("watch", "seen/*", "--json", "--timeout", "8")
     assert result.exit_code == 75
     lines = [msgspec.json.decode(line) for line in result.stdout.splitlines()]
     assert [(line["name"], line["value"], line["initial"]) for line in lines] == [
@@ -284,7 +284,7 @@ def test_events_are_told_as_they_happen() -> None:
 
 
 def test_monitor_begins_with_the_present_state() -> None:
-    result = mabeam("monitor", "--json", "--timeout", "3")
+    result = mabeam("monitor", "--json", "--timeout", "8")
     first = msgspec.json.decode(result.stdout.splitlines()[0])
     assert (first["event"], first["name"]) == ("status", "ant")
 

@@ -145,8 +145,8 @@ async def test_who_has_it_all_returns_nothing_that_another_could_not_get(tmp_pat
 async def test_a_stopped_member_ends_it_by_timeout_and_is_named(tmp_path: Path) -> None:
     async with attached(3, tmp_path / "log") as children:
         *rest, victim = children
-        tell(rest, Step("step", 3, 1.0, timeout=6.0))
-        tell([victim], Step("step", 3, 1.0, timeout=6.0, stall_after=2))
+        tell(rest, Step("step", 3, 1.0, timeout=15.0))
+        tell([victim], Step("step", 3, 1.0, timeout=15.0, stall_after=2))
         assert await line(victim) == b"stalled"
         os.kill(victim.pid, signal.SIGSTOP)
         reports = [await report(child) for child in rest]

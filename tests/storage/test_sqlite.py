@@ -158,7 +158,7 @@ def test_a_kill_after_any_write_leaves_exactly_what_was_written(tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7_200 if IS_EVERY_BYTE else 120)
+@pytest.mark.timeout(7_200 if IS_EVERY_BYTE else 300)
 def test_a_log_cut_at_any_byte_gives_the_exact_prefix_twice(killed: Folder) -> None:
     whole = killed.wal.read_bytes()
     ends = transaction_ends(whole)
