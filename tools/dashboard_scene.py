@@ -163,7 +163,7 @@ async def _trade(agents: list[Agent], texts: tuple[str, ...]) -> Awaitable[objec
     async with budget.reserve(12) as spending:
         spending.spend(9.5)
     sold = await ada.market.open(
-        "gpu-hour", rule="english", quantity=2, reserve=1, increment=1, currency="gpu_s", timeout=2
+        "gpu-hour", rule="english", quantity=2, reserve=1, increment=1, currency="gpu_s", timeout=8
     )
     await bo.market.bid(sold.id, 5)
     await cy.market.bid(sold.id, 4)

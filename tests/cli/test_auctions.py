@@ -18,7 +18,7 @@ AT_BEE, AT_COW = ("--addr", "bee"), ("--addr", "cow")
 
 @pytest.fixture(scope="module")
 def daemons() -> Iterator[dict[str, Daemon]]:
-    with house() as place:
+    with house(is_patient=True) as place:
         started = dict(zip(NAMES, place.started(*NAMES), strict=True))
         told("ledger", "mint", "coin", "100")
         for account in (BEE, COW):

@@ -18,7 +18,7 @@ ANT, BEE = "ant@ant", "bee@bee"
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[House]:
-    with house() as place:
+    with house(is_patient=True) as place:
         place.started(*NAMES)
         yield place
 

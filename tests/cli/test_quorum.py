@@ -97,7 +97,7 @@ def test_who_waits_for_votes_parties_or_acknowledgements_is_told_what_for(
     _, bee = place.started("ant", "bee")
     proposed, listed = proposed_in_vain("--timeout", "0.5")
     assert any(f"mabeam vote {one['id']} accept" in proposed.stderr for one in listed)
-    met = mabeam("barrier", "gate", "--parties", "2", "--timeout", "3")
+    met = mabeam("barrier", "gate", "--parties", "2", "--timeout", "8")
     assert "waiting at barrier 'gate' for 2 parties" in met.stderr
     bee.signal(signal.SIGSTOP)
     written = mabeam("set", "rate", "1", "--wait", "1", "--timeout", "3")

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("place")]
 @pytest.fixture(scope="module")
 def place() -> Iterator[House]:
     """Three daemons of one cluster."""
-    with house() as place:
+    with house(is_patient=True) as place:
         place.started(*NAMES)
         yield place
 

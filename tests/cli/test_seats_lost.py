@@ -23,5 +23,9 @@ def test_a_command_whose_daemon_is_killed_is_ended_and_the_next_one_begins_elsew
                 second = two.seat()
                 assert int(str(second["token"])) > int(str(first["token"]))
                 assert two.line() == f"began backup {second['token']}"
-                until(lambda: told("leader", "backup", "--addr", "cow")["holder"] == "two@bee")
+                # It may not have heard of it yet.
+                until(
+                    lambda: told("leader", "backup", "--addr", "cow")["holder"] == "two@bee",
+                    AssertionError,
+                )
     assert mabeam("leader", "backup").exit_code == 69

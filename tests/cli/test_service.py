@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -388,10 +389,13 @@ def test_the_command_of_a_unit_starts_a_daemon_that_tells_its_manager(place: Hou
         told: list[str] = []
 
         def hear(text: str) -> None:
+            deadline = time.monotonic() + SECONDS
             while not told or not told[-1].startswith(text):
+                assert time.monotonic() < deadline, told
                 told.append(manager.recv(4_096).decode())
 
-        told_where = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "400000"}
+        told_where = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "4000000"}
+        # Seldom: whoever does not listen for a second has all that is told, and one of it is READY.
         process = subprocess.Popen(
             words, env=environment() | told_where, cwd="/", stdout=subprocess.DEVNULL
         )

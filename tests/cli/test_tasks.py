@@ -20,7 +20,7 @@ HANG = "import time; time.sleep(600)"
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[House]:
-    with house() as place:
+    with house(is_patient=True) as place:
         place.started(*NAMES)
         yield place
 

@@ -16,7 +16,7 @@ NAMES = ("ant", "bee", "cow")
 @pytest.fixture(scope="module")
 def place() -> Iterator[House]:
     """Three daemons of one cluster."""
-    with house() as place:
+    with house(is_patient=True) as place:
         place.started(*NAMES)
         yield place
 
@@ -239,7 +239,7 @@ def test_barrier_ends_as_its_command_does() -> None:
 
 def test_barrier_that_breaks_ends_with_75_and_names_who_came() -> None:
     result = mabeam(
-        "barrier", "lonely", "--parties", "2", "--as", "one", "--timeout", "3", "--json"
+        "barrier", "lonely", "--parties", "2", "--as", "one", "--timeout", "8", "--json"
     )
     assert result.exit_code == 75
     broken = msgspec.json.decode(result.stdout)

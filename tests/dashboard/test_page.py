@@ -34,7 +34,7 @@ def running() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def place(running: Browser) -> Iterator[House]:
-    with house() as place, pytest.MonkeyPatch.context() as patch:
+    with house(is_patient=True) as place, pytest.MonkeyPatch.context() as patch:
         # Who gets no processor for some seconds is not given up: what is shown stays.
         patch.setenv("MABEAM_TIMING__DEAD_SECONDS", "60")
         yield place

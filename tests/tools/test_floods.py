@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("flood", ["garbage", "maximal"])
 def test_a_member_that_floods_is_heard_and_commits_go_on(flood: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tools.floods", flood, "--seconds", "2"],
+        [sys.executable, "-m", "tools.floods", flood, "--seconds", "4"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -18,25 +18,29 @@ from tools.soak_clients import History
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(folder: Path, *options: str) -> subprocess.Popen[str]:
-    """tools/soak in this environment, with its folders in `folder`."""
-    return subprocess.Popen(
+def run(folder: Path, *options: str) -> tuple[int, str]:
+    """Exit code and output of tools/soak in this environment, with its folders in `folder`."""
+    with subprocess.Popen(
         [sys.executable, "-m", "tools.soak", *options],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
+    ) as soak:
+        try:
+            output, _ = soak.communicate(timeout=270)
+        finally:
+            soak.kill()
+    return soak.returncode, output
 
 
 @pytest.mark.slow
 def test_five_peers_lose_nothing_under_eight_times_kill_9(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     options = ("--kills", "8", "--faults", "kill", "--keys", "--seed", "3", "--json", str(report))
-    soak = start(tmp_path, *options)
-    output, _ = soak.communicate(timeout=100)
-    assert soak.returncode == 0, output
+    code, output = run(tmp_path, *options)
+    assert code == 0, output
     facts = json.loads(report.read_text())
     assert facts["kills"] >= 8 + 5
     assert facts["leader_kills"] > 0
@@ -49,9 +53,8 @@ def test_five_peers_lose_nothing_under_eight_times_kill_9(tmp_path: Path) -> Non
 def test_three_peers_lose_nothing_under_kills_pauses_and_broken_links(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     options = ("--seconds", "25", "--peers", "3", "--seed", "2", "--json", str(report))
-    soak = start(tmp_path, *options)
-    output, _ = soak.communicate(timeout=110)
-    assert soak.returncode == 0, output
+    code, output = run(tmp_path, *options)
+    assert code == 0, output
     facts = json.loads(report.read_text())
     assert facts["acknowledged_writes"] > 0
     assert sum(facts["pauses"].values()) > 0
@@ -62,9 +65,8 @@ def test_three_peers_lose_nothing_under_kills_pauses_and_broken_links(tmp_path: 
 @pytest.mark.slow
 def test_three_that_start_at_once_behind_broken_links_form_one_cluster(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    soak = start(tmp_path, "--boots", "3", "--seed", "1", "--json", str(report))
-    output, _ = soak.communicate(timeout=110)
-    assert soak.returncode == 0, output
+    code, output = run(tmp_path, "--boots", "3", "--seed", "1", "--json", str(report))
+    assert code == 0, output
     facts = json.loads(report.read_text())
     assert (facts["boots"], facts["double_clusters"], facts["violations"]) == (3, 0, [])
 
@@ -73,9 +75,8 @@ def test_three_that_start_at_once_behind_broken_links_form_one_cluster(tmp_path:
 def test_a_peer_that_is_starved_calls_no_healthy_one_dead(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     options = ("--starve", "6", "--peers", "3", "--json", str(report))
-    soak = start(tmp_path, *options)
-    output, _ = soak.communicate(timeout=110)
-    assert soak.returncode == 0, output
+    code, output = run(tmp_path, *options)
+    assert code == 0, output
     facts = json.loads(report.read_text())
     for way in ("stopped", "lock_held"):
         # That it was starved shows in what the others thought of it.
@@ -115,9 +116,8 @@ def test_without_a_goal_it_runs_for_its_time_and_without_either_for_a_hundred_ki
 @pytest.mark.slow
 def test_a_cluster_that_forgets_is_found_out_and_its_folders_are_kept(tmp_path: Path) -> None:
     options = ("--seconds", "0", "--peers", "3", "--seed", "1", "--in-memory")
-    soak = start(tmp_path, *options)
-    output, _ = soak.communicate(timeout=100)
-    assert soak.returncode == 1, output
+    code, output = run(tmp_path, *options)
+    assert code == 1, output
     assert "VIOLATION lost ack" in output
     assert "--seed 1" in output.splitlines()[-1]
     (folder,) = tmp_path.iterdir()

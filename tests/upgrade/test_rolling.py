@@ -25,7 +25,7 @@ HELD_BACK = "MABEAM_MACHINE_VERSION_MAX"
 
 @pytest.fixture
 def place() -> Iterator[House]:
-    with house() as place:
+    with house(is_patient=True) as place:
         yield place
 
 
