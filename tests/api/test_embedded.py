@@ -29,6 +29,7 @@ from mabeam_p2p import (
     UnknownProposal,
     Vote,
 )
+from mabeam_p2p.api.results import decoded
 from tests.api.clusters import agents, cluster, lags_behind, started
 from tests.eventually import eventually, in_one_of
 from tests.in_loop import in_loop
@@ -223,29 +224,39 @@ async def test_batch_is_seen_whole_and_watched() -> None:
 
 
 @in_loop
-async def test_concurrent_additions_and_maxima_all_count() -> None:
+async def test_concurrent_additions_all_count() -> None:
     async with agents(3) as everyone:
         for agent in everyone:
             agent.variables.resolver("rounds", "counter")
-            agent.variables.resolver("best", max)
-
-        def counted(agent: mabeam_p2p.Agent) -> bool:
-            return bool(agent.variables["rounds"] == 18)
-
         await asyncio.gather(
             *(
                 agent.variables.add("rounds", amount, wait="all")
                 for agent in everyone
                 for amount in (1, 2, 3)
-            ),
-            *(
-                agent.variables.set("best", number, wait="all")
-                for number, agent in enumerate(everyone)
-            ),
+            )
         )
+        await eventually(lambda: all(agent.variables["rounds"] == 18 for agent in everyone))
+
+
+@in_loop
+async def test_of_concurrent_maxima_the_greatest_stands() -> None:
+    async with agents(3) as everyone:
         for agent in everyone:
-            await eventually(partial(counted, agent))
-            assert agent.variables["best"] == 2
+            agent.variables.resolver("best/*", max)
+
+        async def are_concurrent() -> bool:
+            name = f"best/{len(everyone[0].variables)}"
+            await asyncio.gather(
+                *(agent.variables.set(name, n, wait="all") for n, agent in enumerate(everyone))
+            )
+            views = [agent._attachment.view.variables.entries for agent in everyone]
+            await eventually(lambda: len({entries[name] for entries in views}) == 1)
+            standing = [decoded(sibling.value or b"") for sibling in views[0][name].siblings]
+            assert [agent.variables[name] for agent in everyone] == [max(standing)] * 3
+            # Who was so slow that it had seen the others' has replaced them.
+            return len(standing) == 3
+
+        await in_one_of(5, are_concurrent)
 
 
 @pytest.mark.fault("C10")
