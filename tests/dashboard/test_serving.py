@@ -350,7 +350,8 @@ async def test_a_connection_on_which_much_is_asked_is_closed_too(
 async def test_a_connection_that_takes_no_answer_is_cut_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(serving, "PASSING_SECONDS", 0.05)
+    # Long enough for the first request to be taken.
+    monkeypatch.setattr(serving, "PASSING_SECONDS", 1.0)
     async with served() as (page, _):
         with _deaf(page.address, "/dashboard.css", count=100):
             await eventually(lambda: page.counters["requests"] and not page.connection_count)
@@ -374,6 +375,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_the_others_are_not(
     async with served(peer) as (page, _):
         deaf = _deaf(page.address, "/events")
         good = await stream(page.address)
+        await good.until("variables")
         count = 0
         while not page.counters["slow"]:
             # As much as the kernel keeps for who does not read is soon full.

@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import os
 import sys
 
 import pytest
@@ -16,8 +17,8 @@ from tests.transport.keys import Cluster
 
 
 def unique_peer(number: int) -> PeerId:
-    """Ids that no peer outside this test has."""
-    return PeerId(f"feed{number:012x}")
+    """Ids that no peer outside this test has, nor one of another run of it at the same time."""
+    return PeerId(f"feed{os.getpid():08x}{number:04x}")
 
 
 class Finder:

@@ -12,12 +12,18 @@ from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from tests.eventually import eventually
 from tests.transport.keys import Cluster
 from tests.transport.memory import MemoryTransport, Wire
+from tools.children import free_ports
 
 FRAME_BYTES_MAX = 64 * 1024
 LIVES = 20
 """Of one peer behind its address, of two hundred in all."""
 Make = Callable[[str], Transport]
 """Binds to an address; to a free one if it is empty."""
+
+
+def reserved() -> str:
+    """An address that nobody else takes while it is bound anew."""
+    return f"127.0.0.1:{free_ports(1)[0]}"
 
 
 @pytest.fixture(params=["memory", "zeromq", "curve"])
@@ -114,7 +120,7 @@ def test_two_peers_speak_both_ways(make: Make) -> None:
 
 def test_a_taken_port_is_named_with_what_to_do(make: Make) -> None:
     async def story() -> None:
-        holder = make("")
+        holder = make(reserved())
         with pytest.raises(AddressError, match=r"another program has the port"):
             make(holder.address)
         holder.close()
@@ -143,8 +149,8 @@ def test_a_peer_that_restarts_at_its_address_is_reached_again(make: Make) -> Non
 
     async def lives(source: Transport, peer: str) -> int:
         """How many lived behind one address."""
-        target = make("")
-        address = target.address
+        address = reserved()
+        target = make(address)
         source.connect(peer, address)
         for life in range(LIVES):
             received: list[bytes] = []
