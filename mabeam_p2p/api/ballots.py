@@ -30,12 +30,11 @@ from mabeam_p2p.api.view import View
 from mabeam_p2p.commands import CastVote, OpenProposal
 from mabeam_p2p.errors import InvalidValue, ProposalTimeout, UnknownProposal
 from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, ProposalId, check_key, scoped
-from mabeam_p2p.records import ParameterSchema, Policy, ProposalStatus
+from mabeam_p2p.records import ParameterSchema, Policy
 from mabeam_p2p.records import Proposal as ProposalRecord
 from mabeam_p2p.requests import (
     Committed,
     Failed,
-    ParameterQuery,
     ProposalQuery,
     Refused,
 )
@@ -109,10 +108,6 @@ class Ballots:
         what = f"proposal {proposal} on {command.parameter!r}"
         await self._session.commit(command, what, seconds)
         record = await self._decided(proposal, what, deadline)
-        if record.status is ProposalStatus.ACCEPTED:
-            # Who has the decision finds its value, even if the event comes later.
-            found = await self._attachment.find(ParameterQuery(record.parameter), what)
-            self._attachment.view.parameters.put(record.parameter, found.parameters[0])
         decision = Proposal.of(record)
         assert isinstance(decision, Decision), "an open proposal was given as decided"
         return decision

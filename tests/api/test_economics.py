@@ -43,6 +43,15 @@ async def test_agents_pay_each_other_and_every_peer_comes_to_know() -> None:
 
 
 @in_loop
+async def test_who_has_the_answer_has_its_own_balance() -> None:
+    async with agents(3) as everyone:
+        for agent in everyone:
+            for minted in range(1, 21):
+                await agent.ledger.mint(agent.name, 1)
+                assert agent.ledger.balance(agent.name) == minted
+
+
+@in_loop
 async def test_an_operation_is_done_once_also_by_another_session_of_the_agent() -> None:
     async with cluster() as peers:
         a, b = await peers[0].agent("a"), await peers[1].agent("b")

@@ -247,12 +247,13 @@ def test_the_descriptors_of_a_daemon_that_runs_are_looked_at(place: House) -> No
 
 
 def test_a_port_that_another_program_has_is_named_with_it_and_mended(place: House) -> None:
-    program = "import socket,sys; s=socket.create_server(('127.0.0.1',0)); print(s.getsockname()[1],flush=True); sys.stdin.read()"  # noqa: E501
+    [port] = free_ports(1)
+    program = f"import socket, sys; s = socket.create_server(('127.0.0.1', {port})); print(flush=True); sys.stdin.read()"  # noqa: E501
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
         assert holder.stdout is not None
-        port = int(holder.stdout.readline())
+        holder.stdout.readline()
         one = fault(doctor("--listen", f"127.0.0.1:{port}"), "port")
         assert f"taken by process {holder.pid}" in one.text
         assert "import socket" in one.text
@@ -451,10 +452,12 @@ def test_a_clock_that_is_off_is_named_with_whose_it_is(
 
 def test_a_closed_port_is_free_for_a_peer(place: House) -> None:
     """What lingers after a connection was closed holds no port."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)):
-            server.accept()[0].close()
+    [port] = free_ports(1)
+    with (
+        socket.create_server(("127.0.0.1", port)) as server,
+        socket.create_connection(("127.0.0.1", port)),
+    ):
+        server.accept()[0].close()
     assert is_well(doctor("--listen", f"127.0.0.1:{port}"), "port")
 
 

@@ -5,13 +5,14 @@ from random import Random
 
 import pytest
 
-from mabeam_p2p.commands import AppendJournal, Configure
+from mabeam_p2p.commands import AppendJournal, Arrive, Configure, OpenSession
 from mabeam_p2p.config import PROTOCOL_VERSION, Config, Limits
 from mabeam_p2p.effects import Effects, Notify, Resolve, Send
-from mabeam_p2p.events import QuorumChanged, RoleChanged
+from mabeam_p2p.events import AgentJoined, BarrierChanged, QuorumChanged, RoleChanged
 from mabeam_p2p.ids import (
     CLUSTER_SESSION,
     INTEGER_MAX,
+    AgentId,
     ClusterId,
     PeerId,
     SessionId,
@@ -44,12 +45,15 @@ from mabeam_p2p.records import (
     HardState,
     Member,
     MemberState,
+    OnDeparture,
     Recovered,
     Standing,
 )
 from mabeam_p2p.requests import (
     WAIT_ALL,
     Acknowledged,
+    Await,
+    GenerationQuery,
     JournalQuery,
     Leave,
     Read,
@@ -260,6 +264,27 @@ def test_no_two_processes_of_a_peer_ask_under_one_number(kind: type[Message]) ->
     assert first
     assert second
     assert not {*first} & {*second}
+
+
+def test_what_commands_have_led_to_is_told_before_they_are_answered() -> None:
+    """Who has the answer finds its own doing wherever events are kept."""
+    desk = Desk()
+    opened = OpenSession(SessionId(1), 1, AgentId("a@me"), ME, 5, (), True, True)
+    arrived = Arrive(SessionId(1), 2, "b", 1, 1, OnDeparture.WAIT)
+    desk.hear(A, Heartbeat(0, 2, 1, 1))
+    desk.did(desk.node.request(1, Submit(opened, 30.0), desk.now))
+    desk.did(desk.node.request(2, Submit(arrived, 30.0), desk.now))
+    desk.did(desk.node.request(3, Await(GenerationQuery("b", 1), 30.0), desk.now))
+    desk.end_turn()
+    desk.effects.clear()
+    desk.append_committed((Batch(2, 2, 2, 20, desk.codec.encode_commands([opened, arrived])),))
+    order = [
+        one.token if isinstance(one, Resolve) else type(one.event)
+        for one in desk.effects
+        if isinstance(one, Resolve | Notify)
+    ]
+    answers = [order.index(token) for token in (1, 2, 3)]
+    assert max(order.index(AgentJoined), order.index(BarrierChanged)) < min(answers)
 
 
 def test_who_has_left_takes_no_election_over() -> None:

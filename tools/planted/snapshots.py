@@ -339,4 +339,24 @@ MUTANTS = (
         (Edit(PENDING, "        if self._is_short:\n", "        if not parts:\n"),),
         ("tests/protocol/test_pending_refusals.py",),
     ),
+    Mutant(
+        "M18-answer-first",
+        "who has the answer does not find what it has done",
+        (
+            Edit(
+                APPLICATION,
+                "                for event in events:\n"
+                "                    self._outbox.notify(event)\n",
+                "                pass\n",
+            ),
+            Edit(
+                APPLICATION,
+                "            if not self._snapshot_for_keys(",
+                "                if batch.index > log.first_held_index:\n"
+                "                    self._outbox.notify(event)\n"
+                "            if not self._snapshot_for_keys(",
+            ),
+        ),
+        ("tests/protocol/test_node.py",),
+    ),
 )

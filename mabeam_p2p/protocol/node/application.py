@@ -104,19 +104,22 @@ class Application:
                 return
             credentials = machine.admissions.credentials
             outcomes = machine.apply(batch, commands)
+            events = machine.take_events()
+            # What came from the disk is no news. What took its place is.
+            if batch.index > log.first_held_index:
+                # Before the answers: who has one finds what led to it wherever events are kept.
+                for event in events:
+                    self._outbox.notify(event)
             if len(pending):
                 for command, outcome in zip(commands, outcomes, strict=True):
                     if command.session:
                         pending.committed((command.session, command.sequence), outcome)
-            for event in machine.take_events():
+            for event in events:
                 subject = settled_by(event)
                 if subject is not None:
                     self._waits.changed(subject)
                 if isinstance(event, AgentLeft):
                     self._mail.departed(event.agent.id)
-                # What came from the disk is no news. What took its place is.
-                if batch.index > log.first_held_index:
-                    self._outbox.notify(event)
             if not self._snapshot_for_keys(credentials, now):
                 self._snapshot_if_due(batch, now)
 
