@@ -144,7 +144,8 @@ def _listen_at(path: Path) -> Listener:
 def _taken(path: Path) -> NameTaken:
     return NameTaken(
         f"a daemon named {path.stem!r} already runs in cluster {path.parent.name!r} on this host "
-        f"({path}): stop it with `mabeam down`, or take another name",
+        f"({path}): stop it with `mabeam down --cluster {path.parent.name} --addr {path.stem}`, or "
+        "take another name",
         reason="name_taken",
     )
 

@@ -2,22 +2,29 @@
 
 import asyncio
 import contextlib
+import errno
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mabeam_p2p.api import sockets
 from mabeam_p2p.cli import output
 from mabeam_p2p.cli.doctor import cluster, places
+from mabeam_p2p.cli.doctor.descriptors import descriptors
 from mabeam_p2p.daemon.descriptors import CLIENTS_LEAST, CLIENTS_SPARE
 from mabeam_p2p.wire.local import LOCAL_VERSION, Greet, Welcome, daemon_messages, encode
 from tests.cli.daemons import CLUSTER, House, mabeam
 from tests.cli.test_doctor import doctor, fault, is_well, mend, place
+from tests.cli.test_joining import elsewhere, invited
 
 __all__ = ["place"]
 
@@ -134,7 +141,10 @@ def test_a_full_disk_is_told_from_a_quota_that_is_used_up(
     monkeypatch.setattr(places, "free_bytes", lambda path: free)
     one = cluster.disk(status, folder)
     assert "uses nine tenths of its quota of 1.0 kB" in one.text
-    assert one.mend == "MABEAM_LIMITS__DATA_BYTES_MAX=2000 mabeam up"
+    assert one.mend.startswith(
+        f"mabeam down --cluster {CLUSTER} --addr ant; MABEAM_LIMITS__DATA_BYTES_MAX=2000 "
+        f"mabeam up --cluster {CLUSTER} --name ant "
+    )
     assert cluster.disk(status, None) == one
     free = 100
     one = next(found for found in cluster.findings(replace(seen, status=status), folder)
@@ -153,3 +163,62 @@ def test_a_daemon_that_is_stopped_is_named(place: House, monkeypatch: pytest.Mon
         daemon.signal(signal.SIGCONT)
     assert f"'ant' (process {daemon.process.pid}) does not answer" in one.text
     assert one.mend == "mabeam dump --cluster test --addr ant"
+
+
+def test_a_peer_that_nobody_has_let_in_yet_is_not_said_to_wait_for_more_peers(
+    place: House,
+) -> None:
+    daemon, code = invited(place)
+    daemon.signal(signal.SIGKILL)
+    daemon.wait()
+    with elsewhere(place):
+        place.start("--join", code, name="bee").line()
+        one = fault(doctor("--name", "bee"), "quorum")
+    assert one.text.startswith("not let in yet")
+    assert one.mend.startswith("mabeam keys invite --cluster test ")
+
+
+def test_a_folder_that_may_not_be_looked_for_is_named_and_ends_nothing(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for who is not root, and whose path leads through another user's folder."""
+    theirs = place.folder / "theirs"
+
+    def closed(look: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
+        def looked(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+            if str(path).startswith(f"{theirs}/"):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return look(path, *arguments, **options)
+
+        return looked
+
+    theirs.mkdir()
+    monkeypatch.setattr(os, "stat", closed(os.stat))
+    monkeypatch.setattr(os, "lstat", closed(os.lstat))
+    found = doctor("--data-dir", str(theirs / "peer" / "data"))
+    assert "cannot be looked at: Permission denied" in fault(found, "folder").text
+    assert found["disk"][0].level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("used", "soft", "hard", "mend"),
+    [
+        (820, 1024, 1024, "sudo prlimit --pid 7 --nofile=2048:2048"),
+        (3300, 4096, 65_536, "prlimit --pid 7 --nofile=8192:65536"),
+        (60, 64, resource.RLIM_INFINITY, "prlimit --pid 7 --nofile=1024:unlimited"),
+        (1, 64, 128, "sudo prlimit --pid 7 --nofile=1024:1024"),
+    ],
+)
+def test_a_daemon_is_given_more_descriptors_than_it_has(
+    monkeypatch: pytest.MonkeyPatch, used: int, soft: int, hard: int, mend: str
+) -> None:
+    monkeypatch.setitem(descriptors.__globals__, "used_by", lambda process: used)
+    assert descriptors(7, (soft, hard)).mend == mend
+
+
+def test_who_is_not_root_is_to_have_what_is_anothers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    one = next(places.folder(tmp_path))
+    assert one.mend == f"sudo chown 12345 {tmp_path}"

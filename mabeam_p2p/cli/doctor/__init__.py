@@ -106,7 +106,7 @@ def _of_folder(path: Path | None, config: Config, process: int | None) -> Iterat
         yield skipped("folder", "this peer keeps nothing")
         return
     yield from places.folder(path)
-    yield places.room(path, config.limits.data_bytes_max)
+    yield places.room(path, config)
     yield from _of_holder(path, config, process)
 
 

@@ -18,7 +18,7 @@ from mabeam_p2p.cli import output
 from mabeam_p2p.cli.doctor import places
 from mabeam_p2p.cli.doctor.finding import Finding, error, ok, skipped, warning
 from mabeam_p2p.cli.target import Target
-from mabeam_p2p.errors import DaemonNotRunning, MabeamError, Overloaded
+from mabeam_p2p.errors import DaemonNotRunning, MabeamError, Overloaded, Rejected
 
 ANSWER_SECONDS = 5.0
 CLOCK_SECONDS = 1.0
@@ -38,6 +38,8 @@ class Daemon:
     """Why it is not ready yet."""
     clocks: Mapping[str, float]
     """By member's name: how far its clock is ahead of this host's, in seconds."""
+    is_let_in: bool = True
+    """Whether it is not waiting for the peer that gave out its code."""
 
 
 async def ask(cluster: str, name: str) -> Daemon | Finding:
@@ -49,6 +51,7 @@ async def ask(cluster: str, name: str) -> Daemon | Finding:
             async with asyncio.timeout(ANSWER_SECONDS):
                 agent = await stack.enter_async_context(target.look())
                 status, members = await agent.status(), agent.members()
+                is_let_in = await _is_let_in(agent)
             told = await _told(agent, sorted(members, key=lambda one: one.id != status.peer))
     except Overloaded as fault:
         return error("daemon", str(fault), f"ss -xp | grep {name}.sock    # who they are")
@@ -61,7 +64,14 @@ async def ask(cluster: str, name: str) -> Daemon | Finding:
     unready = tuple(
         f"{reason.reason}: {reason.detail}" for one in told if one.is_self for reason in one.unready
     )
-    return Daemon(process, status, members, unready, _clocks(told))
+    return Daemon(process, status, members, unready, _clocks(told), is_let_in)
+
+
+async def _is_let_in(agent: Agent) -> bool:
+    try:
+        return bool((await agent.keys.read()).secret)
+    except Rejected:  # It has no keys, and needs none.
+        return True
 
 
 async def _told(agent: Agent, members: Sequence[Member]) -> list[PeerEvidence]:
@@ -111,20 +121,37 @@ def findings(daemon: Daemon, folder: Path | None) -> Iterator[Finding]:
     yield ok("daemon", f"{status.name} answers, as {status.role} in term {status.term}")
     if daemon.unready:
         text = f"{status.name} is not ready: {'; '.join(daemon.unready)}"
-        yield warning("ready", text, f"mabeam why {status.name}    # again, as it goes on")
+        yield warning("ready", text, f"{_why(status)}    # again, as it goes on")
     if status.disk_full:
         yield disk(status, folder)
-    yield quorum(status, daemon.members)
+    yield quorum(status, daemon.members) if daemon.is_let_in else outside(status)
     yield from clocks(daemon.clocks)
+
+
+def _why(status: PeerStatus) -> str:
+    """The command that asks the daemon for what it knows of itself."""
+    return f"mabeam why {status.name} --cluster {status.cluster} --addr {status.name}"
 
 
 def _more_peers(status: PeerStatus) -> str:
     """The command that starts another one."""
     if is_loopback(split_address(status.address)[0]):
+        name = " --name ANOTHER"
         more = "here; where others are to be on other hosts, start this one with --listen lan"
     else:
+        name = ""
         more = "on other hosts; with keys also --join CODE, which `mabeam keys invite` prints here"
-    return f"mabeam up --cluster {status.cluster} --seed {status.address}    # {more}"
+    return f"mabeam up --cluster {status.cluster}{name} --seed {status.address}    # {more}"
+
+
+def outside(status: PeerStatus) -> Finding:
+    """It has a code, and nobody has let it in by that."""
+    text = "not let in yet: it waits for the peer that gave out its code, and for a way to it"
+    mend = (
+        f"mabeam keys invite --cluster {status.cluster}    # there, for another code, if this one "
+        "is too old; and what `mabeam doctor` says there of its port and its firewall"
+    )
+    return warning("quorum", text, mend)
 
 
 def disk(status: PeerStatus, folder: Path | None) -> Finding:
@@ -139,8 +166,8 @@ def disk(status: PeerStatus, folder: Path | None) -> Finding:
                 text = f"{output.size(free)} are free on the disk of {folder}"
                 return places.no_room(folder, f"{text}: {silent}")
     text = f"its data folder uses nine tenths of its quota of {output.size(status.disk_bytes_max)}"
-    more = f"MABEAM_LIMITS__DATA_BYTES_MAX={2 * status.disk_bytes_max} mabeam up"
-    return error("disk", f"{text}: {silent}", more)
+    mend = places.larger(status.disk_bytes_max, status.cluster, status.name)
+    return error("disk", f"{text}: {silent}", mend)
 
 
 def quorum(status: PeerStatus, members: Sequence[Member]) -> Finding:
@@ -154,19 +181,19 @@ def quorum(status: PeerStatus, members: Sequence[Member]) -> Finding:
     ]
     need, here = len(status.voters) // 2 + 1, len(status.voters) - len(gone)
     missing = ", ".join(f"{_named(v, known)}" for v in gone)
-    start = "mabeam up --name NAME    # there; if they are lost for ever: mabeam repair --help"
     first = next((known[voter].name for voter in gone if voter in known), "NAME")
-    start = start.replace("NAME", first)
+    lost = "if they are lost for ever: mabeam repair --help"
+    start = f"mabeam up --name {first} --cluster {status.cluster}    # there; {lost}"
     if not status.quorum and here < need:
         text = f"{here} of {len(status.voters)} voters are here, {need} are needed: {missing}"
         return error("quorum", text, start)
     if not status.quorum:
         text = "the voters are here, but none leads: an election, or links that work one way only"
-        return error("quorum", text, f"mabeam why {status.name}")
+        return error("quorum", text, _why(status))
     if here == need and len(status.voters) > 1:
-        lost = f"; {missing}" if missing else ""
+        who = f"; {missing}" if missing else ""
         text = f"{here} of {len(status.voters)} voters are here: with one less nothing is agreed"
-        return warning("quorum", text + lost, start if gone else "mabeam voters --help")
+        return warning("quorum", text + who, start if gone else "mabeam voters --help")
     return ok("quorum", f"{here} of {len(status.voters)} voters are here, {need} are needed")
 
 

@@ -14,6 +14,8 @@ LEAST = 256
 """Below that a peer of a small cluster runs out when it restarts its links."""
 NEARLY_ALL = 0.8
 
+UNLIMITED = (-1, resource.RLIM_INFINITY)
+
 Range = tuple[int, int]
 """Soft and hard limit."""
 
@@ -25,22 +27,28 @@ def descriptors(process: int | None, limits: Range | None = None) -> Finding:
         resource.getrlimit(resource.RLIMIT_NOFILE) if process is None else limits_of(process)
     )
     used = None if process is None else used_by(process)
-    unlimited = resource.RLIM_INFINITY
-    mend = f"ulimit -n {ENOUGH}" if hard in (-1, unlimited) or hard >= ENOUGH else (
-        f"sudo prlimit --pid $$ --nofile={ENOUGH}:{ENOUGH}"
-    )  # fmt: skip
-    if process is not None:
-        mend = f"prlimit --pid {process} --nofile={ENOUGH}:{max(hard, ENOUGH)}"
-    if soft in (-1, unlimited):
+    if soft in UNLIMITED:
         return ok("descriptors", f"{who} may open as many as it likes")
     if used is not None and used >= NEARLY_ALL * soft:
+        mend = _raised(process, max(ENOUGH, 2 * soft), hard)
         return error("descriptors", f"{who} has {used} of {soft} descriptors open", mend)
+    mend = _raised(process, ENOUGH, hard)
     text = f"{who} may open {soft} descriptors"
     if soft < LEAST:
         return error("descriptors", f"{text}; with less than {LEAST} links fail", mend)
     if soft < ENOUGH:
         return warning("descriptors", f"{text}; {ENOUGH} serve some hundred members", mend)
     return ok("descriptors", text if used is None else f"{text}, and has {used}")
+
+
+def _raised(process: int | None, wanted: int, hard: int) -> str:
+    """The command that lets the process, or this shell, open so many."""
+    is_allowed = hard in UNLIMITED or hard >= wanted
+    if process is None and is_allowed:
+        return f"ulimit -n {wanted}"
+    most = "unlimited" if hard in UNLIMITED else max(hard, wanted)
+    who = "$$" if process is None else process
+    return f"{'' if is_allowed else 'sudo '}prlimit --pid {who} --nofile={wanted}:{most}"
 
 
 def limits_of(process: int) -> Range:

@@ -13,6 +13,7 @@ from pathlib import Path
 from mabeam_p2p.api import sockets
 from mabeam_p2p.cli import output
 from mabeam_p2p.cli.doctor.finding import Finding, error, ok, skipped, warning
+from mabeam_p2p.config import Config
 
 OTHERS = 0o077
 OTHERS_WRITE = 0o022
@@ -52,7 +53,7 @@ def folder(path: Path) -> Iterator[Finding]:
 
 
 def _missing(path: Path) -> Finding:
-    parent = next(one for one in (path, *path.parents) if one.exists())
+    parent = _existing(path)
     if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
         text = f"{path} is missing, and cannot be made in {parent}"
         return error("folder", text, f"sudo install -d -m 700 -o {os.getuid()} {path}")
@@ -66,13 +67,20 @@ def _modes(path: Path, facts: os.stat_result) -> Iterator[Finding]:
     is_secret = kind == "f" and any(word in path.name.lower() for word in SECRETS)
     if facts.st_uid != os.getuid():
         text = f"{path} belongs to user {facts.st_uid}, not to this one ({os.getuid()})"
-        yield error("modes", text, f"sudo chown {os.getuid()} {path}")
+        yield error("modes", text, _as_owner(path, facts.st_uid))
     if mode & OTHERS_WRITE or (is_secret and mode & OTHERS):
         what = "holds a secret, and others may read it" if is_secret else "others may write it"
         yield error("modes", f"{path} has mode {mode:04o}: {what}", f"chmod {least} {path}")
     elif mode & OTHERS and kind == "d":
         text = f"{path} has mode {mode:04o}: others may look into it"
         yield warning("modes", text, f"chmod {least} {path}")
+
+
+def _as_owner(path: Path, owner: int) -> str:
+    """Root takes nothing from its owner: it is there for everybody, and they could not go on."""
+    if os.getuid() == 0:
+        return f"sudo -u '#{owner}' mabeam doctor    # as its owner, if that is who runs the peer"
+    return f"sudo chown {os.getuid()} {path}"
 
 
 def _modes_within(path: Path) -> Iterator[Finding]:
@@ -115,23 +123,40 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(_existing(path)).free
 
 
+def larger(bytes_max: int, cluster: str, name: str) -> str:
+    """The command that gives a peer twice the room."""
+    return (
+        f"mabeam down --cluster {cluster} --addr {name}; MABEAM_LIMITS__DATA_BYTES_MAX="
+        f"{2 * bytes_max} mabeam up --cluster {cluster} --name {name}    # as it was started before"
+    )
+
+
 def _existing(path: Path) -> Path:
-    return next(one for one in (path, *path.parents) if one.exists())
+    return next(one for one in (path, *path.parents) if _is_there(one))
 
 
-def room(path: Path, bytes_max: int) -> Finding:
-    """The disk on which the data folder is, or will be. bytes_max: its quota, 0: none."""
+def _is_there(path: Path) -> bool:
+    """What may not be looked for counts as missing: it is not where anything can be made."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
+
+
+def room(path: Path, config: Config) -> Finding:
+    """The disk on which the data folder is, or will be, and its quota."""
     there = _existing(path)
+    bytes_max = config.limits.data_bytes_max
     try:
         free, files = free_bytes(path), os.statvfs(there)
+        files_here = path.iterdir() if path == there and path.is_dir() else ()
+        used = sum(one.stat().st_size for one in files_here if one.is_file())
     except OSError as fault:
         return error("disk", f"{there} tells nothing of its disk: {fault.strerror}", f"df {there}")
-    if bytes_max and path.exists():
-        used = sum(one.stat().st_size for one in path.iterdir() if one.is_file())
-        if used * 10 >= bytes_max * 9:
-            text = f"{path} uses {output.size(used)} of its quota of {output.size(bytes_max)}"
-            more = f"MABEAM_LIMITS__DATA_BYTES_MAX={2 * bytes_max} mabeam up"
-            return error("disk", f"{text}: where it leads, a peer takes no commands", more)
+    if bytes_max and used * 10 >= bytes_max * 9:
+        text = f"{path} uses {output.size(used)} of its quota of {output.size(bytes_max)}"
+        mend = larger(bytes_max, config.cluster, config.name)
+        return error("disk", f"{text}: where it leads, a peer takes no commands", mend)
     if free < FREE_BYTES_MIN:
         text = f"{output.size(free)} are free on the disk of {there}"
         return no_room(path, f"{text}, {output.size(FREE_BYTES_MIN)} are needed")
