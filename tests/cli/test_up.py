@@ -123,6 +123,7 @@ def test_second_daemon_of_a_name_on_this_host_is_refused(place: House) -> None:
     code, said = refused(place, "--data-dir", "elsewhere")
     assert code == 1
     assert "a daemon named 'ant' already runs" in said
+    assert "mabeam down --cluster test --addr ant" in said
     assert mabeam("status").exit_code == 0
 
 
