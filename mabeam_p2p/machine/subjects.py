@@ -89,8 +89,9 @@ def is_settled(query: Query, found: Found) -> bool:
         case SeatQuery(above=above):
             return any(one.holder and one.token > above for one in found.seats)
         case ElectionQuery(election=election):
+            # None that runs has ended, unless the command that opens it was not applied yet.
             running = [one.election for one in found.seats if one.election is not None]
-            return all(one.opened_index > election for one in running)
+            return found.index >= election and all(one.opened_index > election for one in running)
         case LockQuery(_, ticket) | QueueQuery(_, ticket):
             # A claim that is not there has ended, unless its command was not applied yet.
             claims = [claim for lock in found.locks for claim in lock.claims]

@@ -122,6 +122,16 @@ def test_an_election_is_waited_for_until_it_has_ended() -> None:
     settles(log, ElectionQuery("lead", number), lambda: log.rank(two))
 
 
+def test_an_election_that_was_not_applied_yet_has_not_ended() -> None:
+    log = SeatsLog()
+    (one,) = log.attached(1)
+    later = ElectionQuery("lead", log.machine.applied_index + 1)
+    assert not is_settled(later, log.machine.find(later)), "nothing is known of the seat"
+    settles(log, later, lambda: log.elect(one, stands=True))
+    later = ElectionQuery("lead", log.machine.applied_index + 1)
+    assert not is_settled(later, log.machine.find(later)), "the holder is that of an earlier one"
+
+
 def test_a_lock_is_waited_for_until_it_is_granted_or_the_claim_has_ended() -> None:
     log = RecipesLog()
     one, two, three = log.attached(3)

@@ -203,6 +203,12 @@ MUTANTS = (
         ("tests/machine/test_subjects.py",),
     ),
     Mutant(
+        "W27",
+        "an election that was not applied yet counts as ended",
+        (Edit(SUBJECTS, "return found.index >= election and all(", "return all("),),
+        ("tests/machine/test_subjects.py",),
+    ),
+    Mutant(
         "W18",
         "a guarded parameter counts as settled before its guard has ended",
         (Edit(SUBJECTS, "one.version > version or (", "one.version >= version or ("),),
