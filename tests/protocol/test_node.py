@@ -7,7 +7,7 @@ import pytest
 
 from mabeam_p2p.commands import AppendJournal, Arrive, Configure, OpenSession
 from mabeam_p2p.config import PROTOCOL_VERSION, Config, Limits
-from mabeam_p2p.effects import Effects, Notify, Resolve, Send
+from mabeam_p2p.effects import Effects, Notify, Persist, Resolve, Send
 from mabeam_p2p.events import AgentJoined, BarrierChanged, QuorumChanged, RoleChanged
 from mabeam_p2p.ids import (
     CLUSTER_SESSION,
@@ -48,6 +48,7 @@ from mabeam_p2p.records import (
     OnDeparture,
     Recovered,
     Standing,
+    Variable,
 )
 from mabeam_p2p.requests import (
     WAIT_ALL,
@@ -58,10 +59,12 @@ from mabeam_p2p.requests import (
     Leave,
     Read,
     ReadStatus,
+    ReadVariables,
     SetVariables,
     StatusAnswer,
     Submit,
     VariableChange,
+    Variables,
 )
 from mabeam_p2p.wire.codec import CborCodec
 
@@ -233,6 +236,22 @@ def test_acknowledgements_that_were_passed_on_count_for_members_that_are_here() 
     [answer] = [e.answer for e in desk.effects if isinstance(e, Resolve) and e.token == 9]
     assert isinstance(answer, Acknowledged)
     assert answer.applied == ("a", "b")
+
+
+def test_what_is_read_of_variables_is_durable_before_it_is_answered() -> None:
+    """Who has read a value that a crash takes back would know more than its peer."""
+    desk = Desk()
+    desk.stored(None)
+    change = VariableChange("epsilon", "lww", b"\x01")
+    desk.did(desk.node.request(1, SetVariables((change,)), desk.now))
+    desk.did(desk.node.request(2, ReadVariables("epsilon"), desk.now))
+    [written] = [
+        e for e in desk.effects if isinstance(e, Persist) and isinstance(e.record, Variable)
+    ]
+    [read] = [e for e in desk.effects if isinstance(e, Resolve) and e.token == 2]
+    assert isinstance(read.answer, Variables)
+    assert read.answer.variables == (written.record,)
+    assert read.after >= written.number
 
 
 @pytest.mark.parametrize("kind", [Forward, ReadIndex, Relayed, VariablePush])

@@ -236,4 +236,16 @@ MUTANTS = (
         (Edit(ANTI_ENTROPY, "if not self._are_new.get(exchange.peer):", "if exchange.peer:"),),
         COMPARED_TESTS,
     ),
+    Mutant(
+        "M20-variables-read",
+        "a value is read that a crash takes back",
+        (
+            Edit(
+                "mabeam_p2p/protocol/node/desk.py",
+                "outbox.resolve(token, answer, self._variables.persisted)",
+                "outbox.resolve(token, answer)",
+            ),
+        ),
+        ("tests/protocol/test_node.py",),
+    ),
 )

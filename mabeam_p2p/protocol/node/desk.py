@@ -121,7 +121,8 @@ class Desk:
             case SetVariables():
                 self._variables.write(token, request, now)
             case ReadVariables():
-                outbox.resolve(token, VariablesAnswer(self._variables.read(request.name)))
+                answer = VariablesAnswer(self._variables.read(request.name))
+                outbox.resolve(token, answer, self._variables.persisted)
             case ReadStatus():
                 outbox.resolve(token, StatusAnswer(self._report.status(now)))
             case ReadMembers():

@@ -204,6 +204,11 @@ class Variables:
         variable = self._table.get(name)
         return () if variable is None else (variable,)
 
+    @property
+    def persisted(self) -> int:
+        """Number of the Persist that makes durable what is read here."""
+        return self._table.persisted
+
     def cancel(self, token: int) -> None:
         """Nobody waits for this write any more; it goes on."""
         push = self._pushes.get(self._tokens.pop(token, 0))
