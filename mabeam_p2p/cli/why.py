@@ -79,7 +79,7 @@ def told(seen: PeerEvidence) -> Iterator[str]:
         lines.append(_link_line(seen.link))
     lines.append(_part_line(seen))
     if seen.follower is not None:
-        lines.append(_follower_line(seen.follower, seen.commit_index))
+        lines.append(follower_line(seen.follower, seen.commit_index))
     lines += _standing_lines(seen)
     if seen.clock_ahead_seconds is not None and abs(seen.clock_ahead_seconds) > CLOCK_SECONDS:
         lines.append(f"its clock is {_lead(seen.clock_ahead_seconds)} this host's")
@@ -143,9 +143,11 @@ def _part_line(seen: PeerEvidence) -> str:
             return "has no part in the log"
 
 
-def _follower_line(follower: Follower, commit_index: int) -> str:
+def follower_line(follower: Follower, commit_index: int) -> str:
     behind = max(0, commit_index - follower.match_index)
     where = "all that is committed" if not behind else f"{behind} entries behind"
+    if not follower.match_index:
+        where = "it has not said how far it is"
     return (
         f"log: {where} (match {follower.match_index}, commit {commit_index}, {follower.state}, "
         f"{follower.inflight} under way); last heartbeat answered "

@@ -43,9 +43,9 @@ _LOG = (
 _LEADER = (
     Metric("uncommitted_bytes", "gauge", "Commands that wait to be committed, at the leader."),
     Metric("follower_match_index", "gauge", "Last entry that a follower has for certain.", "peer"),
-    Metric("follower_lag_entries", "gauge", "Entries that a follower is behind.", "peer"),
+    Metric("follower_lag_entries", "gauge", "Entries that it is behind, once it said so.", "peer"),
     Metric("follower_inflight_bytes", "gauge", "Entries that are under way to it.", "peer"),
-    Metric("follower_contact_seconds", "gauge", "Since it last answered a heartbeat.", "peer"),
+    Metric("follower_contact_seconds", "gauge", "Since a heartbeat that it answered.", "peer"),
 )
 
 _MEMBERS = (

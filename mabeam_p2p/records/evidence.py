@@ -54,10 +54,11 @@ class Follower(Struct, frozen=True, gc=False, array_like=True):
     state: str
     """probe, replicate or snapshot (`protocol/replication/progress.py`)."""
     match_index: int
+    """0: it has not said yet in this term how far it is."""
     sent_index: int
     inflight_count: int
     contact_seconds: float
-    """Since the sending of the last heartbeat that it has answered."""
+    """Since the sending of the last heartbeat that it has answered, or since the election."""
     is_caught_up: bool
     """It holds all that is committed, and has said so just now."""
 

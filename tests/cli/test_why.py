@@ -3,7 +3,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from mabeam_p2p.cli.why import OBSTACLES
+from mabeam_p2p.api.results.evidence import Follower
+from mabeam_p2p.cli.why import OBSTACLES, follower_line
 from tests.cli.daemons import Daemon, House, house, mabeam, told, until
 
 pytestmark = pytest.mark.slow
@@ -79,6 +80,12 @@ def test_a_killed_peer_is_told_with_its_silence_and_who_suspects_it(
     text = mabeam("why", victim, "--addr", witness).stdout
     assert f"{victim} is dead, as {witness} sees it" in text
     assert "does not lead: it counts as dead" in text
+
+
+def test_of_a_follower_that_has_said_nothing_yet_no_distance_is_told() -> None:
+    silent, heard = Follower("probe", 0, 9, 1, 0.5, False), Follower("probe", 7, 9, 1, 0.5, False)
+    assert "it has not said how far it is" in follower_line(silent, 1_000)
+    assert "993 entries behind (match 7," in follower_line(heard, 1_000)
 
 
 def test_every_obstacle_that_a_core_names_has_words() -> None:

@@ -50,6 +50,17 @@ def answer_probes(desk: Desk, peer: PeerId, standing: Standing) -> None:
 
 def elected(desk: Desk, *, standings: dict[PeerId, Standing]) -> None:
     """Votes and heartbeats come, until this peer leads and all is committed."""
+    voted_for(desk)
+    log = desk.node.replication.log
+    for peer, standing in standings.items():
+        desk.hear(peer, AppendReply(0, desk.node.replication.term, True, log.last_index, 1))
+        answer_probes(desk, peer, standing)
+    beat(desk)
+    desk.stored(None)
+
+
+def voted_for(desk: Desk) -> None:
+    """Votes come, until this peer leads. Nobody has answered it as a leader yet."""
     while desk.node.replication.leadership is None:
         desk.wait(0.1)
         term = desk.node.replication.term
@@ -57,12 +68,6 @@ def elected(desk: Desk, *, standings: dict[PeerId, Standing]) -> None:
             desk.hear(A, VoteReply(0, number, True, pre, False))
         desk.end_turn()
         assert desk.now < 1010, "nobody elects it"
-    log = desk.node.replication.log
-    for peer, standing in standings.items():
-        desk.hear(peer, AppendReply(0, desk.node.replication.term, True, log.last_index, 1))
-        answer_probes(desk, peer, standing)
-    beat(desk)
-    desk.stored(None)
 
 
 def beat(desk: Desk) -> None:
@@ -313,13 +318,31 @@ def test_figures_follow_what_the_cores_know() -> None:
     assert seen["term", ""] == desk.node.replication.term
     assert seen["commit_index", ""] == log.commit_index
     assert seen["follower_match_index", A] == log.last_index
-    assert seen["follower_lag_entries", B] == log.last_index
+    assert seen["follower_lag_entries", A] == 0
     beat(desk)
     desk.now += 0.0625
     assert 0.06 <= figures(desk)["follower_contact_seconds", A] < 0.2
     desk.wait(5.0)
     assert figures(desk)["members", "dead"] == 2
     assert figures(desk)["quorum", ""] == 0
+
+
+def test_of_a_follower_that_has_said_nothing_yet_nothing_is_told() -> None:
+    """Else each election would show every follower as far behind as the log is long, and a voter
+    that is dead as one that has just answered."""
+    desk = Desk()
+    voted_for(desk)
+    told, lag, contact = figures(desk), "follower_lag_entries", "follower_contact_seconds"
+    assert ("follower_match_index", A) in told
+    assert not {(lag, A), (contact, A), (lag, B), (contact, B)} & told.keys()
+    core = desk.node.replication
+    desk.hear(A, AppendReply(0, core.term, True, core.log.last_index - 1, 1))
+    assert figures(desk)[lag, A] == 1
+    assert (contact, A) not in figures(desk)
+    beat(desk)
+    told = figures(desk)
+    assert {(contact, A), (contact, B)} <= told.keys()
+    assert (lag, B) not in told
 
 
 def test_each_figure_is_told_once() -> None:

@@ -85,9 +85,12 @@ class Gauges:
         yield Figure("uncommitted_bytes", leadership.held_bytes)
         for peer, progress in leadership.progress.items():
             yield Figure("follower_match_index", progress.match_index, peer)
-            yield Figure("follower_lag_entries", last_index - progress.match_index, peer)
             yield Figure("follower_inflight_bytes", progress.inflight_bytes, peer)
-            yield Figure("follower_contact_seconds", now - progress.contact, peer)
+            # What it has not said since the election is not known, and is left out.
+            if progress.match_index:
+                yield Figure("follower_lag_entries", last_index - progress.match_index, peer)
+            if progress.round:
+                yield Figure("follower_contact_seconds", now - progress.contact, peer)
 
     def _of_members(self) -> Iterator[Figure]:
         membership = self._membership
