@@ -112,7 +112,8 @@ its peer has caught up by a snapshot. What the events told of is to be read anew
 class Dropped(Struct, frozen=True, gc=False, array_like=True, tag=8):
     """Something from `source` broke the protocol and was dropped. At most one a second for each
     (source, reason); `count` says how many since the last, this one included: the rest of a burst
-    is told with the next of its kind, and never if there is none."""
+    is told with the next of its kind, and never if there is none, or if more kinds came between
+    than are remembered."""
 
     source: str
     reason: str

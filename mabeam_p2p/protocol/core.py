@@ -110,7 +110,8 @@ class Outbox:
 
 
 class Drops:
-    """What broke the protocol, counted, and reported at most once a second for each reason."""
+    """What broke the protocol, counted, and reported at most once a second for each reason: for
+    those that are remembered, the last ones that were reported."""
 
     __slots__ = ("_outbox", "_reports", "_reports_max", "count")
 
@@ -118,15 +119,18 @@ class Drops:
         self.count = 0
         self._outbox = outbox
         self._reports: dict[tuple[str, str], tuple[float, int]] = {}
+        """When each was last reported, oldest first, and how many came since."""
         self._reports_max = reports_max
 
     def drop(self, source: str, reason: str, detail: str, now: float) -> None:
         self.count += 1
-        reported_at, count = self._reports.get((source, reason), (-inf, 0))
-        if now - reported_at >= DROP_REPORT_SECONDS:
-            self._outbox.notify(Dropped(source, reason, detail, count + 1))
-            if len(self._reports) >= self._reports_max:
-                self._reports.clear()
-            self._reports[source, reason] = now, 0
-        else:
-            self._reports[source, reason] = reported_at, count + 1
+        key = source, reason
+        reported_at, count = self._reports.get(key, (-inf, 0))
+        if now - reported_at < DROP_REPORT_SECONDS:
+            self._reports[key] = reported_at, count + 1
+            return
+        self._outbox.notify(Dropped(source, reason, detail, count + 1))
+        self._reports.pop(key, None)
+        if len(self._reports) >= self._reports_max:
+            del self._reports[next(iter(self._reports))]
+        self._reports[key] = now, 0

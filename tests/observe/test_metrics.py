@@ -151,6 +151,35 @@ def test_of_a_burst_the_rest_is_counted_with_the_next_of_its_kind() -> None:
     assert drops.count == 1001
 
 
+def test_as_many_kinds_of_drops_as_are_remembered_lose_nothing_of_each_other() -> None:
+    """One more than that costs the one that was told the longest ago."""
+    outbox, told = Outbox(), list[Event]()
+    drops = Drops(outbox, 3)
+
+    def drop(source: str, now: float) -> None:
+        drops.drop(source, "size", "", now)
+        told.extend(effect.event for effect in outbox.take() if isinstance(effect, Notify))
+
+    for source in ("a", "b", "c"):
+        drop(source, 0.0)
+        drop(source, 0.5)
+    for source in ("b", "a", "c"):
+        drop(source, 1.5)
+        drop(source, 1.75)
+    assert told[3:] == [Dropped(source, "size", "", 2) for source in ("b", "a", "c")]
+    drop("a", 2.5)
+    drop("d", 2.5)
+    drop("a", 2.75)
+    drop("c", 2.75)
+    assert told[6:] == [
+        Dropped("a", "size", "", 2),
+        Dropped("d", "size", "", 1),
+        Dropped("c", "size", "", 2),
+    ]
+    drop("b", 3.0)
+    assert told[9:] == [Dropped("b", "size", "", 1)], "it was forgotten"
+
+
 def test_what_is_known_beforehand_counts_from_0() -> None:
     figures = Tally().figures()
     assert {figure.name for figure in figures} == set(COUNTED) - {"dropped_total", "refusals_total"}

@@ -114,6 +114,14 @@ MUTANTS = (
         ("tests/observe/test_metrics.py",),
     ),
     Mutant(
+        "M60-drops",
+        "of what was dropped, what waits to be told is lost by reports of its own kind",
+        (
+            Edit("mabeam_p2p/protocol/core.py", "        self._reports.pop(key, None)\n", ""),
+        ),
+        ("tests/observe/test_metrics.py",),
+    ),
+    Mutant(
         "M60i",
         "the doctor does not mind a key that others can read",
         (Edit(PLACES, "or (is_secret and mode & OTHERS):", "or False:"),),
