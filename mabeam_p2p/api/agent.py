@@ -222,7 +222,7 @@ class Agent(Scope):
         leads then, at once if it does already.
 
         Raises TransferFailed with the reason (nothing has changed, or another one leads), NoQuorum,
-        MabeamTimeout.
+        OutcomeUnknown (it may still come to it).
         """
         return await transferred(self._attachment, peer, timeout)
 

@@ -45,6 +45,7 @@ from mabeam_p2p.requests import (
     SeatQuery,
     StatusAnswer,
     Submit,
+    TransferLeadership,
     Variables,
 )
 
@@ -132,7 +133,7 @@ class Attachment:
             asked = self.backend.ask(request)
         except Overloaded as error:
             return Failed("overloaded", str(error))
-        is_command = isinstance(request, Submit | ChangeVoters)
+        is_command = isinstance(request, Submit | ChangeVoters | TransferLeadership)
         try:
             async with asyncio.timeout(timeout + ANSWER_GRACE_SECONDS):
                 return await asked

@@ -13,6 +13,7 @@ from mabeam_p2p import (
     InvalidValue,
     MabeamTimeout,
     NoQuorum,
+    OutcomeUnknown,
     TransferFailed,
     load_score,
     uptime_score,
@@ -293,6 +294,7 @@ async def test_a_peer_that_nobody_knows_is_named_with_those_that_are_known() -> 
         (Refused("another_leads", "bee was elected"), TransferFailed, "mabeam leader"),
         (Failed("no_quorum", "nobody leads"), NoQuorum, "certainly not done"),
         (Failed("timeout", ""), MabeamTimeout, "wait again"),
+        (Failed("unknown", ""), OutcomeUnknown, "look before asking again"),
     ],
 )
 @in_loop
@@ -303,3 +305,14 @@ async def test_what_became_of_it_is_told(
     await near.read_anew()
     with pytest.raises(error, match=advice):
         await transferred(near, "cow", None)
+
+
+@in_loop
+async def test_of_a_hand_over_that_nobody_answers_for_the_outcome_is_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mabeam_p2p.api.attachment.ANSWER_GRACE_SECONDS", 0.0)
+    near = attachment(Boss())
+    await near.read_anew()
+    with pytest.raises(OutcomeUnknown, match="look before asking again"):
+        await transferred(near, "cow", 0.0)

@@ -184,6 +184,22 @@ MUTANTS = (
         NODE_TESTS,
     ),
     _mutant(
+        "wish-lost",
+        "a wish that may be heard yet is told as one that will be",
+        HANDOVER,
+        'Failed("unknown", text)',
+        'Failed("timeout", text)',
+        NODE_TESTS,
+    ),
+    _mutant(
+        "leader-unreachable",
+        "a leader that hands over says of itself that it hears nothing of it",
+        HANDOVER,
+        "if attempt is not None and attempt.target != target:",
+        "if attempt is not None and not target:",
+        NODE_TESTS,
+    ),
+    _mutant(
         "asked-without-end",
         "a peer has the lead handed over as often as it asks",
         HANDOVER,

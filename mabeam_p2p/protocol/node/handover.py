@@ -181,7 +181,7 @@ class Handover:
         for number in [n for n, (_, _, deadline) in self._sent.items() if deadline <= now]:
             token, _, _ = self._sent.pop(number)
             text = "the leader has not said what has become of it; see who leads"
-            self._outbox.resolve(token, Failed("timeout", text))
+            self._outbox.resolve(token, Failed("unknown", text))
         leadership = self._replication.leadership
         if leadership is None or self._attempt is not None or self.is_leaving:
             return
@@ -242,9 +242,10 @@ class Handover:
             return
         if not target:
             target = attempt.target if attempt is not None else self._best(now) or target
-        refusal = self._fault(target, now)
-        if refusal is None and attempt is not None and attempt.target != target:
-            refusal = "handing_over", f"to {self._name(attempt.target)}"
+        if attempt is not None and attempt.target != target:
+            refusal: tuple[str, str] | None = "handing_over", f"to {self._name(attempt.target)}"
+        else:
+            refusal = self._fault(target, now)
         if refusal is None and attempt is None and not self._allowance.take(wish[0], now):
             refusal = "too_often", f"{self._name(wish[0])} has asked for many just now"
         if refusal is not None:
