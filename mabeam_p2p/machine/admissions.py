@@ -4,7 +4,7 @@ Rules
 1. A key is one peer's for good. A peer keeps the keys that it was admitted with until an agent on
    it says which ones it has: nobody else can give it another.
 2. Of a rotation one key at least stays: nobody is to lose the way back between two commands.
-3. Who was revoked is not admitted again, nor is anybody under a key that it had.
+3. Who was revoked is not admitted again, nor is anybody under a key that it had then.
 4. Whoever was admitted longest ago gives way when the table is full: it has to prove the join
    secret again. Of the revoked likewise: by then the secret that they knew has been rotated.
 """

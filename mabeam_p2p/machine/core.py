@@ -3,7 +3,9 @@
 Rules of all machines:
 1. A command is applied at one log index; everything it changes, changes at that index.
 2. Any command that can be decoded gets an outcome; none raises. Own invariants are asserted.
-3. A refused command changes nothing but the record of its own outcome.
+3. A refused command does nothing of what it asks for. Its outcome is recorded, and what its coming
+   alone says counts: its session is alive, its agent was heard at its work, the claim that it gives
+   up never comes, one more change of voters was ignored.
 4. Tables keep the order in which the log filled them: replicas agree on order, too.
 """
 

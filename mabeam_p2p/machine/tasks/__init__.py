@@ -9,7 +9,8 @@ Rules
 3. A lease ends with a result, a failure, the end of its agent's session, its agent's silence, the
    attempt's timeout, a cancellation, or a faster agent that takes the task over. At that index the
    task is queued again, after a failure not before a pause, or given up.
-4. An agent never holds more leases than it has slots, nor more of a capability than it has.
+4. An agent gets no lease beyond its slots, nor beyond what it has of a capability. Who lowers its
+   slots keeps the leases that it has.
 5. Which agent gets a task is a function of the log alone: `placement` says which, `schedule` when.
 """
 
