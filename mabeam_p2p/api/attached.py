@@ -3,7 +3,8 @@
 1. One connection serves one agent, or none: an agent's session is named in the greeting and ends
    with the connection.
 2. A lost connection fails what was asked on it with DaemonNotRunning and is reported to `on_lost`;
-   `open` makes another one, to the same daemon. Listeners stay.
+   `open` makes another one, to the same daemon. Listeners stay. A daemon that stops is one that is
+   lost: that its peer has been closed is true of this peer's life, not of the agent's.
 3. At most PENDING_MAX questions are at the daemon at a time; the others wait here, in order.
 """
 
@@ -29,7 +30,7 @@ from mabeam_p2p.errors import (
 )
 from mabeam_p2p.events import Event
 from mabeam_p2p.ids import PeerId, SessionId
-from mabeam_p2p.requests import Answer, Request
+from mabeam_p2p.requests import Answer, Failed, Request
 from mabeam_p2p.wire import local
 from mabeam_p2p.wire.local import (
     LOCAL_VERSION,
@@ -275,9 +276,7 @@ class _Connection:
         except (OSError, RemoteProtocolError) as error:
             fault = str(error)
         self._writer.close()
-        self._fail(
-            DaemonNotRunning(f"the daemon has gone: {fault}; this agent attaches again by itself")
-        )
+        self._fail(_gone(fault))
         ended(self)
 
     def _take(self, message: DaemonMessage, tell: Callable[[Event], None]) -> None:
@@ -287,7 +286,10 @@ class _Connection:
             case Answered(number=number, answer=answer):
                 asked = self._asked.pop(number, None)
                 if asked is not None and not asked.done():
-                    asked.set_result(answer)
+                    if isinstance(answer, Failed) and answer.reason == "closed":
+                        asked.set_exception(_gone(answer.detail))
+                    else:
+                        asked.set_result(answer)
                 self._send_waiting()
             case Goodbye():
                 self._goodbye = message
@@ -301,6 +303,10 @@ class _Connection:
         for future in asked:
             if not future.done():
                 future.set_exception(error)
+
+
+def _gone(fault: str) -> DaemonNotRunning:
+    return DaemonNotRunning(f"the daemon has gone: {fault}; this agent attaches again by itself")
 
 
 async def _connect(path: Path, name: str, session: SessionId) -> tuple[_Connection, Welcome]:

@@ -189,7 +189,7 @@ class Work:
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, RETRY_SECONDS_MAX)
         self._offered.set()
-        if self._asking is None:
+        if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_for_work(), name="ask for work")
 
     # ---- what is leased ----------------------------------------------------------------------

@@ -9,11 +9,13 @@ import pytest
 
 from mabeam_p2p.api import attached, sockets
 from mabeam_p2p.api.attached import AttachedBackend
+from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.commands import KeepAlive
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import Closed, DaemonNotRunning, NameTaken, Overloaded, PeerRefused
 from mabeam_p2p.events import Dropped, Event, QuorumChanged
 from mabeam_p2p.ids import PeerId, SessionId
-from mabeam_p2p.requests import Done, Failed, ReadMembers
+from mabeam_p2p.requests import Done, Failed, ReadMembers, Submit
 from mabeam_p2p.wire import cbor
 from mabeam_p2p.wire.local import (
     LENGTH_BYTES,
@@ -205,6 +207,27 @@ async def test_lost_connection_fails_what_was_asked_and_is_reported(
             backend.ask(ReadMembers())
         assert await backend.open(SessionId(6)) == 7
         await eventually(lambda: Greet(LOCAL_VERSION, "a", SessionId(6)) in fake.heard)
+
+
+@in_loop
+async def test_a_daemon_that_stops_fails_what_was_asked_as_one_that_has_gone() -> None:
+    async with daemon() as fake, attached_to(fake) as backend:
+        stopping = Failed("closed", "peer ant has been closed")
+        asked = [future(backend.ask(ReadMembers())) for _ in range(2)]
+        await eventually(lambda: len(fake.asked()) == 2)
+        first, second = fake.asked()
+        fake.say(Answered(first, stopping))
+        with pytest.raises(DaemonNotRunning, match=r"peer ant .* attaches again by itself"):
+            await asked[0]
+        tie = Attachment(backend)
+        command = future(tie.ask(Submit(KeepAlive(SessionId(5), 2), 60), 60))
+        await eventually(lambda: len(fake.asked()) == 3)
+        fake.say(Answered(fake.asked()[2], stopping))
+        answer = await command
+        assert isinstance(answer, Failed)
+        assert answer.reason == "unknown"
+        fake.say(Answered(second, Done()))
+        assert await asked[1] == Done()
 
 
 @in_loop

@@ -171,6 +171,24 @@ async def test_lease_that_is_no_longer_shown_is_stopped_and_nothing_is_said_of_i
 
 
 @in_loop
+async def test_who_offers_anew_asks_for_work_again() -> None:
+    async with bench() as one:
+        is_gone = True
+
+        def reply(request: Request) -> Reply:
+            return Closed("gone") if is_gone and isinstance(request, Await) else usual(request)
+
+        one.peer.reply = reply
+        one.work.declare("work", print, None)
+        await one.work.offered()
+        await eventually(lambda: isinstance(one.peer.asked[-1], Await))
+        is_gone = False
+        one.work.offer_anew()
+        await one.work.offered()
+        await eventually(one.asks)
+
+
+@in_loop
 async def test_silent_agent_speaks_up_though_it_holds_nothing() -> None:
     async with bench() as one:
         one.work.declare("work", print, None)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mabeam_p2p import connect
+from mabeam_p2p import TaskCancelled, connect
+from tests.bad_days.fleet import Fleet
 from tests.cli.daemons import house
 from tests.in_loop import in_loop
 from tools.children import free_ports
@@ -76,3 +77,30 @@ async def test_task_outlives_the_daemon_that_its_worker_is_attached_to() -> None
             release.set()
             result = await handle.result(60)
             assert (result.value, result.agent) == ("DONE", "works@bee")
+
+
+@pytest.mark.slow
+@in_loop
+async def test_worker_goes_on_working_when_its_daemon_was_stopped_and_started_again() -> None:
+    with house(is_patient=True) as place:
+        fleet = Fleet(place, *NAMES)
+        await asyncio.to_thread(fleet.start, *NAMES)
+        async with connect("asks", addr="ant") as asks, connect("works", addr="bee") as works:
+
+            @works.task(name="double")
+            async def double(number: int) -> int:
+                return 2 * number
+
+            await works.work()
+            assert await asks.submit("double", 1) == 2
+            # Nobody can do it: who waits for its end waits while its daemon is away.
+            never = await asks.submit_task("double", 2, requires=["nothing"], wait=True)
+            waiting = asyncio.create_task(works.task_handle(never.id).result(60))
+            assert await asyncio.to_thread(fleet.stop, "bee") == 0
+            handle = await asks.submit_task("double", 4, wait=True)
+            await asyncio.to_thread(fleet.start, "bee")
+            result = await handle.result(60)
+            assert (result.value, result.agent) == (8, "works@bee")
+            await never.cancel()
+            with pytest.raises(TaskCancelled):
+                await waiting

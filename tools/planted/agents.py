@@ -1,0 +1,21 @@
+"""Bugs of what agents do by themselves: attach again, offer, say again, insist."""
+
+from tools.planted.base import Edit, Mutant
+
+ATTACHED = "mabeam_p2p/api/attached.py"
+WORK = "mabeam_p2p/api/work.py"
+
+MUTANTS = (
+    Mutant(
+        "A-stopped",
+        "a daemon that stops is told to its agents as the end of the agent",
+        (Edit(ATTACHED, 'isinstance(answer, Failed) and answer.reason == "closed"', "False"),),
+        ("tests/api/test_attached_backend.py",),
+    ),
+    Mutant(
+        "A-work-again",
+        "an agent that has stopped asking for work never asks again",
+        (Edit(WORK, "self._asking is None or self._asking.done()", "self._asking is None"),),
+        ("tests/api/test_work.py",),
+    ),
+)
