@@ -83,7 +83,9 @@ class Work:
         self._declared: dict[str, Declared] = {}
         self._slots = SLOTS
         self._is_offered = True
-        """Whether the log knows what is offered."""
+        """Whether the log has taken or refused all that is offered."""
+        self._is_changed = False
+        """Whether something was declared or withdrawn since the last offer was sent."""
         self._fault: MabeamError | None = None
         """Why the last offer was refused."""
         self._offered = asyncio.Event()
@@ -164,6 +166,7 @@ class Work:
 
     def _change(self) -> None:
         self._is_offered = False
+        self._is_changed = True
         if self._is_closed or (self._offering is not None and not self._offering.done()):
             return
         self._offering = asyncio.create_task(self._offer(), name="offer tasks")
@@ -171,9 +174,9 @@ class Work:
     async def _offer(self) -> None:
         lease = microseconds(self._attachment.timing.task_lease_seconds)
         pause = RETRY_SECONDS
-        while not self._is_offered:
-            # What is declared meanwhile makes it false again.
-            self._is_offered = True
+        while self._is_changed:
+            # What is declared meanwhile makes it true again.
+            self._is_changed = False
             names = tuple(sorted(self._declared))
             command = OfferTasks(CLUSTER_SESSION, 0, names, self._slots, lease)
             answer = await self._say(command)
@@ -185,9 +188,10 @@ class Work:
                     self._fault = self._attachment.error(answer, f"offering {len(names)} tasks")
                     _log.warning("%s", self._fault)
                 case _:
-                    self._is_offered = False
+                    self._is_changed = True
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, RETRY_SECONDS_MAX)
+        self._is_offered = True
         self._offered.set()
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_for_work(), name="ask for work")

@@ -12,7 +12,7 @@ from mabeam_p2p.commands import AnyCommand, CompleteTask, FailTask, OfferTasks, 
 from mabeam_p2p.errors import Closed, InvalidValue, NoQuorum, Overloaded
 from mabeam_p2p.ids import AgentId, TaskId
 from mabeam_p2p.records import Strategy, Task, TaskOrder, TaskStatus, TaskWorker
-from mabeam_p2p.requests import Await, Failed, Found, Refused, Request, Submit, WorkQuery
+from mabeam_p2p.requests import Await, Committed, Failed, Found, Refused, Request, Submit, WorkQuery
 from mabeam_p2p.wire.cbor import encode_value
 from tests.api.fakes import FakePeer, Reply, attachment, usual
 from tests.eventually import eventually
@@ -89,6 +89,31 @@ async def test_what_is_declared_together_is_offered_together() -> None:
         one.work.set_slots(7)
         await one.work.offered()
         assert len(one.said(OfferTasks)) == 2
+
+
+@in_loop
+async def test_who_waits_for_an_offer_that_is_under_way_waits_for_its_answer() -> None:
+    async with bench() as one:
+        one.peer.reply = lambda request: None
+        one.work.declare("a", print, None)
+        await eventually(lambda: len(one.said(OfferTasks)) == 1)
+        waiting = asyncio.create_task(one.work.offered())
+        one.work.declare("b", print, None)
+        await settled()
+        assert not waiting.done()
+        one.peer.waiting.pop().set_result(Committed(2, 1, 1))
+        await eventually(lambda: len(one.said(OfferTasks)) == 2)
+        await settled()
+        assert not waiting.done(), "the second one is under way"
+        one.peer.reply = usual
+        one.peer.waiting.pop().set_result(Committed(3, 1, 1))
+        await waiting
+
+
+async def settled() -> None:
+    """Whatever is ready to go on does."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 @in_loop

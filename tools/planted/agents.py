@@ -13,6 +13,18 @@ MUTANTS = (
         ("tests/api/test_attached_backend.py",),
     ),
     Mutant(
+        "A-offer",
+        "who waits for an offer that is under way does not wait for its answer",
+        (
+            Edit(
+                WORK,
+                "            self._is_changed = False\n            names =",
+                "            self._is_changed, self._is_offered = False, True\n            names =",
+            ),
+        ),
+        ("tests/api/test_work.py",),
+    ),
+    Mutant(
         "A-work-again",
         "an agent that has stopped asking for work never asks again",
         (Edit(WORK, "self._asking is None or self._asking.done()", "self._asking is None"),),
