@@ -253,4 +253,5 @@ class TaskScope:
 
     def _listed(self, stream: TaskStream) -> TaskStream:
         self._work.streams.add(stream)
+        self._work.see_out(stream.ending)
         return stream

@@ -182,7 +182,6 @@ class Tasks:
         self._session = session
         self._work = work
         self._group = group
-        self._forsaken: dict[asyncio.Task[None], None] = {}
 
     def name(self, function: Callable[..., object] | str) -> str:
         """As it is called in the log."""
@@ -221,9 +220,7 @@ class Tasks:
         try:
             yield
         except asyncio.CancelledError:
-            forsaken = asyncio.create_task(_cancel(handle), name=f"cancel {handle.id}")
-            self._forsaken[forsaken] = None
-            forsaken.add_done_callback(lambda task: self._forsaken.pop(task, None))
+            self._work.see_out(asyncio.create_task(_cancel(handle), name=f"cancel {handle.id}"))
             raise
 
     def _order(
@@ -326,6 +323,11 @@ class TaskStream(Stream[TaskResult]):
         weakref.finalize(self, self._feed.stop)
 
     @property
+    def ending(self) -> "asyncio.Task[None]":
+        """Not for users: done when nothing of it is under way any more."""
+        return self._feed.ending
+
+    @property
     def done(self) -> int:
         """Results that have come."""
         return self._done
@@ -398,7 +400,9 @@ class _Feed:
         self._stream = stream
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self._feeding = asyncio.create_task(self._run(items), name="map")
+        self._pulling = asyncio.create_task(self._pull(items), name="items of a map")
+        self.ending = asyncio.create_task(self._run(), name="map")
+        """Never cancelled: done when all that was begun has ended, also after `stop`."""
 
     def stop(self) -> None:
         if self._loop.is_closed():
@@ -407,13 +411,24 @@ class _Feed:
         self._loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
-        self._feeding.cancel()
+        self._pulling.cancel()
         for task in tuple(self._tasks):
             task.cancel()
 
-    async def _run(self, items: Iterable[object] | AsyncIterable[object]) -> None:
+    async def _run(self) -> None:
+        await asyncio.wait({self._pulling})
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+        if not self._pulling.cancelled() and (stream := self._stream()) is not None:
+            # What the items raise is heard by whoever iterates, behind the results that came.
+            count, fault = self._pulling.result()
+            stream.end(count, fault)
+
+    async def _pull(
+        self, items: Iterable[object] | AsyncIterable[object]
+    ) -> tuple[int, Exception | None]:
+        """Begin a task for each item: how many there were, and what they raised."""
         count = 0
-        fault: Exception | None = None
         try:
             async for item in _each(items):
                 await self._window.acquire()
@@ -422,12 +437,8 @@ class _Feed:
                 task.add_done_callback(lambda done: self._tasks.pop(done, None))
                 count += 1
         except Exception as error:
-            # Of the items: whoever iterates hears of it, behind the results that came.
-            fault = error
-        while self._tasks:
-            await asyncio.wait(tuple(self._tasks))
-        if (stream := self._stream()) is not None:
-            stream.end(count, fault)
+            return count, error
+        return count, None
 
     async def _one(self, index: int, item: object) -> None:
         result: TaskResult | Exception

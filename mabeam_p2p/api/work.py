@@ -13,6 +13,7 @@
 """
 
 import asyncio
+import contextlib
 import logging
 import traceback
 import weakref
@@ -24,7 +25,7 @@ from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.calls import Calls
 from mabeam_p2p.api.results import decoded
 from mabeam_p2p.api.results.tasks import TaskResult
-from mabeam_p2p.api.session import Session
+from mabeam_p2p.api.session import CLOSE_SECONDS, Session
 from mabeam_p2p.api.streams import Stream
 from mabeam_p2p.api.values import microseconds, text_of
 from mabeam_p2p.commands import AnyCommand, CompleteTask, FailTask, OfferTasks, RenewTasks
@@ -98,6 +99,7 @@ class Work:
         """Leases that ended here, while the log's state may still be shown with them."""
         self.streams: weakref.WeakSet[Stream[TaskResult]] = weakref.WeakSet()
         """The maps of the agent, which end with it."""
+        self._endings: dict[asyncio.Task[None], None] = {}
         self._calls = Calls("functions of tasks", THREADS_MAX)
         self._is_closed = False
 
@@ -152,8 +154,15 @@ class Work:
         if self._declared:
             self._change()
 
+    def see_out(self, ending: "asyncio.Task[None]") -> None:
+        """Something that says its last words when the agent closes: closing waits for it, for a
+        second at most."""
+        self._endings[ending] = None
+        ending.add_done_callback(lambda done: self._endings.pop(done, None))
+
     async def close(self) -> None:
-        """Stop. What runs is left to others."""
+        """Stop. What runs is left to others; what was asked for and is not wanted any more is
+        cancelled."""
         self._is_closed = True
         self._offered.set()
         for stream in tuple(self.streams):
@@ -163,6 +172,11 @@ class Work:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                # A map that ends leaves the cancelling of its tasks.
+                while self._endings:
+                    await asyncio.wait(tuple(self._endings))
 
     def _change(self) -> None:
         self._is_offered = False

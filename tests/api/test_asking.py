@@ -8,10 +8,11 @@ from msgspec.structs import replace
 
 from mabeam_p2p.api import attachment as attachment_module
 from mabeam_p2p.api import tasks as tasks_module
-from mabeam_p2p.api.session import Session
+from mabeam_p2p.api.agent import Agent
+from mabeam_p2p.api.session import CLOSE_SECONDS, Profile, Session
 from mabeam_p2p.api.tasks import Options, TaskHandle, Tasks, TaskStream
 from mabeam_p2p.api.work import Work
-from mabeam_p2p.commands import AnyCommand, CancelTask
+from mabeam_p2p.commands import AnyCommand, CancelTask, CloseSession
 from mabeam_p2p.errors import Closed, DaemonNotRunning, NoQuorum, OutcomeUnknown
 from mabeam_p2p.ids import AgentId, TaskId
 from mabeam_p2p.records import Strategy, Task, TaskOrder, TaskStatus
@@ -111,6 +112,35 @@ async def test_the_cancelling_of_a_task_that_nobody_waits_for_is_said_until_it_i
     # Long after the last one: it is not said again.
     await asyncio.sleep(60)
     assert [type(command) for command in played.asked] == [CancelTask] * 4
+
+
+@in_virtual_time
+async def test_a_map_that_is_closed_just_before_its_agent_has_its_tasks_cancelled() -> None:
+    peer = FakePeer()
+    agent = Agent(attachment(peer), Profile("a"))
+    await agent.session.open()
+    streams = [agent.map("work", range(3)), agent.map("work", range(3))]
+    await eventually(lambda: len(peer.waiting) == 6)
+    streams[0].close()
+    # The other one is closed by the agent.
+    await agent.close()
+    said = [type(command) for command in peer.commands()]
+    assert said[-7:] == [*[CancelTask] * 6, CloseSession]
+
+
+@in_virtual_time
+async def test_an_agent_whose_cluster_is_away_does_not_wait_long_for_what_it_cancels() -> None:
+    peer = FakePeer()
+    agent = Agent(attachment(peer), Profile("a"))
+    await agent.session.open()
+    stream = agent.map("work", range(3))
+    await eventually(lambda: len(peer.waiting) == 3)
+    peer.reply = lambda request: None
+    began_at = asyncio.get_running_loop().time()
+    async with stream:
+        pass
+    await agent.close()
+    assert asyncio.get_running_loop().time() - began_at <= 2 * CLOSE_SECONDS
 
 
 @in_loop

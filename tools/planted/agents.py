@@ -25,6 +25,12 @@ MUTANTS = (
         ("tests/api/test_work.py",),
     ),
     Mutant(
+        "A-map-closed",
+        "an agent closes without a word of what its maps have asked for",
+        (Edit(WORK, "                while self._endings:\n", "                while False:\n"),),
+        ("tests/api/test_asking.py",),
+    ),
+    Mutant(
         "A-work-again",
         "an agent that has stopped asking for work never asks again",
         (Edit(WORK, "self._asking is None or self._asking.done()", "self._asking is None"),),
