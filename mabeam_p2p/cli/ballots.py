@@ -97,7 +97,7 @@ async def proposals(target: Target) -> None:
             (
                 p.id,
                 p.parameter,
-                p.value,
+                output.exact(p.value),
                 p.status,
                 f"{len(p.votes)}/{len(p.electorate)}",
                 p.proposer,
@@ -133,10 +133,10 @@ def _print(target: Target, proposal: Proposal) -> None:
         output.json_line(proposal.to_dict())
         return
     verdict = click.style(proposal.status, fg=_COLOURS.get(proposal.status, "yellow"), bold=True)
-    click.echo(f"{proposal.parameter} = {output.plain(proposal.value)}: {verdict}")
+    click.echo(f"{proposal.parameter} = {output.exact(proposal.value)}: {verdict}")
     click.echo(f"  proposal {proposal.id} by {proposal.proposer}, {output.moment(proposal.when)}")
     if proposal.rationale:
-        click.echo(f"  “{proposal.rationale}”")
+        click.echo(f"  “{output.cell(proposal.rationale)}”")
     for vote in proposal.votes:
         click.echo(f"  {vote.choice:8}{vote.agent}  {_reason(vote)}")
     silent = set(proposal.electorate) - {vote.agent for vote in proposal.votes}
@@ -144,11 +144,11 @@ def _print(target: Target, proposal: Proposal) -> None:
         click.echo(f"  {'-':8}{agent}  has not voted")
     if isinstance(proposal, Decision):
         click.echo(
-            f"  {proposal.reason} at index {proposal.index} in term {proposal.term}: "
+            f"  {output.cell(proposal.reason)} at index {proposal.index} in term {proposal.term}: "
             f"{proposal.accept_ratio:.0%} of the votes accept, {proposal.participation:.0%} voted"
         )
 
 
 def _reason(vote: RecordedVote) -> str:
     sure = "" if vote.confidence == 1 else f" ({vote.confidence:.0%} sure)"
-    return f"“{vote.rationale}”{sure}" if vote.rationale else sure.strip()
+    return f"“{output.cell(vote.rationale)}”{sure}" if vote.rationale else sure.strip()

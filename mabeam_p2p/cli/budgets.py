@@ -161,8 +161,15 @@ async def reputation(
         return
     output.table(
         ("AGENT", "SKILL", "SCORE", "ALPHA", "BETA", "RATINGS"),
-        [(one.agent, one.skill, one.score, one.alpha, one.beta, one.count) for one in seen],
+        [
+            (one.agent, one.skill, *map(_rounded, (one.score, one.alpha, one.beta)), one.count)
+            for one in seen
+        ],
     )
+
+
+def _rounded(number: float) -> str:
+    return f"{number:.3g}"
 
 
 @ledger.command()

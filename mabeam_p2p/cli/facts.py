@@ -249,7 +249,8 @@ async def score(target: Target, points: int | None, unfit: str) -> None:
     if target.as_json:
         output.json_line({"peer": seen.name, "score": seen.score, "unfit": seen.unfit or None})
     else:
-        click.echo(f"{seen.score} unfit: {seen.unfit}" if seen.unfit else str(seen.score))
+        unfit = f" unfit: {output.cell(seen.unfit)}" if seen.unfit else ""
+        click.echo(f"{seen.score}{unfit}")
 
 
 @click.command()

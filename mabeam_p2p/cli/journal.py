@@ -23,7 +23,8 @@ _QUIET = ("session", "sequence")
 async def log(target: Target, follow: bool, first: int) -> None:
     """Print the committed log, one entry a line.
 
-    A line is index, term, time and command. It is the same on every peer.
+    A line is index, term, time, command and facts, each as `mabeam events` writes them. It is the
+    same on every peer.
     """
     async with target.question() as attachment:
         while True:
@@ -43,7 +44,7 @@ def _print(target: Target, entry: Entry) -> None:
         return
     stamp = click.style(output.moment(entry.when), dim=True)
     facts = " ".join(
-        f"{name}={output.cell(value)}" for name, value in entry.facts.items() if name not in _QUIET
+        f"{name}={output.exact(value)}" for name, value in entry.facts.items() if name not in _QUIET
     )
     name = click.style(entry.command, bold=True)
     click.echo(f"{entry.index:>6} {entry.term:>4} {stamp} {name} {facts}".rstrip())

@@ -17,6 +17,7 @@
 """
 
 import asyncio
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,6 +46,7 @@ from mabeam_p2p.errors import (
     Rejected,
     StorageError,
 )
+from mabeam_p2p.observe.legible import legible
 
 DONE = 0
 REFUSED = 1
@@ -150,7 +152,7 @@ def note(text: str, *, colour: str | None = None) -> None:
     if _tellers:
         _tellers[-1](text, colour == "red")
     else:
-        click.secho(text, err=True, fg=colour)
+        click.secho(lines(text), err=True, fg=colour)
 
 
 _tellers: list[Callable[[str, bool], None]] = []
@@ -203,20 +205,16 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def cell(value: object) -> str:
-    """A value as a person reads it in a line."""
+    """A fact as a person reads it in a line. For a value that was agreed or shared: `exact`."""
     match value:
         case None | "" | () | []:
             return "-"
         case bool():
             return "yes" if value else "no"
-        case str():
-            return value
-        case float():
-            return f"{value:.3g}"
         case list() | tuple():
             return ", ".join(map(cell, value))
         case _:
-            return plain(value)
+            return legible(plain(value))
 
 
 def size(count: int) -> str:
@@ -228,8 +226,36 @@ def size(count: int) -> str:
 
 
 def plain(value: object) -> str:
-    """An agreed or shared value: text as it is, anything else as JSON (bytes in base64)."""
+    """An agreed or shared value alone, for programs: text as it is, anything else as JSON (bytes in
+    base64)."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def exact(value: object) -> str:
+    """An agreed or shared value in a line: as an argument that gives the same one is written. So
+    text is JSON, too, where it would be taken for that, or could not be seen as it is."""
+    if not isinstance(value, str):
+        return legible(plain(value))
+    is_plain = value.isprintable() and value == value.strip() != "" and given(value) == value
+    return value if is_plain else legible(json.dumps(value, ensure_ascii=False))
+
+
+def given(text: str) -> object:
+    """The value that an argument gives: JSON if the text is that, else the text itself."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except ValueError:
+        return text
+
+
+def _no_number(word: str) -> object:
+    # NaN and Infinity are no JSON, so they are text.
+    raise ValueError(word)
+
+
+def lines(text: str) -> str:
+    """Text of others that may have several lines."""
+    return legible(text, but="\n\t")
 
 
 def moment(when: float) -> str:

@@ -238,7 +238,7 @@ async def take(
     Waits for an item in turn, for --timeout or 30 s; exits 75 if that is over. COMMAND reads the
     item as JSON from its standard input and finds the token in $MABEAM_TOKEN. If it exits 0 the
     item is done with; else, or if this program ends otherwise, the item goes back to its place.
-    Without COMMAND the item is printed and done with.
+    Without COMMAND the item is printed, as `mabeam get` prints a value, and done with.
 
     \b
       mabeam queue take trials -- python evaluate.py

@@ -15,7 +15,8 @@ from mabeam_p2p.cli.target import Target, verb
 async def events(target: Target, patterns: tuple[str, ...]) -> None:
     """Print what happens from now on, as this host's peer sees it.
 
-    PATTERNS choose events by name, as member.* or proposal.decided; quote them.
+    PATTERNS choose events by name, as member.* or proposal.decided; quote them. A fact is text or
+    JSON; text that is not printable, or reads as JSON, is written as JSON.
     """
     async with target.look() as agent:
         async for event in agent.events(*patterns):
@@ -44,6 +45,6 @@ def _print(target: Target, event: Event) -> None:
     if target.as_json:
         output.json_line(event.to_dict())
         return
-    facts = " ".join(f"{name}={output.cell(value)}" for name, value in event.facts.items())
+    facts = " ".join(f"{name}={output.exact(value)}" for name, value in event.facts.items())
     stamp = click.style(time.strftime("%H:%M:%S"), dim=True)
     click.echo(f"{stamp} {click.style(event.name, bold=True)} {facts}")

@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -180,15 +179,5 @@ def name(text: str) -> str:
 
 
 def value(text: object) -> object:
-    """A value, as an argument: JSON if the text is that, else the text itself."""
-    if not isinstance(text, str):
-        return text
-    try:
-        return json.loads(text, parse_constant=_no_number)
-    except ValueError:
-        return text
-
-
-def _no_number(word: str) -> object:
-    # NaN and Infinity are no JSON, so they are text.
-    raise ValueError(word)
+    """A value, as an argument."""
+    return output.given(text) if isinstance(text, str) else text

@@ -105,16 +105,19 @@ async def show(target: Target, task: str) -> None:
     """
     async with target.look() as agent:
         handle = agent.task_handle(task)
-        facts = (await handle.status()).to_dict()
-        if facts["status"] == "done":
+        seen = await handle.status()
+        facts = seen.to_dict()
+        if seen.status == "done":
             facts["value"] = (await handle.result()).value
     if target.as_json:
         output.json_line(facts)
         return
-    trace = facts.pop("traceback")
-    output.facts(facts)
-    if trace:
-        click.echo(f"\n{trace}")
+    facts["submitted"] = output.moment(seen.submitted)
+    if "value" in facts:
+        facts["value"] = output.exact(facts["value"])
+    output.facts({name: fact for name, fact in facts.items() if name != "traceback"})
+    if seen.traceback:
+        click.echo(f"\n{output.lines(seen.traceback)}")
 
 
 @tasks.command()
@@ -135,7 +138,7 @@ async def workers(target: Target, group: str | None) -> None:
             worker.running,
             worker.queued,
             worker.done,
-            worker.pace,
+            f"{worker.pace:.3g}",
             worker.silent,
             worker.names,
         )
@@ -184,7 +187,7 @@ async def submit(
     detach: bool,
     group: str | None,
 ) -> None:
-    """Have NAME done and print what it returns.
+    """Have NAME done and print what it returns, as `mabeam get` prints a value.
 
     Each ARGUMENT is JSON, or text if it is not. --timeout is the task's: after that it is given
     up. Interrupted, the task is cancelled. Exits 1 if it failed, was given up or cancelled, or

@@ -35,7 +35,8 @@ def wait_count(text: object) -> Wait:
 async def get(target: Target, name: str, agreed: bool, linearizable: bool) -> None:
     """Print the variable NAME, or with --agreed the parameter.
 
-    Text is printed as it is, other values as JSON. Exits 1 if there is no such value.
+    Text is printed as it is, for programs to read, also what is not printable; other values as
+    JSON. Exits 1 if there is no such value.
     """
     async with target.look() as agent:
         try:
@@ -93,7 +94,8 @@ async def set_(target: Target, name: str, value: object, wait: Wait) -> None:
 async def watch(target: Target, pattern: str, agreed: bool) -> None:
     """Print variables whose names match PATTERN, and every change.
 
-    The present values come first. PATTERN may hold *, ? and [abc]; quote it.
+    The present values come first. PATTERN may hold *, ? and [abc]; quote it. A value is written as
+    `mabeam set` takes it, on one line.
     """
     async with target.look() as agent:
         source = agent.parameters if agreed else agent.variables
@@ -105,6 +107,6 @@ def _print_change(target: Target, change: Change) -> None:
     if target.as_json:
         output.json_line(change.to_dict())
         return
-    value = "(deleted)" if change.deleted else output.plain(change.value)
+    value = "(deleted)" if change.deleted else output.exact(change.value)
     stamp = "" if change.initial else time.strftime("%H:%M:%S ")
     click.echo(f"{stamp}{change.name} {value}")

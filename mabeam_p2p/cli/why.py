@@ -62,7 +62,7 @@ async def why(target: Target, peer: str) -> None:
 def told(seen: PeerEvidence) -> Iterator[str]:
     """The evidence as a person reads it: the verdict first, then a line for each reason."""
     name = seen.name or seen.peer
-    yield click.style(f"{name} is {seen.state}, as {seen.by} sees it", bold=True)
+    yield click.style(output.cell(f"{name} is {seen.state}, as {seen.by} sees it"), bold=True)
     lines = [f"peer {seen.peer} at {seen.address or '-'}, epoch {seen.epoch}, incarnation"
              f" {seen.incarnation}"]  # fmt: skip
     if seen.is_self:
@@ -83,7 +83,7 @@ def told(seen: PeerEvidence) -> Iterator[str]:
     lines += _standing_lines(seen)
     if seen.clock_ahead_seconds is not None and abs(seen.clock_ahead_seconds) > CLOCK_SECONDS:
         lines.append(f"its clock is {_lead(seen.clock_ahead_seconds)} this host's")
-    yield from (f"  {line}" for line in lines)
+    yield from (f"  {output.cell(line)}" for line in lines)
 
 
 def _self_lines(seen: PeerEvidence) -> Iterator[str]:

@@ -17,6 +17,8 @@ from types import TracebackType
 
 import msgspec
 
+from mabeam_p2p.observe.legible import legible
+
 TEXT_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 FORMATS = ("text", "json")
 
@@ -55,14 +57,15 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people, and under it the traceback, if there is one."""
+    """A line for people, whatever others have said in it, and under it the traceback, if there is
+    one."""
 
     def __init__(self) -> None:
         super().__init__(TEXT_FORMAT)
 
     def format(self, record: logging.LogRecord) -> str:
         told = copy.copy(record)
-        told.msg, told.args = _message(record), None
+        told.msg, told.args = legible(_message(record)), None
         return super().format(told)
 
 

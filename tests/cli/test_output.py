@@ -124,6 +124,8 @@ def test_table_has_columns_as_wide_as_their_cells(capsys: pytest.CaptureFixture[
         (True, "yes"),
         (False, "no"),
         (0, "0"),
+        (0.003125, "0.003125"),
+        (1234567.0, "1234567.0"),
         ("x", "x"),
         ({"a": 1}, '{"a":1}'),
     ],

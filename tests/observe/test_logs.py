@@ -51,6 +51,12 @@ def test_facts_of_an_event_stand_under_their_names_and_hide_no_other_key() -> No
     assert line["time"] == "2026-01-02T03:04:05.678901Z"
 
 
+def test_what_others_say_makes_no_line_of_its_own_and_moves_no_terminal() -> None:
+    said = "no\n2026 ERROR forged \x1b[2J"
+    record = logging.LogRecord("x", logging.INFO, __file__, 1, "refused: %s", (said,), None)
+    assert TextFormatter().format(record).endswith("refused: no\\n2026 ERROR forged \\u001b[2J")
+
+
 def test_a_traceback_is_one_value() -> None:
     try:
         raise ValueError("two\nlines")

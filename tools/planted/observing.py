@@ -4,7 +4,10 @@ from tools.planted.base import Edit, Mutant
 
 DESCRIBING = "mabeam_p2p/observe/describing.py"
 DUMPING = "mabeam_p2p/observe/dumping.py"
+LEGIBLE = "mabeam_p2p/observe/legible.py"
 LOGS = "mabeam_p2p/observe/logs.py"
+OUTPUT = "mabeam_p2p/cli/output.py"
+BALLOTS = "mabeam_p2p/cli/ballots.py"
 PLACES = "mabeam_p2p/cli/doctor/places.py"
 SERVER = "mabeam_p2p/observe/server.py"
 TALLY = "mabeam_p2p/observe/tally.py"
@@ -133,6 +136,30 @@ MUTANTS = (
         (Edit(LOGS, "        return record.getMessage()\n    except Exception:",
               "        return record.getMessage()\n    except (TypeError, ValueError):"),),
         ("tests/observe/test_logs.py",),
+    ),
+    Mutant(
+        "M60-terminal",
+        "what others say reaches the terminal as it is",
+        (Edit(LEGIBLE, "    if text.isprintable():\n", "    if True:\n"),),
+        ("tests/cli/test_lines.py",),
+    ),
+    Mutant(
+        "M60-forged",
+        "others write lines of the log",
+        (Edit(LOGS, "legible(_message(record)), None", "_message(record), None"),),
+        ("tests/observe/test_logs.py",),
+    ),
+    Mutant(
+        "M60-rounded",
+        "voters are shown another value than the one that they accept",
+        (Edit(BALLOTS, "output.exact(p.value),", "output.cell(p.value),"),),
+        ("tests/cli/test_lines.py",),
+    ),
+    Mutant(
+        "M60-quoted",
+        "text that reads as JSON is shown as what it is not",
+        (Edit(OUTPUT, ' != "" and given(value) == value', ' != ""'),),
+        ("tests/cli/test_lines.py",),
     ),
     Mutant(
         "M60-ignored",
