@@ -22,7 +22,8 @@ async def status(target: Target) -> None:
     """Show the part that this host's peer plays in the log.
 
     ROLE is leader, follower, candidate or learner, or none while no cluster has formed. Without a
-    QUORUM nothing new can be agreed, and what is read may be old.
+    QUORUM nothing new can be agreed, and what is read may be old. The peer is READY while it has a
+    quorum, follows the log, and has all variables.
     """
     async with target.look() as agent:
         seen = await agent.status()
@@ -39,6 +40,7 @@ async def status(target: Target) -> None:
             "leader": seen.leader_name or seen.leader,
             "term": seen.term,
             "quorum": seen.quorum,
+            "ready": seen.ready,
             "commit index": seen.commit_index,
             "applied index": seen.applied_index,
             "snapshot": f"up to {seen.snapshot_index}; {seen.log_entries} entries in the log",

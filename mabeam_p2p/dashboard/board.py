@@ -242,8 +242,7 @@ class Board:
     # ---- who is there ------------------------------------------------------------------------
 
     async def _peer(self) -> Row:
-        status = PeerStatus.of(await self._attachment.status())
-        return make.peer(status) | {"ready": self._view.ready}
+        return make.peer(PeerStatus.of(await self._attachment.status()))
 
     async def _members(self) -> Row:
         status = PeerStatus.of(await self._attachment.status())

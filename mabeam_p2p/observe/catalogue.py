@@ -20,7 +20,7 @@ class Metric(NamedTuple):
 
 
 _LOG = (
-    Metric("ready", "gauge", "Whether the peer has a quorum, the log, and all variables."),
+    Metric("ready", "gauge", "Whether it has a quorum at present, the log, and all variables."),
     Metric("quorum", "gauge", "Whether a leader with a majority is heard, or is this peer."),
     Metric("role", "gauge", "1 for the part that the peer plays in the log.", "role"),
     Metric("term", "gauge", "The term that the peer is in."),
@@ -117,8 +117,8 @@ _SHELL = (
 )
 
 _COUNTED = (
-    Metric("elections_started_total", "counter", "Elections that this peer has stood in."),
-    Metric("elections_won_total", "counter", "Of those, the ones that it has won."),
+    Metric("elections_started_total", "counter", "Times it became a candidate, with pre-votes."),
+    Metric("elections_won_total", "counter", "Times it became the leader."),
     Metric("leader_changes_total", "counter", "Leaders that this peer has come to hear."),
     Metric("quorum_losses_total", "counter", "How often the quorum was lost."),
     Metric("hand_overs_total", "counter", "Hand-overs of the lead begun by this peer.", "reason"),

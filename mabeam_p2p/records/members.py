@@ -111,3 +111,8 @@ class Status(Struct, frozen=True, gc=False, array_like=True):
     """While this peer leads: the peers for whose sake the log stays at an earlier version."""
     held_back_by_limits: tuple[PeerId, ...] = ()
     """Those of them that could apply the later one, had they the limits of this peer."""
+
+    @property
+    def can_serve(self) -> bool:
+        """Whether it is ready, and has a quorum at present: what people and monitors are told."""
+        return self.ready and self.quorum

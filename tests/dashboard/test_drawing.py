@@ -8,13 +8,14 @@ import pytest
 from msgspec.structs import replace
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
+from mabeam_p2p.api.results import PeerStatus
 from mabeam_p2p.dashboard import access, rows
 from mabeam_p2p.dashboard.access import Refusal
 from mabeam_p2p.dashboard.fitting import Row
 from mabeam_p2p.dashboard.serving import CROWD, HEADERS, page_files
 from mabeam_p2p.ids import AgentId
 from mabeam_p2p.records import Candidate, Choice, Election, Proposal, Seat, Vote
-from tests.api.fakes import proposal
+from tests.api.fakes import proposal, status
 from tests.dashboard.browsing import browser, visit
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -85,6 +86,18 @@ def test_the_tally_and_its_bar_count_votes_that_are_not_listed_too(page: Page) -
     widths = "parts => parts.map((part) => part.hidden ? 0 : Number(part.style.flexGrow))"
     assert shown.locator(".bar span").evaluate_all(widths) == [150, 50, 0, 0]
     expect(shown).to_contain_text(f"{rows.VOTES_MAX} of 200 are listed")
+
+
+@pytest.mark.parametrize(
+    ("was_ready", "quorum", "words"),
+    [(True, True, "this one is ready"), (False, True, "this one catches up"),
+     (True, False, "this one waits for a quorum"), (False, False, "this one waits for a quorum")],
+)  # fmt: skip
+def test_a_peer_without_a_quorum_is_not_said_to_be_ready_or_to_catch_up(
+    page: Page, was_ready: bool, quorum: bool, words: str
+) -> None:
+    seen = PeerStatus.of(replace(status(), ready=was_ready, quorum=quorum))
+    expect(drawn(page, "peer", rows.peer(seen))).to_contain_text(words)
 
 
 def test_an_election_that_runs_tells_how_many_stand(page: Page) -> None:

@@ -271,6 +271,7 @@ def test_what_a_peer_waits_for_until_it_is_ready_is_told_step_by_step() -> None:
     desk.hear(A, AppendEntries(0, 2, 1, 1, 1, ()))
     desk.end_turn()
     assert set(unready(desk)) == {"variables"}
+    assert (figures(desk)["ready", ""], figures(desk)["quorum", ""]) == (0, 1)
     desk.hear(A, TreeAsk(1, ((tree.ROOT, 0),), 0, 0, clock=0, newcomer=True))
     desk.end_turn()
     assert unready(desk)["variables"].endswith("; as new: a")
@@ -284,6 +285,11 @@ def test_what_a_peer_waits_for_until_it_is_ready_is_told_step_by_step() -> None:
     assert unready(desk) == {}
     assert Notify(Ready()) in desk.effects
     assert evidence(desk, A).unready == ()
+    assert figures(desk)["ready", ""] == 1
+    # It has what it needs for good, and a quorum for a while.
+    desk.wait(5.0)
+    assert figures(desk)["ready", ""] == figures(desk)["quorum", ""] == 0
+    assert unready(desk) == {}
 
 
 def test_a_peer_in_no_cluster_says_so() -> None:

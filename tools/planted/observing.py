@@ -9,6 +9,7 @@ LOGS = "mabeam_p2p/observe/logs.py"
 OUTPUT = "mabeam_p2p/cli/output.py"
 BALLOTS = "mabeam_p2p/cli/ballots.py"
 PLACES = "mabeam_p2p/cli/doctor/places.py"
+RECORDS = "mabeam_p2p/records/members.py"
 SERVER = "mabeam_p2p/observe/server.py"
 TALLY = "mabeam_p2p/observe/tally.py"
 NEIGHBOURS = "mabeam_p2p/protocol/node/neighbours.py"
@@ -166,6 +167,12 @@ MUTANTS = (
         "what a finalizer raises is no object of the log",
         (Edit(LOGS, "sys.unraisablehook = _unraisable", "pass"),),
         ("tests/observe/test_logs.py",),
+    ),
+    Mutant(
+        "M60-ready",
+        "who was ready once counts as ready for good",
+        (Edit(RECORDS, "return self.ready and self.quorum", "return self.ready"),),
+        ("tests/protocol/test_evidence.py", "tests/cli/test_facts.py"),
     ),
     Mutant(
         "M60j",

@@ -135,6 +135,8 @@ class PeerStatus(Result):
     """Where this peer leads: the peers for whose sake the log stays at an earlier version."""
     held_back_by_limits: tuple[str, ...] = ()
     """Those of them that could apply the later one, had they the limits of this peer."""
+    ready: bool = False
+    """It follows the log, was given all variables, and has a quorum at present."""
 
     @staticmethod
     def of(record: Status) -> "PeerStatus":
@@ -173,6 +175,7 @@ class PeerStatus(Result):
             record.machine_version_max,
             tuple(map(str, record.held_back_by)),
             tuple(map(str, record.held_back_by_limits)),
+            record.can_serve,
         )
 
 

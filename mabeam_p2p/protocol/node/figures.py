@@ -53,7 +53,7 @@ class Gauges:
     def _of_log(self, now: float) -> Iterator[Figure]:
         status, replication = self._report.status(now), self._report.replication
         log, latest = replication.log, replication.snapshots.latest
-        yield Figure("ready", int(status.ready))
+        yield Figure("ready", int(status.can_serve))
         yield Figure("quorum", int(status.quorum))
         for role in Role:
             if role is not Role.PRE_CANDIDATE:  # Shown as a candidate, as everywhere.
