@@ -404,6 +404,13 @@ class Agent(Scope):
                 # Nothing else asks for an opinion or an effect.
                 pass
 
+    def lost(self, *, has_left: bool) -> None:
+        """For the parts of the package: the way to the peer is lost. has_left: it has said that it
+        leaves the cluster."""
+        self._attachment.view.on_lost()
+        self.session.lost(has_left=has_left)
+        self._grants.look()
+
     async def _on_renewed(self) -> None:
         self._work.offer_anew()
         await self._attachment.read_anew()

@@ -71,6 +71,8 @@ class AttachedBackend:
         self.cluster = cluster
         self.on_lost: Callable[[], object] = lambda: None
         """Called when the connection has ended and nobody here has closed it."""
+        self.has_left = False
+        """Whether the last one ended with the word that the peer leaves the cluster."""
         self._name = name
         self._addr = addr or os.environ.get(sockets.ADDRESS_VARIABLE)
         self._pending_max = (limits or Limits()).pending_requests_max
@@ -152,6 +154,7 @@ class AttachedBackend:
     def _on_end(self, connection: "_Connection") -> None:
         if self._connection is connection:
             self._connection = None
+            self.has_left = connection.has_left
             self.on_lost()
 
     def _closed(self) -> Closed:
@@ -187,6 +190,11 @@ class _Connection:
     @property
     def waiting_count(self) -> int:
         return len(self._waiting)
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the daemon has said that it stops."""
+        return self._goodbye is not None and self._goodbye.reason == local.CLOSED
 
     async def greet(self, name: str, session: SessionId) -> tuple[Welcome, list[DaemonMessage]]:
         """Raises NameTaken, Overloaded, PeerRefused, OSError, RemoteProtocolError."""

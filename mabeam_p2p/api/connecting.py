@@ -8,7 +8,7 @@ from mabeam_p2p.api.attached import AttachedBackend
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.joining import START_SECONDS, Joining, joined
 from mabeam_p2p.api.leases import LEASE_SECONDS
-from mabeam_p2p.api.session import profile_of
+from mabeam_p2p.api.profiles import profile_of
 
 
 def connect(
@@ -58,7 +58,7 @@ def connect(
         except BaseException:
             await attachment.close()
             raise
-        backend.on_lost = agent.session.renew
+        backend.on_lost = lambda: agent.lost(has_left=backend.has_left)
         agent.on_close = attachment.close
         return agent
 

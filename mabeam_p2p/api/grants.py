@@ -2,8 +2,9 @@
 
 1. A grant is lost when the log has ended it for another reason than our own word; when its lease,
    or the session's, is over by our own clock, counted from the last word that was sent, which is
-   earlier than the log can have counted; and when this peer has had no quorum for as long as it
-   takes others to count it as dead. All but the first are told before anybody else can hold it, if
+   earlier than the log can have counted; when this peer has had no quorum, or an attached agent
+   no way to it, for as long as it takes others to count it as dead; and as soon as it says that
+   it has left. Those between the first and the last are told before anybody else can hold it, if
    clocks run at about one rate. Nothing in safety rests on that: whatever must not be done twice
    checks the token (Guard).
 2. A command whose outcome nobody heard may have made a claim. It is given up under its number,
@@ -23,6 +24,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.claims import Claimed, claims_in
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.commands import AnyEndClaim, AnyRecipeCommand, RenewLock
 from mabeam_p2p.errors import (
@@ -48,7 +50,7 @@ from mabeam_p2p.events import (
 )
 from mabeam_p2p.ids import CLUSTER_SESSION, SessionId
 from mabeam_p2p.records import Claim
-from mabeam_p2p.requests import Answer, Committed, Failed, Found, LockQuery, QueueQuery, Refused
+from mabeam_p2p.requests import Answer, Committed, Failed, LockQuery, QueueQuery, Refused
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +83,7 @@ OnLost = TypeVar("OnLost", bound=Callable[[str], object])
 class Lease:
     """One grant: a lock, or a part of one, that this agent holds until it releases or loses it."""
 
-    def __init__(self, grants: "Grants", claimed: "Claimed", claim: Claim) -> None:
+    def __init__(self, grants: "Grants", claimed: Claimed, claim: Claim) -> None:
         """Not for users."""
         self.name = claimed.name
         """Of the lock or queue, as it is called in the log."""
@@ -234,33 +236,6 @@ class Lease:
         self._grants.held.pop(self.ticket, None)
 
 
-class Claimed:
-    """A claim as its command has made it. end: what ends it, by its number. query: what finds it,
-    by its ticket."""
-
-    def __init__(
-        self,
-        what: str,
-        name: str,
-        end: Callable[[int], AnyEndClaim],
-        query: Callable[[int], LockQuery | QueueQuery],
-    ) -> None:
-        self.what = what
-        self.name = name
-        self.query = query
-        self.session = CLUSTER_SESSION
-        self.number = 0
-        """0: nothing was sent."""
-        self._end = end
-
-    def stamped(self, session: SessionId, number: int) -> None:
-        """The command is about to be sent under these numbers."""
-        self.session, self.number = session, number
-
-    def end(self) -> AnyEndClaim:
-        return self._end(self.number)
-
-
 class Grants:
     """All that one agent holds."""
 
@@ -278,7 +253,7 @@ class Grants:
         self._watch: asyncio.TimerHandle | None = None
         """When the session's lease is looked at."""
         self._end_listening = attachment.view.listen(self._on_event)
-        self._end_mending = attachment.on_mended(self._look_at_quorum)
+        self._end_mending = attachment.on_mended(self.look)
 
     def close(self) -> None:
         """The session has ended, and all that it held. Idempotent."""
@@ -307,14 +282,22 @@ class Grants:
         """Judge by what is known here."""
         if lease.session != self._session.id:
             lease.lose("the agent's session has ended")
-        elif asyncio.get_running_loop().time() >= self._session.lease_end:
-            lease.doubt("the lease of the agent's session is over")
+        elif reason := self._session.doubt:
+            lease.doubt(reason)
+
+    def look(self) -> None:
+        """Judge all by what is known here, which no event may have told."""
+        self._on_quorum(self.attachment.view.quorum)
+        self._look_at_held()
+
+    def _look_at_held(self) -> None:
+        for lease in tuple(self.held.values()):
+            self.look_at(lease)
 
     def _watch_session(self) -> None:
         """Look at the grants when the session's lease may be over, as long as there are any."""
         self._watch = None
-        for lease in tuple(self.held.values()):
-            self.look_at(lease)
+        self._look_at_held()
         if self.held and math.isfinite(self._session.lease_end):
             loop = asyncio.get_running_loop()
             self._watch = loop.call_at(self._session.lease_end, self._watch_session)
@@ -413,11 +396,10 @@ class Grants:
 
     async def look_again(self) -> None:
         """Look every claim up: news of it may have been lost, and of the quorum."""
-        self._look_at_quorum()
+        self.look()
         for news in self._waiting.values():
             news.set()
         for lease in tuple(self.held.values()):
-            self.look_at(lease)
             with contextlib.suppress(MabeamError):
                 found = await self.attachment.find(lease.query, "looking a grant up")
                 # A daemon that was restarted may not have come as far again.
@@ -478,9 +460,6 @@ class Grants:
         if len(self._ends) > ENDS_REMEMBERED:
             self._ends.popitem(last=False)
 
-    def _look_at_quorum(self) -> None:
-        self._on_quorum(self.attachment.view.quorum)
-
     def _on_quorum(self, quorum: bool) -> None:
         if quorum and self._doubt is not None:
             self._doubt.cancel()
@@ -492,9 +471,3 @@ class Grants:
     def _lose_all(self) -> None:
         for lease in tuple(self.held.values()):
             lease.doubt("this peer has had no quorum for so long that it may count as dead")
-
-
-def claims_in(found: Found) -> list[Claim]:
-    """The claims that an answer to a LockQuery or QueueQuery holds."""
-    claims = [claim for lock in found.locks for claim in lock.claims]
-    return claims + [claim for queue in found.queues for claim in queue.claims]

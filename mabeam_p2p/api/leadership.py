@@ -2,9 +2,9 @@
 
 1. Entering waits until the agent holds the seat; it stands for it meanwhile.
 2. The seat is lost when the log gives it to another or takes it back, when the agent has another
-   session in the log, or its lease has run out, or when its peer has had no quorum for as long as
-   a peer may be silent before it counts as dead: what the log says then cannot be known, and
-   another may hold the seat soon.
+   session in the log, or its lease has run out, when its peer has left, or when it has had no
+   quorum, or an attached agent no way to it, for as long as a peer may be silent before it counts
+   as dead: what the log says then cannot be known, and another may hold the seat soon.
 3. Leaving gives the seat up. If that does not reach the log at once, it is tried on.
 
 Between the loss and the moment at which this agent hears of it another one may have begun: what
@@ -201,9 +201,6 @@ class Leadership:
                 silent_since = None
             elif silent_since is None:
                 silent_since = loop.time()
-            if loop.time() >= seats.session.lease_end:
-                self._lost = "its lease has run out"
-                break
             if silent_since is not None and loop.time() - silent_since >= timing.dead_seconds:
                 self._lost = f"no quorum for {timing.dead_seconds:g} s"
                 break
@@ -218,6 +215,8 @@ class Leadership:
         assert self._seat is not None
         if self._seats.session.id != self._session:
             return "the cluster had lost the agent's session"
+        if reason := self._seats.session.doubt:
+            return reason
         record = self._seats.record(scoped(self._group, self.name))
         if record is None:
             return "the log has forgotten the seat"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 
-from mabeam_p2p.api.grants import Claimed, Grants, Lease
+from mabeam_p2p.api.claims import Claimed
+from mabeam_p2p.api.grants import Grants, Lease
 from mabeam_p2p.api.results import Result
 from mabeam_p2p.api.values import microseconds
 from mabeam_p2p.commands import AcquireLock, ReleaseLock

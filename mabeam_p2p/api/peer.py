@@ -13,8 +13,8 @@ from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.fitness import Score, ScoreWatch, ready, set_fitness, transferred
 from mabeam_p2p.api.joining import START_SECONDS, Joining, joined, raise_if_not_let_in
 from mabeam_p2p.api.keys import invited
+from mabeam_p2p.api.profiles import profile_of
 from mabeam_p2p.api.results import Leader, Member, PeerStatus
-from mabeam_p2p.api.session import profile_of
 from mabeam_p2p.config import Config
 from mabeam_p2p.errors import Closed
 from mabeam_p2p.key_requests import INVITE_SECONDS

@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import dataclass
 from functools import partial
 
-from mabeam_p2p.api.grants import Claimed, Grants, Lease
+from mabeam_p2p.api.claims import Claimed
+from mabeam_p2p.api.grants import Grants, Lease
 from mabeam_p2p.api.results import Decoded, Result, decoded
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.values import encoded, microseconds

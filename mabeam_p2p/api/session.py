@@ -19,17 +19,16 @@ import logging
 import math
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct, structs
 
 from mabeam_p2p.api.attachment import Attachment
-from mabeam_p2p.api.leases import Lease, lease_microseconds
+from mabeam_p2p.api.leases import Lease
 from mabeam_p2p.commands import AnyCommand, CloseSession, KeepAlive, OpenSession
 from mabeam_p2p.errors import (
     Closed,
     DaemonNotRunning,
-    InvalidName,
     MabeamError,
     MabeamTimeout,
     NameTaken,
@@ -38,7 +37,7 @@ from mabeam_p2p.errors import (
     Overloaded,
 )
 from mabeam_p2p.events import AgentLeft, Event
-from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, SessionId, agent_id, check_name
+from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, SessionId, agent_id
 from mabeam_p2p.requests import Answer, Committed, Failed, Refused, Submit
 
 _log = logging.getLogger(__name__)
@@ -102,6 +101,8 @@ class Session:
             self._lease = Lease(profile.lease / 1_000_000, self._keep_alive)
         self._trouble: MabeamError | None = None
         """What keeps the session from being opened again."""
+        self._has_left = False
+        """Whether the peer has left its cluster since the session was last opened."""
         self._is_closed = False
         self._end_listening = attachment.view.listen(self._on_event)
 
@@ -167,6 +168,12 @@ class Session:
         saying = self._attachment.begin_farewell(self._say_closed(command))
         if self._attachment.view.quorum:
             await asyncio.wait({saying}, timeout=CLOSE_SECONDS)
+
+    def lost(self, *, has_left: bool) -> None:
+        """The way to the peer is lost: renew. has_left: it has said that it leaves the cluster,
+        which ends its sessions at once."""
+        self._has_left = self._has_left or has_left
+        self.renew()
 
     def renew(self) -> asyncio.Task[None]:
         """Open the session again, or another one if it has ended, as soon as it can be. One at a
@@ -267,6 +274,14 @@ class Session:
         """When the log may end the session, by the loop's clock, if nothing more of it is applied;
         infinite without a lease."""
         return math.inf if self._lease is None else self._lease.over_at
+
+    @property
+    def doubt(self) -> str:
+        """Why the log may have ended the session, as far as can be known here; else empty."""
+        if self._has_left:
+            return "its peer has left the cluster"
+        is_over = asyncio.get_running_loop().time() >= self.lease_end
+        return "the lease of the agent's session is over" if is_over else ""
 
     @property
     def _purpose(self) -> str:
@@ -419,6 +434,7 @@ class Session:
 
     def _opened_at(self, sent_at: float) -> None:
         self._trouble = None
+        self._has_left = False
         if self._lease is not None:
             self._lease.renewed(sent_at)
             self._lease.keep()
@@ -475,22 +491,3 @@ class Session:
         if is_ours and not self._is_closed and self._profile is not None:
             self._is_ended = True
             self.renew()
-
-
-def profile_of(
-    name: str,
-    groups: Iterable[str],
-    capabilities: Mapping[str, int] | None,
-    participates: bool,
-    eligible: bool,
-    lease: float | None = None,
-) -> Profile:
-    """lease: seconds, None for none. Raises InvalidName, InvalidValue."""
-    check_name(name, "agent's name")
-    if isinstance(groups, str):
-        raise InvalidName(f"groups {groups!r} is one text: give a list, as [{groups!r}]")
-    unique = tuple(dict.fromkeys(check_name(group, "group") for group in groups))
-    amounts = tuple(sorted((capabilities or {}).items()))
-    for capability, _ in amounts:
-        check_name(capability, "capability")
-    return Profile(name, unique, participates, eligible, amounts, lease_microseconds(lease))

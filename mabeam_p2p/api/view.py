@@ -183,12 +183,13 @@ class View:
 
     def on_event(self, event: Event) -> None:
         """Take in one event of the peer."""
-        for meanwhile in self._readings.values():
-            meanwhile.append(event)
-        self._mirror(event)
-        self._changed.set()
+        self._take_in(event)
         for listener in tuple(self._listeners):
             listener(event)
+
+    def on_lost(self) -> None:
+        """The way to the peer is lost: whether it has a quorum cannot be known."""
+        self._take_in(QuorumChanged(False))
 
     def on_members(self, members: tuple[MemberRecord, ...], agents: tuple[Agent, ...]) -> None:
         """Take in who is there, in place of what was known."""
@@ -226,6 +227,12 @@ class View:
     def on_auctions(self, auctions: tuple[AuctionRecord, ...]) -> None:
         """Take in all auctions that are open, in place of what was known."""
         self.open_auctions = {auction.id: auction for auction in auctions}
+
+    def _take_in(self, event: Event) -> None:
+        for meanwhile in self._readings.values():
+            meanwhile.append(event)
+        self._mirror(event)
+        self._changed.set()
 
     def _mirror(self, event: Event) -> None:
         match event:

@@ -36,7 +36,7 @@ from mabeam_p2p.inquiries import Figures
 from mabeam_p2p.ports import Backend
 from mabeam_p2p.records import Figure
 from mabeam_p2p.requests import Answer, Failed, Leave, Request, StatusAnswer, Submit
-from mabeam_p2p.wire.local import FULL, LOCAL_VERSION, Goodbye, Greet, Told, Welcome, encode
+from mabeam_p2p.wire.local import CLOSED, FULL, LOCAL_VERSION, Goodbye, Greet, Told, Welcome, encode
 
 PART_BYTES_MAX = 64 * 1024 * 1024
 """Messages of all clients that are not whole yet; the largest one has 8 MB."""
@@ -122,7 +122,7 @@ class Server:
             self._stop_listening = None
         clients = list(self._clients.values())
         for client in list(self._clients):
-            client.dismiss(Goodbye("closed", f"peer {self._backend.peer_name} stops"))
+            client.dismiss(Goodbye(CLOSED, f"peer {self._backend.peer_name} stops"))
         if clients:
             # Who does not read must not keep the daemon.
             await asyncio.wait(clients, timeout=CLIENTS_END_SECONDS)

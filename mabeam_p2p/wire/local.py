@@ -30,6 +30,9 @@ from mabeam_p2p.wire.schema import Schema
 LOCAL_VERSION = 1
 """Version of this protocol. A daemon says Goodbye to a client with another one."""
 
+CLOSED = "closed"
+"""Why a client is dismissed: the daemon stops, and its peer has left the cluster."""
+
 FULL = "full"
 """Reason of a Goodbye to who comes when there are as many clients as there may be."""
 

@@ -20,6 +20,7 @@ from mabeam_p2p import (
 )
 from mabeam_p2p.api import sockets
 from mabeam_p2p.daemon.host import Host
+from tests.eventually import eventually
 from tests.in_loop import in_loop
 
 
@@ -132,6 +133,25 @@ async def test_lost_connection_is_made_again_and_open_proposals_are_judged() -> 
         decision = await asking
         assert {vote.rationale for vote in decision.votes} == {"mine", "after all"}
         assert await b.journal("run").append(1) == 1
+
+
+@pytest.mark.slow
+@in_loop
+async def test_who_holds_a_lock_at_a_daemon_that_leaves_is_told_at_once() -> None:
+    async with (
+        daemons() as hosts,
+        connect("a", addr="d0", lease=None) as a,
+        connect("b", addr="d1") as b,
+    ):
+        lease = await a.lock("x").acquire()
+        lost: list[str] = []
+        lease.on_lost(lost.append)
+        waiting = asyncio.create_task(b.lock("x").acquire())
+        await hosts[0].__aexit__(None, None, None)
+        await eventually(lambda: lost)
+        assert lost == ["its peer has left the cluster"]
+        assert not a.info().quorum
+        assert (await waiting).token > lease.token
 
 
 @pytest.mark.slow

@@ -209,6 +209,30 @@ async def test_lost_connection_fails_what_was_asked_and_is_reported(
         await eventually(lambda: Greet(LOCAL_VERSION, "a", SessionId(6)) in fake.heard)
 
 
+@pytest.mark.parametrize(
+    ("last_word", "has_left"),
+    [
+        (Goodbye("closed", "peer ant stops"), True),
+        (Goodbye("slow", "read more"), False),
+        (None, False),
+    ],
+)
+@in_loop
+async def test_a_daemon_whose_peer_has_left_is_told_from_one_that_is_gone(
+    last_word: Goodbye | None, has_left: bool
+) -> None:
+    async with daemon() as fake, attached_to(fake) as backend:
+        lost: list[bool] = []
+        backend.on_lost = lambda: lost.append(backend.has_left)
+        await eventually(lambda: fake.writer)
+        assert fake.writer is not None
+        if last_word is not None:
+            fake.say(last_word)
+        fake.writer.close()
+        await eventually(lambda: lost)
+        assert lost == [has_left]
+
+
 @in_loop
 async def test_a_daemon_that_stops_fails_what_was_asked_as_one_that_has_gone() -> None:
     async with daemon() as fake, attached_to(fake) as backend:

@@ -18,6 +18,7 @@ from mabeam_p2p import (
 from mabeam_p2p.api import grants as grants_module
 from mabeam_p2p.api import session as session_module
 from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.claims import Claimed
 from mabeam_p2p.api.grants import Grants, Lease
 from mabeam_p2p.api.locks import Lock
 from mabeam_p2p.api.queues import Queue
@@ -336,7 +337,7 @@ async def test_a_claim_with_an_unknown_outcome_is_given_up() -> None:
     acquiring = asyncio.create_task(
         place.grants.claim(
             AcquireLock(place.session.id, 0, "x", 1, 1, 5),
-            grants_module.Claimed(
+            Claimed(
                 "lock 'x'",
                 "x",
                 lambda number: ReleaseLock(place.session.id, 0, number, "x"),

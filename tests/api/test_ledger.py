@@ -19,8 +19,9 @@ from mabeam_p2p import (
 from mabeam_p2p.api.budgets import Budget
 from mabeam_p2p.api.event_names import EVENT_NAMES, named
 from mabeam_p2p.api.ledger import Ledger
+from mabeam_p2p.api.profiles import profile_of
 from mabeam_p2p.api.reputations import Reputations
-from mabeam_p2p.api.session import Session, profile_of
+from mabeam_p2p.api.session import Session
 from mabeam_p2p.commands import (
     AnyCommand,
     CaptureHold,

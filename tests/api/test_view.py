@@ -11,7 +11,7 @@ from mabeam_p2p.api import attachment as attachment_module
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.results import Change, Proposal, Vote
 from mabeam_p2p.api.session import Profile
-from mabeam_p2p.api.view import GONE_MEMBERS_MAX
+from mabeam_p2p.api.view import GONE_MEMBERS_MAX, View
 from mabeam_p2p.commands import CastVote, ConfirmParameter
 from mabeam_p2p.errors import InvalidValue, MabeamTimeout
 from mabeam_p2p.events import (
@@ -255,6 +255,14 @@ async def test_view_is_read_anew_when_events_were_lost() -> None:
     peer.tell(Dropped(PEER, "slow_listener", "", 7))
     await eventually(lambda: ReadMembers() in peer.asked)
     await eventually(lambda: agent.members() == ())
+
+
+def test_a_way_that_is_lost_after_the_last_answer_of_a_reading_leaves_no_quorum() -> None:
+    view = View()
+    with view.reading():
+        view.on_lost()
+        view.on_status(None, True, True)
+    assert not view.quorum
 
 
 @in_loop
