@@ -28,6 +28,8 @@ from mabeam_p2p.storage import layout, wal
 from mabeam_p2p.storage.layout import DamagedRow, Identity, Stored
 
 WAL_SUFFIX = "-wal"
+DAMAGED_SUFFIX = ".damaged"
+"""Of the mark beside a database that was found damaged while it had a write-ahead log."""
 
 _MAGIC = b"SQLite format 3\x00"
 _PAGE_BYTES_OFFSET, _VERSIONS_OFFSET = 16, 18
@@ -104,9 +106,12 @@ def _check_head(database: Path) -> None:
 
 def _check_wal(database: Path) -> None:
     path = Path(f"{database}{WAL_SUFFIX}")
-    offset = wal.find_damage(path.read_bytes(), layout.PAGE_BYTES) if path.exists() else None
+    data = path.read_bytes() if path.exists() else b""
+    offset = wal.find_damage(data, layout.PAGE_BYTES)
     if offset is not None:
         _refuse(path, offset, "committed transactions stand behind a damaged one")
+    if not data and Path(f"{database}{DAMAGED_SUFFIX}").exists():
+        _refuse(database, 0, "its write-ahead log is gone, and what stood there alone")
 
 
 def _check_pages(connection: sqlite3.Connection, database: Path) -> None:
@@ -162,8 +167,9 @@ def _check_log(
 
 def _refuse(path: Path, offset: int, what: str) -> NoReturn:
     raise LogCorrupt(
-        f"{path} is damaged at byte {offset}: {what}. It was left as it is: move it "
-        "away to start as a new peer; an older copy of it would forget what this peer has promised",
+        f"{path} is damaged at byte {offset}: {what}. It was left as it is: move the whole folder "
+        f"{path.parent} away to start as a new peer; one of its files without the others, or an "
+        "older copy, would forget what this peer has promised",
         path=str(path),
         offset=offset,
     )

@@ -4,7 +4,9 @@ Rules:
 
 1. One write is one transaction and one fsync (`synchronous=FULL`): all its records or none.
 2. Before anything is written, everything is read (`recovery`). Damage is refused with its place,
-   and the files stay as they were found.
+   and the files stay as they were found. Database and log go together: one that is without the
+   other it had is refused, too. What is left of a folder whose damaged log was moved away is known
+   by a mark.
 3. After a failed write nothing is written again: what the disk holds is unknown until the folder is
    opened anew (Rebello et al. 2020, on fsync).
 4. A folder has one identity, made with it, and counts its opens: an epoch is durable before anybody
@@ -25,7 +27,7 @@ from pathlib import Path
 
 import msgspec
 
-from mabeam_p2p.errors import NO_ROOM, StorageError
+from mabeam_p2p.errors import NO_ROOM, LogCorrupt, StorageError
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.records import (
     BootstrapState,
@@ -87,6 +89,8 @@ class SqliteStorage:
         """bytes_max: the quota of the folder; 0: what the disk has."""
         self.path = os.path.abspath(path)
         self._database = Path(self.path) / DATABASE_NAME
+        self._log = Path(f"{self._database}{recovery.WAL_SUFFIX}")
+        self._mark = Path(f"{self._database}{recovery.DAMAGED_SUFFIX}")
         self._connect = connect
         self._lock: folder.FolderLock | None = None
         self._connection: sqlite3.Connection | None = None
@@ -102,7 +106,7 @@ class SqliteStorage:
         try:
             if not self._database.exists():
                 self._make()
-            contents = recovery.read(self._database, self._connect)
+            contents = self._read()
             self._connection = self._open()
             identity = msgspec.structs.replace(
                 contents.identity, epoch=contents.identity.epoch + 1, format=layout.FORMAT
@@ -213,6 +217,13 @@ class SqliteStorage:
 
     def _make(self) -> None:
         """Make the database of a new folder: whole under its name, or not there at all."""
+        if self._log.exists():
+            raise StorageError(
+                f"{self._log} is the log of a database that is gone: put {self._database} back "
+                f"where it was, or move the whole folder {self.path} away to start as a new peer",
+                path=str(self._log),
+            )
+        self._mark.unlink(missing_ok=True)
         unfinished = Path(self.path) / UNFINISHED_NAME
         for suffix in ("", recovery.WAL_SUFFIX, "-shm", "-journal"):
             Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
@@ -238,6 +249,23 @@ class SqliteStorage:
                 raise sqlite3.OperationalError("a new database is in use")
         unfinished.rename(self._database)
         folder.sync(self.path)
+
+    def _read(self) -> recovery.Contents:
+        """As recovery.read. Keeps the mark of rule 2."""
+        try:
+            contents = recovery.read(self._database, self._connect)
+        except LogCorrupt:
+            # A disk that takes no mark has the words alone.
+            with suppress(OSError):
+                if self._log.exists() and self._log.stat().st_size:
+                    self._mark.touch(folder.FILE_MODE)
+                    folder.sync(self.path)
+            raise
+        if self._mark.exists():
+            # Before closing takes the log away.
+            self._mark.unlink()
+            folder.sync(self.path)
+        return contents
 
     def _open(self) -> sqlite3.Connection:
         connection = self._connect(recovery.uri(self._database, "rw"))

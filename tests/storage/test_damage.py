@@ -1,5 +1,7 @@
 """Bits that flip in a data folder: refused with their place, or without effect; never silent."""
 
+import errno
+import os
 import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,7 +10,7 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from mabeam_p2p.errors import LogCorrupt
+from mabeam_p2p.errors import LogCorrupt, StorageError
 from mabeam_p2p.records import LogAppend, LogBase, Snapshot, SnapshotStored
 from mabeam_p2p.storage import layout, recovery, sqlite, wal
 from mabeam_p2p.storage.layout import DamagedRow
@@ -168,6 +170,84 @@ def test_a_checksum_covers_every_column_of_a_batch() -> None:
         other = value + b"!" if isinstance(value, bytes) else value + 1
         with pytest.raises(DamagedRow):
             layout.batch_from((*row[:column], other, *row[column + 1 :]))
+
+
+# ---- one file without the other ----------------------------------------------------------------
+
+
+def damaged_in_its_log(folder: Folder) -> bytes:
+    """The log as it was. The folder has been refused once."""
+    whole = folder.wal.read_bytes()
+    folder.wal.write_bytes(flipped(whole, 40, 3))
+    with pytest.raises(LogCorrupt) as caught:
+        folder.recover()
+    assert caught.value.path == str(folder.wal)
+    assert f"move the whole folder {folder.path} away" in str(caught.value)
+    return whole
+
+
+@pytest.mark.parametrize("is_emptied", [False, True])
+def test_who_moves_a_damaged_log_away_alone_does_not_start_from_what_is_left(
+    killed: Folder, is_emptied: bool
+) -> None:
+    """Else it would be the same peer, and would have forgotten the last six writes."""
+    whole = damaged_in_its_log(killed)
+    killed.wal.write_bytes(b"") if is_emptied else killed.wal.unlink()
+    before = killed.contents()
+    for _ in range(2):
+        with pytest.raises(LogCorrupt, match="its write-ahead log is gone") as caught:
+            killed.recover()
+        assert caught.value.path == str(killed.database)
+    with pytest.raises(LogCorrupt, match="its write-ahead log is gone"):
+        SqliteStorage(str(killed.path)).look()
+    assert killed.contents() == before
+    killed.wal.write_bytes(whole)
+    for _ in range(2):  # Closing takes the log away, which is no loss.
+        assert len(killed.recover().batches) == 12
+    assert not killed.wal.exists()
+
+
+def test_who_moves_database_and_damaged_log_away_starts_as_a_new_peer(killed: Folder) -> None:
+    old = killed.copy("old").recover()
+    damaged_in_its_log(killed)
+    killed.wal.unlink()
+    killed.database.unlink()
+    new = killed.recover()
+    assert new.peer != old.peer
+    assert (new.epoch, new.batches) == (1, ())
+    assert killed.recover().epoch == 2
+
+
+def test_a_database_that_was_damaged_while_it_had_no_log_is_read_once_it_is_whole(
+    killed: Folder,
+) -> None:
+    killed.recover()
+    whole = killed.database.read_bytes()
+    killed.database.write_bytes(flipped(whole, 0, 0))
+    assert outcome_of(killed) is None
+    killed.database.write_bytes(whole)
+    assert len(killed.recover().batches) == 12
+
+
+def test_a_disk_that_takes_no_mark_hides_no_damage(
+    killed: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def touch(path: Path, mode: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "touch", touch)
+    damaged_in_its_log(killed)
+
+
+def test_a_log_without_its_database_is_refused_and_stays_as_it_is(killed: Folder) -> None:
+    """Else it would be replayed over the database of a new peer."""
+    killed.database.unlink()
+    before = killed.contents()
+    with pytest.raises(StorageError, match="is the log of a database that is gone") as caught:
+        killed.recover()
+    assert caught.value.path == str(killed.wal)
+    assert f"move the whole folder {killed.path} away" in str(caught.value)
+    assert killed.contents() == before
 
 
 # ---- the log alone -------------------------------------------------------------------------------
