@@ -129,7 +129,7 @@ class Reservation:
     free again. It ends with the agent's session too.
 
     After OutcomeUnknown, opening or committing the same object again has its effect once. What was
-    being reserved when entering was cancelled is freed in the background; an end that is cancelled
+    being reserved when opening was cancelled is freed in the background; an end that is cancelled
     is said all the same.
     """
 
@@ -165,12 +165,18 @@ class Reservation:
         return self._token
 
     async def open(self) -> None:
-        """Reserve, as entering does. Raises BudgetExceeded, UnknownBudget."""
+        """Reserve, as entering does. Cancelled, it can be opened again, as another one. Raises
+        BudgetExceeded, UnknownBudget."""
         if self._token:
             raise InvalidValue(f"reservation {self._token} was open already: make another one")
         command = Reserve(CLUSTER_SESSION, 0, self.budget, self._micro, self._operation)
         what = f"reserving {self.amount} of budget {self.budget!r}"
-        self._token = (await self._session.commit(command, what, self._seconds)).number
+        try:
+            self._token = (await self._session.commit(command, what, self._seconds)).number
+        except asyncio.CancelledError:
+            self._attachment.begin_farewell(self._give_back(self._operation))
+            self._operation = secrets.token_hex(OPERATION_BYTES)
+            raise
         self._is_open = True
 
     def spend(self, amount: Amount) -> None:
@@ -207,13 +213,7 @@ class Reservation:
         await self.commit(0)
 
     async def __aenter__(self) -> "Reservation":
-        try:
-            await self.open()
-        except asyncio.CancelledError:
-            self._attachment.begin_farewell(self._give_back(self._operation))
-            # Entered again, it is another one.
-            self._operation = secrets.token_hex(OPERATION_BYTES)
-            raise
+        await self.open()
         return self
 
     async def __aexit__(

@@ -18,17 +18,14 @@ from functools import partial
 from types import TracebackType
 
 from mabeam_p2p.api.results.seats import AmongWord, Seat
-from mabeam_p2p.api.seats import Seats
+from mabeam_p2p.api.seats import RESIGN_SECONDS, Seats
 from mabeam_p2p.errors import (
-    Closed,
     DaemonNotRunning,
     InvalidValue,
     LeadershipLost,
-    MabeamError,
     NoQuorum,
     OutcomeUnknown,
     Overloaded,
-    Rejected,
 )
 from mabeam_p2p.ids import SessionId, check_key, scoped
 
@@ -39,9 +36,6 @@ for the seat may have to give way by now."""
 RETRY_SECONDS = 0.5
 LOOK_SECONDS = 0.25
 """How often a holder looks for what no event tells: whether its daemon is there."""
-
-RESIGN_SECONDS = 2.0
-"""How long leaving waits for the log."""
 
 _PASSING = (NoQuorum, OutcomeUnknown, Overloaded, DaemonNotRunning)
 """Faults that a waiting agent sits out."""
@@ -158,10 +152,7 @@ class Leadership:
     async def _wait(self, deadline: float | None) -> Seat:
         seats, view = self._seats, self._seats.attachment.view
         loop = asyncio.get_running_loop()
-        # What was said at the end of an earlier leadership must not come after this.
-        farewell = seats.farewells.get(scoped(self._group, self.name))
-        if farewell is not None:
-            await asyncio.wait({farewell}, timeout=None if deadline is None else self._timeout)
+        await seats.farewell_said(self._group, self.name, self._timeout)
         while True:
             left = ASK_AGAIN_SECONDS if deadline is None else deadline - loop.time()
             if left <= 0:
@@ -235,18 +226,5 @@ class Leadership:
         """Neither hold the seat nor want it. What cannot be said now is said later."""
         if self._seats.session.id != self._session and self._seat is not None:
             return
-        saying = asyncio.create_task(self._say_stand_down(), name=f"leave seat {self.name}")
-        self._seats.farewells[scoped(self._group, self.name)] = saying
+        saying = self._seats.begin_farewell(self._group, self.name)
         await asyncio.wait({saying}, timeout=RESIGN_SECONDS)
-
-    async def _say_stand_down(self) -> None:
-        session = self._seats.session.id
-        while self._seats.session.id == session:
-            try:
-                await self._seats.stand(self._group, self.name, False, ASK_AGAIN_SECONDS)
-            except (Closed, Rejected):
-                return
-            except MabeamError:
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                return

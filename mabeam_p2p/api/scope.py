@@ -176,7 +176,8 @@ class Scope(TaskScope, AuctionScope, ArrayScope):
         This agent stands for it, if it is eligible. timeout: seconds that an election may take; 15
         by default. challenge: elect also where the seat is held; the holder keeps it meanwhile, and
         has a bonus. among: `standing` leaves out who has not asked for the seat. weights: 0..1,
-        what each published score counts.
+        what each published score counts. Cancelled, this agent stands down in the background, as
+        by `stand_down`, unless it held the seat before; what it has won meanwhile it gives up.
         Raises NoCandidates, ElectionTimeout, NoQuorum (certainly not done), OutcomeUnknown.
         """
         return await self._seats.elect(

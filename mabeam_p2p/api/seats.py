@@ -8,7 +8,14 @@ from mabeam_p2p.api.results.seats import AMONG, AmongWord, Election, Seat, thous
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.values import microseconds
 from mabeam_p2p.commands import CastRanking, Elect, PublishScore, Resign, Stand
-from mabeam_p2p.errors import ElectionTimeout, InvalidValue, NoCandidates
+from mabeam_p2p.errors import (
+    Closed,
+    ElectionTimeout,
+    InvalidValue,
+    MabeamError,
+    NoCandidates,
+    Rejected,
+)
 from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, AgentId, check_key, scoped
 from mabeam_p2p.records import Election as ElectionRecord
 from mabeam_p2p.records import Seat as SeatRecord
@@ -17,6 +24,15 @@ from mabeam_p2p.requests import ElectionQuery, SeatQuery
 END_GRACE_SECONDS = 5.0
 """How much later than its deadline the end of an election may reach this agent: the log ends it,
 and a change of leader may come between."""
+
+RETRY_SECONDS = 0.5
+"""Pause before what gives a seat up is said again."""
+
+STAND_SECONDS = 12.0
+"""How long it is waited for each time."""
+
+RESIGN_SECONDS = 2.0
+"""How long an agent that goes on waits for the log to hear what gives a seat up."""
 
 
 class Seats:
@@ -60,15 +76,32 @@ class Seats:
         weights: Mapping[str, float] | None,
     ) -> Seat:
         """Raises NoCandidates, ElectionTimeout, NoQuorum, OutcomeUnknown."""
-        loop = asyncio.get_running_loop()
-        full_name, what = scoped(group, check_key(name, "seat")), f"electing {name!r}"
         seconds = self.attachment.timing.election_seconds if timeout is None else timeout
-        deadline = loop.time() + seconds + END_GRACE_SECONDS
         command = self.command(
             group, name, seconds, self.can_hold(group), challenge, among, weights
         )
+        was_held = self.seat(group, name).is_me
+        sent: list[int] = []
+        try:
+            await self.farewell_said(group, name, RESIGN_SECONDS)
+            return await self._elected(command, group, name, seconds, sent.append)
+        except asyncio.CancelledError:
+            # What it has won by then nobody waits for, either.
+            if command.stands and sent and not was_held:
+                self.begin_farewell(group, name)
+            raise
+
+    async def _elected(
+        self, command: Elect, group: str, name: str, seconds: float, on_sent: Callable[[int], None]
+    ) -> Seat:
+        """The holder. on_sent: hears the number of the command, before it is sent."""
+        loop = asyncio.get_running_loop()
+        full_name, what = command.seat, f"electing {name!r}"
+        deadline = loop.time() + seconds + END_GRACE_SECONDS
         while True:
-            committed = await self.session.commit(command, what, seconds)
+            committed = await self.session.commit(
+                command, what, seconds, lambda session, number: on_sent(number)
+            )
             number = committed.number
             while number:
                 found = await self.attachment.settled(
@@ -140,6 +173,33 @@ class Seats:
         """Raises UnknownSeat, NotEligible."""
         command = Stand(CLUSTER_SESSION, 0, scoped(group, check_key(name, "seat")), stands)
         await self.session.commit(command, f"standing for seat {name!r}", seconds)
+
+    def begin_farewell(self, group: str, name: str) -> asyncio.Task[None]:
+        """Neither hold the seat nor want it any more. It is said until the log has heard it, while
+        the agent has the session that it has."""
+        saying = asyncio.create_task(self._say_stand_down(group, name), name=f"leave seat {name}")
+        self.farewells[scoped(group, name)] = saying
+        return saying
+
+    async def farewell_said(self, group: str, name: str, timeout: float | None) -> None:
+        """What gives the seat up must not come after what asks for it from here on: wait for its
+        end, or end it after so many seconds."""
+        farewell = self.farewells.get(scoped(group, name))
+        if farewell is not None:
+            await asyncio.wait({farewell}, timeout=timeout)
+            farewell.cancel()
+
+    async def _say_stand_down(self, group: str, name: str) -> None:
+        session = self.session.id
+        while self.session.id == session:
+            try:
+                await self.stand(group, name, False, STAND_SECONDS)
+            except (Closed, Rejected):
+                return
+            except MabeamError:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     async def publish(
         self, group: str, seat: str | None, scores: Mapping[str, float], seconds: float

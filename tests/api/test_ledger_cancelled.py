@@ -63,6 +63,26 @@ async def test_a_reservation_that_is_cancelled_while_it_is_entered_is_freed() ->
 
 
 @in_loop
+async def test_a_reservation_that_is_cancelled_while_it_is_opened_is_freed_and_can_be_opened() -> (
+    None
+):
+    desk = Desk()
+    reservation = desk.budget("b").reserve(5)
+    await cancelled_within(reservation.open(), desk, Committed(7, 1, 42))
+    await eventually(lambda: isinstance(desk.said(), SpendReserved))
+    freed = desk.said()
+    assert isinstance(freed, SpendReserved)
+    assert (freed.reservation, freed.amount) == (42, 0)
+    before = [one.operation for one in desk.peer.commands() if isinstance(one, Reserve)]
+    desk.answer(lambda request: Committed(9, 1, 43) if isinstance(request, Submit) else None)
+    await reservation.open()
+    asked = desk.said()
+    assert isinstance(asked, Reserve)
+    assert asked.operation not in before, "the one before may have ended"
+    assert reservation.token == 43
+
+
+@in_loop
 async def test_what_was_spent_is_said_though_the_end_of_the_block_is_cancelled() -> None:
     desk = Desk()
 

@@ -5,6 +5,7 @@ from tools.planted.base import Edit, Mutant
 LEDGER = "mabeam_p2p/machine/ledger/ledger.py"
 BOOKS = "mabeam_p2p/machine/ledger/books.py"
 BUDGETS = "mabeam_p2p/machine/budgets.py"
+OWN_BUDGETS = "mabeam_p2p/api/budgets.py"
 REPUTATIONS = "mabeam_p2p/machine/reputations.py"
 
 LEDGER_TESTS = ("tests/machine/test_ledger.py",)
@@ -199,5 +200,29 @@ MUTANTS = (
             ),
         ),
         ESCROW_TESTS,
+    ),
+    Mutant(
+        "L-cancelled",
+        "a reservation that is cancelled while it is opened stays",
+        (
+            Edit(
+                OWN_BUDGETS,
+                "            self._attachment.begin_farewell(self._give_back(self._operation))\n",
+                "",
+            ),
+        ),
+        ("tests/api/test_ledger_cancelled.py",),
+    ),
+    Mutant(
+        "L-reopened",
+        "a reservation that was cancelled is opened again as the one that is given back",
+        (
+            Edit(
+                OWN_BUDGETS,
+                "            self._operation = secrets.token_hex(OPERATION_BYTES)\n",
+                "",
+            ),
+        ),
+        ("tests/api/test_ledger_cancelled.py",),
     ),
 )

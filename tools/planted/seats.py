@@ -4,6 +4,7 @@ from tools.planted.base import Edit, Mutant
 
 SEATS = "mabeam_p2p/machine/seats.py"
 ELECTIONS = "mabeam_p2p/machine/elections.py"
+OWN_SEATS = "mabeam_p2p/api/seats.py"
 MAIL = "mabeam_p2p/protocol/mail.py"
 
 SEAT_TESTS = (
@@ -12,6 +13,7 @@ SEAT_TESTS = (
     "tests/machine/test_seats_standing.py",
     "tests/machine/test_seats_refusals.py",
 )
+OWN_SEAT_TESTS = ("tests/api/test_seats.py",)
 MAIL_TESTS = ("tests/protocol/test_mail.py",)
 
 MUTANTS = (
@@ -138,6 +140,36 @@ MUTANTS = (
             ),
         ),
         SEAT_TESTS,
+    ),
+    Mutant(
+        "S-cancelled",
+        "who is cancelled while it waits for an election stands for the seat on",
+        (Edit(OWN_SEATS, "self.begin_farewell(group, name)\n            raise", "raise"),),
+        OWN_SEAT_TESTS,
+    ),
+    Mutant(
+        "S-unsent",
+        "who is cancelled before it has asked for a seat is no candidate any more",
+        (Edit(OWN_SEATS, "if command.stands and sent and", "if command.stands and"),),
+        OWN_SEAT_TESTS,
+    ),
+    Mutant(
+        "S-held",
+        "who asks who holds its own seat, and is cancelled, loses it",
+        (Edit(OWN_SEATS, "sent and not was_held:", "sent:"),),
+        OWN_SEAT_TESTS,
+    ),
+    Mutant(
+        "S-undone",
+        "what gives a seat up comes after what asks for it again",
+        (
+            Edit(
+                OWN_SEATS,
+                "            await self.farewell_said(group, name, RESIGN_SECONDS)\n",
+                "",
+            ),
+        ),
+        OWN_SEAT_TESTS,
     ),
     Mutant(
         "E1",
