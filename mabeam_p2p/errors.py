@@ -35,8 +35,8 @@
     └── Closed                   the peer or agent has been closed
     RemoteProtocolError          bytes from elsewhere that break the protocol; logged only
 
-Two families must never be mixed: Rejected, NoQuorum and Overloaded say "certainly not";
-OutcomeUnknown says "maybe".
+Two families must never be mixed. Of a command, Rejected, NoQuorum, Overloaded, InvalidValue,
+DaemonNotRunning and Closed say "certainly not"; OutcomeUnknown says "maybe".
 """
 
 import errno
@@ -155,7 +155,8 @@ class NotParty(Rejected):
 
 
 class NoCandidates(Rejected):
-    """No agent of the group can be elected: nobody is in it, or nobody there wants the seat."""
+    """No agent of the group can be elected: nobody is in it, or nobody there wants the seat. An
+    election may have been run that has ended without one."""
 
 
 class UnknownSeat(Rejected):

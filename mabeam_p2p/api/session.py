@@ -313,18 +313,18 @@ class Session:
         self, command: AnyCommand, deadline: float, *, is_opening: bool = False
     ) -> tuple[Answer, bool]:
         """Send until the outcome is known or the time is up. Also: whether nothing but the last
-        sending can have had an effect. Raises DaemonNotRunning if nothing was sent, and always if
-        it opens the session: a daemon must be greeted first."""
+        sending can have had an effect. Raises Closed and DaemonNotRunning if nothing was sent,
+        and always if it opens the session: a daemon must be greeted first."""
         is_first = True
         pause = RETRY_SECONDS
         while True:
             left = min(self._left(deadline), self._attachment.timing.request_timeout_seconds)
             try:
                 answer = await self._attachment.ask(Submit(command, left), left)
-            except DaemonNotRunning as error:
+            except (Closed, DaemonNotRunning) as error:
                 if is_first or is_opening:
                     raise
-                answer = Failed("unknown", str(error))
+                answer = Failed("closed" if isinstance(error, Closed) else "unknown", str(error))
             match answer:
                 case Failed(reason="unknown" | "timeout"):
                     is_last = self._left(deadline) <= pause
@@ -333,7 +333,7 @@ class Session:
                 case _:
                     is_last = True
             if is_last:
-                if isinstance(answer, Failed) and not is_first and answer.reason != "closed":
+                if isinstance(answer, Failed) and not (is_first or is_opening):
                     answer = Failed("unknown", answer.detail)
                 return answer, is_first
             is_first = False

@@ -125,6 +125,22 @@ async def test_certainly_not_is_never_said_after_maybe() -> None:
         await session.commit(ITEM, "item", 0.02)
 
 
+@pytest.mark.parametrize(
+    "closed", [Failed("closed", ""), Closed("the peer has stopped")], ids=["told", "found"]
+)
+@in_virtual_time
+async def test_a_close_after_maybe_leaves_the_outcome_open(closed: Reply) -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    failing(peer, Failed("unknown", "the leader went away"), closed)
+    with pytest.raises(OutcomeUnknown, match="may have been done"):
+        await session.commit(ITEM, "item", 1)
+    assert len(peer.commands()) == 3, "there is nobody left to ask"
+    failing(peer, closed)
+    with pytest.raises(Closed):
+        await session.commit(ITEM, "item", 1)
+
+
 @in_virtual_time
 async def test_no_number_is_drawn_beyond_the_window_of_the_oldest() -> None:
     peer = FakePeer()

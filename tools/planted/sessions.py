@@ -40,6 +40,31 @@ MUTANTS = (
         ("tests/api/test_session_names.py",),
     ),
     Mutant(
+        "M25-closed",
+        "an end of the peer says that what may have been done was not",
+        (
+            Edit(
+                OWN_SESSION,
+                "if isinstance(answer, Failed) and not (is_first or is_opening):",
+                'if isinstance(answer, Failed) and not is_first and answer.reason != "closed":',
+            ),
+        ),
+        ("tests/api/test_session.py",),
+    ),
+    Mutant(
+        "M25-raised",
+        "an agent that is closed says that what may have been done was not",
+        (
+            Edit(
+                OWN_SESSION,
+                "                if is_first or is_opening:\n                    raise\n",
+                "                if is_first or is_opening or isinstance(error, Closed):\n"
+                "                    raise\n",
+            ),
+        ),
+        ("tests/api/test_session.py",),
+    ),
+    Mutant(
         "M25a",
         "a command does not renew its session's lease",
         (
