@@ -407,7 +407,7 @@ class Agent(Scope):
     def lost(self, *, has_left: bool) -> None:
         """For the parts of the package: the way to the peer is lost. has_left: it has said that it
         leaves the cluster."""
-        self._attachment.view.on_lost()
+        self._attachment.lost()
         self.session.lost(has_left=has_left)
         self._grants.look()
 

@@ -5,6 +5,7 @@ what agents do with either.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 
@@ -85,8 +86,10 @@ class Attachment:
         """The way to tensors of other agents."""
         self._end_listening = backend.listen(self._on_event)
         self._reading: asyncio.Task[None] | None = None
-        self._is_stale = False
-        """Whether events were lost since the view was last begun to be read anew."""
+        self._losses = 0
+        """How often events, or the way to the peer, were lost."""
+        self._made_good = 0
+        """How many of these losses the view was read anew behind."""
         self._menders: list[Callable[[], None]] = []
         self._farewells: dict[asyncio.Task[None], None] = {}
 
@@ -102,6 +105,9 @@ class Attachment:
             self._reading.cancel()
         for saying in tuple(self._farewells):
             saying.cancel()
+        # Nothing more will come.
+        self._made_good = self._losses
+        self.view.on_lost()
         await self.backend.close()
 
     def begin_farewell(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
@@ -165,7 +171,8 @@ class Attachment:
 
     async def settled(self, query: Query, what: str, deadline: float) -> Found | None:
         """The answer once the query is settled, asked for again while there is time; None: it is
-        not settled as far as the peer knew at `deadline`, which is by the loop's clock."""
+        not settled as far as the peer knew at `deadline`, which is by the loop's clock. What has
+        settled it is in the view, as `caught_up` has it."""
         loop = asyncio.get_running_loop()
         while True:
             left = max(0.0, deadline - loop.time())
@@ -176,6 +183,7 @@ class Attachment:
                 answer = Failed("timeout", str(error))
             match answer:
                 case Found():
+                    await self.caught_up(deadline)
                     return answer
                 case Failed(reason="timeout") if loop.time() + RETRY_SECONDS < deadline:
                     await asyncio.sleep(RETRY_SECONDS)
@@ -230,10 +238,27 @@ class Attachment:
 
         return end
 
+    def lost(self) -> None:
+        """The way to the peer is lost, and what it tells, until the view is read anew."""
+        self._losses += 1
+        self.view.on_lost()
+
     async def read_anew(self) -> None:
         """Take in the peer's whole present view."""
+        losses = self._losses
         with self.view.reading():
             await self._read_anew()
+        self._made_good = max(self._made_good, losses)
+
+    async def caught_up(self, deadline: float) -> None:
+        """Return when what was lost until now has been made good by reading the view anew, and at
+        `deadline`, by the loop's clock, in any case: the answer to what has led to it can be told
+        then. What is lost later is not waited for, so that losses without end keep nobody."""
+        losses = self._losses
+        if self._made_good < losses:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await self.view.until(lambda: self._made_good >= losses)
 
     def error(self, answer: Answer, what: str) -> MabeamError:
         """The exception for an answer that is not the one hoped for."""
@@ -281,14 +306,13 @@ class Attachment:
     def _on_event(self, event: Event) -> None:
         self.view.on_event(event)
         if isinstance(event, Dropped) and event.reason == EVENTS_LOST:
-            self._is_stale = True
+            self._losses += 1
             if self._reading is None or self._reading.done():
                 self._reading = asyncio.create_task(self._mend(), name="read anew")
 
     async def _mend(self) -> None:
         """Read until nothing was lost meanwhile, then tell whoever acts on events."""
-        while self._is_stale:
-            self._is_stale = False
+        while self._made_good < self._losses:
             try:
                 await self.read_anew()
             except (Closed, DaemonNotRunning):
@@ -296,7 +320,6 @@ class Attachment:
                 return
             except MabeamError as error:
                 _log.info("lost events are not made good yet: %s", error)
-                self._is_stale = True
                 await asyncio.sleep(RETRY_SECONDS)
         for listener in tuple(self._menders):
             listener()

@@ -214,10 +214,13 @@ class Session:
         session in which the command has a meaning; it is not sent in another."""
         if self._is_closed:
             raise self._closed()
+        deadline = asyncio.get_running_loop().time() + timeout
         if self._profile is None:
             request = Submit(structs.replace(command, session=self.id, sequence=0), timeout)
-            return await self._attachment.ask(request, timeout)
-        deadline = asyncio.get_running_loop().time() + timeout
+            answer = await self._attachment.ask(request, timeout)
+            if isinstance(answer, Committed):
+                await self._attachment.caught_up(deadline)
+            return answer
         while True:
             await self._opened(deadline)
             number = await self._draw(deadline)
@@ -248,6 +251,8 @@ class Session:
                 isinstance(command, CloseSession) or within is not None or self._left(deadline) <= 0
             )
             if not is_ended or is_final:
+                if isinstance(answer, Committed):
+                    await self._attachment.caught_up(deadline)
                 return answer
             if not is_first:
                 return Failed("unknown", "the session ended before the outcome was known")

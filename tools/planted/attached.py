@@ -4,15 +4,17 @@ from tools.planted.base import Edit, Mutant
 
 AGENT = "mabeam_p2p/api/agent.py"
 ATTACHED = "mabeam_p2p/api/attached.py"
+ATTACHMENT = "mabeam_p2p/api/attachment.py"
 OWN_SESSION = "mabeam_p2p/api/session.py"
 VIEW = "mabeam_p2p/api/view.py"
+MADE_GOOD = ("tests/api/test_made_good.py",)
 WAY_LOST = ("tests/api/test_way_lost.py",)
 
 MUTANTS = (
     Mutant(
         "way-quorum",
         "an agent whose daemon has gone thinks that it has a quorum",
-        (Edit(AGENT, "        self._attachment.view.on_lost()\n", ""),),
+        (Edit(AGENT, "        self._attachment.lost()\n", ""),),
         WAY_LOST,
     ),
     Mutant(
@@ -38,5 +40,59 @@ MUTANTS = (
         "the last word of a daemon that stops is not heard",
         (Edit(ATTACHED, "self.has_left = connection.has_left", "pass"),),
         ("tests/api/test_attached_backend.py",),
+    ),
+    Mutant(
+        "good-command",
+        "a command is answered before what it has led to is known, where events were lost",
+        (Edit(ATTACHMENT, "if self._made_good < losses:", "if losses < 0:"),),
+        MADE_GOOD,
+    ),
+    Mutant(
+        "good-wait",
+        "what was waited for is told before it is known, where events were lost",
+        (
+            Edit(
+                ATTACHMENT,
+                "                    await self.caught_up(deadline)\n                    return",
+                "                    return",
+            ),
+        ),
+        MADE_GOOD,
+    ),
+    Mutant(
+        "good-way",
+        "a daemon that was away has lost its agents nothing",
+        (
+            Edit(
+                ATTACHMENT,
+                "        self._losses += 1\n        self.view.on_lost()",
+                "        self.view.on_lost()",
+            ),
+        ),
+        MADE_GOOD,
+    ),
+    Mutant(
+        "good-ever",
+        "while events are lost again and again nobody is answered",
+        (
+            Edit(
+                ATTACHMENT,
+                "self.view.until(lambda: self._made_good >= losses)",
+                "self.view.until(lambda: self._made_good >= self._losses)",
+            ),
+        ),
+        MADE_GOOD,
+    ),
+    Mutant(
+        "good-early",
+        "what is lost while the view is read anew counts as read",
+        (
+            Edit(
+                ATTACHMENT,
+                "self._made_good = max(self._made_good, losses)",
+                "self._made_good = self._losses",
+            ),
+        ),
+        ("tests/api/test_view.py",),
     ),
 )
