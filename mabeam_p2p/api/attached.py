@@ -6,6 +6,7 @@
    `open` makes another one, to the same daemon. Listeners stay. A daemon that stops is one that is
    lost: that its peer has been closed is true of this peer's life, not of the agent's.
 3. At most PENDING_MAX questions are at the daemon at a time; the others wait here, in order.
+4. A forked child has no part in the connection, which ends with this process (`forks`).
 """
 
 import asyncio
@@ -13,10 +14,12 @@ import contextlib
 import itertools
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from mabeam_p2p import forks
 from mabeam_p2p.api import sockets
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import (
@@ -80,6 +83,7 @@ class AttachedBackend:
         self._listeners: dict[int, Callable[[Event], None]] = {}
         self._numbers = itertools.count(1)
         self._is_closed = False
+        forks.watch(self)
 
     async def open(self, session: SessionId) -> int:
         """Connect and greet as the agent's session; return the peer's epoch.
@@ -143,6 +147,11 @@ class AttachedBackend:
             connection, self._connection = self._connection, None
             await connection.close()
 
+    def forget(self) -> None:
+        """In a forked child: the connection is its parent's."""
+        self._is_closed = True
+        self._connection = None
+
     def _tell(self, event: Event) -> None:
         for listener in tuple(self._listeners.values()):
             try:
@@ -177,7 +186,11 @@ class AttachedBackend:
 class _Connection:
     """One greeted connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, link: socket.socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """link: what the two read from and write to."""
+        self._link = link
         self._reader = reader
         self._writer = writer
         self._frames = daemon_messages()
@@ -186,6 +199,12 @@ class _Connection:
         self._waiting: deque[tuple[asyncio.Future[Answer], bytes, int]] = deque()
         self._reading: asyncio.Task[None] | None = None
         self._goodbye: Goodbye | None = None
+        forks.watch(self)
+
+    def forget(self) -> None:
+        """In a forked child: no closing of the writer, whose loop shares its watch with that of the
+        parent."""
+        self._link.close()
 
     @property
     def waiting_count(self) -> int:
@@ -322,12 +341,19 @@ async def _connect(path: Path, name: str, session: SessionId) -> tuple[_Connecti
     if len(os.fsencode(path)) > sockets.SOCKET_PATH_BYTES_MAX:
         raise OSError(f"a socket's path has at most {sockets.SOCKET_PATH_BYTES_MAX} bytes")
     async with asyncio.timeout(GREETING_SECONDS):
-        reader, writer = await asyncio.open_unix_connection(path)
-        connection = _Connection(reader, writer)
+        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            user = sockets.peer_user(writer.get_extra_info("socket"))
+            link.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(link, str(path))
+            user = sockets.peer_user(link)
             if not sockets.is_own(user):
                 raise PermissionError(f"it is a daemon of user {user}, not of this one")
+            reader, writer = await asyncio.open_unix_connection(sock=link)
+        except BaseException:
+            link.close()
+            raise
+        connection = _Connection(link, reader, writer)
+        try:
             welcome, rest = await connection.greet(name, session)
             if rest:
                 raise RemoteProtocolError("greeting", "answers before questions")

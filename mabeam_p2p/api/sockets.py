@@ -10,8 +10,8 @@
    A daemon refuses any other with ConfigError; a client passes it over.
 4. A daemon holds the lock `<peer name>.lock` beside its socket for life. Of many that start at
    once with one name one has it; whoever has it alone makes and removes the socket. The lock ends
-   with the process: what a dead daemon has left is replaced by the next one of its name, and
-   passed over by clients.
+   with the process, also if children that it has forked live on: what a dead daemon has left is
+   replaced by the next one of its name, and passed over by clients.
 5. The socket is never open to others, not even while it is made, and the kernel says who is at the
    other end of a connection: neither end speaks to another user.
 """
@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mabeam_p2p import places
+from mabeam_p2p import forks, places
 from mabeam_p2p.errors import NO_ROOM, ConfigError, NameTaken, StorageError
 from mabeam_p2p.ids import check_name
 
@@ -54,7 +54,7 @@ class Listener(socket.socket):
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
         self.path = path
         self._lock = lock
-        self._process = os.getpid()
+        forks.watch(self)
 
     def remove(self) -> None:
         """Take the socket out of its folder, while the name is still held. Idempotent."""
@@ -64,12 +64,16 @@ class Listener(socket.socket):
     def close(self) -> None:
         """Close the socket and give up the name. What stands in the folder then is stale, unless it
         was removed before. Idempotent."""
+        if self._lock >= 0:
+            # Whatever else has it open has not locked it.
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        self.forget()
+
+    def forget(self) -> None:
+        """Close both, and leave the name with whoever else has them open."""
         super().close()
         lock, self._lock = self._lock, -1
         if lock >= 0:
-            # A child that was forked meanwhile has the lock open too; it must not give it up.
-            if os.getpid() == self._process:
-                fcntl.flock(lock, fcntl.LOCK_UN)
             os.close(lock)
 
 

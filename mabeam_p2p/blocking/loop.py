@@ -1,11 +1,11 @@
 """The one loop that carries everything blocking, and the plain iterator over what happens there."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Generic, TypeVar
 
+from mabeam_p2p import forks
 from mabeam_p2p.api import streams
 
 T = TypeVar("T")
@@ -18,7 +18,7 @@ class LoopThread:
         self.forget()
 
     def forget(self) -> None:
-        """Begin as new, as in a forked child: threads do not survive a fork."""
+        """Begin as new, as in a forked child."""
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -59,7 +59,7 @@ class LoopThread:
 
 
 LOOP = LoopThread()
-os.register_at_fork(after_in_child=LOOP.forget)
+forks.watch(LOOP)
 
 
 class Stream(Generic[T]):

@@ -24,6 +24,7 @@ from contextlib import suppress
 from threading import Thread, get_native_id
 from typing import NamedTuple
 
+from mabeam_p2p import forks
 from mabeam_p2p.config import BULK_VERSION, Limits
 from mabeam_p2p.errors import Closed, Overloaded, RemoteProtocolError
 from mabeam_p2p.messages import BulkChunk, BulkHeader, BulkMessage, BulkWant
@@ -108,6 +109,7 @@ class BulkThread:
     def start(self) -> None:
         """Begin; `started` tells when. Call once."""
         _running.add(self)
+        forks.watch(self)
         self._thread.start()
 
     def begin(self, order: Order) -> None:
@@ -155,6 +157,7 @@ class BulkThread:
         """In a forked child: the thread is gone."""
         self.has_ended = True
         self._inbox.clear()
+        _running.discard(self)
 
     def _cross(self, crossing: Crossing) -> None:
         self._inbox.append(crossing)
@@ -451,11 +454,4 @@ def _stop_all() -> None:
             thread.ended.result(timeout=EXIT_SECONDS_MAX)
 
 
-def _forget_all() -> None:
-    for thread in tuple(_running):
-        thread.forget()
-    _running.clear()
-
-
 atexit.register(_stop_all)
-os.register_at_fork(after_in_child=_forget_all)

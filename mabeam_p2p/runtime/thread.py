@@ -9,13 +9,12 @@ Rules
 3. Answers are never dropped. Events that a blocked loop does not take are bounded: the oldest
    leave, counted, and the listener is told.
 4. Whatever is asked gets an answer or Closed, whenever the peer ends. In a forked child it has
-   ended: threads do not survive a fork.
+   ended (`forks`).
 """
 
 import asyncio
 import atexit
 import logging
-import os
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from contextlib import suppress
 from functools import partial
 from threading import Thread
 
+from mabeam_p2p import forks
 from mabeam_p2p.errors import Closed, Overloaded
 from mabeam_p2p.events import Dropped, Event
 from mabeam_p2p.ids import PeerId
@@ -67,6 +67,7 @@ class PeerThread:
     async def start(self) -> None:
         """Return once the peer takes part. Raises AddressError, StorageError. Call once."""
         _running.add(self)
+        forks.watch(self)
         self._thread.start()
         try:
             await asyncio.shield(asyncio.wrap_future(self._started))
@@ -107,6 +108,7 @@ class PeerThread:
         """In a forked child: the thread is gone, and nothing can be asked of it."""
         self.has_ended = True
         self._inbox.clear()
+        _running.discard(self)
 
     def _run(self) -> None:
         try:
@@ -281,11 +283,4 @@ def _stop_all() -> None:
         thread.stop(EXIT_SECONDS_MAX)
 
 
-def _forget_all() -> None:
-    for thread in tuple(_running):
-        thread.forget()
-    _running.clear()
-
-
 atexit.register(_stop_all)
-os.register_at_fork(after_in_child=_forget_all)

@@ -7,7 +7,8 @@ Rules:
 2. A folder made here has mode 0700, a file 0600. An existing folder keeps the mode its owner gave,
    but it must be this user's, no symbolic link, and closed to the writing of others: who can put
    files there decides who this peer is.
-3. The lock, not the process id in it, is the truth: it ends with the process, however that ends.
+3. The lock, not the process id in it, is the truth: it ends with the process, however that ends,
+   also if children that it has forked live on (`forks`).
 """
 
 import errno
@@ -16,7 +17,7 @@ import os
 import stat
 from pathlib import Path
 
-from mabeam_p2p import places
+from mabeam_p2p import forks, places
 from mabeam_p2p.errors import NO_ROOM, ConfigError, DataFolderHeld, StorageError
 
 LOCK_NAME = "lock"
@@ -46,17 +47,20 @@ class FolderLock:
     def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
-        self._process = os.getpid()
+        forks.watch(self)
 
     def release(self) -> None:
         """Idempotent."""
         if self._descriptor >= 0:
-            # A child that was forked meanwhile has the lock open too: for the holder it is not
-            # enough to close it, and the child must not do more.
-            if os.getpid() == self._process:
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-            os.close(self._descriptor)
-            self._descriptor = -1
+            # Whatever else has it open has not locked it.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        self.forget()
+
+    def forget(self) -> None:
+        """Close it, and leave it locked for whoever else has it open."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def hold(path: str) -> FolderLock:

@@ -1,6 +1,9 @@
 """The client's end of the local socket, in front of a daemon that says what the test wants."""
 
 import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -362,3 +365,61 @@ async def test_closed_backend_refuses_everything() -> None:
             backend.ask(ReadMembers())
         with pytest.raises(Closed):
             await backend.open(SessionId(2))
+
+
+FORKS = """
+import asyncio, os, sys
+from mabeam_p2p.api.attached import AttachedBackend
+from mabeam_p2p.ids import SessionId
+
+async def main():
+    backend = AttachedBackend("a", cluster="test")
+    await backend.open(SessionId(5))
+    os.fork()
+    sys.stdout.write(f"{os.getpid()}\\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+
+asyncio.run(main())
+"""
+
+
+@in_loop
+async def test_a_killed_process_hangs_up_though_its_forked_child_lives_on() -> None:
+    async with daemon() as fake:
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", FORKS, stdin=PIPE, stdout=PIPE
+        )
+        assert program.stdin is not None
+        assert program.stdout is not None
+        try:
+            lines = [await program.stdout.readline() for _ in range(2)]
+            assert str(program.pid) in [line.decode().strip() for line in lines]
+            assert fake.writer is not None
+            assert not fake.writer.transport.is_closing()
+            program.kill()
+            await eventually(fake.writer.transport.is_closing)
+        finally:
+            program.stdin.close()
+            # Its end is that of the child, which was told to end just now.
+            assert await program.stdout.read() == b""
+            await program.wait()
+
+
+@in_loop
+async def test_a_forked_child_finds_the_connection_closed_and_leaves_it_to_its_parent() -> None:
+    async with daemon() as fake, attached_to(fake) as backend:
+        child = os.fork()
+        if child == 0:
+            try:
+                backend.ask(ReadMembers())
+            except Closed:
+                os._exit(42)
+            finally:
+                os._exit(1)
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        assert os.waitstatus_to_exitcode(status) == 42
+        asked = future(backend.ask(ReadMembers()))
+        await eventually(lambda: fake.asked() == [1])
+        fake.say(Answered(1, Done()))
+        assert await asked == Done()

@@ -266,6 +266,27 @@ def test_child_that_was_forked_does_not_give_up_the_name(runtime: Path) -> None:
             sockets.listen("default", "ant")
 
 
+def test_child_that_was_forked_holds_neither_name_nor_socket(runtime: Path) -> None:
+    ends, told = os.pipe()
+    heard, says = os.pipe()
+    listener = sockets.listen("default", "ant")
+    child = os.fork()
+    if child == 0:
+        os.close(told)
+        os.write(says, b"here")
+        os.read(ends, 1)
+        os._exit(0)
+    try:
+        assert os.read(heard, 4) == b"here"
+        # As the end of the process does it: nothing is unlocked.
+        listener.forget()
+        sockets.listen("default", "ant").close()
+    finally:
+        for descriptor in (told, ends, heard, says):
+            os.close(descriptor)
+        os.waitpid(child, 0)
+
+
 def test_stale_socket_is_replaced(runtime: Path) -> None:
     sockets.listen("default", "ant").close()
     with sockets.listen("default", "ant") as listener, socket.socket(socket.AF_UNIX) as client:

@@ -1,4 +1,5 @@
 import os
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -90,6 +91,37 @@ def test_a_closed_folder_is_free_though_a_forked_child_lives_on(tmp_path: Path) 
         os.close(told)
         os.close(ends)
         os.waitpid(child, 0)
+
+
+def test_the_folder_of_a_killed_process_is_free_though_its_forked_child_lives_on(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "peer")
+    ends, told = os.pipe()
+    heard, says = os.pipe()
+    holder = os.fork()
+    if not holder:
+        try:
+            lock = folder.hold(path)
+            os.close(told)
+            if not os.fork():
+                os.write(says, b"here" if lock.path == path else b"lost")
+            os.read(ends, 1)
+        finally:
+            os._exit(0)
+    os.close(says)
+    try:
+        assert os.read(heard, 4) == b"here"
+        with pytest.raises(DataFolderHeld, match=f"in use by process {holder}:"):
+            folder.hold(path)
+        os.kill(holder, signal.SIGKILL)
+        os.waitpid(holder, 0)
+        folder.hold(path).release()
+    finally:
+        os.close(told)
+        assert os.read(heard, 1) == b"", "the child was there until it was told to end"
+        os.close(heard)
+        os.close(ends)
 
 
 def test_the_same_process_is_refused_too(tmp_path: Path) -> None:

@@ -78,7 +78,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "H4",
         "a child of a daemon gives up its name",
-        (Edit(SOCKETS, "            if os.getpid() == self._process:", "            if True:"),),
+        (
+            Edit(
+                SOCKETS,
+                "        if lock >= 0:\n            os.close",
+                "        if lock >= 0:\n            fcntl.flock(lock, fcntl.LOCK_UN)\n"
+                "            os.close",
+            ),
+        ),
         LOCAL,
     ),
     Mutant(
