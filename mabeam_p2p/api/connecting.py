@@ -37,7 +37,8 @@ def connect(
     nothing, and releases what it holds; the agent speaks up by itself on this loop, so that a loop
     which is blocked for longer loses them: run long work in a thread (`asyncio.to_thread`), or take
     a longer one. None: nothing but the end of this process or of the daemon ends it. timeout:
-    seconds to wait until a cluster exists and knows the agent.
+    seconds to wait until a cluster exists and knows the agent. Timing and limits of the agent are
+    those of the settings of this process: files and the environment.
 
     Raises DaemonNotRunning, ConfigError, InvalidName, InvalidValue, MabeamTimeout, NameTaken,
     Overloaded, PeerRefused.
@@ -51,8 +52,9 @@ def connect(
             profile = profile_of(
                 name, member_of, capabilities, participates_in_consensus, eligible, lease
             )
-        backend = AttachedBackend(name or "", cluster=config.cluster, addr=addr)
-        attachment = Attachment(backend, begin=backend.open)
+        limits, timing = config.limits, config.timing
+        backend = AttachedBackend(name or "", cluster=config.cluster, addr=addr, limits=limits)
+        attachment = Attachment(backend, limits=limits, timing=timing, begin=backend.open)
         try:
             agent = await joined(attachment, profile, timeout=timeout, vote_manually=vote_manually)
         except BaseException:

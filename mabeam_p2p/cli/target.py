@@ -4,7 +4,7 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Concatenate, ParamSpec
 
 import click
@@ -16,6 +16,7 @@ from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.connecting import connect
 from mabeam_p2p.api.joining import START_SECONDS
 from mabeam_p2p.cli import output
+from mabeam_p2p.config import Config
 from mabeam_p2p.errors import DaemonNotRunning, InvalidName, MabeamTimeout
 from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, check_key, check_name
 
@@ -32,6 +33,8 @@ class Target:
     timeout: float | None
     """Seconds for the whole verb; None: the verb's own."""
     as_json: bool
+    config: Config = field(default_factory=Config)
+    """The settings here: timing and limits of what is asked."""
 
     @asynccontextmanager
     async def attach(
@@ -88,10 +91,11 @@ class Target:
         self, on_lost: Callable[[], object] = lambda: None
     ) -> AsyncIterator[Attachment]:
         """A connection for what no agent is needed for. on_lost: called if the daemon goes."""
-        backend = AttachedBackend("", cluster=self.cluster, addr=self.addr)
+        limits, timing = self.config.limits, self.config.timing
+        backend = AttachedBackend("", cluster=self.cluster, addr=self.addr, limits=limits)
         backend.on_lost = on_lost
         await backend.open(CLUSTER_SESSION)
-        attachment = Attachment(backend)
+        attachment = Attachment(backend, limits=limits, timing=timing)
         try:
             yield attachment
         finally:
@@ -154,8 +158,8 @@ def primitive(function: Verb[P]) -> Callable[P, None]:
         **options: P.kwargs,
     ) -> None:
         with output.endings():
-            name = settings.load({"cluster": cluster}).config.cluster
-            target = Target(name, addr, timeout, as_json)
+            config = settings.load({"cluster": cluster}).config
+            target = Target(config.cluster, addr, timeout, as_json, config)
             asyncio.run(function(target, *arguments, **options))
 
     # Wrapping made the target look like an argument of the command line.

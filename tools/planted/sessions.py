@@ -10,6 +10,18 @@ SERVER = "mabeam_p2p/daemon/server.py"
 
 MUTANTS = (
     Mutant(
+        "M25-settings",
+        "an attached agent takes the built-in time after which a peer counts as dead",
+        (
+            Edit(
+                "mabeam_p2p/api/connecting.py",
+                "limits=limits, timing=timing, begin",
+                "limits=limits, begin",
+            ),
+        ),
+        ("tests/api/test_connecting.py",),
+    ),
+    Mutant(
         "M25-name",
         "time without a leader counts against who waits for the name of a peer that is gone",
         (
