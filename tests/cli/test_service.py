@@ -1,5 +1,6 @@
 """`mabeam service`, in folders of the test's own; systemd itself judges the units where it is."""
 
+import os
 import shlex
 import socket
 import subprocess
@@ -97,6 +98,8 @@ def test_a_user_without_a_home_is_told_what_to_set(place: House, homeless: None)
     assert done.exit_code == 78
     assert "set HOME or XDG_CONFIG_HOME" in done.stderr
     assert install(place, "--", "--name", "ant").exit_code == 0
+    units = ("--unit-dir", str(place.folder / "units"))
+    assert mabeam("service", "uninstall", *units, "--", "--name", "ant").exit_code == 0
 
 
 def test_settings_of_the_environment_are_named_and_left_out(
@@ -313,6 +316,36 @@ def test_uninstall_removes_what_is_unchanged_and_names_what_is_missing(place: Ho
     assert kept.exit_code == 78
     assert "is not ours" in kept.stderr
     assert mabeam("service", "uninstall", *units, "--force", "--", "--name", "ant").exit_code == 0
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_uninstall_takes_the_links_that_enable_the_unit_and_says_what_stops_it_without_a_file(
+    place: House, beside: bool
+) -> None:
+    """`systemctl disable` of a unit without a file fails in some releases, and stops nothing."""
+    install(place, "--", "--name", "ant")
+    folder = unit_of(place).parent if beside else place.folder / "config" / "systemd" / "user"
+    links = [folder / f"{target}.target.wants" / unit_of(place).name for target in ("a", "b")]
+    other = links[0].with_name("other.service")
+    for link in (*links, other):
+        link.parent.mkdir(parents=True, exist_ok=True)
+    links[0].symlink_to(unit_of(place))
+    links[1].symlink_to(os.path.relpath(unit_of(place), links[1].parent))
+    other.symlink_to("/nowhere/other.service")
+    strange = folder / "c.target.wants" / unit_of(place).name
+    strange.parent.mkdir()
+    another = place.folder / "another.service"
+    another.write_text("[Service]\n")
+    strange.symlink_to(another)
+    units = ("--unit-dir", str(place.folder / "units"))
+    done = mabeam("service", "uninstall", *units, "--", "--name", "ant")
+    assert done.exit_code == 0, done.stderr
+    assert not any(link.is_symlink() for link in links)
+    assert other.is_symlink()
+    assert strange.is_symlink(), "it leads to another unit"
+    name = unit_of(place).name
+    assert f"systemctl --user stop {name}; systemctl --user daemon-reload\n" in done.stderr
+    assert "disable" not in done.stderr
 
 
 def test_show_prints_what_install_would_write_and_writes_nothing(place: House) -> None:

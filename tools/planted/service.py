@@ -114,6 +114,18 @@ MUTANTS = (
         SERVICES,
     ),
     Mutant(
+        "S-links",
+        "what enables a unit outlives it",
+        (Edit(VERBS, "(*_links_to(path, system), path)", "(path,)"),),
+        SERVICES,
+    ),
+    Mutant(
+        "S-others-link",
+        "what enables another unit under this name is removed",
+        (Edit(VERBS, "link.is_symlink() and os.path.realpath(link) == unit", "link.is_symlink()"),),
+        SERVICES,
+    ),
+    Mutant(
         "S-root",
         "a unit of the system runs as root",
         (Edit(VERBS, "if user.pw_uid == 0:", "if False:"),),

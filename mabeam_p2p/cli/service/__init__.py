@@ -138,9 +138,9 @@ def install(
 @_force
 @click.argument("flags", nargs=-1, type=click.UNPROCESSED, metavar="[--] [FLAGS OF up]...")
 def uninstall(system: bool, unit_dir: Path | None, force: bool, flags: tuple[str, ...]) -> None:
-    """Remove the unit file of a peer. Its data folder stays.
+    """Remove the unit file of a peer, and the links that enable it. Its data folder stays.
 
-    Of FLAGS the name and the cluster count.
+    Says how to stop it. Of FLAGS the name and the cluster count.
     """
     with output.endings():
         config = _parsed(flags, all_of_them=False)[1]
@@ -153,15 +153,17 @@ def uninstall(system: bool, unit_dir: Path | None, force: bool, flags: tuple[str
         if not is_as_written(known) and not force:
             what = "was changed by hand" if is_ours(known) else "is not ours"
             raise ConfigError(f"{path} {what}, and stays: --force removes it", path=str(path))
-        try:
-            path.unlink()
-        except OSError as error:
-            raise _unusable(path, error) from error
-        click.echo(f"{path} is removed")
+        # The file last: without it this verb finds nothing to remove.
+        for one in (*_links_to(path, system), path):
+            try:
+                one.unlink()
+            except OSError as error:
+                raise _unusable(one, error) from error
+            click.echo(f"{one} is removed")
+        # Not `disable --now`: of a unit without a file it may fail, and stop nothing.
         manager = "systemctl" if system else "systemctl --user"
         output.note(
-            f"to stop it and forget it:  {manager} disable --now {wanted.unit_name}; "
-            f"{manager} daemon-reload"
+            f"to stop it and forget it:  {manager} stop {wanted.unit_name}; {manager} daemon-reload"
         )
 
 
@@ -307,17 +309,29 @@ def _left_out() -> list[str]:
 
 def _folder(system: bool, unit_dir: Path | None) -> Path:
     """Raises ConfigError."""
-    if unit_dir is not None:
-        return unit_dir
-    if system:
-        return SYSTEM_UNITS
-    folder = places.config_folder(os.environ)
+    folder = unit_dir or _usual_folder(system)
     if folder is None:
         raise ConfigError(
             "this user has no home, and so no place for a unit: set HOME or XDG_CONFIG_HOME, or "
             "take --unit-dir FOLDER"
         )
-    return folder / "systemd" / "user"
+    return folder
+
+
+def _usual_folder(system: bool) -> Path | None:
+    """Where systemd looks for units, and has its links; None: this user has no home."""
+    if system:
+        return SYSTEM_UNITS
+    folder = places.config_folder(os.environ)
+    return None if folder is None else folder / "systemd" / "user"
+
+
+def _links_to(path: Path, system: bool) -> list[Path]:
+    """Those by which `systemctl enable` has the unit of this path started, wherever that is."""
+    folders = {path.parent, _usual_folder(system) or path.parent}
+    links = [link for folder in folders for link in folder.glob(f"*.wants/{path.name}")]
+    unit = os.path.realpath(path)
+    return sorted(link for link in links if link.is_symlink() and os.path.realpath(link) == unit)
 
 
 def _read(path: Path) -> str | None:
