@@ -97,9 +97,12 @@ def _disk(seen: PeerStatus) -> str:
 
 
 def _alive(seen: PeerStatus) -> str:
+    text = "1 peer" if seen.alive_count == 1 else f"{seen.alive_count} peers"
     if seen.voters:
-        return "1 peer" if seen.alive_count == 1 else f"{seen.alive_count} peers"
-    return f"{seen.alive_count} of the {seen.expect} peers that a new cluster waits for"
+        return text
+    # Which of the two it is, only its own settings say.
+    forms = f"a new one forms at {seen.expect}, a join code waits for who gave it"
+    return f"{text}; no cluster yet: {forms}"
 
 
 def _missing(here_count: int, seen: PeerStatus) -> str:
@@ -107,8 +110,9 @@ def _missing(here_count: int, seen: PeerStatus) -> str:
     need = len(seen.voters) // 2 + 1
     if seen.nobody_eligible:
         return (
-            "nobody leads: none of the voters that are there may (eligible = false, or unfit); "
-            "start another voter, or let one of them: `mabeam score --help`"
+            "nobody leads: none of the voters that are there may. Start another voter, say `mabeam "
+            "score 50` at one that is unfit, or start one that has `eligible = false` again "
+            "without that"
         )
     if here_count >= need:
         return "no leader is heard: one is elected within seconds if the voters reach each other"
@@ -241,7 +245,9 @@ async def score(target: Target, points: int | None, unfit: str) -> None:
     """Say how fit this host's peer is to lead, or show it.
 
     Leadership goes to a peer whose score is better than the leader's by preference_margin for
-    preference_dwell_seconds. Holds until the next word, or, with --score-by, measurement.
+    preference_dwell_seconds. What is said, also that it is unfit, holds until the next word, or
+    until the peer ends: then its settings count again. With --score-by it holds until the measured
+    score changes.
     """
     async with target.question() as attachment:
         if points is not None or unfit:

@@ -55,3 +55,29 @@ def test_a_peer_is_ready_while_it_has_what_it_needs_and_a_quorum(
     assert lines(said(seen, "status"))["ready"] == text
     told = msgspec.json.decode(said(seen, "status", "--json").stdout)
     assert told["ready"] is (text == "yes")
+
+
+@pytest.mark.parametrize(("count", "text"), [(1, "1 peer"), (2, "2 peers")])
+def test_a_peer_in_no_cluster_waits_for_a_new_one_or_for_who_gave_it_its_code(
+    said: Callable[..., click.testing.Result], count: int, text: str
+) -> None:
+    alone = replace(FORMED, voters=(), quorum=False, ready=False, expect=3, alive_count=count)
+    assert lines(said(alone, "status"))["alive"] == (
+        f"{text}; no cluster yet: a new one forms at 3, a join code waits for who gave it"
+    )
+    assert lines(said(replace(FORMED, alive_count=count), "status"))["alive"] == text
+
+
+def test_who_is_to_let_a_voter_lead_is_told_what_lets_it(
+    said: Callable[..., click.testing.Result],
+) -> None:
+    """A score makes a peer fit again; `eligible = false` stays with the peer until it ends."""
+    stuck = replace(FORMED, quorum=False, nobody_eligible=True)
+    note = said(stuck, "status").stderr
+    assert "say `mabeam score 50` at one that is unfit" in note
+    assert "start one that has `eligible = false` again without that" in note
+
+
+def test_how_long_a_score_holds_is_said_by_the_verb() -> None:
+    text = click.testing.CliRunner().invoke(main, ["score", "--help"]).stdout
+    assert "until the next word, or until the peer ends" in " ".join(text.split())

@@ -100,6 +100,13 @@ def test_a_peer_without_a_quorum_is_not_said_to_be_ready_or_to_catch_up(
     expect(drawn(page, "peer", rows.peer(seen))).to_contain_text(words)
 
 
+def test_a_peer_in_no_cluster_is_not_said_to_wait_for_a_new_one(page: Page) -> None:
+    """With a join code it waits for who gave that, and forms none."""
+    alone = replace(status(), voters=(), quorum=False, ready=False, expect=3)
+    shown = drawn(page, "peer", rows.peer(PeerStatus.of(alone)))
+    expect(shown).to_contain_text("1 of 3no cluster yet")
+
+
 def test_an_election_that_runs_tells_how_many_stand(page: Page) -> None:
     candidates = (Candidate(ADA, 1, 500), Candidate(AgentId("bo@bee"), 1, 500))
     running = Election("trainer", "all", 5, 1, 9_000_000, AgentId(""), candidates, (ADA,))

@@ -31,7 +31,7 @@ export function peer() {
         + several(facts.learner_count, "learner"));
       const waits = facts.voter_count === 0;
       say(alive.value, waits ? `${facts.alive_count} of ${facts.expect}` : facts.alive_count);
-      say(alive.note, waits ? "a new cluster waits for more" : facts.ready ? "this one is ready"
+      say(alive.note, waits ? "no cluster yet" : facts.ready ? "this one is ready"
         : facts.quorum ? "this one catches up" : "this one waits for a quorum");
       say(log.value, number(facts.commit_index));
       say(log.note, facts.applied_index === facts.commit_index
