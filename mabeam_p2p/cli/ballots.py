@@ -1,6 +1,7 @@
 """Verbs of consensus: propose, vote, look at proposals."""
 
 import secrets
+from collections.abc import Sequence
 
 import click
 
@@ -74,7 +75,8 @@ async def vote(
     The first vote binds. The beginning of an ID is enough if only one open proposal has it.
     """
     async with target.attach() as agent:
-        known = _find(await agent.proposals(), proposal)
+        seen = await agent.proposals()
+        known = _find(seen, [p for p in seen if p.status == "open"], proposal)
         await agent.vote(known, choice, confidence=confidence, rationale=rationale)
     if target.as_json:
         output.json_line({"id": known, "choice": choice})
@@ -117,15 +119,17 @@ async def explain(target: Target, proposal: str) -> None:
     beginning of an ID is enough if only one proposal has it.
     """
     async with target.look() as agent:
-        known = _find(await agent.proposals(), proposal)
-        seen = await agent.explain(known)
+        known = await agent.proposals()
+        seen = await agent.explain(_find(known, known, proposal))
     _print(target, seen)
 
 
-def _find(known: tuple[Proposal, ...], beginning: str) -> str:
-    """The id that begins so if there is exactly one, else what was given."""
-    fitting = [p.id for p in known if p.id.startswith(beginning)]
-    return fitting[0] if len(fitting) == 1 else beginning
+def _find(known: Sequence[Proposal], among: Sequence[Proposal], beginning: str) -> str:
+    """Of those that are meant, the id that begins so if there is exactly one; else what was given,
+    as also where that is a whole id of those that are known."""
+    fitting = [p.id for p in among if p.id.startswith(beginning)]
+    is_whole = any(p.id == beginning for p in known)
+    return fitting[0] if len(fitting) == 1 and not is_whole else beginning
 
 
 def _print(target: Target, proposal: Proposal) -> None:

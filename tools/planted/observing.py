@@ -163,6 +163,12 @@ MUTANTS = (
         ("tests/cli/test_lines.py",),
     ),
     Mutant(
+        "M60-another-vote",
+        "who votes on a proposal that is decided votes on another one whose id begins so",
+        (Edit(BALLOTS, "len(fitting) == 1 and not is_whole", "len(fitting) == 1"),),
+        ("tests/cli/test_ballots.py",),
+    ),
+    Mutant(
         "M60-ignored",
         "what a finalizer raises is no object of the log",
         (Edit(LOGS, "sys.unraisablehook = _unraisable", "pass"),),
