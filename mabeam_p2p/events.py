@@ -106,7 +106,7 @@ class Refused(Struct, frozen=True, gc=False, array_like=True, tag=7):
 
 EVENTS_LOST = "slow_listener"
 """Reason of a Dropped event which says that events did not reach whoever gets it: it was slow, or
-its peer has caught up by a snapshot. What the events told of is to be read anew."""
+its peer has caught up by a snapshot, or from its own disk. What they told of is to be read anew."""
 
 
 class Dropped(Struct, frozen=True, gc=False, array_like=True, tag=8):

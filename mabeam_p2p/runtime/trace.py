@@ -4,6 +4,7 @@ import logging
 from typing import get_args
 
 from mabeam_p2p.events import (
+    EVENTS_LOST,
     ClusterFormed,
     Dropped,
     Event,
@@ -73,7 +74,9 @@ def log_event(peer: PeerId, event: Event) -> None:
             _tell(logging.WARNING, "refused", peer=peer, by=by, reason=reason, detail=detail)
         case Dropped(source, reason, detail, count):
             dropped = {"source": source, "reason": reason, "count": count, "detail": detail}
-            _tell(logging.WARNING, "dropped", peer=peer, **dropped)
+            # A peer that starts, or catches up, tells its listeners so; nothing is wrong with it.
+            level = logging.INFO if reason == EVENTS_LOST else logging.WARNING
+            _tell(level, "dropped", peer=peer, **dropped)
         case _:
             pass
 

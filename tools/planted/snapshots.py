@@ -266,8 +266,8 @@ MUTANTS = (
         (
             Edit(
                 APPLICATION,
-                "self._outbox.notify(Dropped(self._replication.peer, EVENTS_LOST, text, lost))",
-                "del text, lost",
+                'self._tell_of_loss("caught up by a snapshot", index, machine.applied_index)',
+                "pass",
             ),
         ),
         (WHOLE,),
@@ -358,5 +358,29 @@ MUTANTS = (
             ),
         ),
         ("tests/protocol/test_node.py",),
+    ),
+    Mutant(
+        "M18-silent-disk",
+        "who has read before a peer applies its disk is not told to read anew",
+        (Edit(APPLICATION, "if recovered_index > applied_index:", "if False:"),),
+        ("tests/protocol/test_events_lost.py",),
+    ),
+    Mutant(
+        "M18-lost-last",
+        "that events are lost is said when what they have led to is answered already",
+        (
+            Edit(
+                APPLICATION,
+                "machine.applied_index)\n        self._pending.caught_up(machine.known_outcome)\n",
+                "machine.applied_index)\n",
+            ),
+            Edit(
+                APPLICATION,
+                '        self._tell_of_loss("caught up by a snapshot"',
+                "        self._pending.caught_up(machine.known_outcome)\n"
+                '        self._tell_of_loss("caught up by a snapshot"',
+            ),
+        ),
+        ("tests/protocol/test_events_lost.py",),
     ),
 )

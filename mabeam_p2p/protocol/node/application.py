@@ -96,6 +96,9 @@ class Application:
         last_index = log.end_at_or_before(last_index)
         if last_index <= applied_index:
             last_index = log.holding(applied_index + 1, 1)[0].last_index
+        recovered_index = min(last_index, log.first_held_index)
+        if recovered_index > applied_index:
+            self._tell_of_loss("applied from the disk", applied_index, recovered_index)
         for batch in log.between(applied_index, last_index):
             commands = self._decode(batch)
             unable = machine.objection(commands)
@@ -105,7 +108,7 @@ class Application:
             credentials = machine.admissions.credentials
             outcomes = machine.apply(batch, commands)
             events = machine.take_events()
-            # What came from the disk is no news. What took its place is.
+            # What came from the disk is no news, which has been said. What took its place is.
             if batch.index > log.first_held_index:
                 # Before the answers: who has one finds what led to it wherever events are kept.
                 for event in events:
@@ -274,18 +277,23 @@ class Application:
             self._tell_of_leap(index, before)
 
     def _tell_of_leap(self, index: int, before: tuple[Agent, ...]) -> None:
-        """Entries behind `index` were not applied one by one: settle what waited for one of them,
-        and say that nobody was told of them."""
+        """Entries behind `index` were not applied one by one: say that nobody was told of them, and
+        settle what waited for one of them."""
         machine = self._machine
+        self._tell_of_loss("caught up by a snapshot", index, machine.applied_index)
         self._pending.caught_up(machine.known_outcome)
         self._waits.all_changed()
         for agent in before:
             present = machine.agent(agent.id)
             if present is None or present.session != agent.session:
                 self._mail.departed(agent.id)
-        text = f"caught up by a snapshot: entries {index + 1} to {machine.applied_index}"
-        lost = machine.applied_index - index
-        self._outbox.notify(Dropped(self._replication.peer, EVENTS_LOST, text, lost))
+
+    def _tell_of_loss(self, how: str, index: int, last_index: int) -> None:
+        """No events tell of what follows `index` up to `last_index`: whoever has read before reads
+        anew. Said before anything is answered from there, and in the turn that applies it."""
+        text = f"{how}: entries {index + 1} to {last_index}"
+        event = Dropped(self._replication.peer, EVENTS_LOST, text, last_index - index)
+        self._outbox.notify(event)
 
     # ---- questions -------------------------------------------------------------------------------
 
