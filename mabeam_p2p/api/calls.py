@@ -19,6 +19,10 @@ THREADS_MAX = 64
 """Plain functions of one agent that run, or hang, at a time."""
 
 
+class SelfCancelled(RuntimeError):
+    """A function ended as cancelled though nobody has cancelled its caller: what it awaited was."""
+
+
 class Calls:
     """The calls of one kind of one agent. what: names them in errors, as `evaluators`. threads_max:
     how many plain functions run, or hang, at a time."""
@@ -30,12 +34,21 @@ class Calls:
 
     async def call(self, function: Callable[[], T | Awaitable[T]]) -> T:
         """What `function` returns. Raises what it raises, and RuntimeError if too many hang, or if
-        it raised in its thread what would end a program or an iteration."""
+        it raised in its thread what would end a program or an iteration; SelfCancelled in place of
+        a CancelledError of its own, which would end its caller without a word."""
         if inspect.iscoroutinefunction(getattr(function, "func", function)):
             result = function()
         else:
             result = await self._in_thread(function)
-        return await result if inspect.isawaitable(result) else result
+        if not inspect.isawaitable(result):
+            return result
+        try:
+            return await result
+        except asyncio.CancelledError as error:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+            raise SelfCancelled("the function cancelled itself") from error
 
     async def _in_thread(self, function: Callable[[], T | Awaitable[T]]) -> T | Awaitable[T]:
         loop = asyncio.get_running_loop()

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mabeam_p2p.api.attachment import Attachment
-from mabeam_p2p.api.calls import Calls
+from mabeam_p2p.api.calls import Calls, SelfCancelled
 from mabeam_p2p.api.results import decoded
 from mabeam_p2p.api.results.tasks import TaskResult
 from mabeam_p2p.api.session import CLOSE_SECONDS, Session
@@ -282,11 +282,8 @@ class Work:
             value: object = await self._calls.call(
                 partial(declared.function, *positional, **keyword)
             )
-        except asyncio.CancelledError:
-            current = asyncio.current_task()
-            if current is not None and current.cancelling():
-                raise
-            return _failed(task, TaskError("CancelledError", "the function cancelled itself", ""))
+        except SelfCancelled as error:
+            return _failed(task, TaskError("CancelledError", str(error), ""))
         except Exception as error:
             return _failed(task, told(error))
         try:

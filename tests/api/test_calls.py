@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from mabeam_p2p.api.calls import Calls
+from mabeam_p2p.api.calls import Calls, SelfCancelled
 from tests.in_loop import in_loop
 
 
@@ -24,6 +24,42 @@ async def test_what_ends_a_program_or_an_iteration_ends_one_call_and_frees_its_t
         with pytest.raises(RuntimeError, match=type(error).__name__):
             async with asyncio.timeout(10):
                 await calls.call(declared)
+
+
+@in_loop
+async def test_a_function_that_ends_as_cancelled_has_raised_and_its_caller_goes_on() -> None:
+    calls = Calls("appliers")
+
+    async def declared() -> int:
+        other = asyncio.create_task(asyncio.sleep(60))
+        other.cancel()
+        await other
+        return 1
+
+    function: Callable[[], Awaitable[int] | int] = declared
+    with pytest.raises(SelfCancelled, match="cancelled itself"):
+        await calls.call(function)
+
+
+@in_loop
+async def test_who_is_cancelled_or_late_while_a_function_runs_is() -> None:
+    calls = Calls("appliers")
+    begun = asyncio.Event()
+
+    async def declared() -> int:
+        begun.set()
+        await asyncio.Event().wait()
+        return 1
+
+    function: Callable[[], Awaitable[int] | int] = declared
+    calling = asyncio.create_task(calls.call(function))
+    await begun.wait()
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await calls.call(function)
 
 
 @in_loop

@@ -121,6 +121,20 @@ async def test_evaluator_that_raises_abstains_with_the_error() -> None:
     assert vote.rationale == "the evaluator raised ValueError: no run has finished"
 
 
+@in_loop
+async def test_evaluator_that_awaits_what_was_cancelled_abstains_at_once() -> None:
+    peer = FakePeer()
+    agent = await agent_at(peer)
+
+    @agent.on_proposal("rate")
+    async def judge(proposal: Proposal) -> Vote:
+        raise asyncio.CancelledError
+
+    vote = await vote_on(peer)
+    assert vote.choice is Choice.ABSTAIN
+    assert "cancelled itself" in vote.rationale
+
+
 class Unspeakable(Exception):
     def __str__(self) -> str:
         raise RuntimeError("there are no words")

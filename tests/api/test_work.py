@@ -260,6 +260,22 @@ async def test_what_was_raised_is_reported_though_its_text_cannot_be_had() -> No
 
 
 @in_loop
+async def test_function_that_ends_as_cancelled_has_failed_as_that() -> None:
+    async with bench() as one:
+
+        async def work() -> int:
+            raise asyncio.CancelledError
+
+        one.work.declare("work", work, None)
+        await one.work.offered()
+        await one.shown(leased("t", 5))
+        await eventually(lambda: one.said(FailTask))
+        (failed,) = one.said(FailTask)
+        assert isinstance(failed, FailTask)
+        assert (failed.error.kind, failed.is_final) == ("CancelledError", False)
+
+
+@in_loop
 async def test_refused_result_is_dropped() -> None:
     async with bench() as one:
 

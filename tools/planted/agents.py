@@ -3,6 +3,7 @@
 from tools.planted.base import Edit, Mutant
 
 ATTACHED = "mabeam_p2p/api/attached.py"
+CALLS = "mabeam_p2p/api/calls.py"
 WORK = "mabeam_p2p/api/work.py"
 
 MUTANTS = (
@@ -29,6 +30,12 @@ MUTANTS = (
         "an agent closes without a word of what its maps have asked for",
         (Edit(WORK, "                while self._endings:\n", "                while False:\n"),),
         ("tests/api/test_asking.py",),
+    ),
+    Mutant(
+        "A-self-cancelled",
+        "a function that awaits what was cancelled ends whoever has called it",
+        (Edit(CALLS, "if current is not None and current.cancelling():", "if current:"),),
+        ("tests/api/test_calls.py", "tests/api/test_evaluators.py"),
     ),
     Mutant(
         "A-work-again",
