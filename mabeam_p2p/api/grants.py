@@ -133,10 +133,10 @@ class Lease:
         sent_at = asyncio.get_running_loop().time()
         command = RenewLock(CLUSTER_SESSION, 0, self.name, self._claimed.number)
         answer = await self._grants.say(command, self._claimed.session)
+        if isinstance(answer, Refused):
+            self.lose("it had ended before it was renewed")
+        self.check()
         if not isinstance(answer, Committed):
-            if isinstance(answer, Refused):
-                self.lose("it had ended before it was renewed")
-                self.check()
             raise self._grants.attachment.error(answer, f"renewing lock {self.name!r}")
         self.extend(sent_at)
 

@@ -96,7 +96,8 @@ class EventStream(Stream[Event]):
 
 
 class Watch(Stream[Change], Generic[T]):
-    """Changes of the entries of a shelf whose names match; first those that are there, as initial.
+    """Changes of the entries of a shelf whose names match; first those that are there, as initial
+    where they have not changed since the watch began.
 
     read: the Change of an entry, given the name and whether it is initial; None if there is nothing
     to tell.
@@ -120,9 +121,11 @@ class Watch(Stream[Change], Generic[T]):
     def _take(self) -> Change | None:
         while self._initial:
             name = self._initial.popleft()
-            # What changed meanwhile is read as it is now, and told once.
+            # What changed meanwhile is read as it is now, and told once: as a change.
+            is_initial = name not in self._changed
             self._changed.pop(name, None)
-            if (change := self._read(name, True)) is not None and not change.deleted:
+            change = self._read(name, is_initial)
+            if change is not None and not (is_initial and change.deleted):
                 return change
         while self._changed:
             name = next(iter(self._changed))

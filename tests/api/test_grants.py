@@ -199,6 +199,22 @@ async def test_the_end_of_a_sessions_lease_is_told_unless_it_was_kept(
 
 
 @in_loop
+async def test_a_lease_that_is_lost_while_it_is_renewed_is_not_said_to_be_held() -> None:
+    place = await house()
+    lease, told = await held(place, lease=60.0)
+
+    def lost(asked: Submit) -> Reply:
+        if isinstance(asked.command, RenewLock):
+            place.peer.tell(LockEnded("x", claim(), "lease expired"))
+        return Committed(TOKEN, 1, TOKEN)
+
+    place.outcome = lost
+    with pytest.raises(LeaseLost, match="lease expired"):
+        await lease.renew()
+    assert told == ["lease expired"]
+
+
+@in_loop
 async def test_a_lease_that_was_waited_for_is_renewed_before_it_is_trusted() -> None:
     place = await house()
     place.outcome = lambda asked: Committed(TOKEN, 1, 0)

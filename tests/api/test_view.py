@@ -145,7 +145,8 @@ async def test_watch_begins_with_what_is_there_and_coalesces_by_name() -> None:
     watch = agent.parameters.watch("ra*")
     peer.tell(parameter(2, 3))
     first = await anext(watch)
-    assert (first.name, first.value, first.initial) == ("rate", 2, True)
+    assert (first.name, first.value, first.initial) == ("rate", 2, False)
+    assert (await anext(agent.parameters.watch("ra*"))).initial
     for version in range(4, 100):
         peer.tell(parameter(version, version))
     change = await anext(watch)
@@ -153,6 +154,17 @@ async def test_watch_begins_with_what_is_there_and_coalesces_by_name() -> None:
     watch.close()
     with pytest.raises(StopAsyncIteration):
         await anext(watch)
+
+
+@in_loop
+async def test_what_is_deleted_before_a_watch_is_read_is_told_as_a_change() -> None:
+    peer = FakePeer()
+    agent = agent_at(peer)
+    peer.tell(variable(1))
+    watch = agent.variables.watch()
+    peer.tell(variable(..., counter=2))
+    change = await asyncio.wait_for(anext(watch), 10)
+    assert (change.name, change.deleted, change.initial) == ("epsilon", True, False)
 
 
 @in_loop

@@ -4,6 +4,8 @@ from tools.planted.base import Edit, Mutant
 
 ATTACHED = "mabeam_p2p/api/attached.py"
 CALLS = "mabeam_p2p/api/calls.py"
+GRANTS = "mabeam_p2p/api/grants.py"
+STREAMS = "mabeam_p2p/api/streams.py"
 WORK = "mabeam_p2p/api/work.py"
 
 MUTANTS = (
@@ -36,6 +38,24 @@ MUTANTS = (
         "a function that awaits what was cancelled ends whoever has called it",
         (Edit(CALLS, "if current is not None and current.cancelling():", "if current:"),),
         ("tests/api/test_calls.py", "tests/api/test_evaluators.py"),
+    ),
+    Mutant(
+        "A-initial",
+        "what has changed since a watch began is told as what was there before",
+        (Edit(STREAMS, "is_initial = name not in self._changed", "is_initial = True"),),
+        ("tests/api/test_view.py",),
+    ),
+    Mutant(
+        "A-renewed-lost",
+        "a lease that is lost while it is renewed is said to be held",
+        (
+            Edit(
+                GRANTS,
+                "        self.check()\n        if not isinstance(answer, Committed):",
+                "        if not isinstance(answer, Committed):",
+            ),
+        ),
+        ("tests/api/test_grants.py",),
     ),
     Mutant(
         "A-work-again",
