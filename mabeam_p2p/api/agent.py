@@ -29,6 +29,7 @@ from mabeam_p2p.api.results import (
     Proposal,
     Vote,
 )
+from mabeam_p2p.api.sayings import Sayings
 from mabeam_p2p.api.scope import Scope
 from mabeam_p2p.api.seats import Seats
 from mabeam_p2p.api.session import Profile, Session
@@ -132,7 +133,7 @@ class Agent(Scope):
         self.on_close: Callable[[], Awaitable[None]] | None = None
         """Awaited once the agent has ended."""
         self._closing: asyncio.Task[None] | None = None
-        self._described: dict[str, str] = {}
+        self._described = Sayings("")
         self._saying_again: asyncio.Task[None] | None = None
         self._end_listening = attachment.view.listen(self._on_event)
         self._end_mending = attachment.on_mended(self._look_anew)
@@ -308,11 +309,8 @@ class Agent(Scope):
         """Tell one thing about this agent, for all to read in `AgentFacts.attributes`; an empty
         text takes it back. Raises InvalidValue (too long), Overloaded (too many)."""
         check_key(key, "attribute")
-        command = Describe(CLUSTER_SESSION, 0, key, text)
-        await self.session.commit(command, f"describing {key!r}", self._patience(timeout))
-        self._described.pop(key, None)
-        if text:
-            self._described[key] = text
+        with self._described.saying(key, text):
+            await self._describe(key, text, timeout)
 
     def group(self, name: str) -> Group:
         """The same primitives, among the agents of one group. Names in it are `GROUP:NAME`
@@ -425,8 +423,7 @@ class Agent(Scope):
         """Tell the new session what the old one had said."""
         while True:
             try:
-                for key, text in tuple(self._described.items()):
-                    await self.describe(key, text)
+                await self._described.say_again(self._describe)
                 await self._seats.say_again()
             except (Closed, Rejected) as error:
                 _log.warning("agent %s cannot say again what it had said: %s", self.id, error)
@@ -434,6 +431,10 @@ class Agent(Scope):
                 await asyncio.sleep(SAY_AGAIN_SECONDS)
                 continue
             return
+
+    async def _describe(self, key: str, text: str, timeout: float | None = None) -> None:
+        command = Describe(CLUSTER_SESSION, 0, key, text)
+        await self.session.commit(command, f"describing {key!r}", self._patience(timeout))
 
     def begin(self) -> None:
         """Joining is done: from now on the agent votes, on what is open already as well."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.results.seats import AMONG, AmongWord, Election, Seat, thousandths
+from mabeam_p2p.api.sayings import Sayings
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.values import microseconds
 from mabeam_p2p.commands import CastRanking, Elect, PublishScore, Resign, Stand
@@ -45,7 +46,7 @@ class Seats:
         self.farewells: dict[str, asyncio.Task[None]] = {}
         """By seat: what gives it up, or did last."""
         self._agent = agent
-        self._published: dict[str, tuple[tuple[str, int], ...]] = {}
+        self._published: Sayings[tuple[tuple[str, int], ...]] = Sayings(())
 
     @property
     def agent(self) -> str:
@@ -207,16 +208,12 @@ class Seats:
         """seat None: for every seat without a score of its own."""
         amounts = thousandths(scores, "the score")
         full_name = "" if seat is None else scoped(group, check_key(seat, "seat"))
-        await self._publish(full_name, amounts, seconds)
-        if amounts:
-            self._published[full_name] = amounts
-        else:
-            self._published.pop(full_name, None)
+        with self._published.saying(full_name, amounts):
+            await self._publish(full_name, amounts, seconds)
 
     async def say_again(self) -> None:
         """The log has another session of this agent: say again what the old one said."""
-        for full_name, amounts in tuple(self._published.items()):
-            await self._publish(full_name, amounts, self.attachment.timing.request_timeout_seconds)
+        await self._published.say_again(self._publish)
 
     async def election(self, group: str, name: str) -> Election | None:
         """The running or last one, with every ballot."""
@@ -232,7 +229,11 @@ class Seats:
         await self.session.commit(command, f"ranking for seat {election.seat!r}", seconds)
 
     async def _publish(
-        self, full_name: str, amounts: tuple[tuple[str, int], ...], seconds: float
+        self,
+        full_name: str,
+        amounts: tuple[tuple[str, int], ...],
+        timeout: float | None = None,
     ) -> None:
+        seconds = self.attachment.timing.request_timeout_seconds if timeout is None else timeout
         command = PublishScore(CLUSTER_SESSION, 0, full_name, amounts)
         await self.session.commit(command, "publishing scores", seconds)

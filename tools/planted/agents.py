@@ -5,6 +5,7 @@ from tools.planted.base import Edit, Mutant
 ATTACHED = "mabeam_p2p/api/attached.py"
 CALLS = "mabeam_p2p/api/calls.py"
 GRANTS = "mabeam_p2p/api/grants.py"
+SAYINGS = "mabeam_p2p/api/sayings.py"
 STREAMS = "mabeam_p2p/api/streams.py"
 WORK = "mabeam_p2p/api/work.py"
 
@@ -56,6 +57,29 @@ MUTANTS = (
             ),
         ),
         ("tests/api/test_grants.py",),
+    ),
+    Mutant(
+        "A-say-old",
+        "what an agent says again is what it had said when it began to",
+        (
+            Edit(
+                SAYINGS,
+                "            while (value := self._of(name)) != said:\n",
+                "            for value in (before[name],):\n",
+            ),
+            Edit(
+                SAYINGS,
+                "        for name in tuple(self._values):\n",
+                "        before = dict(self._values)\n        for name in before:\n",
+            ),
+        ),
+        ("tests/api/test_sayings.py",),
+    ),
+    Mutant(
+        "A-say-refused",
+        "an agent says again what the log has refused",
+        (Edit(SAYINGS, "if self._of(name) == value:", "if self._of(name) != value:"),),
+        ("tests/api/test_sayings.py",),
     ),
     Mutant(
         "A-work-again",
