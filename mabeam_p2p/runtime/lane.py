@@ -93,6 +93,8 @@ class Lane:
                         self._held.append(effect)
                     else:
                         self._happen(effect)
+                        if self._is_halted:  # By whoever was told.
+                            return
                 case Persist(number, record):
                     assert number > self._waiting_number, "Persists are numbered upwards"
                     self._waiting_number = number
@@ -176,7 +178,8 @@ class Lane:
             # The next write starts first: the disk works while the answers leave.
             self._write()
             self.run(self._release())
-            self._stored(self._durable, usage)
+            if not self._is_halted:
+                self._stored(self._durable, usage)
         except Exception as failure:
             self.halt()
             self._fail(failure)

@@ -212,6 +212,29 @@ def test_a_peer_that_cannot_go_on_with_its_log_stops_and_says_what_to_do(
     assert not any(record.exc_info for record in caplog.records)
 
 
+def test_a_peer_that_cannot_go_on_tells_and_keeps_nothing_of_what_came_behind() -> None:
+    node, disk = FakeNode(), FakeDisk()
+    node.on_request = lambda token, request: (
+        Notify(Refused(PEER, "machine", "it is too old", fatal=True)),
+        Notify(Ready()),
+        Persist(1, record(1)),
+    )
+    heard: list[Event] = []
+
+    async def run() -> None:
+        driver = make_driver(node, storage=disk)
+        await driver.start()
+        driver.listen(heard.append)
+        driver.ask(ReadMembers(), lambda reply: None)
+        with pytest.raises(PeerRefused):
+            async with asyncio.timeout(10):
+                await driver.wait_stopped()
+
+    asyncio.run(run())
+    assert [type(event) for event in heard] == [Refused]
+    assert disk.writes == []
+
+
 def test_a_disk_that_fails_stops_the_peer() -> None:
     node = FakeNode()
     node.on_request = lambda token, request: (

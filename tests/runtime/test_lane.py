@@ -184,6 +184,43 @@ def test_after_a_failed_write_nothing_happens_any_more(fails_at: int) -> None:
     on_bench(story, fails_at=fails_at)
 
 
+def test_when_whoever_is_told_halts_the_lane_the_rest_of_the_turn_does_not_happen() -> None:
+    async def story(bench: Bench) -> None:
+        tell = bench.lane._notify
+
+        def halting(event: Event) -> None:
+            tell(event)
+            bench.lane.halt()
+
+        bench.lane._notify = halting
+        bench.lane.run(
+            (
+                Send(OTHER, probe(1)), Persist(1, record(1)), Notify(Ready()),
+                Connect(OTHER, None), Resolve(7, Done()), Notify(Ready()), Persist(2, record(2)),
+            )
+        )  # fmt: skip
+        assert bench.deeds == [("notify", "Ready")]
+
+    async def run() -> None:
+        bench = Bench(FakeDisk(), Limits())
+        await story(bench)
+        await bench.lane.close()
+        assert bench.disk.writes == []
+
+    asyncio.run(run())
+
+
+def test_when_whoever_is_told_after_a_write_halts_the_lane_nobody_hears_of_the_write() -> None:
+    async def story(bench: Bench) -> None:
+        bench.lane._notify = lambda event: bench.lane.halt()
+        bench.lane.run((Persist(1, record(1)), Notify(Ready(), after=1), Resolve(7, Done(), 1)))
+        await eventually(lambda: bench.lane._is_halted)
+        assert bench.deeds == []
+        assert bench.stored == []
+
+    on_bench(story)
+
+
 def test_messages_beyond_the_count_of_a_frame_take_another() -> None:
     async def story(bench: Bench) -> None:
         bench.lane.run(tuple(Send(OTHER, probe(number)) for number in range(7)))
