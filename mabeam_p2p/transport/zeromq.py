@@ -110,7 +110,8 @@ class ZeroMqTransport:
             0,
         )  # fmt: skip
         self._frame_bytes_max = frame_bytes_max
-        self._may_leave_host = insecure or (keys is not None and not is_loopback(host))
+        self._may_listen_anywhere = insecure or keys is not None
+        self._may_leave_host = self._may_listen_anywhere and not is_loopback(host)
         self._keys = keys
         self.on_refusal: Callable[[str, str], None] = lambda address, reason: None
         """Told the address and the word if a peer does not let this one in."""
@@ -418,7 +419,7 @@ class ZeroMqTransport:
             return "only IP addresses with a port are dialled"
         if self._may_leave_host or is_loopback(host):
             return ""
-        if self._keys is not None:
+        if self._may_listen_anywhere:
             return "this peer listens on loopback, where nobody there could answer; see --listen"
         return "without keys a peer speaks to this machine only"
 

@@ -340,6 +340,26 @@ def test_a_loopback_peer_dials_loopback_addresses_only(
     assert caplog.text.count(f"will not dial {address}") == 1
 
 
+def test_a_peer_without_keys_that_may_leave_its_machine_and_listens_on_loopback_stays_there(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Else it would greet others as an address at which they find themselves."""
+
+    async def story() -> None:
+        near, far = make(insecure=True), make("0.0.0.0:0", insecure=True)
+        for transport in (near, far):
+            transport.start(lambda _: None)
+            transport.connect("t", "192.0.2.1:7000")
+            refused.append(transport.counters["refused_address"])
+            transport.close()
+
+    refused: list[int] = []
+    asyncio.run(story())
+    assert refused == [1, 0]
+    assert "will not dial 192.0.2.1:7000: this peer listens on loopback" in caplog.text
+    assert "see --listen" in caplog.text
+
+
 def test_a_machine_without_descriptors_refuses_links_and_lives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

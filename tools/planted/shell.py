@@ -3,6 +3,7 @@
 from tools.planted.base import Edit, Mutant
 
 LANE = "mabeam_p2p/runtime/lane.py"
+SOCKETS = "mabeam_p2p/transport/zeromq.py"
 
 LANE_TESTS = ("tests/runtime/test_lane.py",)
 
@@ -25,5 +26,20 @@ MUTANTS = (
         "a peer that has failed hears that its write is durable",
         (Edit(LANE, "            if not self._is_halted:\n", "            if True:\n"),),
         LANE_TESTS,
+    ),
+    Mutant(
+        "SH3",
+        "a peer without keys that listens on loopback greets the network",
+        (
+            Edit(
+                SOCKETS,
+                "self._may_listen_anywhere and not is_loopback(host)",
+                "insecure or (keys is not None and not is_loopback(host))",
+            ),
+        ),
+        (
+            "tests/transport/test_zeromq.py::"
+            "test_a_peer_without_keys_that_may_leave_its_machine_and_listens_on_loopback_stays_there",
+        ),
     ),
 )
