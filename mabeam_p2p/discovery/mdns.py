@@ -231,9 +231,13 @@ class MdnsDiscovery:
             return False
         if not self._is_away:
             return True
-        await self._shut()
-        await self._open()
-        self._is_away = False
+        self._is_away = False  # Before: it may move once more meanwhile.
+        try:
+            await self._shut()
+            await self._open()
+        except Exception:
+            self._is_away = True
+            raise
         return False
 
     async def _browse_anew(self) -> None:

@@ -294,6 +294,34 @@ def test_a_peer_whose_address_changes_is_announced_at_the_new_one(
     asyncio.run(story())
 
 
+def test_an_address_that_changes_while_everything_is_opened_anew_is_opened_too(
+    cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mdns, "_check_interface", lambda host: None)
+    opened: list[str] = []
+
+    async def story() -> None:
+        discovery = Finder(1, cluster).discovery
+
+        async def open_there() -> None:
+            opened.append(discovery._host)
+            if len(opened) == 1:
+                discovery.moved("192.0.2.2:7001")
+            elif len(opened) == 2:
+                raise OSError("no multicast yet")
+
+        monkeypatch.setattr(discovery, "_open", open_there)
+        discovery.moved("192.0.2.1:7001")
+        assert not await discovery._is_open()
+        with pytest.raises(OSError, match="no multicast yet"):
+            await discovery._is_open()
+        assert not await discovery._is_open()
+        assert await discovery._is_open()
+
+    asyncio.run(story())
+    assert opened == ["192.0.2.1", "192.0.2.2", "192.0.2.2"]
+
+
 @pytest.mark.slow
 def test_every_socket_of_a_peer_that_looks_for_others_is_throttled(cluster: str) -> None:
     async def story() -> None:

@@ -3,6 +3,7 @@
 from tools.planted.base import Edit, Mutant
 
 LANE = "mabeam_p2p/runtime/lane.py"
+MDNS = "mabeam_p2p/discovery/mdns.py"
 SOCKETS = "mabeam_p2p/transport/zeromq.py"
 
 LANE_TESTS = ("tests/runtime/test_lane.py",)
@@ -40,6 +41,30 @@ MUTANTS = (
         (
             "tests/transport/test_zeromq.py::"
             "test_a_peer_without_keys_that_may_leave_its_machine_and_listens_on_loopback_stays_there",
+        ),
+    ),
+    Mutant(
+        "SH4",
+        "an address that changes while mDNS is opened anew is never announced",
+        (
+            Edit(
+                MDNS,
+                "            await self._open()\n"
+                "        except Exception:\n"
+                "            self._is_away = True\n"
+                "            raise\n"
+                "        return False\n",
+                "            await self._open()\n"
+                "        except Exception:\n"
+                "            self._is_away = True\n"
+                "            raise\n"
+                "        self._is_away = False\n"
+                "        return False\n",
+            ),
+        ),
+        (
+            "tests/discovery/test_mdns.py::"
+            "test_an_address_that_changes_while_everything_is_opened_anew_is_opened_too",
         ),
     ),
 )
