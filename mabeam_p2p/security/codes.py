@@ -66,7 +66,7 @@ def encode(code: JoinCode) -> str:
 
 def decode(text: str) -> JoinCode:
     """Raises InvalidJoinCode, which says what is wrong; it never repeats the code."""
-    digits = "".join(text.split()).replace("-", "").upper()
+    digits = "".join(text.split()).replace("-", "").upper().translate(LOOK_ALIKE)
     if not digits.startswith(PREFIX):
         version = digits[:3] if digits[:2] == "MB" and digits[2:3].isdigit() else ""
         if version:
@@ -75,7 +75,7 @@ def decode(text: str) -> JoinCode:
                 "install the same release on both hosts"
             )
         raise InvalidJoinCode(f"this is no join code: one begins with {PREFIX}-")
-    digits = digits.removeprefix(PREFIX).translate(LOOK_ALIKE)
+    digits = digits.removeprefix(PREFIX)
     for place, digit in enumerate(digits):
         if digit not in ALPHABET:
             raise InvalidJoinCode(

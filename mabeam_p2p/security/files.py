@@ -39,8 +39,8 @@ def read(path: Path, kind: type[T]) -> T | None:
         os.close(descriptor)
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError:
-        # The chain is cut: what msgspec says may show a part of the file.
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        # The chain is cut: what the error says may show a part of the file.
         raise KeyFileError(
             f"{path} is damaged: put it back from a copy, or move it away, and join again as a "
             "new peer, with an empty data folder",

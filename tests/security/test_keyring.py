@@ -11,9 +11,12 @@ from mabeam_p2p.errors import KeyFileError
 from mabeam_p2p.security import files
 from mabeam_p2p.security.codes import new_gate
 from mabeam_p2p.security.keyring import (
+    FILE_VERSION,
     INVITATIONS_MAX,
+    JOINED_NAME,
     KEY_NAME,
     SECRET_NAME,
+    JoinedFile,
     Keyring,
     gate_key_pair,
     inviter_of,
@@ -123,13 +126,24 @@ def test_a_file_or_folder_of_another_user_is_refused(folder: Path, shared: Path)
         open_keyring(folder, shared)
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"version": 1, "secret": "canary"}', "[1]", "\0"])
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"version": 1, "secret": "canary"}', "[1]", "\0", '{"canary\udcff": 1}']
+)
 def test_a_damaged_file_is_named_and_not_shown(folder: Path, text: str) -> None:
     open_keyring(folder, None)
-    (folder / KEY_NAME).write_text(text)
+    (folder / KEY_NAME).write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(KeyFileError, match="is damaged") as caught:
         open_keyring(folder, None)
     assert "canary" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_flipped_bit_in_the_address_of_the_inviter_is_named(folder: Path) -> None:
+    files.write(folder / JOINED_NAME, JoinedFile(FILE_VERSION, "192.0.2.1:7946"))
+    data = (folder / JOINED_NAME).read_bytes()
+    (folder / JOINED_NAME).write_bytes(data.replace(b"7946", b"79\xb46"))
+    with pytest.raises(KeyFileError, match="is damaged") as caught:
+        inviter_of(folder)
     assert caught.value.__cause__ is None
 
 

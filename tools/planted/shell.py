@@ -5,6 +5,8 @@ from tools.planted.base import Edit, Mutant
 LANE = "mabeam_p2p/runtime/lane.py"
 MDNS = "mabeam_p2p/discovery/mdns.py"
 SOCKETS = "mabeam_p2p/transport/zeromq.py"
+FILES = "mabeam_p2p/security/files.py"
+CODES = "mabeam_p2p/security/codes.py"
 
 LANE_TESTS = ("tests/runtime/test_lane.py",)
 
@@ -66,5 +68,24 @@ MUTANTS = (
             "tests/discovery/test_mdns.py::"
             "test_an_address_that_changes_while_everything_is_opened_anew_is_opened_too",
         ),
+    ),
+    Mutant(
+        "SH5",
+        "a text of a kept file that is no UTF-8 ends the start without its name",
+        (Edit(FILES, "(msgspec.MsgspecError, ValueError, RecursionError)", "msgspec.DecodeError"),),
+        ("tests/security/test_keyring.py",),
+    ),
+    Mutant(
+        "SH6",
+        "a join code whose version was read with an I is none",
+        (
+            Edit(CODES, ".upper().translate(LOOK_ALIKE)", ".upper()"),
+            Edit(
+                CODES,
+                "digits.removeprefix(PREFIX)\n",
+                "digits.removeprefix(PREFIX).translate(LOOK_ALIKE)\n",
+            ),
+        ),
+        ("tests/security/test_codes.py",),
     ),
 )
