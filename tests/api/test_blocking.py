@@ -64,7 +64,7 @@ PAIRS = {
 INSIDE = {
     "Market": {"commit_seal", "prepared"},
     # Between the parts of the package, not for users.
-    "Agent": {"begin", "on_close", "session"},
+    "Agent": {"begin", "lost", "on_close", "session"},
     "Leadership": {"begin", "end", "error"},
     "Delivery": {"doubt", "extend", "has_lease", "lose", "lost_error", "query", "session"},
     "Lease": {"doubt", "extend", "has_lease", "lose", "lost_error", "query", "session"},
