@@ -137,6 +137,7 @@ class Agent(Scope):
         self._saying_again: asyncio.Task[None] | None = None
         self._end_listening = attachment.view.listen(self._on_event)
         self._end_mending = attachment.on_mended(self._look_anew)
+        self._end_forgetting = attachment.on_other_log(self._forget)
 
     # ---- who and where -----------------------------------------------------------------------
 
@@ -348,6 +349,7 @@ class Agent(Scope):
     async def _close(self) -> None:
         self._end_listening()
         self._end_mending()
+        self._end_forgetting()
         if self._saying_again is not None:
             self._saying_again.cancel()
         for stream in tuple(self._streams):
@@ -456,6 +458,13 @@ class Agent(Scope):
         for auction in tuple(self._attachment.view.open_auctions.values()):
             self._bidders.consider(auction)
         self._bidders.look_again()
+
+    def _forget(self) -> None:
+        """The peer has another log, of which nothing is known but what the view holds."""
+        self._appliers.forget()
+        self._bidders.forget()
+        for lease in tuple(self._grants.held.values()):
+            lease.doubt("another log has taken the place of the one that granted it")
 
     def _may_bid(self, auction: Auction) -> bool:
         """Whether the log would take a bid of this agent."""

@@ -8,7 +8,7 @@
    program declares its appliers when joining has returned.
 4. Each version is put into effect once, also one of which no event told: after a lost connection,
    or lost events, versions that are newer than what was heard are taken from the view. One that the
-   cluster still waits for is tried again then.
+   cluster still waits for is tried again then. Of another log everything is new.
 """
 
 import asyncio
@@ -61,6 +61,11 @@ class Appliers:
             return
         self._heard[parameter.name] = parameter.version
         self._take(parameter)
+
+    def forget(self) -> None:
+        """Another log has begun: all that it has agreed is put into effect, whatever is heard of
+        it first."""
+        self._heard.clear()
 
     def look_again(self, parameters: Iterable[Parameter]) -> None:
         """These are all that are agreed now."""

@@ -18,6 +18,7 @@ from mabeam_p2p.errors import Closed, DaemonNotRunning, MabeamError, Overloaded,
 from mabeam_p2p.events import EVENTS_LOST, Dropped, Event
 from mabeam_p2p.ids import (
     AuctionId,
+    ClusterId,
     PeerId,
     ProposalId,
     SessionId,
@@ -91,6 +92,9 @@ class Attachment:
         self._made_good = 0
         """How many of these losses the view was read anew behind."""
         self._menders: list[Callable[[], None]] = []
+        self._forgetters: list[Callable[[], None]] = []
+        self._cluster_id = ClusterId("")
+        """Of the log that the view is of; empty: there was none yet."""
         self._farewells: dict[asyncio.Task[None], None] = {}
 
     @property
@@ -230,13 +234,13 @@ class Attachment:
     def on_mended(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` when lost events have been made good by reading the view anew: what they
         told is in the view, and nobody was told. The result ends that."""
-        self._menders.append(listener)
+        return _listed(self._menders, listener)
 
-        def end() -> None:
-            if listener in self._menders:
-                self._menders.remove(listener)
-
-        return end
+    def on_other_log(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` when the view was read anew and is of the log of another cluster: the
+        peer was started on another data folder, or on one that was emptied or repaired. The result
+        ends that."""
+        return _listed(self._forgetters, listener)
 
     def lost(self) -> None:
         """The way to the peer is lost, and what it tells, until the view is read anew."""
@@ -291,6 +295,7 @@ class Attachment:
             raise self.error(members, "members")
         if not isinstance(variables, Variables):
             raise self.error(variables, "variables")
+        is_other = self._begin_log(status.cluster_id)
         self.view.on_members(members.members, members.agents)
         for parameter in parameters.parameters:
             self.view.parameters.put(parameter.name, parameter)
@@ -302,6 +307,25 @@ class Attachment:
         self.view.on_seats(seats.seats)
         for variable in variables.variables:
             self.view.variables.put(variable.name, variable)
+        if is_other:
+            for listener in tuple(self._forgetters):
+                listener()
+
+    def _begin_log(self, cluster_id: ClusterId) -> bool:
+        """Whether it is another log than before; then what was known of that is forgotten. Where no
+        cluster has formed there is no log."""
+        former = self._cluster_id
+        self._cluster_id = cluster_id or former
+        is_other = bool(former) and self._cluster_id != former
+        if is_other:
+            _log.warning(
+                "peer %s has the log of another cluster (%s, and not %s): it begins anew",
+                self.peer_name,
+                cluster_id,
+                former,
+            )
+            self.view.forget()
+        return is_other
 
     def _on_event(self, event: Event) -> None:
         self.view.on_event(event)
@@ -330,3 +354,16 @@ class Attachment:
 
     async def _read_epoch(self, session: SessionId) -> int:
         return (await self.status()).epoch
+
+
+def _listed(
+    listeners: list[Callable[[], None]], listener: Callable[[], None]
+) -> Callable[[], None]:
+    """Add it; the result takes it out again."""
+    listeners.append(listener)
+
+    def end() -> None:
+        if listener in listeners:
+            listeners.remove(listener)
+
+    return end

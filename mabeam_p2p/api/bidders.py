@@ -131,6 +131,11 @@ class Bidders:
         self._seen = {auction: when for auction, when in self._seen.items() if is_open(auction)}
         self._done = {auction: None for auction in self._done if is_open(auction)}
 
+    def forget(self) -> None:
+        """Another log has begun: an auction of the same id is another one."""
+        self._seen.clear()
+        self._done.clear()
+
     async def close(self) -> None:
         tasks = tuple(self._running.values())
         for task in tasks:

@@ -124,15 +124,19 @@ class Watch(Stream[Change], Generic[T]):
             # What changed meanwhile is read as it is now, and told once: as a change.
             is_initial = name not in self._changed
             self._changed.pop(name, None)
-            change = self._read(name, is_initial)
+            change = self._read_here(name, is_initial)
             if change is not None and not (is_initial and change.deleted):
                 return change
         while self._changed:
             name = next(iter(self._changed))
             del self._changed[name]
-            if (change := self._read(name, False)) is not None:
+            if (change := self._read_here(name, False)) is not None:
                 return change
         return None
+
+    def _read_here(self, name: str, initial: bool) -> Change | None:
+        # What was to be told may have been forgotten, with its whole log.
+        return self._read(name, initial) if name in self._shelf.entries else None
 
     def _on_change(self, name: str) -> None:
         if matches(name, self._pattern):

@@ -4,7 +4,8 @@ Reads from here are local: they ask nobody and cost nothing, and they are as old
 
 1. Events are listened to before the first reading, so that nothing falls between.
 2. Entries only grow: a parameter by version, a variable by what its context has seen.
-3. After a lost connection everything is read anew.
+3. After a lost connection everything is read anew. If the peer then has the log of another cluster,
+   whose versions begin anew, what was known of the former one is forgotten first.
 """
 
 import asyncio
@@ -86,6 +87,10 @@ class Shelf(Generic[Entry]):
         for reference in tuple(self._watchers):
             if (watcher := reference()) is not None:
                 watcher(name)
+
+    def forget(self) -> None:
+        """Hold nothing. Nobody is told: what is there instead comes at once."""
+        self.entries.clear()
 
     def watch(self, watcher: Callable[[str], None]) -> None:
         """Call the bound method `watcher` with each name whose entry changed, while its object
@@ -190,6 +195,12 @@ class View:
     def on_lost(self) -> None:
         """The way to the peer is lost: whether it has a quorum cannot be known."""
         self._take_in(QuorumChanged(False))
+
+    def forget(self) -> None:
+        """The peer has the log of another cluster: what only grows begins anew. What is there is
+        taken in next, in place of the rest."""
+        for shelf in (self.parameters, self.schemas, self.variables, self.seats):
+            shelf.forget()
 
     def on_members(self, members: tuple[MemberRecord, ...], agents: tuple[Agent, ...]) -> None:
         """Take in who is there, in place of what was known."""

@@ -321,6 +321,20 @@ async def test_a_purchase_is_not_repeated_when_the_agent_is_attached_anew(desk: 
     assert len(desk.market.said) == 1
 
 
+@in_loop
+@play
+async def test_an_auction_of_another_log_is_another_one_though_it_has_the_same_id(
+    desk: Desk,
+) -> None:
+    desk.bidders.declare("*", None, lambda lot: Bid(9))
+    record = desk.open(AuctionRule.DUTCH, start=SECOND, step=1, tick=1)
+    await desk.said(1)
+    await desk.idle()
+    desk.bidders.forget()
+    desk.bidders.consider(record)
+    await desk.said(2)
+
+
 @pytest.mark.parametrize(
     ("side", "start", "reserve", "limit", "ticks"),
     [

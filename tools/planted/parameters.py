@@ -5,6 +5,7 @@ from tools.planted.base import Edit, Mutant
 PROPOSALS = "mabeam_p2p/machine/proposals.py"
 PARAMETERS = "mabeam_p2p/machine/parameters.py"
 SESSIONS = "mabeam_p2p/machine/sessions.py"
+OTHER_LOGS = ("tests/api/test_other_logs.py",)
 
 MUTANTS = (
     Mutant(
@@ -54,5 +55,47 @@ MUTANTS = (
             ),
         ),
         ("tests/machine/test_parameters.py",),
+    ),
+    Mutant(
+        "P-former-log",
+        "an agent believes the versions of the log that its peer had before, as they are greater",
+        (Edit("mabeam_p2p/api/attachment.py", "            self.view.forget()\n", ""),),
+        OTHER_LOGS,
+    ),
+    Mutant(
+        "P-former-versions",
+        "values of another log are put into effect once they have come to more versions",
+        (Edit("mabeam_p2p/api/agent.py", "        self._appliers.forget()\n", ""),),
+        OTHER_LOGS,
+    ),
+    Mutant(
+        "P-former-lock",
+        "a lock is held though its log is gone",
+        (
+            Edit(
+                "mabeam_p2p/api/agent.py",
+                '            lease.doubt("another log',
+                '            str("another log',
+            ),
+        ),
+        OTHER_LOGS,
+    ),
+    Mutant(
+        "P-no-log",
+        "a peer that has no log yet is one with another log",
+        (Edit("mabeam_p2p/api/attachment.py", "cluster_id or former\n", "cluster_id\n"),),
+        OTHER_LOGS,
+    ),
+    Mutant(
+        "P-former-auction",
+        "an auction of another log is none, if the former log had one of its id",
+        (
+            Edit(
+                "mabeam_p2p/api/bidders.py",
+                "        self._seen.clear()\n        self._done.clear()\n",
+                "        self._seen.clear()\n",
+            ),
+        ),
+        ("tests/api/test_bidders.py",),
     ),
 )
