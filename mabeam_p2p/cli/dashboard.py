@@ -32,8 +32,10 @@ async def running(config: Config, host: Host) -> AsyncIterator[str | None]:
     with prepared(config) as dashboard:
         if dashboard.is_exposed:
             output.note(
-                f"the dashboard at {dashboard.url} is plain HTTP: whoever can listen on the way "
-                "reads along, the token too; behind a tunnel, as `ssh -L`, 127.0.0.1 does",
+                f"the dashboard listens on {dashboard.address}: others open it by an IP address of "
+                "this host, or by its name as `hostname` prints it. It is plain HTTP: whoever can "
+                "listen on the way reads along, the token too; behind a tunnel, as `ssh -L`, "
+                "127.0.0.1 does",
                 colour="yellow",
             )
         pages, ending = AsyncExitStack(), None

@@ -33,7 +33,8 @@ METHOD = Refusal(405, "method", "The dashboard only answers GET.")
 HOST = Refusal(
     403,
     "host",
-    "This dashboard is not called so. Open it by the address that `mabeam up` printed.",
+    "This dashboard is not called so. Open it by an IP address or `localhost`, or from another "
+    "host by the name that `hostname` prints on this one.",
 )
 ORIGIN = Refusal(403, "origin", "Another site's page has asked for this: open it by itself.")
 USER = Refusal(

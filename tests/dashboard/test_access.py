@@ -1,6 +1,6 @@
 import pytest
 
-from mabeam_p2p.dashboard.access import Access
+from mabeam_p2p.dashboard.access import HOST, Access
 
 TOKEN = "correct-horse-battery"
 
@@ -48,6 +48,12 @@ def test_an_address_or_localhost_is_a_name_of_this_dashboard(host: str) -> None:
 )
 def test_another_name_is_refused_as_a_rebound_one(host: str) -> None:
     assert reason(Access(), host=host) == "host"
+
+
+def test_who_uses_another_name_is_told_which_ones_open_it() -> None:
+    assert Access(names=("hill",)).of_request("GET", {"Host": "hill.example"}) is HOST
+    for name in ("an IP address", "`localhost`", "another host", "`hostname`"):
+        assert name in HOST.text
 
 
 def test_the_hosts_own_name_counts_where_others_may_come() -> None:

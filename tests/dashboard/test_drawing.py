@@ -1,6 +1,7 @@
 """Sections as Chromium draws them, of facts that the test gives: without a daemon."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,9 +15,10 @@ from mabeam_p2p.dashboard.access import Refusal
 from mabeam_p2p.dashboard.fitting import Row
 from mabeam_p2p.dashboard.serving import CROWD, HEADERS, page_files
 from mabeam_p2p.ids import AgentId
-from mabeam_p2p.records import Candidate, Choice, Election, Proposal, Seat, Vote
+from mabeam_p2p.records import Candidate, Choice, Election, Proposal, Seat, TaskStatus, Vote
 from tests.api.fakes import proposal, status
 from tests.dashboard.browsing import browser, visit
+from tests.dashboard.test_rows import task
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -125,6 +127,53 @@ def test_nothing_is_said_to_be_there_only_where_nothing_is(
         nothing = shown.locator(".empty").get_by_text(word)
         expect(left if count else nothing).to_be_visible()
         expect(nothing if count else left).to_be_hidden()
+
+
+def test_a_task_tells_how_many_attempts_came_to_nothing(page: Page) -> None:
+    """The first one, too: it is no retry."""
+    lost = rows.task(replace(task(TaskStatus.DEAD), failures=1, steals=0))
+    heading = "Lost attempts"
+    shown = drawn(page, "tasks", {"tasks": listed(lost), "workers": listed()})
+    expect(shown.get_by_role("columnheader", name=heading, exact=True)).to_be_visible()
+    column = shown.get_by_role("columnheader").all_inner_texts().index(heading)
+    cells = shown.get_by_role("row").nth(1).locator("th, td")
+    expect(cells.nth(column)).to_have_text("1")
+
+
+STREAM = """() => {
+    const real = window.fetch;
+    window.fetch = (url, options) => {
+        if (url !== "/events") return real(url, options);
+        if (window.say) return new Promise(() => {});
+        const body = new ReadableStream({ start(stream) {
+            const words = new TextEncoder();
+            window.say = (text) => stream.enqueue(words.encode(text));
+            window.hangUp = () => stream.close();
+        } });
+        return Promise.resolve(new Response(body));
+    };
+}"""
+"""In place of the first stream: one that says what the test has it say. No other one comes."""
+
+
+def test_what_is_shown_is_as_old_as_the_last_word_of_the_daemon(running: Browser) -> None:
+    """Also if that was that it is still here, as nothing has changed for hours."""
+    morning, noon = datetime(2026, 1, 2, 9, 12, tzinfo=UTC), datetime(2026, 1, 2, 12, tzinfo=UTC)
+    with visit(running) as here:
+        page = here.page
+        page.clock.set_fixed_time(morning)
+        page.add_init_script(f"({STREAM})()")
+        served(page, CROWD)
+        facts = msgspec.json.encode(rows.peer(PeerStatus.of(status()))).decode()
+        page.evaluate("text => window.say(text)", f"event: peer\ndata: {facts}\n\n")
+        expect(page.locator("#board")).to_be_visible()
+        page.clock.set_fixed_time(noon)
+        page.evaluate("window.say(': still here\\n\\n'); window.hangUp();")
+        shown = page.evaluate(
+            "async (at) => (await import('/words.js')).time(at)", noon.timestamp()
+        )
+        expect(page.locator("#connection")).to_contain_text("trying again")
+        assert page.locator("#connection").inner_text().endswith(f"As of {shown}")
 
 
 def test_a_page_that_is_refused_says_why_and_tries_again(running: Browser) -> None:

@@ -62,10 +62,14 @@ def test_an_exposed_one_without_a_token_is_refused_before_the_peer_begins(place:
     assert not list((place.folder / "state").rglob("*"))
 
 
-def test_an_exposed_one_warns_that_it_is_plain(place: House) -> None:
+def test_an_exposed_one_warns_that_it_is_plain_and_says_where_it_listens(place: House) -> None:
     daemon = place.start("--dashboard", "0.0.0.0:0", "--dashboard-token", "word", "--expect", "1")
-    daemon.line()
+    here = str(daemon.line()["dashboard"])
+    assert here.startswith("http://127.0.0.1:")
+    port = here.rpartition(":")[2].strip("/")
     daemon.wait_until_it_says("plain HTTP")
+    assert f"the dashboard listens on 0.0.0.0:{port}" in daemon.said()
+    assert here not in daemon.said()
     assert (place.folder / "word").stat().st_mode & 0o777 == 0o600
 
 

@@ -163,7 +163,7 @@ export function tasks() {
     { name: "Agent", text: (task) => task.agent ?? "" },
     { name: "Submitted", text: (task) => time(task.submitted), kind: "time" },
     { name: "Took", text: (task) => lasted(task.seconds), kind: "number" },
-    { name: "Retries", text: (task) => task.attempts, kind: "number" },
+    { name: "Lost attempts", text: (task) => task.attempts, kind: "number" },
     { name: "Note", rare: true, text: (task) => task.error || task.reason, kind: "prose" },
     { name: "Id", text: (task) => task.id, kind: "mono" },
   ], { empty: "No task is remembered.", tall: true });

@@ -168,8 +168,11 @@ const stream = new Stream("/events", () => token, {
     entry.hidden = true;
     connected();
   },
-  event(name, data) {
+  // What has not changed is not said again: what is shown is as new as the last word.
+  heard() {
     heardAt = Date.now();
+  },
+  event(name, data) {
     if (name === "hello") {
       if (build !== null && build !== data.build) state = "old";
       build ??= data.build;

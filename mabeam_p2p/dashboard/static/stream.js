@@ -15,8 +15,9 @@ async function refusalOf(response) {
 const sleep = (milliseconds) => new Promise((wake) => setTimeout(wake, milliseconds));
 
 export class Stream {
-  // on: {open(), event(name, data), lost(why), async token(isWrong)}: the latter returns when there
-  // is another token. why: the text of a refusal, or nothing. token(): the present one, or null.
+  // on: {open(), heard(), event(name, data), lost(why), async token(isWrong)}: the latter returns
+  // when there is another token. heard(): something came, be it that the daemon is still here. why:
+  // the text of a refusal, or nothing. token(): the present one, or null.
   constructor(url, token, on) {
     this.url = url;
     this.token = token;
@@ -67,6 +68,7 @@ export class Stream {
         const { value, done } = await reader.read().catch(() => ({ done: true }));
         if (done) return came;
         heard();
+        this.on.heard();
         const blocks = (text + value).split("\n\n");
         text = blocks.pop();
         for (const block of blocks) {
