@@ -483,7 +483,9 @@ class Agent(Scope):
             self._evaluators.consider(record)
 
     def _is_awaited(self, parameter: Parameter) -> bool:
-        return self._profile is not None and self.id in parameter.awaited
+        known = self._attachment.view.parameters.entries.get(parameter.name, parameter)
+        is_last = known.version == parameter.version
+        return self._profile is not None and is_last and self.id in known.awaited
 
     async def _confirm(self, parameter: Parameter, applied: bool, detail: str) -> None:
         short = shortened(detail, self._attachment.limits)

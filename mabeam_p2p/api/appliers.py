@@ -3,7 +3,8 @@
 1. An applier is called with each new value of the parameters that match, the most specific pattern
    alone; of values that come while it runs only the last one is taken.
 2. A guarded version is confirmed when the applier has returned, or at once where there is none. If
-   it raises, the failure is told with its text, and the cluster goes back to the value before.
+   it raises, the failure is told with its text, and the cluster goes back to the value before. It
+   is said until it gets through, or there is a newer version.
 3. Nothing is said before `begin`, and where there is no applier not for a while after it: the
    program declares its appliers when joining has returned.
 4. Each version is put into effect once, also one of which no event told: after a lost connection,
@@ -18,6 +19,7 @@ from functools import partial
 
 from mabeam_p2p.api.calls import Calls
 from mabeam_p2p.api.evaluators import SETTLING_SECONDS
+from mabeam_p2p.api.insisting import insistently
 from mabeam_p2p.api.patterns import Patterns
 from mabeam_p2p.api.results import Change, decoded
 from mabeam_p2p.api.values import text_of
@@ -33,7 +35,8 @@ Confirm = Callable[[Parameter, bool, str], Awaitable[None]]
 
 
 class Appliers:
-    """The appliers of one agent. awaits: whether the cluster waits for it to confirm."""
+    """The appliers of one agent. awaits: whether the cluster waits for it to confirm this
+    version, as far as is known: not if there is a newer one."""
 
     def __init__(self, confirm: Confirm, awaits: Callable[[Parameter], bool]) -> None:
         self._confirm = confirm
@@ -111,10 +114,11 @@ class Appliers:
             except Exception as error:
                 fault = f"the applier raised {type(error).__name__}: {text_of(error)}"
                 _log.warning("parameter %s version %d: %s", change.name, change.version, fault)
-        if not self._awaits(parameter):
-            return
         try:
-            await self._confirm(parameter, not fault, fault)
+            await insistently(
+                partial(self._confirm, parameter, not fault, fault),
+                lambda: self._awaits(parameter),
+            )
         except Closed:
             raise
         except MabeamError as error:

@@ -26,6 +26,7 @@ from typing import TypeVar
 from mabeam_p2p.api.amounts import micro_units
 from mabeam_p2p.api.calls import Calls
 from mabeam_p2p.api.evaluators import SETTLING_SECONDS, TIME_SHARE
+from mabeam_p2p.api.insisting import NOT_DONE, PAUSE_SECONDS, insistently
 from mabeam_p2p.api.lots import SEALED_RULES, Auction, Bid
 from mabeam_p2p.api.market import Market
 from mabeam_p2p.api.patterns import Patterns
@@ -35,12 +36,9 @@ from mabeam_p2p.api.view import View
 from mabeam_p2p.errors import (
     AuctionEnded,
     Closed,
-    DaemonNotRunning,
     MabeamError,
-    NoQuorum,
     Outbid,
     OutcomeUnknown,
-    Overloaded,
     Rejected,
 )
 from mabeam_p2p.ids import AgentId, AuctionId
@@ -58,13 +56,6 @@ Bidder = Callable[[Auction], BidderAnswer | Awaitable[BidderAnswer]]
 
 REQUEST_SECONDS = 10.0
 """For one try of a sealed bid."""
-
-PAUSE_SECONDS = 0.2
-"""Before what did not get through is said again."""
-
-_NOT_DONE = (NoQuorum, Overloaded, DaemonNotRunning)
-"""What is certainly not done and may soon be: there is no quorum, or the agent is being attached
-anew."""
 
 
 class Bidders:
@@ -224,13 +215,8 @@ class Bidders:
             await news.wait()
 
     async def _insistently(self, say: Callable[[], Awaitable[T]], auction: AuctionId) -> T | None:
-        """Say what may be said twice, until it gets through; None if the auction has ended."""
-        while auction in self._view.open_auctions:
-            try:
-                return await say()
-            except (*_NOT_DONE, OutcomeUnknown):
-                await asyncio.sleep(PAUSE_SECONDS)
-        return None
+        """Until it gets through; None if the auction has ended."""
+        return await insistently(say, lambda: auction in self._view.open_auctions)
 
     # ---- sealed ------------------------------------------------------------------------------
 
@@ -310,7 +296,7 @@ class Bidders:
                 await self._market.bid(str(record.id), bid.price, bid.quantity)
             except Outbid:
                 pause = tick
-            except _NOT_DONE:
+            except NOT_DONE:
                 pause = PAUSE_SECONDS
             else:
                 # What may have been done is not said again: it would buy twice.

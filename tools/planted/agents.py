@@ -2,9 +2,11 @@
 
 from tools.planted.base import Edit, Mutant
 
+AGENT = "mabeam_p2p/api/agent.py"
 ATTACHED = "mabeam_p2p/api/attached.py"
 CALLS = "mabeam_p2p/api/calls.py"
 GRANTS = "mabeam_p2p/api/grants.py"
+INSISTING = "mabeam_p2p/api/insisting.py"
 SAYINGS = "mabeam_p2p/api/sayings.py"
 STREAMS = "mabeam_p2p/api/streams.py"
 WORK = "mabeam_p2p/api/work.py"
@@ -80,6 +82,24 @@ MUTANTS = (
         "an agent says again what the log has refused",
         (Edit(SAYINGS, "if self._of(name) == value:", "if self._of(name) != value:"),),
         ("tests/api/test_sayings.py",),
+    ),
+    Mutant(
+        "A-confirm-once",
+        "that a value is in effect is said once, whether the cluster hears it or not",
+        (
+            Edit(
+                INSISTING,
+                "            await asyncio.sleep(PAUSE_SECONDS)\n",
+                "            return None\n",
+            ),
+        ),
+        ("tests/api/test_view.py",),
+    ),
+    Mutant(
+        "A-confirm-older",
+        "that an older value is in effect is said on when there is a newer one",
+        (Edit(AGENT, "is_last = known.version == parameter.version", "is_last = True"),),
+        ("tests/api/test_view.py",),
     ),
     Mutant(
         "A-work-again",
