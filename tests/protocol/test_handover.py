@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from mabeam_p2p.commands import AppendJournal
 from mabeam_p2p.config import Timing
 from mabeam_p2p.effects import Notify, Persist, Resolve, Send
-from mabeam_p2p.events import HandOverBegan
+from mabeam_p2p.events import HandOverBegan, LeaderChanged
 from mabeam_p2p.ids import PeerId, SessionId
 from mabeam_p2p.messages import (
     AppendEntries,
@@ -125,6 +125,12 @@ class Play:
         events = [e.event for e in self.desk.effects if isinstance(e, Notify)]
         return [event for event in events if isinstance(event, HandOverBegan)]
 
+    def leaders_told_before(self, token: int) -> list[PeerId | None]:
+        """Of the events that came before the answer."""
+        end = [getattr(e, "token", 0) == token for e in self.desk.effects].index(True)
+        events = [e.event for e in self.desk.effects[:end] if isinstance(e, Notify)]
+        return [event.leader for event in events if isinstance(event, LeaderChanged)]
+
     # ---- roles -------------------------------------------------------------------------------
 
     def lead(self) -> None:
@@ -178,6 +184,7 @@ def test_the_outcome_is_told_when_the_successor_is_heard() -> None:
     assert play.answer(token) is None
     play.hear(B, Heartbeat(0, 3, 2, 1))
     assert play.answer(token) == HandedOver(B, 3)
+    assert play.leaders_told_before(token) == [None, B]
 
 
 def test_what_comes_meanwhile_is_refused_as_by_a_peer_that_does_not_lead() -> None:
@@ -354,9 +361,40 @@ def test_a_follower_passes_a_wish_on_and_the_leaders_answer_back() -> None:
     play.hear(A, TransferReply(0, request.number + 1, "", "", B, 3))
     assert play.answer(token) is None, "of another wish"
     play.hear(A, TransferReply(0, request.number, "", "", B, 3))
+    assert play.answer(token) is None, "this peer has not heard the successor"
+    play.hear(B, Heartbeat(0, 3, 1, 1))
     assert play.answer(token) == HandedOver(B, 3)
+    assert play.leaders_told_before(token)[-1] == B
     play.hear(A, TransferReply(0, request.number, "unfit", "b", PeerId(""), 0))
     assert play.answer(token) == HandedOver(B, 3), "answered once"
+
+
+def test_a_successor_that_a_follower_never_hears_is_waited_for_no_longer_than_the_wish() -> None:
+    play = Play()
+    play.follow()
+    began = play.desk.now
+    token = play.ask(TransferLeadership(B, timeout=0.5))
+    play.hear(A, TransferReply(0, play.sent(TransferRequest)[0].number, "", "", B, 3))
+    while play.answer(token) is None:
+        assert play.node.next_deadline() <= began + 0.5
+        play.hear(A, Heartbeat(0, 2, 1, 10 + round(100 * play.desk.now)))
+        play.desk.now += 0.05
+        play.desk.did(play.node.tick(play.desk.now))
+        play.turn()
+    assert play.answer(token) == HandedOver(B, 3), "the leader has said so"
+    assert 0.5 <= play.desk.now - began < 0.6
+
+
+def test_a_wish_whose_successor_is_still_to_be_heard_can_be_cancelled_and_counts() -> None:
+    play = Play()
+    play.follow()
+    tokens = [play.ask(TransferLeadership(B)) for _ in range(WISHES_MAX)]
+    for request in play.sent(TransferRequest):
+        play.hear(A, TransferReply(0, request.number, "", "", B, 3))
+    assert isinstance(play.answer(play.ask(TransferLeadership(B))), Failed)
+    play.desk.did(play.node.cancel(tokens[0], play.desk.now))
+    play.hear(B, Heartbeat(0, 3, 1, 1))
+    assert [play.answer(token) for token in tokens[:2]] == [None, HandedOver(B, 3)]
 
 
 def test_only_who_was_asked_answers_for_a_wish() -> None:
@@ -401,6 +439,15 @@ def test_who_leads_already_is_told_at_once() -> None:
     play = Play()
     play.follow()
     assert play.answer(play.ask(TransferLeadership(A))) == HandedOver(A, 2)
+
+
+def test_who_leads_already_is_told_behind_the_news_of_the_same_turn() -> None:
+    play = Play()
+    play.follow()
+    play.desk.hear(B, Heartbeat(0, 3, 1, 1))
+    token = play.ask(TransferLeadership(B))
+    assert play.answer(token) == HandedOver(B, 3)
+    assert play.leaders_told_before(token) == [B]
 
 
 def test_wishes_under_way_are_bounded() -> None:

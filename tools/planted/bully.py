@@ -387,6 +387,32 @@ MUTANTS = (
         NODE_TESTS,
     ),
     _mutant(
+        "answered-before-told",
+        "who is answered that another leads has not been told so",
+        NODE,
+        "        self._application.advance(now)\n        self._keys.carry()\n",
+        "        self._handover.flush(now)\n"
+        "        self._application.advance(now)\n"
+        "        self._keys.carry()\n",
+        NODE_TESTS,
+    ),
+    _mutant(
+        "answered-before-heard",
+        "a follower answers that another leads, and has not heard it",
+        HANDOVER,
+        "replication.leader is not None and replication.term >= answer.term",
+        "True",
+        NODE_TESTS,
+    ),
+    _mutant(
+        "answered-in-the-turn",
+        "who leads already is told before the news of the same turn",
+        HANDOVER,
+        "self._handed.append((token, HandedOver(replication.leader, replication.term), now))",
+        "self._outbox.resolve(token, HandedOver(replication.leader, replication.term))",
+        NODE_TESTS,
+    ),
+    _mutant(
         "anybody-answers",
         "an answer to a wish is believed of anybody",
         HANDOVER,

@@ -14,6 +14,8 @@ Rules
    the successor is heard, or the hand-over has failed: its vote may be needed.
 5. No peer has the lead handed over as often as it likes: a leader begins `ASKED_BURST` at the word
    of any one, and then one in `ASKED_EVERY` election timeouts.
+6. Who has asked this peer is told of the successor when this peer has heard it itself, or when the
+   time is over.
 """
 
 from math import inf
@@ -30,7 +32,7 @@ from mabeam_p2p.protocol.node.allowance import Allowance
 from mabeam_p2p.protocol.preference import Preference
 from mabeam_p2p.protocol.replication import Replication
 from mabeam_p2p.records import MemberState, Standing
-from mabeam_p2p.requests import Answer, Done, Failed, HandedOver, Refused, TransferLeadership
+from mabeam_p2p.requests import Done, Failed, HandedOver, Refused, TransferLeadership
 
 ASKED = "asked"
 LEAVING = "leaving"
@@ -95,6 +97,8 @@ class Handover:
         self._number = numbers_before(epoch)
         self._sent: dict[int, tuple[int, PeerId, float]] = {}
         """By number of the request: who waits, the leader that was asked, and until when."""
+        self._handed: list[tuple[int, HandedOver, float]] = []
+        """Outcomes to be told at a turn's end (rule 6): who waits, and until when at most."""
         self._heard = HeardNumbers()
         every = ASKED_EVERY * timing.election_timeout_seconds
         self._allowance = Allowance(ASKED_BURST, every, WISHES_MAX)
@@ -109,8 +113,8 @@ class Handover:
         elif replication.leader is None or not replication.is_leader_heard(now):
             self._outbox.resolve(token, Failed("no_quorum", "nobody leads"))
         elif request.target == replication.leader:
-            self._outbox.resolve(token, HandedOver(replication.leader, replication.term))
-        elif len(self._sent) >= WISHES_MAX:
+            self._handed.append((token, HandedOver(replication.leader, replication.term), now))
+        elif len(self._sent) + len(self._handed) >= WISHES_MAX:
             self._outbox.resolve(token, Failed("overloaded", "too many of these are under way"))
         else:
             self._number += 1
@@ -124,6 +128,7 @@ class Handover:
         """Nobody waits any more. A hand-over that has begun goes on, and so does leaving."""
         self._leave_wishes = [wish for wish in self._leave_wishes if wish != token]
         self._sent = {n: wish for n, wish in self._sent.items() if wish[0] != token}
+        self._handed = [one for one in self._handed if one[0] != token]
         if self._attempt is not None:
             mine = self._replication.peer, token
             self._attempt.wishes = [wish for wish in self._attempt.wishes if wish != mine]
@@ -165,14 +170,14 @@ class Handover:
 
     def _on_reply(self, source: PeerId, reply: TransferReply) -> None:
         """It counts from who was asked, whoever leads by now."""
-        token, asked, _ = self._sent.get(reply.number, (0, PeerId(""), 0.0))
+        token, asked, ends_at = self._sent.get(reply.number, (0, PeerId(""), 0.0))
         if source != asked:
             return
         del self._sent[reply.number]
-        answer: Answer = HandedOver(reply.leader, reply.term)
         if reply.reason:
-            answer = Refused(reply.reason, reply.detail)
-        self._outbox.resolve(token, answer)
+            self._outbox.resolve(token, Refused(reply.reason, reply.detail))
+        else:
+            self._handed.append((token, HandedOver(reply.leader, reply.term), ends_at))
 
     # ---- time --------------------------------------------------------------------------------
 
@@ -208,8 +213,16 @@ class Handover:
             self._begin(target, CARETAKER, now)
 
     def flush(self, now: float) -> None:
-        """The end of a turn, when replication has ended its own."""
+        """The end of a turn, when replication has ended its own, and its news have been told."""
         replication = self._replication
+        handed, self._handed = self._handed, []
+        for one in handed:
+            token, answer, ends_at = one
+            has_heard = replication.leader is not None and replication.term >= answer.term
+            if has_heard or ends_at <= now:
+                self._outbox.resolve(token, answer)
+            else:
+                self._handed.append(one)
         if replication.leadership is not None and replication.term != self._led_term:
             self._led_term = replication.term
             self._preference.took_office(now)
@@ -229,7 +242,8 @@ class Handover:
 
     def next_deadline(self) -> float:
         due = inf if self._attempt is None else self._attempt.ends_at
-        return min([due, *(deadline for _, _, deadline in self._sent.values())])
+        waits = (*self._sent.values(), *self._handed)
+        return min([due, *(deadline for _, _, deadline in waits)])
 
     # ---- beginning and end -------------------------------------------------------------------
 

@@ -352,8 +352,6 @@ class Node:
         self.waits.flush(leader[0] if leader else None, replication.read, now)
         replication.flush(now)
         self._succession.flush(now)
-        self._handover.flush(now)
-        self._leave_if_due()
         self._application.advance(now)
         self._keys.carry()
         self.links.ancestors = self.machine.configuration.ancestors
@@ -364,6 +362,9 @@ class Node:
         self.waits.applied(self.machine.applied_index)
         if not self._left:
             self._report.tell(self._ticked, now)
+        # Behind what has led to it: who is answered that another leads has been told so.
+        self._handover.flush(now)
+        self._leave_if_due()
         self._ticked = False
         return self.outbox.take()
 
