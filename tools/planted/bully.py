@@ -8,6 +8,7 @@ ELECTION = "mabeam_p2p/protocol/election.py"
 FITNESS = "mabeam_p2p/protocol/node/fitness.py"
 REPORT = "mabeam_p2p/protocol/node/report.py"
 HANDOVER = "mabeam_p2p/protocol/node/handover.py"
+SUCCESSORS = "mabeam_p2p/protocol/node/successors.py"
 LEADERSHIP = "mabeam_p2p/protocol/replication/leadership.py"
 NODE = "mabeam_p2p/protocol/node/node.py"
 PREFERENCE = "mabeam_p2p/protocol/preference.py"
@@ -365,7 +366,7 @@ MUTANTS = (
     _mutant(
         "record-ignored",
         "who has not told where it stands is taken for fit, whatever its record says",
-        HANDOVER,
+        SUCCESSORS,
         "if not (member.eligible if standing is None else standing.eligible):",
         "if standing is not None and not standing.eligible:",
         NODE_TESTS,
@@ -373,7 +374,7 @@ MUTANTS = (
     _mutant(
         "record-outranks-word",
         "a record outranks what the voter tells of itself",
-        HANDOVER,
+        SUCCESSORS,
         "if not (member.eligible if standing is None else standing.eligible):",
         "if not member.eligible:",
         NODE_TESTS,
@@ -381,7 +382,7 @@ MUTANTS = (
     _mutant(
         "untold-are-unfit",
         "a voter that has not told where it stands cannot be handed to",
-        HANDOVER,
+        SUCCESSORS,
         "if not (member.eligible if standing is None else standing.eligible):",
         "if standing is None or not standing.eligible:",
         NODE_TESTS,

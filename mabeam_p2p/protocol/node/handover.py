@@ -26,12 +26,12 @@ from mabeam_p2p.events import HandOverBegan
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import TransferMessage, TransferReply, TransferRequest
 from mabeam_p2p.protocol.core import HeardNumbers, Outbox, numbers_before
-from mabeam_p2p.protocol.election import order_key
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.node.allowance import Allowance
+from mabeam_p2p.protocol.node.successors import Successors
 from mabeam_p2p.protocol.preference import Preference
 from mabeam_p2p.protocol.replication import Replication
-from mabeam_p2p.records import MemberState, Standing
+from mabeam_p2p.records import Standing
 from mabeam_p2p.requests import Done, Failed, HandedOver, Refused, TransferLeadership
 
 ASKED = "asked"
@@ -80,8 +80,9 @@ class Handover:
     ) -> None:
         self.is_leaving = False
         self._timing = timing
-        self._membership = membership
         self._replication = replication
+        self._successors = Successors(membership, replication)
+        self._name = self._successors.name
         self._preference = Preference(margin, timing)
         self._outbox = outbox
         self._led_term = 0
@@ -140,7 +141,7 @@ class Handover:
             return
         self.is_leaving = True
         if self._replication.leadership is not None and self._attempt is None:
-            target = self._best(now)
+            target = self._successors.best(now)
             if target is not None:
                 self._begin(target, LEAVING, now)
 
@@ -198,14 +199,17 @@ class Handover:
             self._hand_back(now)
             return
         target = self._preference.consider(
-            mine, self._challengers(), lambda peer: leadership.is_caught_up(peer, now), now
+            mine,
+            self._successors.challengers(),
+            lambda peer: leadership.is_caught_up(peer, now),
+            now,
         )
         if target is not None:
             self._begin(target, PREFERRED, now)
 
     def _hand_back(self, now: float) -> None:
         """As a caretaker, to whoever may lead and can at once."""
-        leadership, target = self._replication.leadership, self._best(now)
+        leadership, target = self._replication.leadership, self._successors.best(now)
         if leadership is None or target is None or now < self._rests_until:
             return
         if leadership.is_caught_up(target, now):
@@ -255,11 +259,14 @@ class Handover:
             self._answer(wish, "" if is_leading else "not_leader", "")
             return
         if not target:
-            target = attempt.target if attempt is not None else self._best(now) or target
+            target = attempt.target if attempt is not None else self._successors.best(now) or target
         if attempt is not None and attempt.target != target:
-            refusal: tuple[str, str] | None = "handing_over", f"to {self._name(attempt.target)}"
+            refusal: tuple[str, str] | None = (
+                "handing_over",
+                f"to {self._name(attempt.target)}",
+            )
         else:
-            refusal = self._fault(target, now)
+            refusal = self._successors.fault(target, now)
         if refusal is None and attempt is None and not self._allowance.take(wish[0], now):
             refusal = "too_often", f"{self._name(wish[0])} has asked for many just now"
         if refusal is not None:
@@ -305,54 +312,7 @@ class Handover:
         """Why this leader does not hand over to `peer`, which could take over."""
         if self._attempt is not None:
             return "handing_over", f"to {self._name(self._attempt.target)}"
-        standing = dict(self._challengers()).get(peer)
+        standing = dict(self._successors.challengers()).get(peer)
         if standing is None:
             return "not_told", "it has not told this leader where it stands"
         return self._preference.objection(peer, mine, standing, now)
-
-    # ---- targets -----------------------------------------------------------------------------
-
-    def _challengers(self) -> tuple[tuple[PeerId, Standing], ...]:
-        """The live voters but for this peer."""
-        replication = self._replication
-        return tuple(
-            (peer, standing)
-            for peer, standing in self._membership.standings()
-            if peer in replication.voters and peer != replication.peer
-        )
-
-    def _best(self, now: float) -> PeerId | None:
-        """Who would be elected if this leader were gone, of those that can take over."""
-        leadership = self._replication.leadership
-        if leadership is None:
-            return None
-        ready = [
-            (not leadership.is_caught_up(peer, now), order_key(peer, standing), peer)
-            for peer, standing in self._challengers()
-            if standing.eligible and leadership.is_in_contact(peer, now)
-        ]
-        return min(ready)[2] if ready else None
-
-    def _fault(self, target: PeerId, now: float) -> tuple[str, str] | None:
-        """Why nothing can begin (rule 2)."""
-        replication, leadership = self._replication, self._replication.leadership
-        if leadership is None:
-            return "not_leader", ""
-        if not target:
-            return "no_successor", "no other voter is alive, in contact and fit to lead"
-        name = self._name(target)
-        member = self._membership.find(target)
-        if member is None:
-            return "unknown_peer", name
-        if target not in replication.voters:
-            return "not_a_voter", f"{name} has no vote"
-        if member.state is not MemberState.ALIVE or not leadership.is_in_contact(target, now):
-            return "unreachable", f"the leader hears nothing of {name}"
-        # A new leader may not have been told yet where it stands; then its record says.
-        standing = dict(self._challengers()).get(target)
-        if not (member.eligible if standing is None else standing.eligible):
-            return "unfit", f"{name} may not lead, or is not fit to at present"
-        return None
-
-    def _name(self, peer: PeerId) -> str:
-        return self._membership.name_of(peer) or peer
