@@ -91,7 +91,8 @@ class KeysChanged(Struct, frozen=True, gc=False, array_like=True, tag=71):
 
 
 class Ready(Struct, frozen=True, gc=False, array_like=True, tag=6):
-    """The peer follows the log and has been given all variables: it can serve."""
+    """The peer has caught up with a leader that it hears, and has been given all variables: it can
+    serve."""
 
 
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag=7):

@@ -398,7 +398,8 @@ class Found(Struct, frozen=True, gc=False, array_like=True, tag=4):
 
     index: int
     age_seconds: float
-    """Since this peer last knew itself to be up to date with a leader; 0 when linearizable."""
+    """Since this peer last had all that a leader said was committed; 0 when linearizable. If it
+    never had since it started: since its last entry, by the wall clock, rather more than less."""
     linearizable: bool
     parameters: tuple[Parameter, ...] = ()
     proposals: tuple[Proposal, ...] = ()

@@ -35,6 +35,7 @@ UNREADY = {
     "no_cluster": "no cluster",
     "no_leader": "no leader",
     "nothing_applied": "nothing applied",
+    "not_caught_up": "not all applied",
     "variables": "it was not given all variables",
 }
 

@@ -3,9 +3,10 @@ played."""
 
 from msgspec.structs import replace
 
+from mabeam_p2p.commands import Noop
 from mabeam_p2p.effects import Notify, Resolve, Send
 from mabeam_p2p.events import Ready
-from mabeam_p2p.ids import PeerId
+from mabeam_p2p.ids import CLUSTER_SESSION, PeerId
 from mabeam_p2p.inquiries import EvidenceAnswer, Figures, ReadEvidence, ReadFigures
 from mabeam_p2p.messages import (
     AppendEntries,
@@ -22,7 +23,15 @@ from mabeam_p2p.messages import (
     VoteReply,
 )
 from mabeam_p2p.protocol.variables import tree
-from mabeam_p2p.records import DiskUsage, Evidence, MemberState, Obstacle, Recovered, Standing
+from mabeam_p2p.records import (
+    Batch,
+    DiskUsage,
+    Evidence,
+    MemberState,
+    Obstacle,
+    Recovered,
+    Standing,
+)
 from mabeam_p2p.requests import SetFitness
 from tests.protocol.test_node import ME, VOTERS, A, B, Desk
 
@@ -269,6 +278,11 @@ def test_what_a_peer_waits_for_until_it_is_ready_is_told_step_by_step() -> None:
     desk.end_turn()
     assert set(unready(desk)) == {"nothing_applied", "variables"}
     desk.hear(A, AppendEntries(0, 2, 1, 1, 1, ()))
+    desk.end_turn()
+    assert set(unready(desk)) == {"not_caught_up", "variables"}
+    assert unready(desk)["not_caught_up"].endswith("and none of its leader's term")
+    noop = desk.codec.encode_commands([Noop(CLUSTER_SESSION, 0)])
+    desk.hear(A, AppendEntries(0, 2, 1, 1, 2, (Batch(2, 1, 2, 20, noop),)))
     desk.end_turn()
     assert set(unready(desk)) == {"variables"}
     assert (figures(desk)["ready", ""], figures(desk)["quorum", ""]) == (0, 1)

@@ -15,7 +15,8 @@ from mabeam_p2p.requests import Acknowledged
 @dataclass(frozen=True, slots=True)
 class Reading(Result):
     """A value and how far it can be trusted. `level` linearizable: nothing newer was committed
-    before the question. `local`: this peer was up to date with a leader `age_seconds` ago."""
+    before the question. `local`: this peer was up to date with a leader `age_seconds` ago, or, if
+    it never was since it started, its state is at most as old by its wall clock."""
 
     name: str
     value: Decoded

@@ -17,6 +17,7 @@ from mabeam_p2p.messages import Refuse
 from mabeam_p2p.protocol.admission import has_another_key
 from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.mail import Mail
+from mabeam_p2p.protocol.node.freshness import Freshness
 from mabeam_p2p.protocol.pending import Pending
 from mabeam_p2p.protocol.replication import Replication
 from mabeam_p2p.protocol.waits import Waits
@@ -48,9 +49,12 @@ class Application:
         codec: CommandCodec,
         limits: Limits,
         able_of: Callable[[PeerId], Able | None],
+        wall: float,
         outbox: Outbox,
     ) -> None:
-        """able_of: what a peer has said that its release can do; None: nothing."""
+        """able_of: what a peer has said that its release can do; None: nothing. wall: seconds since
+        1970 at the monotonic time 0."""
+        self.freshness = Freshness(replication, machine, wall)
         self._machine = machine
         self._replication = replication
         self._pending = pending
@@ -88,6 +92,10 @@ class Application:
             return
         self._carry_leap()
         self._make_room(now)
+        self._apply(now)
+        self.freshness.look(now)
+
+    def _apply(self, now: float) -> None:
         machine, pending, log = self._machine, self._pending, self._replication.log
         applied_index, commit_index = machine.applied_index, self._replication.commit_index
         if applied_index == commit_index:
@@ -300,8 +308,7 @@ class Application:
     def find(self, query: Query, linearizable: bool, now: float) -> Found:
         """The answer to `query`, labelled with its index and its age."""
         replication, machine = self._replication, self._machine
-        leads = replication.leadership is not None and replication.has_quorum(now)
-        age = 0.0 if linearizable or leads else now - replication.heard_at
+        age = 0.0 if linearizable else self.freshness.age(now)
         if isinstance(query, LogQuery):
             applied = machine.applied_index
             batches = replication.log.holding(query.first_index, query.limit)

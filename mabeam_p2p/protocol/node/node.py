@@ -189,6 +189,7 @@ class Node:
             codec,
             self.config.limits,
             self.links.able_of,
+            self._wall,
             outbox,
         )
         self._keys = Keys(self.links, self.membership, self.machine, codec)
@@ -226,6 +227,7 @@ class Node:
             self.bootstrap,
             self.replication,
             self.machine,
+            self._application.freshness,
             self.variables,
             self.mail,
             self._fitness,

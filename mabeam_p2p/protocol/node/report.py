@@ -10,6 +10,7 @@ from mabeam_p2p.protocol.links import Links
 from mabeam_p2p.protocol.mail import Mail
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.protocol.node.fitness import Fitness
+from mabeam_p2p.protocol.node.freshness import Freshness
 from mabeam_p2p.protocol.node.upgrading import Upgrading
 from mabeam_p2p.protocol.quorum import majority
 from mabeam_p2p.protocol.replication import Replication, Role
@@ -28,6 +29,7 @@ class Report:
         bootstrap: Bootstrap,
         replication: Replication,
         machine: Machine,
+        freshness: Freshness,
         variables: Variables,
         mail: Mail,
         fitness: Fitness,
@@ -40,6 +42,7 @@ class Report:
         self._bootstrap = bootstrap
         self.replication = replication
         self.machine = machine
+        self._freshness = freshness
         self._variables = variables
         self._mail = mail
         self._fitness = fitness
@@ -64,6 +67,13 @@ class Report:
             end = self.replication.log.last_index
             text = f"its log ends at {end}, and its leader has confirmed nothing of it yet"
             found.append(Obstacle("nothing_applied", text))
+        elif not self._freshness.has_caught_up:
+            said = self.replication.said
+            end = max(self.replication.commit_index, said.commit_index if said else 0)
+            text = f"it has applied {self.machine.applied_index} of {end} committed entries"
+            if self.machine.applied_index >= end:
+                text += ", and none of its leader's term"
+            found.append(Obstacle("not_caught_up", text))
         if waits := self._variables.waits_for(now):
             found.append(Obstacle("variables", waits))
         return tuple(found)
@@ -87,7 +97,7 @@ class Report:
         if quorum is not self._quorum:
             self._quorum = quorum
             outbox.notify(QuorumChanged(quorum))
-        if not self._ready and quorum and self.machine.applied_index and self._variables.ready:
+        if not self._ready and quorum and self._freshness.has_caught_up and self._variables.ready:
             self._ready = True
             outbox.notify(Ready())
 

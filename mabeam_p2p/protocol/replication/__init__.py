@@ -5,7 +5,8 @@ only while it leads, and ends with its term.
 """
 
 from mabeam_p2p.protocol.replication.configuration import Objection
+from mabeam_p2p.protocol.replication.following import Said
 from mabeam_p2p.protocol.replication.replication import Replication, Role
 from mabeam_p2p.protocol.replication.term import hard_state_of
 
-__all__ = ["Objection", "Replication", "Role", "hard_state_of"]
+__all__ = ["Objection", "Replication", "Role", "Said", "hard_state_of"]

@@ -7,6 +7,8 @@ Rules
 3. Nothing that is committed is ever replaced.
 """
 
+from typing import NamedTuple
+
 from msgspec.structs import replace
 
 from mabeam_p2p.ids import PeerId
@@ -15,6 +17,14 @@ from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.log import Log
 from mabeam_p2p.protocol.replication.term import Term
 from mabeam_p2p.records import Batch, LogAppend, LogBase
+
+
+class Said(NamedTuple):
+    """How far the log is committed, by the word of the leader of `term`, last heard `at`."""
+
+    at: float
+    term: int
+    commit_index: int
 
 
 class Following:

@@ -412,13 +412,21 @@ class Leadership:
         """Whether a majority, this peer included, was in contact within the election timeout."""
         return now < self._contact_ends()
 
+    def answered_at(self, now: float) -> float:
+        """When a majority, this peer included, was last in contact."""
+        return min(now, self._contact())
+
     def _contact_ends(self) -> float:
         """Until when, if nothing more is heard, this peer leads (rule 4)."""
+        return self._contact() + self._timing.election_timeout_seconds
+
+    def _contact(self) -> float:
+        """When a majority was last in contact; infinite where this peer is one."""
         contacts = [
             inf if voter == self._peer else self.progress[voter].contact
             for voter in self._log.voters
         ]
-        return held_by_majority_since(contacts) + self._timing.election_timeout_seconds
+        return held_by_majority_since(contacts)
 
     def beat_if_due(self, now: float) -> None:
         """A round of heartbeats, if it is time or a read waits for one."""

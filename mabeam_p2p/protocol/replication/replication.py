@@ -37,7 +37,7 @@ from mabeam_p2p.protocol.core import Outbox
 from mabeam_p2p.protocol.log import FIRST_BASE, Log
 from mabeam_p2p.protocol.replication.candidacy import Candidacy, Phase
 from mabeam_p2p.protocol.replication.configuration import Objection, is_second_leader, may_stand
-from mabeam_p2p.protocol.replication.following import Following
+from mabeam_p2p.protocol.replication.following import Following, Said
 from mabeam_p2p.protocol.replication.leadership import Leadership
 from mabeam_p2p.protocol.replication.outsiders import hears_outsider
 from mabeam_p2p.protocol.replication.snapshots import Snapshots
@@ -89,6 +89,7 @@ class Replication:
         self.leadership: Leadership | None = None
         self.heard_at = now - timing.election_timeout_seconds
         """When the leader was last heard."""
+        self.said: Said | None = None
         self.room = Room() if room is None else room
         self._contact_since = now
         """When it was heard again after a silence."""
@@ -96,7 +97,7 @@ class Replication:
         """Messages that nobody who keeps the protocol sends."""
         self.granted_reads: list[tuple[int, int]] = []
         """(number, index) that a leader granted, or, with index 0, refused."""
-        self._learners: tuple[PeerId, ...] = ()
+        self.learners: tuple[PeerId, ...] = ()
         self._led_since = now
         self._term_leader: PeerId | None = None  # Also once it is silent.
         self._term = Term(hard_state, self.log.last_term, log_id, outbox)
@@ -153,10 +154,6 @@ class Replication:
             return Role.NONE
         return Role.FOLLOWER if self.peer in self.voters else Role.LEARNER
 
-    @property
-    def learners(self) -> tuple[PeerId, ...]:
-        return self._learners
-
     def is_leader_heard(self, now: float) -> bool:
         """Whether a leader, possibly this peer, is in office as far as this peer can tell."""
         if self.leadership is not None:
@@ -189,7 +186,7 @@ class Replication:
 
     def set_learners(self, learners: tuple[PeerId, ...], now: float) -> None:
         """Members that are no voters: they are sent the log, and never count."""
-        self._learners = learners
+        self.learners = learners
         if self.leadership is not None:
             self.leadership.set_learners(learners, now)
 
@@ -312,7 +309,7 @@ class Replication:
             outbox=self._outbox,
             now=now,
         )
-        self.leadership.set_learners(self._learners, now)
+        self.leadership.set_learners(self.learners, now)
         self.leadership.append(*noop)
 
     def _stop_leading(self) -> None:
@@ -403,6 +400,9 @@ class Replication:
         self.leader = self._term_leader = source
         self.candidacy.end()
         self.heard_at = now
+        if not isinstance(message, InstallSnapshot):
+            last = self.said.commit_index if self.said and self.said.term == term else 0
+            self.said = Said(now, term, max(message.commit_index, last))
         return True
 
     def _on_append_entries(self, source: PeerId, message: AppendEntries, now: float) -> None:

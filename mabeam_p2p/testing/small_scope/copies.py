@@ -16,7 +16,7 @@ from mabeam_p2p.records import Batch
 
 _LEFT_OUT = ("_outbox", "_timing", "_limits", "peer", "_peer", "log_id", "_log_id")
 _NUMBERS = ("persist", "log_persist", "_term_persist", "_persists")
-_TIMES = ("contact", "heard_at", "dropped_count")
+_TIMES = ("contact", "heard_at", "said", "dropped_count")
 """As all is written at once, numbers of writes decide nothing; nor do times and what is counted."""
 _SKIPPED = dict.fromkeys((*_LEFT_OUT, *_NUMBERS, *_TIMES))
 _PLAIN = dict.fromkeys((type(None), str, int, float, bool, bytes, tuple, Batch))
