@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from mabeam_p2p.api import answers
 from mabeam_p2p.api.bulk import BulkAccess
 from mabeam_p2p.api.results import Leader
+from mabeam_p2p.api.values import check_seconds
 from mabeam_p2p.api.view import View
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.errors import Closed, DaemonNotRunning, MabeamError, Overloaded, UnknownPeer
@@ -137,8 +138,9 @@ class Attachment:
         """The answer, or a Failed in its place if none comes in time or a queue is full here.
 
         Raises Closed, and DaemonNotRunning if the peer is away: a Submit was certainly not sent
-        then; anything else may be asked again.
+        then; anything else may be asked again. InvalidValue for a timeout that cannot travel.
         """
+        check_seconds(timeout)
         try:
             asked = self.backend.ask(request)
         except Overloaded as error:

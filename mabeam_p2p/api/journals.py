@@ -5,7 +5,7 @@ import asyncio
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.results import JournalItem, Level, decoded
 from mabeam_p2p.api.session import Session
-from mabeam_p2p.api.values import encoded
+from mabeam_p2p.api.values import check_seconds, encoded
 from mabeam_p2p.commands import AppendJournal
 from mabeam_p2p.errors import InvalidValue
 from mabeam_p2p.ids import CLUSTER_SESSION, check_key
@@ -61,7 +61,7 @@ class Journal:
             raise InvalidValue(f"position {first}: the first item of a journal has position 1")
         seconds = self._attachment.timing.request_timeout_seconds if timeout is None else timeout
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
+        deadline = loop.time() + check_seconds(seconds)
         items: list[JournalItem] = []
         while True:
             found = await self._attachment.find(

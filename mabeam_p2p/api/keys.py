@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.results.base import Result
 from mabeam_p2p.api.session import Session
+from mabeam_p2p.api.values import check_seconds
 from mabeam_p2p.commands import AnyKeyCommand, RevokePeer, RotateSecret, SetKeys
 from mabeam_p2p.errors import MabeamTimeout, Rejected
 from mabeam_p2p.ids import CLUSTER_SESSION
@@ -68,7 +69,8 @@ class KeyRotation(Result):
 
 async def invited(attachment: Attachment, seconds: float, once: bool) -> str:
     """As Keys.invite."""
-    answer = await attachment.ask(Invite(float(seconds), once), ANSWER_SECONDS)
+    valid = float(check_seconds(seconds, "seconds"))
+    answer = await attachment.ask(Invite(valid, once), ANSWER_SECONDS)
     if isinstance(answer, Invited):
         return answer.code
     raise attachment.error(answer, "a join code")
@@ -85,7 +87,7 @@ class Keys:
         """A join code by which peers of other hosts and users are let in for so long, or one of
         them. It is a secret. It names the address of this peer, which alone honours it.
 
-        Raises Rejected with reason no_keys or not_joined."""
+        Raises InvalidValue, Rejected with reason no_keys or not_joined."""
         return await invited(self._attachment, seconds, once)
 
     async def read(self) -> KeyFacts:

@@ -5,6 +5,7 @@ import math
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import InvalidValue
 from mabeam_p2p.wire.cbor import encode_value
+from mabeam_p2p.wire.rules import is_duration
 
 ELLIPSIS = "…"
 
@@ -44,6 +45,13 @@ def text_of(error: BaseException) -> str:
         return str(error)
     except Exception as fault:
         return f"its text cannot be had: {type(fault).__name__}"
+
+
+def check_seconds(seconds: float, what: str = "timeout") -> float:
+    """`seconds`, 0 or more, fit to travel; or InvalidValue."""
+    if not is_duration(seconds):
+        raise InvalidValue(f"{what} {seconds!r}: take a number of seconds, 0 or more")
+    return seconds
 
 
 def microseconds(timeout: float) -> int:

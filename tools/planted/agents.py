@@ -4,6 +4,7 @@ from tools.planted.base import Edit, Mutant
 
 AGENT = "mabeam_p2p/api/agent.py"
 ATTACHED = "mabeam_p2p/api/attached.py"
+ATTACHMENT = "mabeam_p2p/api/attachment.py"
 CALLS = "mabeam_p2p/api/calls.py"
 GRANTS = "mabeam_p2p/api/grants.py"
 INSISTING = "mabeam_p2p/api/insisting.py"
@@ -100,6 +101,12 @@ MUTANTS = (
         "that an older value is in effect is said on when there is a newer one",
         (Edit(AGENT, "is_last = known.version == parameter.version", "is_last = True"),),
         ("tests/api/test_view.py",),
+    ),
+    Mutant(
+        "A-endless",
+        "a time that no daemon reads is sent to it, which ends the connection",
+        (Edit(ATTACHMENT, "        check_seconds(timeout)\n", ""),),
+        ("tests/api/test_attachment.py",),
     ),
     Mutant(
         "A-work-again",

@@ -1,0 +1,55 @@
+"""What an agent asks its peer, and what a missing answer means."""
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+
+import pytest
+
+from mabeam_p2p import InvalidValue
+from mabeam_p2p.api.agent import Agent
+from mabeam_p2p.api.session import Profile
+from tests.api.fakes import PEER, FakePeer, attachment
+from tests.in_loop import in_loop
+
+Ask = Callable[[Agent, float], Coroutine[object, object, object]]
+
+ASKS: dict[str, Ask] = {
+    "transfer": lambda agent, seconds: agent.transfer_leadership(timeout=seconds),
+    "promote": lambda agent, seconds: agent.promote_voter(PEER, timeout=seconds),
+    "remove": lambda agent, seconds: agent.remove_voter(PEER, timeout=seconds),
+    "parameter": lambda agent, seconds: agent.parameters.read("x", timeout=seconds),
+    "variable": lambda agent, seconds: agent.variables.read("x", timeout=seconds),
+    "write": lambda agent, seconds: agent.variables.set("x", 1, timeout=seconds),
+    "journal": lambda agent, seconds: agent.journal("x").read(timeout=seconds),
+    "agents": lambda agent, seconds: agent.read_agents(timeout=seconds),
+    "balance": lambda agent, seconds: agent.ledger.read("x", timeout=seconds),
+    "counter": lambda agent, seconds: agent.counter("x").get(timeout=seconds),
+    "whisper": lambda agent, seconds: agent.whisper("b@bee", "x", 1, timeout=seconds),
+    "invite": lambda agent, seconds: agent.keys.invite(seconds=seconds),
+}
+
+
+@pytest.mark.parametrize("seconds", [math.inf, -math.inf, math.nan, -1.0])
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+@in_loop
+async def test_a_time_that_cannot_travel_is_refused_before_anything_is_sent(
+    ask: Ask, seconds: float
+) -> None:
+    peer = FakePeer()
+    agent = Agent(attachment(peer), Profile("a"))
+    await agent.session.open()
+    before = len(peer.asked)
+    with pytest.raises(InvalidValue, match=rf"(timeout|seconds) {seconds!r}: take"):
+        await asyncio.wait_for(ask(agent, seconds), 10)
+    assert len(peer.asked) == before
+    await agent.close()
+
+
+@in_loop
+async def test_a_command_of_the_daemons_own_agent_has_a_time_that_can_travel() -> None:
+    peer = FakePeer()
+    agent = Agent(attachment(peer), None)
+    with pytest.raises(InvalidValue, match="timeout inf: take"):
+        await agent.journal("x").append(1, timeout=math.inf)
+    assert peer.asked == []
