@@ -224,7 +224,8 @@ class NoQuorum(MabeamError):
 
 
 class OutcomeUnknown(MabeamError):
-    """The command left this peer and no answer came; it may have been committed."""
+    """A command, a write or a message left this process and no answer came; it may have been
+    done."""
 
 
 class Overloaded(MabeamError):

@@ -275,8 +275,8 @@ class Agent(Scope):
         """Tell one agent, by its id; return once its peer has put it into the agent's mailbox.
 
         At most once, and in no log. Raises NobodyThere and Overloaded (its mailbox is full): both
-        certainly not delivered; MabeamTimeout if no receipt comes within `timeout` seconds: maybe
-        delivered; InvalidValue.
+        certainly not delivered; MabeamTimeout if no receipt comes within `timeout` seconds, and
+        OutcomeUnknown if the daemon has gone meanwhile: maybe delivered; InvalidValue.
         """
         await self._mail.whisper(agent, topic, value, timeout)
 

@@ -46,6 +46,8 @@ from mabeam_p2p.requests import (
     ReadVariables,
     Request,
     SeatQuery,
+    SendMail,
+    SetVariables,
     StatusAnswer,
     Submit,
     TransferLeadership,
@@ -60,6 +62,12 @@ daemon that was stopped does not."""
 
 RETRY_SECONDS = 0.2
 """Pause before a wait that ended too early is begun again."""
+
+COMMANDS = (Submit, ChangeVoters, TransferLeadership)
+"""For the log: without an answer in time they may be done, or may still be."""
+
+EFFECTS = (*COMMANDS, SetVariables, SendMail)
+"""What a peer may have done, though it has gone before it could say so."""
 
 Begin = Callable[[SessionId], Awaitable[int]]
 """Makes the peer ready for a session that is about to open; returns the peer's epoch."""
@@ -137,24 +145,24 @@ class Attachment:
     async def ask(self, request: Request, timeout: float) -> Answer:
         """The answer, or a Failed in its place if none comes in time or a queue is full here.
 
-        Raises Closed, and DaemonNotRunning if the peer is away: a Submit was certainly not sent
-        then; anything else may be asked again. InvalidValue for a timeout that cannot travel.
+        Raises Closed, and DaemonNotRunning if the peer is away: what has an effect (EFFECTS) was
+        certainly not sent then; anything else may be asked again. InvalidValue for a timeout that
+        cannot travel.
         """
         check_seconds(timeout)
         try:
             asked = self.backend.ask(request)
         except Overloaded as error:
             return Failed("overloaded", str(error))
-        is_command = isinstance(request, Submit | ChangeVoters | TransferLeadership)
         try:
             async with asyncio.timeout(timeout + ANSWER_GRACE_SECONDS):
                 return await asked
         except DaemonNotRunning as error:
-            if is_command:
+            if isinstance(request, EFFECTS):
                 return Failed("unknown", str(error))
             raise
         except TimeoutError:
-            reason = "unknown" if is_command else "timeout"
+            reason = "unknown" if isinstance(request, COMMANDS) else "timeout"
             return Failed(reason, f"no answer within {timeout:g} s")
 
     async def find(

@@ -123,8 +123,8 @@ class Variables(Mapping[str, Decoded]):
         """Write; return when it is applied here and, with `wait`, acknowledged by other members.
 
         It supersedes everything that this peer has seen of the name. Raises InvalidValue, Rejected
-        (resolver_mismatch), and AckTimeout, whose `missing` names the silent ones; the write stands
-        and still reaches them.
+        (resolver_mismatch), AckTimeout, whose `missing` names the silent ones; the write stands
+        and still reaches them; and OutcomeUnknown if the daemon has gone before it answered.
         """
         return await self._write((self._changed(name, value),), wait, timeout)
 

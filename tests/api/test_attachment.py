@@ -2,14 +2,16 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 import pytest
 
-from mabeam_p2p import InvalidValue
+from mabeam_p2p import DaemonNotRunning, InvalidValue, OutcomeUnknown
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.session import Profile
+from mabeam_p2p.requests import Answer, Request
 from tests.api.fakes import PEER, FakePeer, attachment
+from tests.eventually import eventually
 from tests.in_loop import in_loop
 
 Ask = Callable[[Agent, float], Coroutine[object, object, object]]
@@ -53,3 +55,47 @@ async def test_a_command_of_the_daemons_own_agent_has_a_time_that_can_travel() -
     with pytest.raises(InvalidValue, match="timeout inf: take"):
         await agent.journal("x").append(1, timeout=math.inf)
     assert peer.asked == []
+
+
+ONCE: dict[str, Ask] = {
+    "write": lambda agent, seconds: agent.variables.set("x", 1, timeout=seconds),
+    "whisper": lambda agent, seconds: agent.whisper("b@bee", "x", 1, timeout=seconds),
+    "query": lambda agent, seconds: agent.query("x", 1, timeout=seconds),
+}
+
+
+@pytest.mark.parametrize("ask", ONCE.values(), ids=ONCE)
+@in_loop
+async def test_what_a_daemon_may_have_done_before_it_died_is_not_said_to_be_undone(
+    ask: Ask,
+) -> None:
+    peer = FakePeer()
+    agent = Agent(attachment(peer), Profile("a"))
+    await agent.session.open()
+    peer.reply = lambda request: None
+    asking = asyncio.create_task(ask(agent, 60.0))
+    await eventually(lambda: peer.waiting)
+    peer.waiting.pop().set_exception(DaemonNotRunning("it hung up"))
+    with pytest.raises(OutcomeUnknown, match="it hung up"):
+        await asking
+
+
+@pytest.mark.parametrize("ask", ONCE.values(), ids=ONCE)
+@in_loop
+async def test_what_was_not_handed_to_a_daemon_is_not_done(ask: Ask) -> None:
+    class Away(FakePeer):
+        def ask(self, request: Request) -> Awaitable[Answer]:
+            raise DaemonNotRunning("none is there")
+
+    agent = Agent(attachment(Away()), Profile("a"))
+    with pytest.raises(DaemonNotRunning):
+        await ask(agent, 60.0)
+
+
+@in_loop
+async def test_a_question_that_was_cut_off_may_be_asked_again() -> None:
+    peer = FakePeer()
+    agent = Agent(attachment(peer), Profile("a"))
+    peer.reply = lambda request: DaemonNotRunning("it hung up")
+    with pytest.raises(DaemonNotRunning):
+        await agent.variables.read("x")

@@ -109,6 +109,12 @@ MUTANTS = (
         ("tests/api/test_attachment.py",),
     ),
     Mutant(
+        "A-undone",
+        "a write, or a message, that a daemon may have taken before it died is said to be undone",
+        (Edit(ATTACHMENT, "(*COMMANDS, SetVariables, SendMail)", "COMMANDS"),),
+        ("tests/api/test_attachment.py",),
+    ),
+    Mutant(
         "A-work-again",
         "an agent that has stopped asking for work never asks again",
         (Edit(WORK, "self._asking is None or self._asking.done()", "self._asking is None"),),
