@@ -2,7 +2,8 @@
 
 A score is a number from 0 to 100. It is the peer's setting, what is said while it runs, or what a
 function gives that is asked at an interval. What such a function raises, or gives that is no score,
-is counted and logged, and changes nothing: the last good score stays.
+is counted and logged, and changes nothing: the last good score stays. What it gives takes the place
+of a score that was said meanwhile, and leaves standing why the peer is unfit.
 """
 
 import asyncio
@@ -131,7 +132,6 @@ class ScoreWatch:
         self._attachment = attachment
         self._score = score
         self._calls = Calls("score functions", threads_max=1)
-        self._said: int | None = None
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -155,9 +155,10 @@ class ScoreWatch:
         """Ask once. Raises Closed, DaemonNotRunning."""
         try:
             score = points(await self._calls.call(self._score))
-            if score != self._said:
-                await set_fitness(self._attachment, score)
-                self._said = score
+            # Somebody may have said another one, or why the peer is not to lead: that stays.
+            status = await self._attachment.status()
+            if score != status.score:
+                await set_fitness(self._attachment, score, status.unfit)
         except (Closed, DaemonNotRunning):
             raise
         except Exception as error:

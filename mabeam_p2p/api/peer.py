@@ -100,9 +100,8 @@ class Peer:
 
     async def set_score(self, score: float, *, unfit: str = "") -> None:
         """How fit this peer is to lead from now on, 0..100, in place of `config.score`. unfit: why
-        it is not to lead at all for the while; it votes all the same. Both hold until this is said
-        again, or the peer ends. A function that gives the score says so, too, when what it gives
-        changes: then the peer is fit again. Raises InvalidValue."""
+        it is not to lead at all until this is said without; it votes all the same. Both end with
+        the peer. A function that gives the score goes on giving it. Raises InvalidValue."""
         await set_fitness(self._running, score, unfit)
 
     @property

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from mabeam_p2p import (
     Closed,
@@ -40,12 +41,14 @@ from mabeam_p2p.requests import (
     HandedOver,
     Members,
     ReadMembers,
+    ReadStatus,
     Refused,
     Request,
     SetFitness,
+    StatusAnswer,
     TransferLeadership,
 )
-from tests.api.fakes import PEER, FakePeer, attachment, usual
+from tests.api.fakes import PEER, FakePeer, attachment, status, usual
 from tests.in_loop import in_loop
 from tests.virtual_time import in_virtual_time
 
@@ -65,11 +68,16 @@ class Boss(FakePeer):
         super().__init__()
         self.reply = self.answer
         self.handed = handed
+        self.fitness = SetFitness(99)
 
     def answer(self, request: Request) -> Answer | Exception | None:
         match request:
             case SetFitness():
+                self.fitness = request
                 return Done()
+            case ReadStatus():
+                said = self.fitness
+                return StatusAnswer(replace(status(), score=said.score, unfit=said.unfit))
             case TransferLeadership():
                 return self.handed
             case ReadMembers():
@@ -122,6 +130,27 @@ async def test_a_function_is_asked_at_an_interval_and_told_of_when_it_changes() 
     assert watch.fault_count == 0
 
 
+@in_loop
+async def test_a_function_goes_on_giving_the_score_when_somebody_has_said_another_one() -> None:
+    peer = Boss()
+    watch = ScoreWatch(attachment(peer), asynchronous(iter([80, 80, 80])))
+    await watch.look()
+    await set_fitness(attachment(peer), 10)
+    await watch.look()
+    await watch.look()
+    assert [request.score for request in peer.scores] == [80, 10, 80]
+
+
+@in_loop
+async def test_a_function_that_gives_the_score_leaves_what_keeps_the_peer_from_leading() -> None:
+    peer = Boss()
+    watch = ScoreWatch(attachment(peer), asynchronous(iter([80, 70])))
+    await watch.look()
+    await set_fitness(attachment(peer), 50, "maintenance")
+    await watch.look()
+    assert peer.fitness == SetFitness(70, "maintenance")
+
+
 def asynchronous(given: Iterator[object]) -> Score:
     """A function that gives one after the other, and raises what is an error."""
 
@@ -161,7 +190,9 @@ async def test_a_plain_function_is_called_in_a_thread() -> None:
 async def test_a_score_that_was_not_taken_is_said_again() -> None:
     peer = Boss()
     watch = ScoreWatch(attachment(peer), asynchronous(iter([42, 42])))
-    peer.reply = lambda request: Failed("overloaded", "")
+    peer.reply = lambda request: (
+        Failed("overloaded", "") if isinstance(request, SetFitness) else usual(request)
+    )
     await watch.look()
     peer.reply = peer.answer
     await watch.look()

@@ -6,6 +6,7 @@ AGENT = "mabeam_p2p/api/agent.py"
 ATTACHED = "mabeam_p2p/api/attached.py"
 ATTACHMENT = "mabeam_p2p/api/attachment.py"
 CALLS = "mabeam_p2p/api/calls.py"
+FITNESS = "mabeam_p2p/api/fitness.py"
 GRANTS = "mabeam_p2p/api/grants.py"
 INSISTING = "mabeam_p2p/api/insisting.py"
 SAYINGS = "mabeam_p2p/api/sayings.py"
@@ -113,6 +114,12 @@ MUTANTS = (
         "a write, or a message, that a daemon may have taken before it died is said to be undone",
         (Edit(ATTACHMENT, "(*COMMANDS, SetVariables, SendMail)", "COMMANDS"),),
         ("tests/api/test_attachment.py",),
+    ),
+    Mutant(
+        "A-fit-again",
+        "a measured score takes back why its peer is not to lead",
+        (Edit(FITNESS, "score, status.unfit)", "score)"),),
+        ("tests/api/test_fitness.py",),
     ),
     Mutant(
         "A-work-again",
