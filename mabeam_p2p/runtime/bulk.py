@@ -76,7 +76,9 @@ class Run(NamedTuple):
 class Order(NamedTuple):
     """One member's part in one round of an exchange. parties: in the order of their places.
 
-    ended: called once, on the thread: with None when the result is here, else with what is wrong.
+    ended: called once at most: with None when the result is here, else with what is wrong. On the
+    thread, or, once that has ended, in `begin`. Not at all when a later round has taken the place
+    of this one, or after `end`.
     """
 
     round: int
@@ -154,10 +156,13 @@ class BulkThread:
         self._wake()
 
     def forget(self) -> None:
-        """In a forked child: the thread is gone."""
+        """In a forked child: the thread is gone, and nobody is told anything."""
         self.has_ended = True
         self._inbox.clear()
         _running.discard(self)
+        # Another one: the lock of this one may be held by a thread that is gone.
+        self.ended = Future()
+        self.ended.set_result(None)
 
     def _cross(self, crossing: Crossing) -> None:
         self._inbox.append(crossing)
@@ -168,7 +173,8 @@ class BulkThread:
 
     def _wake(self) -> None:
         transport = self._transport
-        if transport is not None:  # Else the thread looks into the inbox once it has one.
+        # Without one the thread looks into the inbox once it has it; a child has its parent's.
+        if transport is not None and not self.has_ended:
             transport.wake()
 
     def _run(self) -> None:
@@ -197,8 +203,8 @@ class BulkThread:
             if desk is not None:
                 desk.close(failure)
             self._refuse()
-            _running.discard(self)
             self.ended.set_result(None)
+            _running.discard(self)
 
     def _refuse(self) -> None:
         with suppress(IndexError):

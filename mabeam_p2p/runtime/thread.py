@@ -8,8 +8,8 @@ Rules
    in its own tables what led to it.
 3. Answers are never dropped. Events that a blocked loop does not take are bounded: the oldest
    leave, counted, and the listener is told.
-4. Whatever is asked gets an answer or Closed, whenever the peer ends. In a forked child it has
-   ended (`forks`).
+4. Whatever is asked gets an answer, Closed, or OutcomeUnknown for a command under way, whenever the
+   peer ends. In a forked child it has ended (`forks`).
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from threading import Thread
+from threading import Thread, get_ident
 
 from mabeam_p2p import forks
 from mabeam_p2p.errors import Closed, Overloaded
 from mabeam_p2p.events import Dropped, Event
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.requests import Request
+from mabeam_p2p.requests import Request, Submit
 from mabeam_p2p.runtime.backend import Asked
 from mabeam_p2p.runtime.driver import Driver, Reply
-from mabeam_p2p.runtime.endings import closed
+from mabeam_p2p.runtime.endings import closed, in_doubt
 
 EXIT_SECONDS_MAX = 3.0
 """How long the end of the interpreter waits for a peer to leave its cluster."""
@@ -62,6 +62,7 @@ class PeerThread:
         self._is_woken = False
         self._started: Future[Driver] = Future()
         self._ended: Future[None] = Future()
+        self._backends: weakref.WeakSet[ThreadBackend] = weakref.WeakSet()
         self._thread = Thread(target=self._run, name="mabeam-peer", daemon=True)
 
     async def start(self) -> None:
@@ -77,7 +78,10 @@ class PeerThread:
 
     def backend(self) -> "ThreadBackend":
         """A view of the peer for the running loop, which need not be the one that started it."""
-        return ThreadBackend(self, self._started.result(timeout=0), asyncio.get_running_loop())
+        driver = self._started.result(timeout=0)
+        backend = ThreadBackend(self, driver, asyncio.get_running_loop())
+        self._backends.add(backend)
+        return backend
 
     async def close(self) -> None:
         """Leave the cluster and end the thread. Bounded in time; idempotent."""
@@ -109,6 +113,11 @@ class PeerThread:
         self.has_ended = True
         self._inbox.clear()
         _running.discard(self)
+        # Another one: the lock of this one may be held by a thread that is gone.
+        self._ended = Future()
+        self._ended.set_result(None)
+        for backend in tuple(self._backends):
+            backend.forget()
 
     def _run(self) -> None:
         try:
@@ -122,8 +131,8 @@ class PeerThread:
             # In this order: whoever asks from now on sees the end, or is seen here.
             self.has_ended = True
             self._refuse()
-            _running.discard(self)
             self._ended.set_result(None)
+            _running.discard(self)
 
     async def _serve(self) -> None:
         self._driver = driver = self._build()
@@ -164,7 +173,8 @@ class ThreadBackend:
         self._driver = driver
         """Of the peer's thread: asked for nothing here but what has ended it."""
         self._loop = loop
-        self._pending_count = 0
+        self._loop_thread = get_ident()
+        self._pending: set[Asked] = set()
         self._pending_max = driver.limits.pending_requests_max
         self._listeners: dict[object, Callable[[Event], None]] = {}
         self._events: deque[Event] = deque(maxlen=driver.limits.events_pending_max)
@@ -177,13 +187,13 @@ class ThreadBackend:
     def ask(self, request: Request) -> Asked:
         if self._thread.has_ended:
             raise self._closed()
-        if self._pending_count >= self._pending_max:
+        if len(self._pending) >= self._pending_max:
             raise Overloaded(
-                f"{self._pending_count} requests wait for peer {self.peer_name}; "
+                f"{len(self._pending)} requests wait for peer {self.peer_name}; "
                 "await some before you send more"
             )
-        self._pending_count += 1
         asked = Asked(self._loop, request, self._withdraw)
+        self._pending.add(asked)
         self._thread.cross(partial(self._begin, asked))
         return asked
 
@@ -199,10 +209,16 @@ class ThreadBackend:
     async def close(self) -> None:
         await self._thread.close()
 
+    def forget(self) -> None:
+        """In a forked child: end what waits for an answer, if its loop is there to be told."""
+        if get_ident() == self._loop_thread:
+            with suppress(RuntimeError):  # That it is closed.
+                self._loop.call_soon(self._end)
+
     # ---- on the application's loop -----------------------------------------------------------
 
     def _withdraw(self, asked: Asked) -> None:
-        self._pending_count -= 1
+        self._pending.discard(asked)
         self._thread.cross(partial(_cancel, asked))
 
     def _deliver(self) -> None:
@@ -219,9 +235,16 @@ class ThreadBackend:
             with suppress(IndexError):  # The peer's thread drops the oldest when it is full.
                 self._tell_listeners(self._events.popleft())
         for asked, reply in replies:
-            if not asked.done():
-                self._pending_count -= 1
-                asked.settle(reply)
+            self._pending.discard(asked)
+            asked.settle(reply)
+
+    def _end(self) -> None:
+        """Deliver what has come, and no more will come."""
+        self._deliver()
+        pending, self._pending = self._pending, set()
+        for asked in pending:
+            ended = self._closed()
+            asked.settle(in_doubt(ended) if type(asked.request) is Submit else ended)
 
     def _closed(self) -> Closed:
         return closed(self.peer_name, self._driver.failure)

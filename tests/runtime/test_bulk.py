@@ -389,3 +389,16 @@ def test_a_thread_that_fails_tells_whoever_waits(
         end.result(SECONDS)
     one.thread.ended.result(SECONDS)
     assert "the thread has failed" in caplog.text
+
+
+def test_in_a_forked_child_the_thread_has_ended_and_its_transport_is_left_alone(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = make("a")
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(one.transport, "wake", lambda: os._exit(2))
+        one.thread.close()
+        os._exit(42 if one.thread.ended.done() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+    assert not one.thread.ended.done()

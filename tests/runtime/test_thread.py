@@ -1,5 +1,6 @@
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -328,6 +329,63 @@ def test_a_forked_child_finds_the_peer_closed() -> None:
         _, status = await asyncio.to_thread(os.waitpid, child, 0)
         assert os.waitstatus_to_exitcode(status) == 42
         assert await backend.ask(ReadMembers()) == Done()
+
+    with_thread(node, story)
+
+
+def exit_code_of_a_child(act: Callable[[], int]) -> int:
+    """Of a fork of this process that has done so. One that hangs is killed, which is no success."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(30)
+            code = act()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a_forked_child_can_close_the_peer() -> None:
+    async def story(thread: PeerThread) -> None:
+        def close() -> int:
+            asyncio.run(thread.close())
+            thread.stop(0.0)
+            return 42
+
+        assert exit_code_of_a_child(close) == 42
+        assert not thread.has_ended
+
+    with_thread(FakeNode(), story)
+
+
+def test_what_waits_in_a_forked_child_ends_and_in_its_parent_goes_on() -> None:
+    node = FakeNode()
+    tokens: list[int] = []
+
+    def later(token: int, request: Request) -> Effects:
+        tokens.append(token)
+        is_last = isinstance(request, ReadStatus)
+        return tuple(Resolve(each, Done()) for each in tokens) if is_last else ()
+
+    node.on_request = later
+
+    async def story(thread: PeerThread) -> None:
+        backend = thread.backend()
+        command = backend.ask(Submit(AppendJournal(SessionId(1), 1, "runs", b"\x01")))
+        question = backend.ask(ReadMembers())
+        await eventually(lambda: len(tokens) == 2)
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(30)
+            replies = await asyncio.gather(command, question, return_exceptions=True)
+            os._exit(42 if [*map(type, replies)] == [OutcomeUnknown, Closed] else 1)
+        status = await asyncio.to_thread(os.waitpid, child, 0)
+        assert os.waitstatus_to_exitcode(status[1]) == 42
+        assert await backend.ask(ReadStatus()) == Done()
+        assert [command.done(), question.done()] == [True, True]
 
     with_thread(node, story)
 

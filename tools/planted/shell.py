@@ -10,7 +10,49 @@ CODES = "mabeam_p2p/security/codes.py"
 
 LANE_TESTS = ("tests/runtime/test_lane.py",)
 
+THREAD = "mabeam_p2p/runtime/thread.py"
+BULK = "mabeam_p2p/runtime/bulk.py"
+FORK = ("tests/runtime/test_thread.py",)
+
 MUTANTS = (
+    Mutant(
+        "SH7",
+        "who closes a peer in a forked child waits for ever",
+        (
+            Edit(
+                THREAD,
+                "        self._ended = Future()\n        self._ended.set_result(None)\n",
+                "",
+            ),
+        ),
+        FORK,
+    ),
+    Mutant(
+        "SH8",
+        "what waits for an answer in a forked child waits for ever",
+        (Edit(THREAD, "            backend.forget()\n", "            pass\n"),),
+        FORK,
+    ),
+    Mutant(
+        "SH9",
+        "a command that was under way at a fork is denied in the child",
+        (
+            Edit(
+                THREAD,
+                "in_doubt(ended) if type(asked.request) is Submit else ended",
+                "ended",
+            ),
+        ),
+        FORK,
+    ),
+    Mutant(
+        "SH10",
+        "in a forked child the thread of bulk data never ends",
+        (Edit(BULK, "        self.ended = Future()\n        self.ended.set_result(None)\n", ""),),
+        (
+            "tests/runtime/test_bulk.py::test_in_a_forked_child_the_thread_has_ended_and_its_transport_is_left_alone",
+        ),
+    ),
     Mutant(
         "SH1",
         "the rest of a turn happens, and is written, after the peer has failed within it",
