@@ -201,9 +201,10 @@ class Driver:
                 await self.wait_stopped()
 
     def ask(self, request: Request, reply: Callable[[Reply], None]) -> int:
-        """Give the request to the node; return its token. `reply` is called once, in a later turn:
-        with the answer, or, if the peer ends before, with OutcomeUnknown for a command and Closed
-        for anything else. Not at all after `cancel`."""
+        """Give the request to the node; return its token. `reply` is called once, and not before
+        this returns: with the answer, or, if the peer ends before, with OutcomeUnknown for a
+        command and Closed for anything else. Not at all after `cancel`, unless it is on its way
+        already: from the gate, or from a peer that had ended."""
         token = next(self._tokens)
         if not self.is_running:
             self._loop.call_soon(reply, closed(self.name, self.failure))

@@ -19,8 +19,10 @@ Rules
    nothing, and sends no proof, before.
 3. The secret leaves the server only when the client has proved an older one, or a token, and never
    as it is: under a pad that only who knows that one can make, inside CURVE.
-4. What is not in this order is refused, and the connection's state forgotten. So is a proof for a
-   challenge under a key that the server has exchanged since: the client would have the former one.
+4. An Ask begins anew, whenever it comes. Any other word that is not in this order is refused, and
+   the connection's state forgotten; what cannot be decoded is refused, and changes nothing. Refused
+   is a proof, too, for a challenge under a key that the server has exchanged since: the client
+   would have the former one.
 """
 
 from collections.abc import Callable

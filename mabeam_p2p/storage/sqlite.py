@@ -7,8 +7,9 @@ Rules:
    and the files stay as they were found. Database and log go together: one that is without the
    other it had is refused, too. What is left of a folder whose damaged log was moved away is known
    by a mark.
-3. After a failed write nothing is written again: what the disk holds is unknown until the folder is
-   opened anew (Rebello et al. 2020, on fsync).
+3. After a failed write no other is taken: what the disk holds of it is unknown until the folder is
+   opened anew (Rebello et al. 2020, on fsync). Closing still copies what was written before into
+   the database: it writes all pages anew whose sync has failed, and drops the log behind a sync.
 4. A folder has one identity, made with it, and counts its opens: an epoch is durable before anybody
    hears it. A new folder is made under another name and renamed when it is whole.
 5. What a snapshot or a newer record frees within the database is used again; the file does not

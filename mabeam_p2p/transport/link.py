@@ -1,7 +1,8 @@
 """One link: the DEALER that sends to one target, and what waits until it can.
 
-While a link opens for the first time it keeps a few young messages, so that a greeting is not lost
-to the introduction and the handshake. Afterwards it queues nothing for a peer that is down.
+While a link opens it keeps a few young messages, so that a greeting is not lost to the introduction
+and the handshake. It opens when it is made, and anew when another introduction has told where to
+dial. Once it was open there it queues nothing for a peer that is down.
 """
 
 import asyncio
@@ -13,11 +14,11 @@ import zmq
 OPENING_MESSAGES_MAX = 64
 OPENING_BYTES_MAX = 1024 * 1024
 OPENING_SECONDS_MAX = 1.0
-"""What a link keeps until its first handshake: this much, this young."""
+"""What a link keeps until the handshake: this much, this young."""
 
 
 class Link:
-    """`_opening` is what waits for the first handshake; None once that has come."""
+    """`_opening` is what waits for the handshake; None once that has come."""
 
     __slots__ = (
         "_counters", "_dealer", "_descriptor", "_end_visit", "_loop", "_opening", "_opening_bytes",

@@ -7,8 +7,9 @@ Rules
 1. What comes is delivered in turns, in which no peer takes the time of others (`reception`).
 2. Nobody sets a ROUTING_ID: a fixed one can be stolen, and black-holes whoever reconnects early.
    Who speaks is known from the key of the connection, or, without keys, from the frame.
-3. A link queues nothing for a peer that is down. Only while it opens for the first time does it
-   keep a few young messages, so that a greeting is not lost to the handshake.
+3. A link queues nothing for a peer that is down. Only while it opens, for the first time or where
+   an introduction has led it anew, does it keep a few young messages, so that a greeting is not
+   lost to the handshake.
 4. Only IP addresses are dialled: a name that came from the network is never looked up.
 5. Without keys nothing leaves the loopback interface, unless `insecure` was asked for. A peer that
    listens on loopback dials loopback only: from elsewhere nobody could answer.

@@ -119,8 +119,8 @@ def decode_sequence(count: int, data: bytes, *, size_max: int, item_count_max: i
 def encode_value(value: object, limit: int) -> bytes:
     """A user's value to bytes. Raises InvalidValue, which names the element that cannot travel.
 
-    limit: bytes. Equal values of equal types give equal bytes, whatever the order of their maps;
-    a tuple travels as a list.
+    limit: bytes. Equal values of equal types give equal bytes, whatever the order of their maps,
+    but for 0.0 and -0.0, which stay apart; a tuple travels as a list.
     """
     if fault := _fault(value, 0):
         raise InvalidValue(f"value{fault}")

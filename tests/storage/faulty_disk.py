@@ -117,10 +117,31 @@ class Disk:
         self.durable[path] = Path(path).read_bytes()
         self.pending = [write for write in self.pending if write[0] != path]
 
+    def not_synced(self, path: str) -> None:
+        """A sync has failed."""
+
     def renamed(self, source: str, target: str) -> None:
         """Counted as durable: the caller syncs the folder before it says so to anybody."""
         if source in self.durable:
             self.durable[target] = self.durable.pop(source)
+
+
+class Forgetful(Disk):
+    """What a sync that failed did not store is not tried again by a later one, though it can be
+    read until the power goes: so do the caches of systems (Rebello et al. 2020)."""
+
+    def synced(self, path: str) -> None:
+        size = Path(path).stat().st_size
+        data = bytearray(self.durable.get(path, b"")[:size].ljust(size, b"\0"))
+        for name, offset, written in self.pending:
+            if name == path:
+                end = min(size, offset + len(written))
+                data[offset:end] = written[: end - offset]
+        self.durable[path] = bytes(data)
+        self.not_synced(path)
+
+    def not_synced(self, path: str) -> None:
+        self.pending = [write for write in self.pending if write[0] != path]
 
 
 _disk = Disk()
@@ -216,6 +237,7 @@ def _table(address: int) -> _Methods:
 
     def on_sync(file: int, flags: int) -> int:
         if fault := _disk.call("sync"):
+            _disk.not_synced(_paths[file])
             return fault.error
         result: int = sync(file, flags)
         if result == sqlite3.SQLITE_OK:

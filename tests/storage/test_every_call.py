@@ -21,7 +21,15 @@ from mabeam_p2p.ids import PeerId
 from mabeam_p2p.records import Batch, HardState, LogAppend, Record, Recovered, Sibling, Variable
 from mabeam_p2p.storage import sqlite
 from mabeam_p2p.storage.sqlite import SqliteStorage
-from tests.storage.faulty_disk import Disk, Fault, connect, disk_full, disk_of_test, io_error
+from tests.storage.faulty_disk import (
+    Disk,
+    Fault,
+    Forgetful,
+    connect,
+    disk_full,
+    disk_of_test,
+    io_error,
+)
 
 WRITES, SHIFT = 200, 40
 VOTER = PeerId("0123456789abcdef")
@@ -238,6 +246,42 @@ def test_no_loss_of_power_at_any_call_costs_what_was_acknowledged(memory_path: P
     assert not wrong
     assert recovered(path) == held[WRITES]
     assert cuts > 2_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_closing_after_a_sync_that_failed_costs_nothing_acknowledged(memory_path: Path) -> None:
+    """The log is copied into the database and dropped, though what the sync was for is on no disk:
+    by then all of that is written anew, or was never acknowledged."""
+    _, held = script()
+    _, writes = next(shifts())
+    path, image = memory_path / "peer", memory_path / "image"
+    for fatal in range(1, 1_000):
+        met = 0
+
+        def decide(number: int, kind: str, fatal: int = fatal) -> Fault | None:
+            nonlocal met
+            met += kind == "sync"
+            return io_error(kind) if kind == "sync" and met == fatal else None
+
+        shutil.rmtree(path, ignore_errors=True)
+        disk = Forgetful(decide)
+        with disk_of_test(disk):
+            acknowledged = work(path, writes)
+        left = {Path(name).name: data for name, data in disk.durable.items()}
+        if sqlite.DATABASE_NAME not in left:
+            continue
+        names = [set(left), {file.name for file in path.iterdir()}]
+        for present in names:  # A file that was deleted may be there again.
+            shutil.rmtree(image, ignore_errors=True)
+            image.mkdir()
+            for name in present & set(left):
+                (image / name).write_bytes(left[name])
+            assert recovered(image) in held[acknowledged : acknowledged + 2], f"sync {fatal}"
+        if met < fatal:
+            break
+    assert acknowledged == SHIFT
+    assert fatal > SHIFT
 
 
 def write_at(path: Path, offset: int, data: bytes) -> None:

@@ -32,4 +32,19 @@ MUTANTS = (
         ),
         ALONE,
     ),
+    Mutant(
+        "FD4",
+        "a write is acknowledged before its log is synced",
+        (
+            Edit(
+                SQLITE,
+                '"rw"))\n        connection.execute("PRAGMA synchronous = FULL")',
+                '"rw"))\n        connection.execute("PRAGMA synchronous = NORMAL")',
+            ),
+        ),
+        (
+            "tests/storage/test_every_call.py::"
+            "test_closing_after_a_sync_that_failed_costs_nothing_acknowledged",
+        ),
+    ),
 )
