@@ -405,8 +405,7 @@ class Agent(Scope):
                 pass
 
     def lost(self, *, has_left: bool) -> None:
-        """For the parts of the package: the way to the peer is lost. has_left: it has said that it
-        leaves the cluster."""
+        """The way to the peer is lost. has_left: it has said that it leaves. For the package."""
         self._attachment.lost()
         self.session.lost(has_left=has_left)
         self._grants.look()
@@ -448,8 +447,7 @@ class Agent(Scope):
         self._look_anew()
 
     def _look_anew(self) -> None:
-        """The view was read anew: evaluate what is open and was not voted on yet, bid where there
-        was no bid, and put into effect what was agreed meanwhile."""
+        """The view was read anew: vote, rank, bid and put into effect what is still due."""
         for record in tuple(self._attachment.view.open_proposals.values()):
             self._consider(record)
         self._appliers.look_again(tuple(self._attachment.view.parameters.entries.values()))
@@ -463,8 +461,7 @@ class Agent(Scope):
         """The peer has another log, of which nothing is known but what the view holds."""
         self._appliers.forget()
         self._bidders.forget()
-        for lease in tuple(self._grants.held.values()):
-            lease.doubt("another log has taken the place of the one that granted it")
+        self._grants.forget()
 
     def _may_bid(self, auction: Auction) -> bool:
         """Whether the log would take a bid of this agent."""

@@ -290,6 +290,10 @@ class Grants:
         self._on_quorum(self.attachment.view.quorum)
         self._look_at_held()
 
+    def forget(self) -> None:
+        """The peer has another log than the one that has granted this."""
+        self._doubt_all("another log has taken the place of the one that granted it")
+
     def _look_at_held(self) -> None:
         for lease in tuple(self.held.values()):
             self.look_at(lease)
@@ -466,8 +470,9 @@ class Grants:
             self._doubt = None
         if not quorum and self._doubt is None:
             seconds = self.attachment.timing.dead_seconds
-            self._doubt = asyncio.get_running_loop().call_later(seconds, self._lose_all)
+            reason = "this peer has had no quorum for so long that it may count as dead"
+            self._doubt = asyncio.get_running_loop().call_later(seconds, self._doubt_all, reason)
 
-    def _lose_all(self) -> None:
+    def _doubt_all(self, reason: str) -> None:
         for lease in tuple(self.held.values()):
-            lease.doubt("this peer has had no quorum for so long that it may count as dead")
+            lease.doubt(reason)

@@ -1,6 +1,7 @@
 """Counts of what a peer has told since its daemon has started, for its metrics."""
 
 from mabeam_p2p.events import (
+    EVENTS_LOST,
     AuctionClosed,
     BarrierChanged,
     Dropped,
@@ -63,7 +64,7 @@ class Tally:
                 self._add("tasks_total", task.status.name.lower())
             case AuctionClosed():
                 self._add("auctions_total")
-            case Dropped(reason=reason, count=count):
+            case Dropped(reason=reason, count=count) if reason != EVENTS_LOST:
                 self._add("dropped_total", reason, count)
             case Refused(reason=reason):
                 self._add("refusals_total", reason)

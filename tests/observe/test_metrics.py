@@ -10,6 +10,7 @@ from mabeam_p2p.addresses import split_address
 from mabeam_p2p.effects import Notify
 from mabeam_p2p.errors import AddressError, ConfigError
 from mabeam_p2p.events import (
+    EVENTS_LOST,
     Dropped,
     Event,
     HandOverBegan,
@@ -116,6 +117,7 @@ def test_elections_leaders_and_quorums_are_counted() -> None:
         HandOverBegan(A, "a", 2, "leaving"),
         MemberChanged(Member(A, "a", "h:1", 1, 1, MemberState.DEAD)),
         Refused(A, "name", "", True),
+        Dropped(A, EVENTS_LOST, "of its own disk", 7),
         Ready(),
     ) == {
         "elections_started_total": 1,

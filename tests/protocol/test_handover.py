@@ -35,10 +35,8 @@ from mabeam_p2p.protocol.replication import Role
 from mabeam_p2p.records import Member, MemberState, Standing
 from mabeam_p2p.requests import (
     Answer,
-    Done,
     Failed,
     HandedOver,
-    Leave,
     Refused,
     Request,
     SetFitness,
@@ -465,47 +463,3 @@ def test_the_target_obeys_a_leader_that_it_has_followed_for_a_while() -> None:
     play.hear(A, TimeoutNow(0, 2, 1))
     requests = play.sent(VoteRequest)
     assert [(r.term, r.pre, r.transfer) for r in requests] == [(3, False, True)] * 2
-
-
-# ---- leaving ---------------------------------------------------------------------------------
-
-
-def test_who_is_leaving_does_not_take_the_lead() -> None:
-    """It waits for a successor; until then it still hears, and votes."""
-    play = Play()
-    play.lead()
-    token = play.ask(Leave())
-    assert [event.reason for event in play.began()] == ["leaving"]
-    assert play.answer(token) is None
-    standing = Standing(2, play.node.replication.log.last_index, 0, 0)
-    play.hear(A, VoteRequest(0, 3, standing, False, True))
-    assert [r.granted for r in play.sent(VoteReply)] == [True]
-    play.hear(A, VoteRequest(0, 4, Standing(1, 1, 0, 0), True, False))
-    assert not any(r.higher for r in play.sent(VoteReply))
-    play.desk.now += 0.2
-    play.desk.did(play.node.tick(play.desk.now))
-    play.turn()
-    assert play.sent(VoteRequest) == []
-    assert play.answer(token) is None
-    play.hear(A, Heartbeat(0, 3, 2, 1))
-    assert play.answer(token) == Done()
-    goodbyes = [m.members for m in play.sent(Gossip) if len(m.members) == 1]
-    assert [members[0].peer for members in goodbyes] == [ME, ME]
-
-
-def test_leaving_goes_on_when_nobody_waits_for_it_any_more() -> None:
-    play = Play()
-    play.lead()
-    token = play.ask(Leave())
-    play.desk.did(play.node.cancel(token, play.desk.now))
-    play.hear(A, Heartbeat(0, 3, 2, 1))
-    assert play.answer(token) is None
-    assert len([m for m in play.sent(Gossip) if len(m.members) == 1]) >= 2, "it says goodbye"
-
-
-def test_a_follower_that_leaves_and_is_told_to_stand_does_not() -> None:
-    play = Play()
-    play.follow()
-    assert play.answer(play.ask(Leave())) == Done()
-    play.hear(A, TimeoutNow(0, 2, 1))
-    assert play.sent(VoteRequest) == []

@@ -17,7 +17,7 @@ TRANSFER = "mabeam_p2p/protocol/replication/transfer.py"
 
 PAPER = ("tests/paper/test_raft_transfer.py",)
 UNIT = ("tests/protocol/test_preference.py",)
-NODE_TESTS = ("tests/protocol/test_handover.py",)
+NODE_TESTS = ("tests/protocol/test_handover.py", "tests/protocol/test_handover_leaving.py")
 DAYS = ("tests/bad_days/test_hand_over.py",)
 BULLY = ("tests/paper/test_bully.py",)
 EXCLUDED = (

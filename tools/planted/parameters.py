@@ -71,13 +71,7 @@ MUTANTS = (
     Mutant(
         "P-former-lock",
         "a lock is held though its log is gone",
-        (
-            Edit(
-                "mabeam_p2p/api/agent.py",
-                '            lease.doubt("another log',
-                '            str("another log',
-            ),
-        ),
+        (Edit("mabeam_p2p/api/agent.py", "        self._grants.forget()\n", ""),),
         OTHER_LOGS,
     ),
     Mutant(

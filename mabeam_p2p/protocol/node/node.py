@@ -346,8 +346,7 @@ class Node:
         if replication.leadership is not None:
             self._succession.do_duties(now)
         elif replication.is_elected:
-            noop = self._codec.encode_commands([Noop(CLUSTER_SESSION, 0)])
-            replication.lead((1, noop), now)
+            replication.lead((1, self._codec.encode_commands([Noop(CLUSTER_SESSION, 0)])), now)
         leader = self._usable_leader(now)
         self._voting.flush(leader[0] if leader else None, now)
         self._reporting.flush(leader, now)
