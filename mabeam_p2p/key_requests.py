@@ -12,7 +12,7 @@ INVITE_SECONDS_MAX = 30 * 86_400.0
 
 
 class Invite(Struct, frozen=True, gc=False, array_like=True, tag=50):
-    """A join code. Answer: Invited, or Refused."""
+    """A join code. Answer: Invited, Refused, or Failed (overloaded: too many are out)."""
 
     seconds: float = INVITE_SECONDS
     once: bool = False

@@ -87,7 +87,8 @@ class Keys:
         """A join code by which peers of other hosts and users are let in for so long, or one of
         them. It is a secret. It names the address of this peer, which alone honours it.
 
-        Raises InvalidValue, Rejected with reason no_keys or not_joined."""
+        Raises InvalidValue; Rejected with reason no_keys or not_joined; Overloaded if as many codes
+        of this peer are out as it keeps (256)."""
         return await invited(self._attachment, seconds, once)
 
     async def read(self) -> KeyFacts:

@@ -9,6 +9,7 @@
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -24,11 +25,13 @@ from mabeam_p2p.api.sockets import Listener
 from mabeam_p2p.config import Config
 from mabeam_p2p.daemon.admission import OwnCommand
 from mabeam_p2p.daemon.server import Server
-from mabeam_p2p.errors import Closed, MabeamError, Rejected
+from mabeam_p2p.errors import Closed, MabeamError, Overloaded, Rejected
 from mabeam_p2p.events import Event, Ready
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.key_requests import INVITE_SECONDS
 from mabeam_p2p.requests import Answer, Failed, Request
+
+_log = logging.getLogger(__name__)
 
 
 class Host:
@@ -118,10 +121,14 @@ class Host:
 
     async def invite(self) -> str:
         """A join code; empty if this peer can let nobody in, as it has stopped perhaps: `stopped`
-        says why."""
+        says why. Empty also where as many codes are out as it keeps: none of those gives way to one
+        that nobody has asked for."""
         try:
             return await invited(self._attachment, INVITE_SECONDS, False)
         except (Rejected, Closed):
+            return ""
+        except Overloaded as error:
+            _log.warning("no join code was made at this start: %s", error)
             return ""
 
     def stop(self) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Protocol, assert_never
 
 from mabeam_p2p.addresses import is_loopback, split_address
-from mabeam_p2p.errors import AuthenticationError
+from mabeam_p2p.errors import AuthenticationError, Overloaded
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.key_requests import (
     INVITE_SECONDS_MAX,
@@ -31,7 +31,7 @@ from mabeam_p2p.key_requests import (
     SecretProposed,
 )
 from mabeam_p2p.records import Credential, Credentials
-from mabeam_p2p.requests import Refused
+from mabeam_p2p.requests import Failed, Refused
 from mabeam_p2p.security.codes import JoinCode, encode
 from mabeam_p2p.security.guard import Guard
 from mabeam_p2p.security.keyring import KeyPair
@@ -186,7 +186,7 @@ class Gate:
         revoked, self.revoked = self.revoked, lambda: None
         revoked()
 
-    def ask(self, request: GateRequest) -> GateAnswer | Refused:
+    def ask(self, request: GateRequest) -> GateAnswer | Refused | Failed:
         """Raises KeyFileError."""
         guard, keyring = self._guard, self._guard.keyring
         if guard.waits_for_inviter and not isinstance(request, ReadKeys):
@@ -216,11 +216,14 @@ class Gate:
             case _:
                 assert_never(request)
 
-    def _invite(self, request: Invite) -> Invited | Refused:
+    def _invite(self, request: Invite) -> Invited | Refused | Failed:
         keyring = self._guard.keyring
         assert keyring.gate is not None, "asked of who has joined"
         if not 0 < request.seconds <= INVITE_SECONDS_MAX:
             return Refused("invalid", f"a code is good for 1 to {INVITE_SECONDS_MAX:g} seconds")
-        token = self._guard.invite(seconds=request.seconds, once=request.once)
+        try:
+            token = self._guard.invite(seconds=request.seconds, once=request.once)
+        except Overloaded as error:
+            return Failed("overloaded", str(error))
         address = self._doors.address
         return Invited(encode(JoinCode(address, keyring.gate, token, self._cluster)), address)

@@ -159,7 +159,8 @@ class Guard:
         return bool(self._wanted) and (current is None or label(current) != self._wanted)
 
     def invite(self, *, seconds: float, once: bool) -> Secret:
-        """A token that lets peers in for so long, or one of them. Raises KeyFileError."""
+        """A token that lets peers in for so long, or one of them. Raises KeyFileError,
+        Overloaded."""
         return self.keyring.invite(seconds=seconds, once=once, wall=self._wall())
 
     def _code(self) -> Secret | None:

@@ -20,7 +20,7 @@ from msgspec import Struct
 from zmq.utils import z85
 
 from mabeam_p2p import places
-from mabeam_p2p.errors import KeyFileError
+from mabeam_p2p.errors import KeyFileError, Overloaded
 from mabeam_p2p.security import files
 from mabeam_p2p.security.codes import new_gate, new_token
 from mabeam_p2p.security.secrets import SECRET_BYTES, Secret, label, mac
@@ -29,7 +29,8 @@ KEY_NAME = "peer.key"
 SECRET_NAME = "cluster.secret"
 INVITATIONS_NAME = "invitations"
 JOINED_NAME = "joined"
-INVITATIONS_MAX = 64
+INVITATIONS_MAX = 256
+"""Of those that have not expired. As many fit into the file."""
 FILE_VERSION = 1
 SHARED_FOLDER = ".secrets"
 """In the user's state folder; no cluster's name begins with a dot."""
@@ -297,11 +298,22 @@ class Keyring:
     # ---- invitations ---------------------------------------------------------------------------
 
     def invite(self, *, seconds: float, once: bool, wall: float) -> Secret:
-        """A token that lets peers in for so long, or one of them. Raises KeyFileError."""
+        """A token that lets peers in for so long, or one of them. Those that have expired give way,
+        and as many as must of those that were for one peer and have let it in; no others. Raises
+        KeyFileError, Overloaded."""
         token = new_token()
         live = [one for one in self._invitations if one.expires_at > wall]
-        live.append(Invitation(token.reveal(), wall + seconds, once))
-        self._keep(self._write_invitations, _invitations=live[-INVITATIONS_MAX:])
+        spent = [one for one in live if one.once and one.used_by]
+        excess = max(0, len(live) + 1 - INVITATIONS_MAX)
+        if excess > len(spent):
+            raise Overloaded(
+                f"{len(live)} join codes of this peer are good for peers to come, and it keeps no "
+                "more; nothing was made: wait until some have expired, ask another peer for one, "
+                "or give out one for several peers"
+            )
+        kept = [one for one in live if all(one is not other for other in spent[:excess])]
+        kept.append(Invitation(token.reveal(), wall + seconds, once))
+        self._keep(self._write_invitations, _invitations=kept)
         return token
 
     def invitation(self, name: bytes) -> Secret | None:

@@ -13,6 +13,7 @@ from mabeam_p2p.daemon.host import Host
 from mabeam_p2p.errors import Closed, StorageError
 from mabeam_p2p.records import Status
 from mabeam_p2p.runtime.driver import Driver
+from mabeam_p2p.security import keyring as keyring_module
 from mabeam_p2p.security.codes import JoinCode, encode
 from mabeam_p2p.security.secrets import Secret
 from mabeam_p2p.storage.sqlite import SqliteStorage
@@ -92,3 +93,16 @@ async def test_who_joins_by_a_code_is_said_to_wait_for_a_second_peer(place: Hous
     assert "when 2 peers see each other" in said
     async with Host(replace(CONFIG, name="bee")) as host:
         assert "when 1 peers see each other" in wait_of(host.config, host.expect)
+
+
+@in_loop
+async def test_a_start_for_whose_code_there_is_no_room_makes_none_and_says_so(
+    place: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keyring_module, "INVITATIONS_MAX", 1)
+    async with Host(CONFIG) as host:
+        assert await host.ready()
+        given_out = await host.invite()
+        assert given_out
+        assert await host.invite() == ""
+        assert "no join code was made at this start" in caplog.text

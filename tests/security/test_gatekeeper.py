@@ -11,7 +11,9 @@ from mabeam_p2p.ids import PeerId
 from mabeam_p2p.key_requests import Invite, Invited, KeyRenewed, KeysAnswer, ReadKeys, RenewKey
 from mabeam_p2p.messages import JoinRefusal, JoinWelcome
 from mabeam_p2p.records import Credential, Credentials
+from mabeam_p2p.requests import Failed
 from mabeam_p2p.security import files
+from mabeam_p2p.security import keyring as keyring_module
 from mabeam_p2p.security.codes import decode
 from mabeam_p2p.security.gate import Gate
 from mabeam_p2p.security.gatekeeper import STORAGE, Gatekeeper
@@ -80,6 +82,17 @@ def test_who_cannot_keep_an_introduction_says_so_and_it_is_tried_anew(
     assert refusal == ""
     assert isinstance(codec.decode(answer), JoinWelcome)
     assert secrets(folders[1]) == secrets(folders[0])
+
+
+def test_a_code_too_many_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyring_module, "INVITATIONS_MAX", 1)
+    pair = Pair()
+    pair.start()
+    assert isinstance(pair.gate.ask(Invite(60.0, True)), Invited)
+    answer = pair.gate.ask(Invite(60.0, True))
+    assert isinstance(answer, Failed)
+    assert answer.reason == "overloaded"
+    assert "have expired" in answer.detail
 
 
 def test_a_code_is_good_for_as_long_as_it_says_from_when_it_was_given_out() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mabeam_p2p.errors import KeyFileError
+from mabeam_p2p.errors import KeyFileError, Overloaded
 from mabeam_p2p.security import files
 from mabeam_p2p.security.codes import new_gate
 from mabeam_p2p.security.keyring import (
@@ -404,11 +404,38 @@ def test_an_invitation_expires_for_whoever_it_has_not_let_in(folder: Path) -> No
     assert keyring.use_invitation(b"other", b"one", 1.0) == "unknown_code"
 
 
-def test_invitations_are_bounded(folder: Path) -> None:
+def test_invitations_are_bounded_and_one_too_many_voids_no_other(folder: Path) -> None:
     keyring = open_keyring(folder, None)
-    tokens = [keyring.invite(seconds=10, once=True, wall=0.0) for _ in range(INVITATIONS_MAX + 1)]
-    assert keyring.invitation(label(tokens[0])) is None
-    assert keyring.invitation(label(tokens[1])) == tokens[1]
+    tokens = [keyring.invite(seconds=10, once=True, wall=0.0) for _ in range(INVITATIONS_MAX)]
+    for once in (True, False):
+        with pytest.raises(Overloaded, match="nothing was made: wait until some have expired"):
+            keyring.invite(seconds=10, once=once, wall=9.0)
+    # As many as there may be fit into the file.
+    again = open_keyring(folder, None)
+    assert [again.invitation(label(token)) for token in tokens] == tokens
+    # What has expired gives way.
+    token = again.invite(seconds=10, once=True, wall=10.0)
+    assert again.invitation(label(token)) == token
+    assert again.invitation(label(tokens[0])) is None
+
+
+def test_codes_for_one_peer_that_have_let_it_in_give_way_when_there_is_no_room(
+    folder: Path,
+) -> None:
+    keyring = open_keyring(folder, None)
+    many = keyring.invite(seconds=10, once=False, wall=0.0)
+    tokens = [keyring.invite(seconds=10, once=True, wall=0.0) for _ in range(INVITATIONS_MAX - 1)]
+    assert keyring.use_invitation(label(many), b"one", 1.0) == ""
+    for token in tokens[3:5]:
+        assert keyring.use_invitation(label(token), b"two", 1.0) == ""
+    others = [many, *tokens[:3], *tokens[5:]]
+    for gone in tokens[3:5]:
+        assert keyring.invitation(label(gone)) == gone, "whom it has let in may ask again"
+        others.append(keyring.invite(seconds=10, once=True, wall=2.0))
+        assert keyring.invitation(label(gone)) is None
+    assert [keyring.invitation(label(token)) for token in others] == others
+    with pytest.raises(Overloaded):
+        keyring.invite(seconds=10, once=True, wall=2.0)
 
 
 def test_the_gates_key_is_the_same_for_all_who_know_the_gate() -> None:

@@ -1,0 +1,36 @@
+"""Bugs of the join codes that a peer has given out."""
+
+from tools.planted.base import Edit, Mutant
+
+KEYRING = "mabeam_p2p/security/keyring.py"
+TESTS = ("tests/security/test_keyring.py",)
+
+MUTANTS = (
+    Mutant(
+        "K-voids",
+        "a new join code takes the place of one that was given out and is still good",
+        (
+            Edit(KEYRING, "        if excess > len(spent):\n", "        if False:\n"),
+            Edit(KEYRING, "for one in live if one.once and one.used_by]", "for one in live]"),
+        ),
+        TESTS,
+    ),
+    Mutant(
+        "K-spent-stay",
+        "join codes that have let their one peer in keep the place of new ones",
+        (Edit(KEYRING, "if one.once and one.used_by]", "if False]"),),
+        TESTS,
+    ),
+    Mutant(
+        "K-spent-go",
+        "a peer that a code has let in may not ask again as soon as there is another code",
+        (
+            Edit(
+                KEYRING,
+                "excess = max(0, len(live) + 1 - INVITATIONS_MAX)",
+                "excess = len(spent)",
+            ),
+        ),
+        TESTS,
+    ),
+)
