@@ -224,6 +224,9 @@ class Session:
         while True:
             await self._opened(deadline)
             number = await self._draw(deadline)
+            if self._is_closed:
+                self._release(self.id, number or 0)
+                raise self._closed()
             if number is None:
                 return Failed("overloaded", f"{len(self._under_way)} commands are under way")
             session = self.id

@@ -431,3 +431,34 @@ async def test_session_zero_opens_numbers_and_repeats_nothing() -> None:
         await session.commit(ITEM, "item", 1)
     command: Command = peer.commands()[0]
     assert (command.session, command.sequence) == (0, 0)
+
+
+@in_virtual_time
+async def test_a_command_that_waits_while_its_agent_is_closed_is_refused_and_not_sent() -> None:
+    peer = FakePeer()
+    session = await opened(peer, session_window=1)
+    peer.reply = lambda request: None
+    first = asyncio.create_task(session.ask(ITEM, 60))
+    await eventually(lambda: peer.waiting)
+    waits_for_room = asyncio.create_task(session.ask(ITEM, 60))
+    await asyncio.sleep(0)
+    await session.close()
+    peer.waiting[0].set_result(Committed(2, 1))
+    await first
+    with pytest.raises(Closed):
+        await asyncio.wait_for(waits_for_room, 10)
+    assert [type(command) for command in peer.commands()].count(AppendJournal) == 1
+
+
+@in_virtual_time
+async def test_a_command_that_finds_its_session_closed_is_not_sent_again() -> None:
+    peer = FakePeer()
+    session = await opened(peer)
+    peer.reply = lambda request: None
+    asking = asyncio.create_task(session.ask(ITEM, 60))
+    await eventually(lambda: peer.waiting)
+    await session.close()
+    peer.waiting[0].set_result(Refused("unknown_session", "closed"))
+    with pytest.raises(Closed):
+        await asyncio.wait_for(asking, 10)
+    assert [type(command) for command in peer.commands()].count(AppendJournal) == 1

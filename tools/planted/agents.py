@@ -10,6 +10,7 @@ FITNESS = "mabeam_p2p/api/fitness.py"
 GRANTS = "mabeam_p2p/api/grants.py"
 INSISTING = "mabeam_p2p/api/insisting.py"
 SAYINGS = "mabeam_p2p/api/sayings.py"
+SESSION = "mabeam_p2p/api/session.py"
 STREAMS = "mabeam_p2p/api/streams.py"
 WORK = "mabeam_p2p/api/work.py"
 
@@ -120,6 +121,18 @@ MUTANTS = (
         "a measured score takes back why its peer is not to lead",
         (Edit(FITNESS, "score, status.unfit)", "score)"),),
         ("tests/api/test_fitness.py",),
+    ),
+    Mutant(
+        "A-closed",
+        "a command that waits while its agent is closed is sent again and again",
+        (
+            Edit(
+                SESSION,
+                "            if self._is_closed:\n                self._release(",
+                "            if number == 0:\n                self._release(",
+            ),
+        ),
+        ("tests/api/test_session.py",),
     ),
     Mutant(
         "A-work-again",
