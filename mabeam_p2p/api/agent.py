@@ -19,6 +19,7 @@ from mabeam_p2p.api.keys import Keys
 from mabeam_p2p.api.mail import Mail
 from mabeam_p2p.api.market import Market
 from mabeam_p2p.api.parameters import Parameters
+from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.api.rankings import Rankings
 from mabeam_p2p.api.results import (
     Info,
@@ -32,7 +33,7 @@ from mabeam_p2p.api.results import (
 from mabeam_p2p.api.sayings import Sayings
 from mabeam_p2p.api.scope import Scope
 from mabeam_p2p.api.seats import Seats
-from mabeam_p2p.api.session import Profile, Session
+from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.streams import EventStream, Streams
 from mabeam_p2p.api.values import shortened
 from mabeam_p2p.api.variables import Variables
@@ -400,8 +401,7 @@ class Agent(Scope):
                 self._rank(election)
             case ElectionEnded(election=election):
                 self._rankings.dismiss(election)
-            case _:
-                # Nothing else asks for an opinion or an effect.
+            case _:  # Nothing else asks for an opinion or an effect.
                 pass
 
     def lost(self, *, has_left: bool) -> None:

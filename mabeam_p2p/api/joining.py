@@ -6,7 +6,7 @@ from types import TracebackType
 
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.attachment import Attachment
-from mabeam_p2p.api.session import Profile
+from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.errors import (
     AuthenticationError,
     MabeamError,

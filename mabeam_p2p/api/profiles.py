@@ -1,11 +1,26 @@
-"""What an agent tells of itself, as a caller gives it."""
+"""What an agent tells of itself when it joins, as a caller gives it."""
 
 from collections.abc import Iterable, Mapping
 
+from msgspec import Struct
+
 from mabeam_p2p.api.leases import lease_microseconds
-from mabeam_p2p.api.session import Profile
 from mabeam_p2p.errors import InvalidName
 from mabeam_p2p.ids import check_name
+
+
+class Profile(Struct, frozen=True):
+    """What an agent tells of itself when it joins."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    participates: bool = True
+    eligible: bool = True
+    capabilities: tuple[tuple[str, int], ...] = ()
+    lease: int = 0
+    """Microseconds; 0: none."""
+    yields: bool = False
+    """It holds a seat only while no other agent can."""
 
 
 def profile_of(

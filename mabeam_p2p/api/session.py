@@ -21,10 +21,11 @@ import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.leases import Lease
+from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.commands import AnyCommand, CloseSession, KeepAlive, OpenSession
 from mabeam_p2p.errors import (
     Closed,
@@ -55,20 +56,6 @@ CLOSE_SECONDS = 1.0
 NAME_GRACE_SECONDS = 1.0
 """What is added to the time after which a leader says that a dead peer's agents are gone: until the
 log has it, on a busy machine."""
-
-
-class Profile(Struct, frozen=True):
-    """What an agent tells of itself when it joins."""
-
-    name: str
-    groups: tuple[str, ...] = ()
-    participates: bool = True
-    eligible: bool = True
-    capabilities: tuple[tuple[str, int], ...] = ()
-    lease: int = 0
-    """Microseconds; 0: none."""
-    yields: bool = False
-    """It holds a seat only while no other agent can."""
 
 
 class Session:

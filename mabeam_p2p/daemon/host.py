@@ -20,7 +20,7 @@ from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.fitness import ScoreWatch, ready
 from mabeam_p2p.api.joining import joined
 from mabeam_p2p.api.keys import invited
-from mabeam_p2p.api.session import Profile
+from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.api.sockets import Listener
 from mabeam_p2p.config import Config
 from mabeam_p2p.daemon.admission import OwnCommand

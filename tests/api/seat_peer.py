@@ -5,7 +5,7 @@ from mabeam_p2p import (
 )
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.attachment import Attachment
-from mabeam_p2p.api.session import Profile
+from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.commands import Elect
 from mabeam_p2p.events import QuorumChanged, SeatChanged
 from mabeam_p2p.ids import AgentId, SessionId

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from mabeam_p2p.api import attachment as attachment_module
 from mabeam_p2p.api import tasks as tasks_module
 from mabeam_p2p.api.agent import Agent
-from mabeam_p2p.api.session import CLOSE_SECONDS, Profile, Session
+from mabeam_p2p.api.profiles import Profile
+from mabeam_p2p.api.session import CLOSE_SECONDS, Session
 from mabeam_p2p.api.tasks import Options, TaskHandle, Tasks, TaskStream
 from mabeam_p2p.api.work import Work
 from mabeam_p2p.commands import AnyCommand, CancelTask, CloseSession

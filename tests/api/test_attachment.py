@@ -8,7 +8,7 @@ import pytest
 
 from mabeam_p2p import DaemonNotRunning, InvalidValue, OutcomeUnknown
 from mabeam_p2p.api.agent import Agent
-from mabeam_p2p.api.session import Profile
+from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.requests import Answer, Request
 from tests.api.fakes import PEER, FakePeer, attachment
 from tests.eventually import eventually

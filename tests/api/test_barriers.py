@@ -7,7 +7,7 @@ import pytest
 import mabeam_p2p
 from mabeam_p2p import BarrierBroken, BarrierMismatch
 from mabeam_p2p.api.agent import Agent
-from mabeam_p2p.api.session import Profile
+from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.commands import Arrive
 from mabeam_p2p.ids import AgentId
 from mabeam_p2p.records import BarrierStatus, Generation, OnDeparture

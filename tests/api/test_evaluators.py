@@ -7,8 +7,8 @@ import pytest
 
 from mabeam_p2p.api import evaluators as module
 from mabeam_p2p.api.agent import Agent
+from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.api.results import Proposal, Vote
-from mabeam_p2p.api.session import Profile
 from mabeam_p2p.commands import CastVote
 from mabeam_p2p.events import ProposalDecided, ProposalOpened, VoteRecorded
 from mabeam_p2p.ids import AgentId

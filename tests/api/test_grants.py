@@ -21,8 +21,9 @@ from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.claims import Claimed
 from mabeam_p2p.api.grants import Grants, Lease
 from mabeam_p2p.api.locks import Lock
+from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.api.queues import Queue
-from mabeam_p2p.api.session import Profile, Session
+from mabeam_p2p.api.session import Session
 from mabeam_p2p.commands import AcquireLock, ReleaseLock, RenewLock, ReturnItem, TakeItem
 from mabeam_p2p.events import EVENTS_LOST, AgentLeft, Dropped, LockEnded, LockGranted, QuorumChanged
 from mabeam_p2p.ids import AgentId

@@ -7,7 +7,7 @@ import pytest
 from mabeam_p2p import PeerRefused
 from mabeam_p2p.api import joining
 from mabeam_p2p.api.joining import REFUSAL_SECONDS, joined
-from mabeam_p2p.api.session import Profile
+from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.events import Refused
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.requests import Committed, Request, Submit

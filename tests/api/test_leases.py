@@ -6,8 +6,8 @@ import math
 import pytest
 
 from mabeam_p2p.api.leases import Lease, lease_microseconds
-from mabeam_p2p.api.profiles import profile_of
-from mabeam_p2p.api.session import Profile, Session
+from mabeam_p2p.api.profiles import Profile, profile_of
+from mabeam_p2p.api.session import Session
 from mabeam_p2p.commands import AppendJournal, KeepAlive, OpenSession
 from mabeam_p2p.errors import InvalidValue, NoQuorum
 from mabeam_p2p.events import QuorumChanged

@@ -9,7 +9,7 @@ from mabeam_p2p import DaemonNotRunning
 from mabeam_p2p.api import session as session_module
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.attachment import Attachment
-from mabeam_p2p.api.session import Profile
+from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.commands import Mint, OpenSession
 from mabeam_p2p.events import EVENTS_LOST, Dropped
 from mabeam_p2p.ids import ProposalId

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from mabeam_p2p import InvalidName, InvalidValue, MabeamTimeout, Message, NobodyThere, Overloaded
 from mabeam_p2p.api import evaluators, mail
 from mabeam_p2p.api.agent import Agent
-from mabeam_p2p.api.session import Profile
+from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.events import MailArrived
 from mabeam_p2p.ids import AgentId
 from mabeam_p2p.records import MailAnswer

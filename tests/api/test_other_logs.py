@@ -5,8 +5,8 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from mabeam_p2p.api.agent import Agent
+from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.api.results import Change
-from mabeam_p2p.api.session import Profile
 from mabeam_p2p.commands import AcquireLock, ReleaseLock
 from mabeam_p2p.events import ParameterChanged, SeatChanged, VariableChanged
 from mabeam_p2p.ids import AgentId, ClusterId, PeerId, ProposalId

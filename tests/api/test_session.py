@@ -6,8 +6,8 @@ import gc
 import pytest
 
 from mabeam_p2p.api import session as session_module
-from mabeam_p2p.api.profiles import profile_of
-from mabeam_p2p.api.session import Profile, Session
+from mabeam_p2p.api.profiles import Profile, profile_of
+from mabeam_p2p.api.session import Session
 from mabeam_p2p.commands import AppendJournal, CloseSession, Command, OpenSession
 from mabeam_p2p.errors import (
     Closed,

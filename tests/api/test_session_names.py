@@ -8,7 +8,8 @@ import pytest
 
 from mabeam_p2p.api import session as session_module
 from mabeam_p2p.api.attachment import Attachment
-from mabeam_p2p.api.session import Profile, Session
+from mabeam_p2p.api.profiles import Profile
+from mabeam_p2p.api.session import Session
 from mabeam_p2p.config import Timing
 from mabeam_p2p.errors import NameTaken
 from mabeam_p2p.ids import AgentId, PeerId, SessionId

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from mabeam_p2p.api.session import Profile, Session
+from mabeam_p2p.api.profiles import Profile
+from mabeam_p2p.api.session import Session
 from mabeam_p2p.commands import AppendJournal, OpenSession
 from mabeam_p2p.errors import DaemonNotRunning, NameTaken, NoQuorum, Overloaded
 from mabeam_p2p.events import AgentLeft

@@ -10,8 +10,8 @@ from msgspec import structs
 
 from mabeam_p2p.api import attachment as attachment_module
 from mabeam_p2p.api.agent import Agent
+from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.api.results import Change, Proposal, Vote
-from mabeam_p2p.api.session import Profile
 from mabeam_p2p.api.view import GONE_MEMBERS_MAX, View
 from mabeam_p2p.commands import CastVote, ConfirmParameter
 from mabeam_p2p.errors import InvalidValue, MabeamTimeout

@@ -9,7 +9,7 @@ from mabeam_p2p import DaemonNotRunning, LeadershipLost
 from mabeam_p2p.api import session as session_module
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.grants import Lease
-from mabeam_p2p.api.session import Profile
+from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.commands import AcquireLock, ReleaseLock
 from mabeam_p2p.events import QuorumChanged
 from mabeam_p2p.ids import AgentId, SessionId

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from mabeam_p2p.api.session import Profile, Session
+from mabeam_p2p.api.profiles import Profile
+from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.work import Work
 from mabeam_p2p.commands import AnyCommand, CompleteTask, FailTask, OfferTasks, RenewTasks
 from mabeam_p2p.errors import Closed, InvalidValue, NoQuorum, Overloaded
