@@ -137,7 +137,9 @@ class Variables(Mapping[str, Decoded]):
     async def add(
         self, name: str, amount: int = 1, *, wait: Wait = 0, timeout: float | None = None
     ) -> Acknowledgement:
-        """Add to a counter, declared so by `resolver`; concurrent additions all count."""
+        """Add to a counter, declared so by `resolver`; concurrent additions all count, of up to 64
+        peers that have not seen each other's (`limits.siblings_max`): of more the oldest are lost.
+        For more, `Agent.counter` is exact."""
         return await self._build(
             name,
             "counter",

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from mabeam_p2p.config import Limits
+from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import (
     VariablePush,
 )
@@ -153,6 +154,23 @@ def test_an_acknowledgement_tells_applied_merged_superseded_and_refused() -> Non
     network.write(first, X)
     assert outcome_of(first, network, foreign()) == 1
     assert outcome_of(first, network, replace(foreign(), resolver="newest")) == 3
+
+
+def test_a_write_for_which_there_is_no_room_is_refused_and_not_superseded() -> None:
+    network = settled(2, Limits(siblings_max=2))
+    first = network.sites[0]
+    for _ in range(2):
+        network.write(first, replace(X, context=()))
+    assert outcome_of(first, network, foreign(clock=1)) == 3
+    assert first.values("x") == [b"1", b"1"]
+    # The latest ones stand.
+    latest = max(sibling.clock for sibling in first.core.read("x")[0].siblings)
+    other = foreign(clock=latest + 1)
+    (sibling,) = other.siblings
+    newest = replace(sibling, actor=PeerId("9" * 16))
+    newest_variable = replace(other, context=((newest.actor, 1),), siblings=(newest,))
+    assert outcome_of(first, network, newest_variable) == 2
+    assert newest in first.core.read("x")[0].siblings
 
 
 def test_concurrent_writes_stand_side_by_side_until_one_has_seen_both() -> None:

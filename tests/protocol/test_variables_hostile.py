@@ -163,3 +163,20 @@ def test_more_concurrent_values_than_allowed_are_cut_to_the_latest_and_told() ->
         target.hear(source.peer, message)
     assert any(drop.reason == "siblings" for site in network.sites for drop in site.drops)
     assert all(len(site.values("x")) == 2 for site in network.sites)
+
+
+def test_a_writer_hears_who_had_no_room_for_its_write() -> None:
+    network = settled(2, Limits(siblings_max=2))
+    first, second = network.sites
+    unseen = replace(X, context=())
+    first.core.write(1, SetVariables((unseen,), WAIT_ALL), 200.0)
+    for number in (2, 3):
+        second.core.write(number, SetVariables((unseen,)), 201.0)
+    for site in network.sites:
+        site.settle()
+    while network.queue:
+        source, _, target, _, message, _ = network.queue.pop(0)
+        target.hear(source.peer, message)
+    answer = first.acknowledged(1)
+    assert (answer.reached, answer.superseded, answer.missing) == (False, (), (second.name,))
+    assert first.content() == second.content()

@@ -248,4 +248,14 @@ MUTANTS = (
         ),
         ("tests/protocol/test_node.py",),
     ),
+    Mutant(
+        "M20-variables-no-room",
+        "a write for which there was no room is acknowledged as superseded",
+        (
+            Edit(
+                CORE, "Outcome.REFUSED if taken[variable.name].is_given_up else outcome", "outcome"
+            ),
+        ),
+        ("tests/protocol/test_variables.py",),
+    ),
 )

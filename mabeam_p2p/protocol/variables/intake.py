@@ -45,6 +45,9 @@ class Taken(NamedTuple):
     """What this peer makes of the name, with all that it knows of the other's writers."""
     is_unlike: bool = False
     """Whether the result is something else than what came."""
+    is_given_up: bool = False
+    """Whether some of it would stand, and does not for want of room: no later write stands for it,
+    though it counts as superseded from now on."""
 
     @property
     def is_refused(self) -> bool:
@@ -139,6 +142,7 @@ class Intake:
             is_visible,
             self._with_proof(kept, mine),
             _differ(kept, pushed),
+            is_given_up=_stands(pushed, merged) and not _stands(pushed, kept),
         )
 
     def lacking(self, name: str, fill: Mapping[PeerId, int], now: float) -> Taken | None:
@@ -213,9 +217,12 @@ class Intake:
 def _outcome(kept: Variable, pushed: Variable) -> Outcome:
     if kept.siblings == pushed.siblings:
         return Outcome.APPLIED
-    if any(sibling in kept.siblings for sibling in pushed.siblings):
-        return Outcome.MERGED
-    return Outcome.SUPERSEDED
+    return Outcome.MERGED if _stands(pushed, kept) else Outcome.SUPERSEDED
+
+
+def _stands(pushed: Variable, held: Variable) -> bool:
+    """Whether some of what was pushed stands in what is held."""
+    return any(sibling in held.siblings for sibling in pushed.siblings)
 
 
 def _differ(kept: Variable, pushed: Variable) -> bool:

@@ -26,7 +26,8 @@ class Outcome(IntEnum):
     MERGED = 2
     """Pushed siblings stand beside others."""
     REFUSED = 3
-    """The receiver's limits, or rules, do not admit the variable; it will not change its mind."""
+    """The receiver's limits, or rules, do not admit the variable, or it keeps none of the pushed
+    siblings for want of room; it will not change its mind."""
 
 
 class Push:

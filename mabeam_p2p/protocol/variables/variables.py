@@ -485,5 +485,5 @@ def _outcomes(
         outcome = taken[variable.name].outcome
         if outcome is None:
             return None
-        outcomes.append(int(outcome))
+        outcomes.append(int(Outcome.REFUSED if taken[variable.name].is_given_up else outcome))
     return tuple(outcomes)
