@@ -1,6 +1,7 @@
 """Agents that live in a process of their own and are attached to a daemon of this host."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from mabeam_p2p.api import settings
 from mabeam_p2p.api.agent import Agent
@@ -55,13 +56,20 @@ def connect(
         limits, timing = config.limits, config.timing
         backend = AttachedBackend(name or "", cluster=config.cluster, addr=addr, limits=limits)
         attachment = Attachment(backend, limits=limits, timing=timing, begin=backend.open)
+        opened = partial(_keep, backend)
         try:
-            agent = await joined(attachment, profile, timeout=timeout, vote_manually=vote_manually)
+            agent = await joined(
+                attachment, profile, timeout=timeout, vote_manually=vote_manually, on_opened=opened
+            )
         except BaseException:
             await attachment.close()
             raise
-        backend.on_lost = lambda: agent.lost(has_left=backend.has_left)
         agent.on_close = attachment.close
         return agent
 
     return Joining(begin)
+
+
+def _keep(backend: AttachedBackend, agent: Agent) -> None:
+    """From now on a daemon that is lost is one that is attached to again."""
+    backend.on_lost = lambda: agent.lost(has_left=backend.has_left)

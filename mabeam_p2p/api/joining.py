@@ -54,14 +54,15 @@ async def joined(
     timeout: float | None,
     vote_manually: bool = False,
     on_close: Callable[[], Awaitable[None]] | None = None,
+    on_opened: Callable[[Agent], None] = lambda agent: None,
 ) -> Agent:
     """An agent whose session is open, at a peer that is ready: a cluster exists and knows it, and
     the peer has been given what the cluster has.
 
-    timeout: seconds, None for ever. Raises MabeamTimeout, which says how far the cluster has come;
-    PeerRefused if members refuse this peer for good, or one does and nobody else lets it in within
-    REFUSAL_SECONDS; AuthenticationError if its inviter does;
-    NameTaken; DaemonNotRunning. The agent is closed then, without `on_close`.
+    on_opened: hears of it once its session is open. timeout: seconds, None for ever. Raises
+    MabeamTimeout, which says how far the cluster has come; PeerRefused if members refuse this peer
+    for good, or one does and nobody else lets it in within REFUSAL_SECONDS; AuthenticationError if
+    its inviter does; NameTaken; DaemonNotRunning. The agent is closed then, without `on_close`.
     """
     agent = Agent(attachment, profile, vote_manually=vote_manually)
     loop = asyncio.get_running_loop()
@@ -83,7 +84,7 @@ async def joined(
                     waits.append(loop.call_later(REFUSAL_SECONDS, refused.set))
 
     end_listening = attachment.view.listen(on_event)
-    opening = asyncio.create_task(_take_part(attachment, agent), name="open session")
+    opening = asyncio.create_task(_take_part(attachment, agent, on_opened), name="open session")
     waiting = asyncio.create_task(refused.wait(), name="refusal")
     try:
         await asyncio.wait({opening, waiting}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -114,8 +115,11 @@ def raise_if_not_let_in(error: BaseException) -> None:
         raise error.__cause__ from None
 
 
-async def _take_part(attachment: Attachment, agent: Agent) -> None:
+async def _take_part(
+    attachment: Attachment, agent: Agent, on_opened: Callable[[Agent], None]
+) -> None:
     await agent.session.open()
+    on_opened(agent)
     await attachment.read_anew()
     await attachment.view.until(lambda: attachment.view.ready)
 

@@ -7,18 +7,32 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from mabeam_p2p.api import attached, sockets
+from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.attached import AttachedBackend
 from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.connecting import connect
+from mabeam_p2p.api.view import View
 from mabeam_p2p.commands import KeepAlive
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import Closed, DaemonNotRunning, NameTaken, Overloaded, PeerRefused
 from mabeam_p2p.events import Dropped, Event, QuorumChanged
 from mabeam_p2p.ids import PeerId, SessionId
-from mabeam_p2p.requests import Done, Failed, ReadMembers, Submit
+from mabeam_p2p.requests import (
+    Answer,
+    Done,
+    Failed,
+    ReadMembers,
+    ReadStatus,
+    Request,
+    StatusAnswer,
+    Submit,
+)
 from mabeam_p2p.wire import cbor
 from mabeam_p2p.wire.local import (
     LENGTH_BYTES,
@@ -37,6 +51,7 @@ from mabeam_p2p.wire.local import (
     client_messages,
     encode,
 )
+from tests.api.fakes import status, usual
 from tests.eventually import eventually
 from tests.in_loop import in_loop
 
@@ -56,6 +71,8 @@ class FakeDaemon:
     def __init__(self, greeting: DaemonMessage | bytes = WELCOME) -> None:
         self.greeting = greeting
         self.heard: list[ClientMessage] = []
+        self.reply: Callable[[Request], object] = lambda request: None
+        """What it answers by itself, if anything."""
         self.writer: asyncio.StreamWriter | None = None
 
     def say(self, message: DaemonMessage) -> None:
@@ -81,6 +98,8 @@ class FakeDaemon:
         while data := await reader.read(65_536):
             for message in frames.feed(data):
                 self.heard.append(message)
+                if isinstance(message, Ask) and (answer := self.reply(message.request)) is not None:
+                    writer.write(encode(Answered(message.number, cast(Answer, answer))))
                 if isinstance(message, Greet):
                     is_raw = isinstance(self.greeting, bytes)
                     writer.write(self.greeting if is_raw else encode(self.greeting))  # type: ignore[arg-type]
@@ -354,6 +373,42 @@ async def test_what_does_not_greet_back_is_passed_over(greeting: bytes) -> None:
         await backend.open(SessionId(1))
         assert Greet(LOCAL_VERSION, "a", SessionId(1)) in healthy.heard
         await backend.close()
+
+
+@in_loop
+async def test_daemon_that_is_lost_before_it_is_ready_is_greeted_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits = asyncio.Event()
+    until = View.until
+
+    async def seen(view: View, holds: Callable[[], bool]) -> None:
+        waits.set()
+        await until(view, holds)
+
+    monkeypatch.setattr(View, "until", seen)
+    is_ready = False
+
+    def reply(request: Request) -> object:
+        match request:
+            case ReadStatus():
+                return StatusAnswer(replace(status(), ready=is_ready))
+            case _:
+                return usual(request)
+
+    async def join() -> Agent:
+        return await connect("a", cluster="test", timeout=None)
+
+    async with daemon() as fake:
+        fake.reply = reply
+        joining = asyncio.create_task(join())
+        await waits.wait()
+        is_ready = True
+        fake.hang_up()
+        agent = await asyncio.wait_for(joining, 30)
+        greetings = [message for message in fake.heard if isinstance(message, Greet)]
+        assert [one.session for one in greetings] == [agent.session.id] * 2
+        await agent.close()
 
 
 @in_loop

@@ -135,6 +135,12 @@ MUTANTS = (
         ("tests/api/test_session.py",),
     ),
     Mutant(
+        "A-lost-early",
+        "a daemon that is lost before it is ready is waited for, and never greeted again",
+        (Edit("mabeam_p2p/api/joining.py", "    on_opened(agent)\n", ""),),
+        ("tests/api/test_attached_backend.py",),
+    ),
+    Mutant(
         "A-work-again",
         "an agent that has stopped asking for work never asks again",
         (Edit(WORK, "self._asking is None or self._asking.done()", "self._asking is None"),),
