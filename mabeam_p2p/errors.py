@@ -368,7 +368,7 @@ class DataFolderHeld(StorageError):
 
 
 class LogCorrupt(StorageError):
-    """The log is damaged before its tail, or a part of it is gone. The files were left untouched."""
+    """The log is damaged before its tail, or a part of it is gone. The files are left untouched."""
 
     def __init__(self, message: str, *, path: str = "", offset: int = 0) -> None:
         super().__init__(message, path=path)

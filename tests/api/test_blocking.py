@@ -68,7 +68,7 @@ INSIDE = {
     "Leadership": {"begin", "end", "error"},
     "Delivery": {"doubt", "extend", "has_lease", "lose", "lost_error", "query", "session"},
     "Lease": {"doubt", "extend", "has_lease", "lose", "lost_error", "query", "session"},
-    "TaskStream": {"put", "end"},
+    "TaskStream": {"put", "end", "ending"},
     "Parameters": {"within"},
     "Variables": {"within"},
 }
