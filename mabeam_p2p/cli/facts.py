@@ -246,8 +246,8 @@ async def score(target: Target, points: int | None, unfit: str) -> None:
 
     Leadership goes to a peer whose score is better than the leader's by preference_margin for
     preference_dwell_seconds. What is said, also that it is unfit, holds until the next word, or
-    until the peer ends: then its settings count again. With --score-by it holds until the measured
-    score changes.
+    until the peer ends: then its settings count again. With --score-by the score holds until it is
+    measured next.
     """
     async with target.question() as attachment:
         if points is not None or unfit:
