@@ -97,12 +97,13 @@ def _disk(seen: PeerStatus) -> str:
 
 
 def _alive(seen: PeerStatus) -> str:
-    text = "1 peer" if seen.alive_count == 1 else f"{seen.alive_count} peers"
     if seen.voters:
-        return text
-    # Which of the two it is, only its own settings say.
-    forms = f"a new one forms at {seen.expect}, a join code waits for who gave it"
-    return f"{text}; no cluster yet: {forms}"
+        return "1 peer" if seen.alive_count == 1 else f"{seen.alive_count} peers"
+    # Whether it has a code, a status does not say.
+    return (
+        f"no cluster yet: {seen.alive_count} of the {seen.expect} peers that form a new one; with "
+        "a join code it waits for who gave that"
+    )
 
 
 def _missing(here_count: int, seen: PeerStatus) -> str:

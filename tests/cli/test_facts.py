@@ -63,7 +63,8 @@ def test_a_peer_in_no_cluster_waits_for_a_new_one_or_for_who_gave_it_its_code(
 ) -> None:
     alone = replace(FORMED, voters=(), quorum=False, ready=False, expect=3, alive_count=count)
     assert lines(said(alone, "status"))["alive"] == (
-        f"{text}; no cluster yet: a new one forms at 3, a join code waits for who gave it"
+        f"no cluster yet: {count} of the 3 peers that form a new one; with a join code it waits for"
+        " who gave that"
     )
     assert lines(said(replace(FORMED, alive_count=count), "status"))["alive"] == text
 

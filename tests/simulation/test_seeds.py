@@ -94,7 +94,7 @@ def test_the_runs_do_what_they_are_for() -> None:
 def test_what_agents_do_comes_to_all_that_is_judged() -> None:
     """A rule proves nothing where its case never comes up: of ballots that none can win all are
     judged alike."""
-    came = sum((judged(seed).came for seed in range(19)), Counter[str]())
+    came = sum((judged(seed).came for seed in range(28)), Counter[str]())
     lacking = [what for what in EXPECTED if not came[what]]
     assert not lacking, f"{lacking} of {came}"
 
