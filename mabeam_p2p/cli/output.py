@@ -236,7 +236,7 @@ def exact(value: object) -> str:
     text is JSON, too, where it would be taken for that, or could not be seen as it is."""
     if not isinstance(value, str):
         return legible(plain(value))
-    is_plain = value.isprintable() and value == value.strip() != "" and given(value) == value
+    is_plain = legible(value) == value == value.strip() != "" and given(value) == value
     return value if is_plain else legible(json.dumps(value, ensure_ascii=False))
 
 
@@ -244,7 +244,7 @@ def given(text: str) -> object:
     """The value that an argument gives: JSON if the text is that, else the text itself."""
     try:
         return json.loads(text, parse_constant=_no_number)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -1,5 +1,6 @@
 """What verbs print of others in lines: the exact values, and no sign that a terminal obeys."""
 
+import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -38,7 +39,9 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_a_value_in_a_line_is_the_one_that_an_argument_so_written_gives(value: object) -> None:
     shown = output.exact(value)
-    assert shown.isprintable()
+    kinds = {sign: unicodedata.category(sign) for sign in shown}
+    hidden = {sign for sign, kind in kinds.items() if kind[0] == "C" or kind in ("Zl", "Zp")}
+    assert hidden <= {"\u200c", "\u200d"}
     assert shown == shown.strip() != ""
     read = target.value(shown)
     assert (read, type(read)) == (value, type(value))
@@ -54,6 +57,9 @@ def test_a_value_in_a_line_is_the_one_that_an_argument_so_written_gives(value: o
         ("", '""'),
         ("0.5", '"0.5"'),
         ("adam w", "adam w"),
+        ("学習率を\u3000下げる", "学習率を\u3000下げる"),
+        ("می\u200cبینم", "می\u200cبینم"),
+        ("[" * 100_000, "[" * 100_000),
         ([[1, 2], [3]], "[[1,2],[3]]"),
         (True, "true"),
         ({"a": HOSTILE}, f'{{"a":"{PLAINLY}"}}'),

@@ -252,6 +252,13 @@ def test_what_is_read_of_variables_is_durable_before_it_is_answered() -> None:
     assert isinstance(read.answer, Variables)
     assert read.answer.variables == (written.record,)
     assert read.after >= written.number
+    # Nothing else keeps it waiting: on a disk that hangs people want to see how things stand.
+    desk.stored(None)
+    desk.append_committed((Batch(2, 1, 2, 20, desk.codec.encode_commands([REPORT])),))
+    desk.node.variables._table.settle()
+    desk.did(desk.node.request(3, ReadVariables("epsilon"), desk.now))
+    [again] = [e for e in desk.effects if isinstance(e, Resolve) and e.token == 3]
+    assert again.after <= written.number < desk.node.outbox.persisted
 
 
 @pytest.mark.parametrize("kind", [Forward, ReadIndex, Relayed, VariablePush])

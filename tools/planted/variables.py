@@ -242,7 +242,7 @@ MUTANTS = (
         (
             Edit(
                 "mabeam_p2p/protocol/node/desk.py",
-                "outbox.resolve(token, answer, self._variables.persisted)",
+                "outbox.resolve(token, answer, self._variables.written)",
                 "outbox.resolve(token, answer)",
             ),
         ),

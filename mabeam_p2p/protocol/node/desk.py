@@ -122,7 +122,7 @@ class Desk:
                 self._variables.write(token, request, now)
             case ReadVariables():
                 answer = VariablesAnswer(self._variables.read(request.name))
-                outbox.resolve(token, answer, self._variables.persisted)
+                outbox.resolve(token, answer, self._variables.written)
             case ReadStatus():
                 outbox.resolve(token, StatusAnswer(self._report.status(now)))
             case ReadMembers():

@@ -31,7 +31,7 @@ class Table:
 
     __slots__ = (
         "_marks", "_outbox", "_recent", "_variables", "actors", "change_count", "persisted",
-        "tombstones", "tree", "unknown",
+        "tombstones", "tree", "unknown", "written",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +50,8 @@ class Table:
         self.persisted = 0
         """Number of the last Persist that anything here rests on: what is held is durable with
         it."""
+        self.written = 0
+        """Number of the last Persist of a variable: what is shown of them is durable with it."""
         for variable in recovered:
             self._put(variable, now)
 
@@ -68,7 +70,7 @@ class Table:
         self._put(variable, now)
         self.change_count += 1
         self._recent.append(variable.name)
-        self._outbox.persist(variable)
+        self.written = self._outbox.persist(variable)
         self.settle()
 
     def settle(self) -> None:

@@ -205,9 +205,9 @@ class Variables:
         return () if variable is None else (variable,)
 
     @property
-    def persisted(self) -> int:
+    def written(self) -> int:
         """Number of the Persist that makes durable what is read here."""
-        return self._table.persisted
+        return self._table.written
 
     def cancel(self, token: int) -> None:
         """Nobody waits for this write any more; it goes on."""
