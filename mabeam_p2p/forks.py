@@ -8,9 +8,12 @@
    back.
 """
 
+import logging
 import os
 import weakref
 from typing import Protocol
+
+_log = logging.getLogger(__name__)
 
 
 class Owner(Protocol):
@@ -29,10 +32,12 @@ def watch(owner: Owner) -> None:
 
 
 def _forget_all() -> None:
-    owners = tuple(_owners)
-    _owners.clear()
-    for owner in owners:
-        owner.forget()
+    # They stay: a child may fork again, with what it has made anew.
+    for owner in tuple(_owners):
+        try:
+            owner.forget()
+        except Exception:
+            _log.exception("a forked child could not let go of %r", owner)
 
 
 os.register_at_fork(after_in_child=_forget_all)

@@ -415,13 +415,12 @@ class Agent(Scope):
         await self._attachment.read_anew()
         await self._grants.look_again()
         self._look_anew()
-        # Not here: what is said waits until the session has been renewed.
         if self._saying_again is not None:
             self._saying_again.cancel()
         self._saying_again = asyncio.create_task(self._say_again(), name="say again")
 
     async def _say_again(self) -> None:
-        """Tell the new session what the old one had said."""
+        """Tell the new session what the old one had said, once it has been opened."""
         while True:
             try:
                 await self._described.say_again(self._describe)
@@ -462,6 +461,7 @@ class Agent(Scope):
         self._appliers.forget()
         self._bidders.forget()
         self._grants.forget()
+        self._work.forget()
 
     def _may_bid(self, auction: Auction) -> bool:
         """Whether the log would take a bid of this agent."""

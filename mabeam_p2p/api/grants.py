@@ -293,6 +293,7 @@ class Grants:
     def forget(self) -> None:
         """The peer has another log than the one that has granted this."""
         self._doubt_all("another log has taken the place of the one that granted it")
+        self._ends.clear()
 
     def _look_at_held(self) -> None:
         for lease in tuple(self.held.values()):

@@ -26,7 +26,14 @@ from msgspec import structs
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.leases import Lease
 from mabeam_p2p.api.profiles import Profile
-from mabeam_p2p.commands import AnyCommand, CloseSession, KeepAlive, OpenSession
+from mabeam_p2p.commands import (
+    AnyCommand,
+    CloseSession,
+    KeepAlive,
+    OpenSession,
+    RenewLock,
+    RenewTasks,
+)
 from mabeam_p2p.errors import (
     Closed,
     DaemonNotRunning,
@@ -52,6 +59,9 @@ RENEWAL_SECONDS = 3.0
 
 CLOSE_SECONDS = 1.0
 """How long closing waits for the log. After that, or without a quorum, it goes on behind."""
+
+LEADS_TO_NOTHING = CloseSession, RenewLock, RenewTasks
+"""Nobody looks for what they have done, and what they keep would be over while they waited."""
 
 NAME_GRACE_SECONDS = 1.0
 """What is added to the time after which a leader says that a dead peer's agents are gone: until the
@@ -241,7 +251,7 @@ class Session:
                 isinstance(command, CloseSession) or within is not None or self._left(deadline) <= 0
             )
             if not is_ended or is_final:
-                if isinstance(answer, Committed):
+                if isinstance(answer, Committed) and not isinstance(command, LEADS_TO_NOTHING):
                     await self._attachment.caught_up(deadline)
                 return answer
             if not is_first:

@@ -154,6 +154,13 @@ class Work:
         if self._declared:
             self._change()
 
+    def forget(self) -> None:
+        """The peer has another log: what has been seen of the former one counts for nothing."""
+        self._given.clear()
+        if self._asking is not None and not self._is_closed:
+            self._asking.cancel()
+            self._asking = asyncio.create_task(self._ask_for_work(), name="ask for work")
+
     def see_out(self, ending: "asyncio.Task[None]") -> None:
         """Something that says its last words when the agent closes: closing waits for it, for a
         second at most."""

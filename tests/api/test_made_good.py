@@ -10,9 +10,9 @@ from mabeam_p2p.api import session as session_module
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.profiles import Profile
-from mabeam_p2p.commands import Mint, OpenSession
+from mabeam_p2p.commands import Mint, OpenSession, RenewLock, RenewTasks
 from mabeam_p2p.events import EVENTS_LOST, Dropped
-from mabeam_p2p.ids import ProposalId
+from mabeam_p2p.ids import CLUSTER_SESSION, ProposalId
 from mabeam_p2p.records import Account, Parameter
 from mabeam_p2p.requests import (
     AccountQuery,
@@ -159,6 +159,21 @@ async def test_events_that_were_dropped_are_made_good_before_younger_answers() -
     peer.release()
     await minting
     assert agent.ledger.balance("gpu") == 5
+    await agent.close()
+
+
+@in_virtual_time
+async def test_what_keeps_a_lease_waits_for_no_reading() -> None:
+    """It would be over meanwhile, and given up."""
+    peer = Desk()
+    agent = await agent_at(peer)
+    peer.holds = lambda request: isinstance(request, ReadStatus)
+    peer.tell(LOST)
+    for command in (RenewLock(CLUSTER_SESSION, 0, "x", 1), RenewTasks(CLUSTER_SESSION, 0)):
+        renewing = asyncio.create_task(agent.session.ask(command, 30.0))
+        await settle()
+        assert renewing.done(), command
+    peer.release()
     await agent.close()
 
 

@@ -10,8 +10,9 @@ from mabeam_p2p.api.results import Change
 from mabeam_p2p.commands import AcquireLock, ReleaseLock
 from mabeam_p2p.events import ParameterChanged, SeatChanged, VariableChanged
 from mabeam_p2p.ids import AgentId, ClusterId, PeerId, ProposalId
-from mabeam_p2p.records import Claim, Lock, Parameter, Seat, Sibling, Variable
+from mabeam_p2p.records import Claim, Lock, Parameter, Seat, Sibling, TaskWorker, Variable
 from mabeam_p2p.requests import (
+    Await,
     Committed,
     Found,
     LockQuery,
@@ -21,6 +22,7 @@ from mabeam_p2p.requests import (
     Request,
     StatusAnswer,
     Submit,
+    WorkQuery,
 )
 from mabeam_p2p.wire.cbor import encode_value
 from tests.api.fakes import FakePeer, Reply, attachment, status, usual
@@ -133,6 +135,51 @@ async def test_a_lock_is_lost_with_its_log_though_the_other_one_has_not_come_so_
     # Mended by `mabeam repair` it may know the lock: it shall not think otherwise.
     await eventually(lambda: any(isinstance(one, ReleaseLock) for one in peer.commands()))
     await agent.close()
+
+
+@in_loop
+async def test_a_worker_asks_for_work_from_the_beginning_of_the_other_log() -> None:
+    peer = FakePeer()
+    agent = agent_at(peer)
+
+    def working(cluster_id: str, index: int) -> Callable[[Request], Reply]:
+        """A log in which the worker's record changed at this index."""
+        others = of_log(cluster_id)
+
+        def reply(request: Request) -> Reply:
+            match request:
+                case Await(query=WorkQuery(seen_index=seen)):
+                    worker = TaskWorker(AgentId("a@ant"), ("f",), 4, 0, 0, 0, 1000, False, index)
+                    return Found(index, 0.0, False, workers=(worker,)) if seen < index else None
+                case _:
+                    return others(request)
+
+        return reply
+
+    def asked() -> list[int]:
+        queries = [one.query for one in peer.asked if isinstance(one, Await)]
+        return [query.seen_index for query in queries if isinstance(query, WorkQuery)]
+
+    peer.reply = working("1" * 32, 5000)
+    await agent.session.open()
+    await agent._attachment.read_anew()
+    agent.begin()
+    agent.task(name="f")(lambda: None)
+    await agent.work()
+    await eventually(lambda: asked() == [0, 5000])
+    peer.reply = working("2" * 32, 12)
+    await agent.session.renew()
+    await eventually(lambda: asked() == [0, 5000, 0, 12])
+    await agent.close()
+
+
+@in_loop
+async def test_what_ended_in_the_former_log_ends_nothing_in_the_other() -> None:
+    peer = FakePeer()
+    agent = agent_at(peer)
+    agent._grants._ends[7] = "its lease was over"
+    agent._grants.forget()
+    assert not agent._grants._ends
 
 
 @in_loop

@@ -75,6 +75,12 @@ MUTANTS = (
         OTHER_LOGS,
     ),
     Mutant(
+        "P-former-work",
+        "a worker waits until another log has come as far as the former one",
+        (Edit("mabeam_p2p/api/agent.py", "        self._work.forget()\n", ""),),
+        OTHER_LOGS,
+    ),
+    Mutant(
         "P-no-log",
         "a peer that has no log yet is one with another log",
         (Edit("mabeam_p2p/api/attachment.py", "cluster_id or former\n", "cluster_id\n"),),
