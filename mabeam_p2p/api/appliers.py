@@ -8,8 +8,9 @@
 3. Nothing is said before `begin`, and where there is no applier not for a while after it: the
    program declares its appliers when joining has returned.
 4. Each version is put into effect once, also one of which no event told: after a lost connection,
-   or lost events, versions that are newer than what was heard are taken from the view. One that the
-   cluster still waits for is tried again then. Of another log everything is new.
+   or lost events, versions that are newer than what was heard are taken from the view. A guarded
+   one is tried again then, also if it was confirmed, as the view is not told of that: appliers of
+   guarded values have to bear being called twice. Of another log everything is new.
 """
 
 import asyncio
