@@ -5,17 +5,19 @@ import logging
 import secrets
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from types import TracebackType
 from typing import Union
 
 from mabeam_p2p.api.amounts import Amount, micro_units, units
-from mabeam_p2p.api.attachment import RETRY_SECONDS, Attachment
+from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.holdings import BudgetFacts
+from mabeam_p2p.api.insisting import until_heard
 from mabeam_p2p.api.results import Level
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.values import microseconds
 from mabeam_p2p.commands import Reserve, SetBudget, SpendReserved
-from mabeam_p2p.errors import Closed, InvalidValue, MabeamError, Rejected, UnknownBudget
+from mabeam_p2p.errors import InvalidValue, MabeamError, UnknownBudget
 from mabeam_p2p.ids import CLUSTER_SESSION, check_key, scoped
 from mabeam_p2p.requests import BudgetQuery
 
@@ -174,7 +176,8 @@ class Reservation:
         try:
             self._token = (await self._session.commit(command, what, self._seconds)).number
         except asyncio.CancelledError:
-            self._attachment.begin_farewell(self._give_back(self._operation))
+            give_back = partial(self._give_back, self._operation)
+            self._attachment.begin_farewell(until_heard(give_back))
             self._operation = secrets.token_hex(OPERATION_BYTES)
             raise
         self._is_open = True
@@ -237,15 +240,7 @@ class Reservation:
         """Free what may have been reserved: asked for again, it is the same reservation."""
         reserve = Reserve(CLUSTER_SESSION, 0, self.budget, self._micro, operation)
         what = f"freeing {self.amount} of budget {self.budget!r}"
-        while True:
-            try:
-                token = (await self._session.commit(reserve, what, self._seconds)).number
-                free = SpendReserved(CLUSTER_SESSION, 0, self.budget, token, 0)
-                await self._session.commit(free, what, self._seconds)
-            except (Closed, Rejected):
-                # It was never reserved, or has ended.
-                return
-            except MabeamError:
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                return
+        # Refused: it was never reserved, or has ended.
+        token = (await self._session.commit(reserve, what, self._seconds)).number
+        free = SpendReserved(CLUSTER_SESSION, 0, self.budget, token, 0)
+        await self._session.commit(free, what, self._seconds)

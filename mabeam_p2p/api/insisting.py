@@ -4,7 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from mabeam_p2p.errors import DaemonNotRunning, NoQuorum, OutcomeUnknown, Overloaded
+from mabeam_p2p.errors import (
+    Closed,
+    DaemonNotRunning,
+    MabeamError,
+    NoQuorum,
+    OutcomeUnknown,
+    Overloaded,
+    Rejected,
+)
 
 T = TypeVar("T")
 
@@ -25,3 +33,19 @@ async def insistently(say: Callable[[], Awaitable[T]], is_wanted: Callable[[], o
         except (*NOT_DONE, OutcomeUnknown):
             await asyncio.sleep(PAUSE_SECONDS)
     return None
+
+
+async def until_heard(
+    say: Callable[[], Awaitable[object]], is_wanted: Callable[[], object] = lambda: True
+) -> None:
+    """Say it until the log has heard it or certainly never will: it is refused, the agent has
+    closed, or it is not wanted any more. Raises nothing: for what nobody waits for."""
+    while is_wanted():
+        try:
+            await say()
+        except (Closed, Rejected):
+            return
+        except MabeamError:
+            await asyncio.sleep(PAUSE_SECONDS)
+        else:
+            return

@@ -9,11 +9,13 @@ import logging
 import secrets
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
+from functools import partial
 from types import TracebackType
 
 from mabeam_p2p.api.amounts import Amount, micro_units, units
-from mabeam_p2p.api.attachment import RETRY_SECONDS, Attachment
+from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.holdings import Balance, Currency, Held, Movement, Receipt
+from mabeam_p2p.api.insisting import until_heard
 from mabeam_p2p.api.results import Level
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.values import microseconds
@@ -26,7 +28,7 @@ from mabeam_p2p.commands import (
     ReleaseHold,
     Transfer,
 )
-from mabeam_p2p.errors import Closed, InvalidName, InvalidValue, MabeamError, Rejected
+from mabeam_p2p.errors import InvalidName, InvalidValue, MabeamError
 from mabeam_p2p.ids import (
     CLUSTER_SESSION,
     KEY_BYTES_MAX,
@@ -237,7 +239,7 @@ class Ledger:
         except asyncio.CancelledError:
             if operation is None:
                 # Nobody knows its name.
-                self._attachment.begin_farewell(self._give_back(name))
+                self._attachment.begin_farewell(until_heard(partial(self._give_back, name)))
             raise
         own = unscoped(self._group, name), units(micro), unscoped(self._group, to)
         return Hold(self, *own)
@@ -279,18 +281,10 @@ class Ledger:
         await self._attachment.carried_out(work)
 
     async def _give_back(self, hold: str) -> None:
-        """Release a hold, if it was placed, until the log has heard it."""
+        """Release a hold. Refused: it was not placed, or has ended."""
         command = ReleaseHold(CLUSTER_SESSION, 0, self._operation(None), hold, "")
         seconds = self._attachment.timing.request_timeout_seconds
-        while True:
-            try:
-                await self._session.commit(command, f"releasing hold {hold!r}", seconds)
-            except (Closed, Rejected):
-                return
-            except MabeamError:
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                return
+        await self._session.commit(command, f"releasing hold {hold!r}", seconds)
 
     # ---- names -------------------------------------------------------------------------------
 

@@ -2,21 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.insisting import until_heard
 from mabeam_p2p.api.results.seats import AMONG, AmongWord, Election, Seat, thousandths
 from mabeam_p2p.api.sayings import Sayings
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.values import microseconds
 from mabeam_p2p.commands import CastRanking, Elect, PublishScore, Resign, Stand
-from mabeam_p2p.errors import (
-    Closed,
-    ElectionTimeout,
-    InvalidValue,
-    MabeamError,
-    NoCandidates,
-    Rejected,
-)
+from mabeam_p2p.errors import ElectionTimeout, InvalidValue, MabeamError, NoCandidates
 from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, AgentId, check_key, scoped
 from mabeam_p2p.records import Election as ElectionRecord
 from mabeam_p2p.records import Seat as SeatRecord
@@ -26,11 +21,8 @@ END_GRACE_SECONDS = 5.0
 """How much later than its deadline the end of an election may reach this agent: the log ends it,
 and a change of leader may come between."""
 
-RETRY_SECONDS = 0.5
-"""Pause before what gives a seat up is said again."""
-
 STAND_SECONDS = 12.0
-"""How long it is waited for each time."""
+"""How long what gives a seat up is waited for each time that it is said."""
 
 RESIGN_SECONDS = 2.0
 """How long an agent that goes on waits for the log to hear what gives a seat up."""
@@ -83,12 +75,20 @@ class Seats:
         )
         was_held = self.seat(group, name).is_me
         sent: list[int] = []
+        is_owed = not await self.farewell_said(group, name, RESIGN_SECONDS)
         try:
-            await self.farewell_said(group, name, RESIGN_SECONDS)
             return await self._elected(command, group, name, seconds, sent.append)
         except asyncio.CancelledError:
             # What it has won by then nobody waits for, either.
-            if command.stands and sent and not was_held:
+            if is_owed or (command.stands and sent and not was_held):
+                self.begin_farewell(group, name)
+            raise
+        except ElectionTimeout:
+            # It stands, and the election goes on.
+            raise
+        except MabeamError:
+            # Nothing has taken the place of what was cut off.
+            if is_owed:
                 self.begin_farewell(group, name)
             raise
 
@@ -178,29 +178,23 @@ class Seats:
     def begin_farewell(self, group: str, name: str) -> asyncio.Task[None]:
         """Neither hold the seat nor want it any more. It is said until the log has heard it, while
         the agent has the session that it has."""
-        saying = asyncio.create_task(self._say_stand_down(group, name), name=f"leave seat {name}")
+        session = self.session.id
+        say = partial(self.stand, group, name, False, STAND_SECONDS)
+        saying = asyncio.create_task(
+            until_heard(say, lambda: self.session.id == session), name=f"leave seat {name}"
+        )
         self.farewells[scoped(group, name)] = saying
         return saying
 
-    async def farewell_said(self, group: str, name: str, timeout: float | None) -> None:
+    async def farewell_said(self, group: str, name: str, timeout: float | None) -> bool:
         """What gives the seat up must not come after what asks for it from here on: wait for its
-        end, or end it after so many seconds."""
+        end, or end it after so many seconds. Whether it came to its end: else it is owed, unless
+        what asks for the seat takes its place."""
         farewell = self.farewells.get(scoped(group, name))
-        if farewell is not None:
-            await asyncio.wait({farewell}, timeout=timeout)
-            farewell.cancel()
-
-    async def _say_stand_down(self, group: str, name: str) -> None:
-        session = self.session.id
-        while self.session.id == session:
-            try:
-                await self.stand(group, name, False, STAND_SECONDS)
-            except (Closed, Rejected):
-                return
-            except MabeamError:
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                return
+        if farewell is None:
+            return True
+        await asyncio.wait({farewell}, timeout=timeout)
+        return not farewell.cancel()
 
     async def publish(
         self, group: str, seat: str | None, scores: Mapping[str, float], seconds: float

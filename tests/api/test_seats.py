@@ -1,7 +1,7 @@
 """Elections as an agent asks for them, at a peer that answers as the test tells."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import pytest
@@ -11,6 +11,7 @@ from mabeam_p2p import (
     ElectionTimeout,
     InvalidValue,
     NoCandidates,
+    NoQuorum,
 )
 from mabeam_p2p.api import evaluators, rankings
 from mabeam_p2p.api.agent import Agent
@@ -22,6 +23,7 @@ from mabeam_p2p.requests import (
     Await,
     Committed,
     ElectionQuery,
+    Failed,
     Refused,
     Submit,
 )
@@ -192,6 +194,72 @@ async def test_who_asks_again_is_not_undone_by_what_gave_the_seat_up() -> None:
     peer.found = [seat(ME, 9)]
     peer.waiting[-1].set_result(Committed(8, 1))
     assert (await again).token == 9
+    assert len(farewells(peer)) == 1
+    await agent.close()
+
+
+async def unheard_farewell(agent: Agent, peer: SeatPeer) -> Callable[[], None]:
+    """Be cancelled while an election runs; what gives the seat up is not answered until the
+    result is called."""
+    reply = peer.reply
+    peer.reply = lambda request: (
+        None
+        if isinstance(request, Submit) and isinstance(request.command, Stand)
+        else reply(request)
+    )
+    await cancelled_elect(agent, peer)
+    await eventually(lambda: len(farewells(peer)) == 1)
+
+    def heal() -> None:
+        peer.reply = reply
+
+    return heal
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_what_made_way_for_an_election_that_is_not_held_is_said_again(
+    is_cancelled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @in_loop
+    async def check() -> None:
+        monkeypatch.setattr("mabeam_p2p.api.seats.RESIGN_SECONDS", 0.01)
+        peer = SeatPeer()
+        peer.number = 5
+        agent = await agent_at(peer)
+        heal = await unheard_farewell(agent, peer)
+        # So that it is not given up for having been won meanwhile.
+        peer.give(seat(ME, 9))
+        if is_cancelled:
+            await cancelled_elect(agent, peer)
+        else:
+            peer.refuses[Elect] = Failed("no_quorum", "nobody leads")
+            with pytest.raises(NoQuorum):
+                await agent.elect("lead", timeout=0.01)
+        heal()
+        await eventually(lambda: len(farewells(peer)) == 2)
+        await agent.close()
+
+    check()
+
+
+@in_loop
+async def test_what_made_way_for_an_election_that_goes_on_stays_unsaid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mabeam_p2p.api.seats.RESIGN_SECONDS", 0.01)
+    monkeypatch.setattr("mabeam_p2p.api.seats.END_GRACE_SECONDS", 0.05)
+    monkeypatch.setattr("mabeam_p2p.api.attachment.ANSWER_GRACE_SECONDS", 0.05)
+    peer = SeatPeer()
+    peer.number = 5
+    agent = await agent_at(peer)
+    heal = await unheard_farewell(agent, peer)
+    with pytest.raises(ElectionTimeout):
+        await agent.elect("lead", timeout=0.05)
+    heal()
+    monkeypatch.undo()
+    peer.found = [seat(ME, 9)]
+    # It waits for what is said in the background.
+    await agent.elect("lead")
     assert len(farewells(peer)) == 1
     await agent.close()
 

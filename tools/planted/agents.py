@@ -92,8 +92,8 @@ MUTANTS = (
         (
             Edit(
                 INSISTING,
-                "            await asyncio.sleep(PAUSE_SECONDS)\n",
-                "            return None\n",
+                "            await asyncio.sleep(PAUSE_SECONDS)\n    return None\n",
+                "            return None\n    return None\n",
             ),
         ),
         ("tests/api/test_view.py",),

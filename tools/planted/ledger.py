@@ -207,7 +207,7 @@ MUTANTS = (
         (
             Edit(
                 OWN_BUDGETS,
-                "            self._attachment.begin_farewell(self._give_back(self._operation))\n",
+                "            self._attachment.begin_farewell(until_heard(give_back))\n",
                 "",
             ),
         ),

@@ -144,19 +144,25 @@ MUTANTS = (
     Mutant(
         "S-cancelled",
         "who is cancelled while it waits for an election stands for the seat on",
-        (Edit(OWN_SEATS, "self.begin_farewell(group, name)\n            raise", "raise"),),
+        (
+            Edit(
+                OWN_SEATS,
+                "if is_owed or (command.stands and sent and not was_held):",
+                "if is_owed:",
+            ),
+        ),
         OWN_SEAT_TESTS,
     ),
     Mutant(
         "S-unsent",
         "who is cancelled before it has asked for a seat is no candidate any more",
-        (Edit(OWN_SEATS, "if command.stands and sent and", "if command.stands and"),),
+        (Edit(OWN_SEATS, "(command.stands and sent and", "(command.stands and"),),
         OWN_SEAT_TESTS,
     ),
     Mutant(
         "S-held",
         "who asks who holds its own seat, and is cancelled, loses it",
-        (Edit(OWN_SEATS, "sent and not was_held:", "sent:"),),
+        (Edit(OWN_SEATS, "sent and not was_held)", "sent)"),),
         OWN_SEAT_TESTS,
     ),
     Mutant(
@@ -165,7 +171,27 @@ MUTANTS = (
         (
             Edit(
                 OWN_SEATS,
-                "            await self.farewell_said(group, name, RESIGN_SECONDS)\n",
+                "not await self.farewell_said(group, name, RESIGN_SECONDS)",
+                "False",
+            ),
+        ),
+        OWN_SEAT_TESTS,
+    ),
+    Mutant(
+        "S-owed",
+        "what gave way to an election that was not held is said no more: a seat that nobody plays",
+        (Edit(OWN_SEATS, "return not farewell.cancel()", "return farewell.cancel() or True"),),
+        OWN_SEAT_TESTS,
+    ),
+    Mutant(
+        "S-replaced",
+        "an election that goes on loses the candidate that had given the seat up before",
+        (
+            Edit(
+                OWN_SEATS,
+                "        except ElectionTimeout:\n"
+                "            # It stands, and the election goes on.\n"
+                "            raise\n",
                 "",
             ),
         ),
