@@ -55,11 +55,7 @@ from mabeam_p2p.events import (
     ProposalOpened,
 )
 from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, agent_id, check_key, check_name
-from mabeam_p2p.records import (
-    Auction,
-    Election,
-    Parameter,
-)
+from mabeam_p2p.records import Auction, Election, Parameter
 from mabeam_p2p.records import Proposal as ProposalRecord
 
 _log = logging.getLogger(__name__)
@@ -449,7 +445,8 @@ class Agent(Scope):
         """The view was read anew: vote, rank, bid and put into effect what is still due."""
         for record in tuple(self._attachment.view.open_proposals.values()):
             self._consider(record)
-        self._appliers.look_again(tuple(self._attachment.view.parameters.entries.values()))
+        for parameter in tuple(self._attachment.view.parameters.entries.values()):
+            self._appliers.changed(parameter)
         for election in tuple(self._attachment.view.open_elections.values()):
             self._rank(election)
         for auction in tuple(self._attachment.view.open_auctions.values()):

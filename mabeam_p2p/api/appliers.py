@@ -4,13 +4,13 @@
    alone; of values that come while it runs only the last one is taken.
 2. A guarded version is confirmed when the applier has returned, or at once where there is none. If
    it raises, the failure is told with its text, and the cluster goes back to the value before. It
-   is said until it gets through, or there is a newer version.
+   is said until it gets through or is refused, or there is a newer version.
 3. Nothing is said before `begin`, and where there is no applier not for a while after it: the
    program declares its appliers when joining has returned.
 4. Each version is put into effect once, also one of which no event told: after a lost connection,
-   or lost events, versions that are newer than what was heard are taken from the view. A guarded
-   one is tried again then, also if it was confirmed, as the view is not told of that: appliers of
-   guarded values have to bear being called twice. Of another log everything is new.
+   or lost events, versions that are newer than what was heard are taken from the view. Of a guarded
+   one the view goes on to say that it is waited for, as it is not told of confirmations: once it
+   was heard, that starts nothing. Of another log everything is new.
 """
 
 import asyncio
@@ -54,13 +54,13 @@ class Appliers:
         self._declared.declare(pattern, applier)
 
     def begin(self, known: Iterable[Parameter]) -> None:
-        """The program has its agent. Whoever calls this tells then what is guarded. known: what was
-        agreed before."""
+        """The program has its agent. known: what was agreed before, of which that counts as heard
+        which the cluster does not wait for. Whoever calls this tells then all of it."""
         self._settled_at = asyncio.get_running_loop().time() + SETTLING_SECONDS
-        self._heard = {parameter.name: parameter.version for parameter in known}
+        self._heard = {one.name: one.version for one in known if not self._awaits(one)}
 
     def changed(self, parameter: Parameter) -> None:
-        """The parameter has a new value."""
+        """This is agreed, as an event has told or the view that was read anew."""
         if self._settled_at is None or parameter.version <= self._heard.get(parameter.name, 0):
             return
         self._heard[parameter.name] = parameter.version
@@ -70,13 +70,6 @@ class Appliers:
         """Another log has begun: all that it has agreed is put into effect, whatever is heard of
         it first."""
         self._heard.clear()
-
-    def look_again(self, parameters: Iterable[Parameter]) -> None:
-        """These are all that are agreed now."""
-        for parameter in parameters:
-            if self._awaits(parameter) and parameter.name not in self._running:
-                self._heard.pop(parameter.name, None)
-            self.changed(parameter)
 
     def _take(self, parameter: Parameter) -> None:
         if self._declared.find(parameter.name) is None and not self._awaits(parameter):

@@ -100,8 +100,8 @@ class Scope(TaskScope, AuctionScope, ArrayScope):
     def on_parameter(self, pattern: str) -> Callable[[A], A]:
         """Call the decorated function with the Change of each parameter that matches, from now on:
         it puts the value into effect. The most specific pattern speaks. Where the decision is
-        guarded, its return confirms the value, and an exception takes it back for everybody; it may
-        be called again with the same value after a lost connection or lost events."""
+        guarded, its return confirms the value, and an exception takes it back for everybody. It is
+        called once at most with each version, also after a lost connection or lost events."""
 
         def declare(applier: A) -> A:
             self._appliers.declare(scoped(self._group, pattern), applier)

@@ -3,17 +3,15 @@
 import asyncio
 import gc
 import weakref
-from typing import Literal
 
 import pytest
-from msgspec import structs
 
 from mabeam_p2p.api import attachment as attachment_module
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.profiles import Profile
 from mabeam_p2p.api.results import Change, Proposal, Vote
 from mabeam_p2p.api.view import GONE_MEMBERS_MAX, View
-from mabeam_p2p.commands import CastVote, ConfirmParameter
+from mabeam_p2p.commands import CastVote
 from mabeam_p2p.errors import InvalidValue, MabeamTimeout
 from mabeam_p2p.events import (
     AgentJoined,
@@ -38,13 +36,11 @@ from mabeam_p2p.requests import (
     Read,
     ReadMembers,
     Request,
-    Submit,
 )
 from mabeam_p2p.wire.cbor import encode_value
 from tests.api.fakes import PEER, FakePeer, Reply, attachment, proposal, usual
 from tests.eventually import eventually
 from tests.in_loop import in_loop
-from tests.virtual_time import in_virtual_time
 
 
 def agent_at(peer: FakePeer, **limits: int) -> Agent:
@@ -351,86 +347,4 @@ async def test_who_has_lost_events_still_votes_bids_and_puts_values_into_effect(
     peer.tell(ParameterChanged(newer))
     peer.tell(parameter(3, 10))
     await eventually(lambda: applied == [("rate", 2), ("rate", 3)])
-    await agent.close()
-
-
-def guarded(version: int) -> ParameterChanged:
-    record = parameter(version, version).parameter
-    return ParameterChanged(structs.replace(record, awaited=(AgentId("a@ant"),)))
-
-
-def confirmed(peer: FakePeer) -> list[int]:
-    """The versions of which it was said that they hold."""
-    said = peer.commands()
-    return [one.version for one in said if isinstance(one, ConfirmParameter)]
-
-
-@pytest.mark.parametrize("reason", ["no_quorum", "overloaded", "unknown"])
-@in_virtual_time
-async def test_a_version_that_is_in_effect_is_confirmed_until_the_cluster_has_heard_it(
-    reason: Literal["no_quorum", "overloaded", "unknown"],
-) -> None:
-    peer = FakePeer()
-    agent = agent_at(peer)
-    await agent.session.open()
-    agent.begin()
-    peer.reply = lambda request: Failed(reason, "") if is_confirmation(request) else usual(request)
-    peer.tell(guarded(2))
-    await eventually(lambda: confirmed(peer))
-    # Longer than a request may take.
-    await asyncio.sleep(10)
-    before = len(confirmed(peer))
-    peer.reply = usual
-    await asyncio.sleep(10)
-    assert confirmed(peer) == [2] * (before + 1)
-    await agent.close()
-
-
-@pytest.mark.parametrize("news", [guarded(9), parameter(2, 9)])
-@in_virtual_time
-async def test_a_version_that_nobody_waits_for_any_more_is_not_confirmed(
-    news: ParameterChanged,
-) -> None:
-    peer = FakePeer()
-    agent = agent_at(peer)
-    await agent.session.open()
-    agent.begin()
-    peer.reply = lambda request: (
-        Failed("no_quorum", "") if is_confirmation(request) else usual(request)
-    )
-    peer.tell(guarded(2))
-    await eventually(lambda: confirmed(peer))
-    peer.tell(news)
-    before = len(confirmed(peer))
-    await asyncio.sleep(10)
-    assert confirmed(peer)[before:].count(2) <= 1, "but for what was under way"
-    await agent.close()
-
-
-def is_confirmation(request: Request) -> bool:
-    return isinstance(request, Submit) and isinstance(request.command, ConfirmParameter)
-
-
-class Wordless(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("no words")
-
-
-@in_loop
-async def test_an_applier_that_raises_what_has_no_text_has_failed_all_the_same() -> None:
-    peer = FakePeer()
-    agent = agent_at(peer)
-    await agent.session.open()
-    agent.begin()
-
-    @agent.on_parameter("*")
-    async def apply(change: Change) -> None:
-        raise Wordless
-
-    guarded = structs.replace(parameter(2, 9).parameter, awaited=(AgentId("a@ant"),))
-    peer.tell(ParameterChanged(guarded))
-    await eventually(lambda: any(isinstance(one, ConfirmParameter) for one in peer.commands()))
-    confirmed = peer.commands()[-1]
-    assert isinstance(confirmed, ConfirmParameter)
-    assert "Wordless" in confirmed.detail
     await agent.close()

@@ -3,6 +3,7 @@
 from tools.planted.base import Edit, Mutant
 
 AGENT = "mabeam_p2p/api/agent.py"
+APPLIERS = "mabeam_p2p/api/appliers.py"
 ATTACHED = "mabeam_p2p/api/attached.py"
 ATTACHMENT = "mabeam_p2p/api/attachment.py"
 CALLS = "mabeam_p2p/api/calls.py"
@@ -96,13 +97,33 @@ MUTANTS = (
                 "            return None\n    return None\n",
             ),
         ),
-        ("tests/api/test_view.py",),
+        ("tests/api/test_appliers.py",),
     ),
     Mutant(
         "A-confirm-older",
         "that an older value is in effect is said on when there is a newer one",
         (Edit(AGENT, "is_last = known.version == parameter.version", "is_last = True"),),
-        ("tests/api/test_view.py",),
+        ("tests/api/test_appliers.py",),
+    ),
+    Mutant(
+        "A-apply-again",
+        "a guarded version that was answered for is put into effect again at each reading anew",
+        (
+            Edit(
+                APPLIERS,
+                "parameter.version <= self._heard.get(parameter.name, 0):",
+                "parameter.version <= self._heard.get(\n"
+                "            parameter.name, 0\n"
+                "        ) - self._awaits(parameter):",
+            ),
+        ),
+        ("tests/api/test_appliers.py",),
+    ),
+    Mutant(
+        "A-apply-before",
+        "a guarded version that was agreed before its agent began is never answered for",
+        (Edit(APPLIERS, "for one in known if not self._awaits(one)}", "for one in known}"),),
+        ("tests/api/test_appliers.py",),
     ),
     Mutant(
         "A-endless",
