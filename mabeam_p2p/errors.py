@@ -224,7 +224,7 @@ class NoQuorum(MabeamError):
 
 
 class OutcomeUnknown(MabeamError):
-    """A command, a write or a message left this process and no answer came; it may have been
+    """A command, a write or a message was given to a peer and no answer came; it may have been
     done."""
 
 

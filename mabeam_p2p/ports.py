@@ -271,8 +271,8 @@ class Backend(Protocol):
 
     def ask(self, request: Request) -> Awaitable[Answer]:
         """Send at once; await the answer. Cancelling it cancels the request. When the peer goes
-        away meanwhile, raises OutcomeUnknown for a command that it had, else Closed or
-        DaemonNotRunning."""
+        away meanwhile, a near one raises OutcomeUnknown for what it had that has effects
+        (requests.EFFECTS), else Closed; a far one DaemonNotRunning."""
         ...
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:

@@ -8,13 +8,7 @@ request gets exactly one answer, unless it is cancelled.
 from msgspec import Struct
 
 from mabeam_p2p.commands import AnyCommand
-from mabeam_p2p.ids import (
-    AgentId,
-    AuctionId,
-    PeerId,
-    ProposalId,
-    TaskId,
-)
+from mabeam_p2p.ids import AgentId, AuctionId, PeerId, ProposalId, TaskId
 from mabeam_p2p.inquiries import EvidenceAnswer, Figures, ReadEvidence, ReadFigures
 from mabeam_p2p.key_requests import GateAnswer, GateRequest, Introduced
 from mabeam_p2p.records import (
@@ -364,6 +358,12 @@ NodeRequest = (
 """Whatever one of a node's cores answers."""
 
 Request = NodeRequest | Leave | GateRequest
+
+COMMANDS = (Submit, ChangeVoters, TransferLeadership)
+"""For the log: without an answer in time they may be done, or may still be."""
+
+EFFECTS = (*COMMANDS, SetVariables, SendMail)
+"""What a peer may have done, though it has gone before it could say so."""
 
 # ---- answers ---------------------------------------------------------------------------------
 

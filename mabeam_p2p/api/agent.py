@@ -273,7 +273,7 @@ class Agent(Scope):
 
         At most once, and in no log. Raises NobodyThere and Overloaded (its mailbox is full): both
         certainly not delivered; MabeamTimeout if no receipt comes within `timeout` seconds, and
-        OutcomeUnknown if the daemon has gone meanwhile: maybe delivered; InvalidValue.
+        OutcomeUnknown if this agent's peer has gone meanwhile: maybe delivered; InvalidValue.
         """
         await self._mail.whisper(agent, topic, value, timeout)
 

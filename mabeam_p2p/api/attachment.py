@@ -28,6 +28,8 @@ from mabeam_p2p.ids import (
 from mabeam_p2p.ports import Backend
 from mabeam_p2p.records import Status
 from mabeam_p2p.requests import (
+    COMMANDS,
+    EFFECTS,
     AccountQuery,
     Answer,
     AuctionQuery,
@@ -46,11 +48,7 @@ from mabeam_p2p.requests import (
     ReadVariables,
     Request,
     SeatQuery,
-    SendMail,
-    SetVariables,
     StatusAnswer,
-    Submit,
-    TransferLeadership,
     Variables,
 )
 
@@ -62,12 +60,6 @@ daemon that was stopped does not."""
 
 RETRY_SECONDS = 0.2
 """Pause before a wait that ended too early is begun again."""
-
-COMMANDS = (Submit, ChangeVoters, TransferLeadership)
-"""For the log: without an answer in time they may be done, or may still be."""
-
-EFFECTS = (*COMMANDS, SetVariables, SendMail)
-"""What a peer may have done, though it has gone before it could say so."""
 
 Begin = Callable[[SessionId], Awaitable[int]]
 """Makes the peer ready for a session that is about to open; returns the peer's epoch."""
@@ -146,8 +138,8 @@ class Attachment:
         """The answer, or a Failed in its place if none comes in time or a queue is full here.
 
         Raises Closed, and DaemonNotRunning if the peer is away: what has an effect (EFFECTS) was
-        certainly not sent then; anything else may be asked again. InvalidValue for a timeout that
-        cannot travel.
+        certainly not sent then; anything else may be asked again. OutcomeUnknown if the peer is
+        embedded and has ended meanwhile. InvalidValue for a timeout that cannot travel.
         """
         check_seconds(timeout)
         try:

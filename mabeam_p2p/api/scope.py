@@ -296,7 +296,8 @@ class Scope(TaskScope, AuctionScope, ArrayScope):
         their peers have said so, at the latest after `timeout` seconds.
 
         At most once, in no log, and in no order with other messages. Raises NobodyThere if no
-        other agent is in the group, OutcomeUnknown if the daemon has gone meanwhile, InvalidValue.
+        other agent is in the group, OutcomeUnknown if the peer of this one has gone meanwhile,
+        InvalidValue.
         """
         return await self._mail.shout(self._group, topic, value, timeout)
 

@@ -124,7 +124,7 @@ class Variables(Mapping[str, Decoded]):
 
         It supersedes everything that this peer has seen of the name. Raises InvalidValue, Rejected
         (resolver_mismatch), AckTimeout, whose `missing` names the silent ones; the write stands
-        and still reaches them; and OutcomeUnknown if the daemon has gone before it answered.
+        and still reaches them; and OutcomeUnknown if this peer has gone before it answered.
         """
         return await self._write((self._changed(name, value),), wait, timeout)
 

@@ -42,7 +42,7 @@ from mabeam_p2p.requests import (
     Submit,
     Suggest,
 )
-from mabeam_p2p.runtime.endings import closed, in_doubt
+from mabeam_p2p.runtime.endings import closed, under_way
 from mabeam_p2p.runtime.lane import Lane
 from mabeam_p2p.runtime.measures import COMMIT_BOUNDS, LAG_BOUNDS, Measure
 from mabeam_p2p.runtime.trace import DropReports, log_event
@@ -149,8 +149,8 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_deadline = inf
         self._tokens = itertools.count(1)
-        self._replies: dict[int, tuple[Callable[[Reply], None], float | None]] = {}
-        """Who waits for each token, and, for a command, since when."""
+        self._replies: dict[int, tuple[Callable[[Reply], None], Request, float]] = {}
+        """Who waits for each token, for what, and since when."""
         self._commits = Measure("commit_seconds", COMMIT_BOUNDS)
         self._lags = Measure("loop_lag_seconds", LAG_BOUNDS)
         self._listeners: dict[int, Callable[[Event], None]] = {}
@@ -202,8 +202,8 @@ class Driver:
 
     def ask(self, request: Request, reply: Callable[[Reply], None]) -> int:
         """Give the request to the node; return its token. `reply` is called once, and not before
-        this returns: with the answer, or, if the peer ends before, with OutcomeUnknown for a
-        command and Closed for anything else. Not at all after `cancel`, unless it is on its way
+        this returns: with the answer, or, if the peer ends before, with OutcomeUnknown for what
+        has effects and Closed for anything else. Not at all after `cancel`, unless it is on its way
         already: from the gate, or from a peer that had ended."""
         token = next(self._tokens)
         if not self.is_running:
@@ -212,8 +212,7 @@ class Driver:
         if self._gate is not None and isinstance(request, GateRequest):
             self._loop.call_soon(reply, self._ask_gate(request))
             return token
-        since = self._clock.monotonic() if type(request) is Submit else None
-        self._replies[token] = reply, since
+        self._replies[token] = reply, request, self._clock.monotonic()
         self._feed(lambda now: self._node.request(token, request, now))
         return token
 
@@ -408,10 +407,10 @@ class Driver:
     # ---- outputs -----------------------------------------------------------------------------
 
     def _resolve(self, token: int, answer: Answer) -> None:
-        reply, since = self._replies.pop(token, (None, None))
+        reply, request, since = self._replies.pop(token, (None, None, 0.0))
         if reply is None:  # Cancelled while the answer was held.
             return
-        if since is not None and type(answer) is Committed:
+        if type(request) is Submit and type(answer) is Committed:
             self._commits.add(self._clock.monotonic() - since)
         if type(answer) is Failed and answer.reason == "overloaded":
             self._overloaded += 1
@@ -465,9 +464,8 @@ class Driver:
         self._transport.close()
         replies, self._replies = self._replies, {}
         ended = closed(self.name, self.failure)
-        unknown = in_doubt(ended)
-        for reply, since in replies.values():
-            self._call(reply, ended if since is None else unknown)
+        for reply, request, _ in replies.values():
+            self._call(reply, under_way(request, ended))
 
     async def _leave_and_stop(self) -> None:
         seconds = STOP_SECONDS_MAX

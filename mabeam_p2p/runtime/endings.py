@@ -1,6 +1,7 @@
 """What whoever waits is told when a peer ends: what has ended it is the cause of the error."""
 
 from mabeam_p2p.errors import Closed, OutcomeUnknown
+from mabeam_p2p.requests import EFFECTS, Request
 
 
 def closed(name: str, failure: BaseException | None) -> Closed:
@@ -12,8 +13,12 @@ def closed(name: str, failure: BaseException | None) -> Closed:
     return error
 
 
-def in_doubt(ended: Closed) -> OutcomeUnknown:
-    """For a command that was under way."""
-    error = OutcomeUnknown(f"{ended}; the command was under way and may be committed")
+def under_way(request: Request, ended: Closed) -> Closed | OutcomeUnknown:
+    """For a request that the peer had and has not answered."""
+    if not isinstance(request, EFFECTS):
+        return ended
+    error = OutcomeUnknown(
+        f"{ended}; it was under way and may have been done, or may be committed later"
+    )
     error.__cause__ = ended.__cause__
     return error

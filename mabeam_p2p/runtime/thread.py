@@ -8,8 +8,8 @@ Rules
    in its own tables what led to it.
 3. Answers are never dropped. Events that a blocked loop does not take are bounded: the oldest
    leave, counted, and the listener is told.
-4. Whatever is asked gets an answer, Closed, or OutcomeUnknown for a command under way, whenever the
-   peer ends. In a forked child it has ended (`forks`).
+4. Whatever is asked gets an answer, Closed, or OutcomeUnknown for what has effects and is under
+   way, whenever the peer ends. In a forked child it has ended (`forks`).
 """
 
 import asyncio
@@ -27,10 +27,10 @@ from mabeam_p2p import forks
 from mabeam_p2p.errors import Closed, Overloaded
 from mabeam_p2p.events import Dropped, Event
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.requests import Request, Submit
+from mabeam_p2p.requests import Request
 from mabeam_p2p.runtime.backend import Asked
 from mabeam_p2p.runtime.driver import Driver, Reply
-from mabeam_p2p.runtime.endings import closed, in_doubt
+from mabeam_p2p.runtime.endings import closed, under_way
 
 EXIT_SECONDS_MAX = 3.0
 """How long the end of the interpreter waits for a peer to leave its cluster."""
@@ -243,8 +243,7 @@ class ThreadBackend:
         self._deliver()
         pending, self._pending = self._pending, set()
         for asked in pending:
-            ended = self._closed()
-            asked.settle(in_doubt(ended) if type(asked.request) is Submit else ended)
+            asked.settle(under_way(asked.request, self._closed()))
 
     def _closed(self) -> Closed:
         return closed(self.peer_name, self._driver.failure)

@@ -6,13 +6,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 
 import pytest
 
-from mabeam_p2p import DaemonNotRunning, InvalidValue, OutcomeUnknown
+from mabeam_p2p import Closed, DaemonNotRunning, InvalidValue, OutcomeUnknown
 from mabeam_p2p.api.agent import Agent
+from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.profiles import Profile
-from mabeam_p2p.requests import Answer, Request
+from mabeam_p2p.requests import EFFECTS, Answer, Request
+from mabeam_p2p.runtime.thread import PeerThread
 from tests.api.fakes import PEER, FakePeer, attachment
 from tests.eventually import eventually
 from tests.in_loop import in_loop
+from tests.runtime.fakes import FakeNode, make_driver
 
 Ask = Callable[[Agent, float], Coroutine[object, object, object]]
 
@@ -63,6 +66,8 @@ ONCE: dict[str, Ask] = {
     "query": lambda agent, seconds: agent.query("x", 1, timeout=seconds),
 }
 
+VOTERS: dict[str, Ask] = {name: ASKS[name] for name in ("transfer", "promote", "remove")}
+
 
 @pytest.mark.parametrize("ask", ONCE.values(), ids=ONCE)
 @in_loop
@@ -99,3 +104,21 @@ async def test_a_question_that_was_cut_off_may_be_asked_again() -> None:
     peer.reply = lambda request: DaemonNotRunning("it hung up")
     with pytest.raises(DaemonNotRunning):
         await agent.variables.read("x")
+
+
+@pytest.mark.parametrize("ask", [*ONCE.values(), *VOTERS.values()], ids=[*ONCE, *VOTERS])
+@in_loop
+async def test_what_an_embedded_peer_may_have_done_before_it_closed_is_not_said_to_be_undone(
+    ask: Ask,
+) -> None:
+    node = FakeNode()
+    thread = PeerThread(lambda: make_driver(node))
+    await thread.start()
+    agent = Agent(Attachment(thread.backend()), Profile("a"))
+    asking = asyncio.create_task(ask(agent, 60.0))
+    await eventually(lambda: any(isinstance(asked, EFFECTS) for _, asked in node.told))
+    await thread.close()
+    with pytest.raises(OutcomeUnknown, match="has been closed; it was under way"):
+        await asking
+    with pytest.raises(Closed):
+        await ask(agent, 60.0)

@@ -5,15 +5,25 @@ import threading
 from collections.abc import Callable, Sequence
 from math import inf
 
-from mabeam_p2p.commands import AnyCommand
+from mabeam_p2p.commands import AnyCommand, AppendJournal
 from mabeam_p2p.config import Limits
 from mabeam_p2p.effects import Effect, Effects, Resolve
 from mabeam_p2p.errors import RemoteProtocolError, StorageError
-from mabeam_p2p.ids import ClusterId, PeerId
+from mabeam_p2p.ids import AgentId, ClusterId, PeerId, SessionId
 from mabeam_p2p.messages import Frame, Message, Probe
 from mabeam_p2p.ports import Codec, Discovery, Storage
 from mabeam_p2p.records import Credentials, DiskUsage, HardState, Record, Recovered, Standing
-from mabeam_p2p.requests import Done, Leave, Request
+from mabeam_p2p.requests import (
+    ChangeVoters,
+    Done,
+    Leave,
+    Request,
+    SendMail,
+    SetVariables,
+    Submit,
+    TransferLeadership,
+    VariableChange,
+)
 from mabeam_p2p.runtime.clock import SystemClock
 from mabeam_p2p.runtime.driver import Driver, Gate, NodeVerbs
 from tests.transport.memory import MemoryTransport, Wire
@@ -21,6 +31,14 @@ from tests.transport.memory import MemoryTransport, Wire
 PEER = PeerId("00000000000000aa")
 OTHER = PeerId("00000000000000bb")
 STANDING = Standing(0, 0, 0, 0)
+WITH_EFFECTS: tuple[Request, ...] = (
+    Submit(AppendJournal(SessionId(1), 1, "runs", b"\x01")),
+    ChangeVoters(OTHER, True),
+    TransferLeadership(OTHER),
+    SetVariables((VariableChange("epsilon", "lww", b"\x01"),)),
+    SendMail(AgentId("a@alpha"), (AgentId("b@beta"),), "", "news", b"\x01", False, 1_000_000),
+)
+"""One of each kind that may be done though nobody was answered."""
 
 
 def probe(number: int) -> Probe:

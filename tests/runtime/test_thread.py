@@ -10,17 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from mabeam_p2p.commands import AppendJournal
 from mabeam_p2p.config import Limits
 from mabeam_p2p.effects import Effects, Notify, Resolve
 from mabeam_p2p.errors import AddressError, Closed, OutcomeUnknown, Overloaded
 from mabeam_p2p.events import Dropped, Event, LeaderChanged, Ready
-from mabeam_p2p.ids import SessionId
-from mabeam_p2p.requests import Done, LogQuery, Read, ReadMembers, ReadStatus, Request, Submit
+from mabeam_p2p.requests import EFFECTS, Done, LogQuery, Read, ReadMembers, ReadStatus, Request
 from mabeam_p2p.runtime.driver import Driver
 from mabeam_p2p.runtime.thread import CROSSINGS_MAX, PeerThread
 from tests.eventually import eventually
-from tests.runtime.fakes import FakeNode, make_driver
+from tests.runtime.fakes import WITH_EFFECTS, FakeNode, make_driver
 
 
 def answer_at_once(token: int, request: Request) -> Effects:
@@ -109,14 +107,19 @@ def test_closing_answers_every_open_question_with_closed() -> None:
     asyncio.run(run())
 
 
-def test_a_command_under_way_at_the_end_is_never_denied() -> None:
+def test_of_each_kind_that_has_effects_there_is_one_here() -> None:
+    assert {*map(type, WITH_EFFECTS)} == {*EFFECTS}
+
+
+@pytest.mark.parametrize("given", WITH_EFFECTS, ids=lambda one: type(one).__name__)
+def test_what_has_effects_and_is_under_way_at_the_end_is_never_denied(given: Request) -> None:
     node = FakeNode()
 
     async def run() -> None:
         thread = PeerThread(lambda: make_driver(node))
         await thread.start()
         backend = thread.backend()
-        asked = backend.ask(Submit(AppendJournal(SessionId(1), 1, "runs", b"\x01")))
+        asked = backend.ask(given)
         await eventually(lambda: any(verb == "request" for verb, _ in node.told))
         await backend.close()
         with pytest.raises(OutcomeUnknown, match="may be committed"):
@@ -373,19 +376,20 @@ def test_what_waits_in_a_forked_child_ends_and_in_its_parent_goes_on() -> None:
 
     async def story(thread: PeerThread) -> None:
         backend = thread.backend()
-        command = backend.ask(Submit(AppendJournal(SessionId(1), 1, "runs", b"\x01")))
+        effects = [backend.ask(one) for one in WITH_EFFECTS]
         question = backend.ask(ReadMembers())
-        await eventually(lambda: len(tokens) == 2)
+        await eventually(lambda: len(tokens) == len(effects) + 1)
         child = os.fork()
         if child == 0:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(30)
-            replies = await asyncio.gather(command, question, return_exceptions=True)
-            os._exit(42 if [*map(type, replies)] == [OutcomeUnknown, Closed] else 1)
+            replies = await asyncio.gather(*effects, question, return_exceptions=True)
+            kinds = [*map(type, replies)]
+            os._exit(42 if kinds == [*[OutcomeUnknown] * len(effects), Closed] else 1)
         status = await asyncio.to_thread(os.waitpid, child, 0)
         assert os.waitstatus_to_exitcode(status[1]) == 42
         assert await backend.ask(ReadStatus()) == Done()
-        assert [command.done(), question.done()] == [True, True]
+        assert all(one.done() for one in (*effects, question))
 
     with_thread(node, story)
 

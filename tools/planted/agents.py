@@ -10,6 +10,7 @@ CALLS = "mabeam_p2p/api/calls.py"
 FITNESS = "mabeam_p2p/api/fitness.py"
 GRANTS = "mabeam_p2p/api/grants.py"
 INSISTING = "mabeam_p2p/api/insisting.py"
+REQUESTS = "mabeam_p2p/requests.py"
 SAYINGS = "mabeam_p2p/api/sayings.py"
 SESSION = "mabeam_p2p/api/session.py"
 STREAMS = "mabeam_p2p/api/streams.py"
@@ -133,8 +134,8 @@ MUTANTS = (
     ),
     Mutant(
         "A-undone",
-        "a write, or a message, that a daemon may have taken before it died is said to be undone",
-        (Edit(ATTACHMENT, "(*COMMANDS, SetVariables, SendMail)", "COMMANDS"),),
+        "a write, or a message, that a peer may have taken before it ended is said to be undone",
+        (Edit(REQUESTS, "(*COMMANDS, SetVariables, SendMail)", "COMMANDS"),),
         ("tests/api/test_attachment.py",),
     ),
     Mutant(

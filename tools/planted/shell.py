@@ -10,6 +10,7 @@ CODES = "mabeam_p2p/security/codes.py"
 
 LANE_TESTS = ("tests/runtime/test_lane.py",)
 
+ENDINGS = "mabeam_p2p/runtime/endings.py"
 THREAD = "mabeam_p2p/runtime/thread.py"
 BULK = "mabeam_p2p/runtime/bulk.py"
 FORK = ("tests/runtime/test_thread.py",)
@@ -36,14 +37,14 @@ MUTANTS = (
     Mutant(
         "SH9",
         "a command that was under way at a fork is denied in the child",
-        (
-            Edit(
-                THREAD,
-                "in_doubt(ended) if type(asked.request) is Submit else ended",
-                "ended",
-            ),
-        ),
+        (Edit(THREAD, "under_way(asked.request, self._closed())", "self._closed()"),),
         FORK,
+    ),
+    Mutant(
+        "SH11",
+        "of what a peer may have done when it ends, all but a numbered command is denied",
+        (Edit(ENDINGS, "isinstance(request, EFFECTS):", "isinstance(request, EFFECTS[:1]):"),),
+        ("tests/runtime/test_thread.py", "tests/api/test_attachment.py"),
     ),
     Mutant(
         "SH10",
