@@ -175,8 +175,8 @@ class Gatekeeper(Protocol):
         ...
 
     def visits(self, pair: KeyPair | None = None) -> tuple[Visit, ...]:
-        """Attempts at an introduction, the best first: one for each secret to prove. pair: that
-        this peer speaks under; None: its present one."""
+        """Attempts at an introduction, the best first: one for each secret to prove. pair: one to
+        come, which is only asked about; None: the present one, which this peer speaks under."""
         ...
 
 

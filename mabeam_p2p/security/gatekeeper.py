@@ -64,12 +64,12 @@ class Gatekeeper:
         return self._codec.encode(answer)
 
     def visits(self, pair: ports.KeyPair | None = None) -> tuple["CodedVisit", ...]:
-        key = self.pair.public if pair is None else pair.public
+        key, nonce = (pair or self.pair).public, self.guard.nonce
         return tuple(
             CodedVisit(
                 self.guard,
                 self._codec,
-                Visit(self.guard.peer, key, secret, self.guard.nonce()),
+                Visit(self.guard.peer, key, secret, nonce(), is_rehearsal=pair is not None),
                 secret,
             )
             for secret in self.guard.provable()

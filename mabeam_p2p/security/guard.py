@@ -5,7 +5,8 @@ Rules
 1. A key is let in if the log has admitted it, or if it has proved the join secret here (it is
    *pending*: the leader admits it). A key or a peer that was revoked is not, whatever it can prove.
 2. A peer has the keys that the log says. Until then it has the first one that proved the secret
-   under its id: a second one is refused, as somebody else's.
+   under its id: a second one is refused, as somebody else's. Of a key to come, which a peer only
+   asks about, the log alone knows: else who has not read that yet would refuse the present one.
 3. Who can prove the previous secret alone is told the present one if the log has admitted it, and
    refused otherwise: a rotation shuts out those who were not members. Invitations are void from
    then on. Both hold also at a peer that does not have the new secret yet: to it the present one
@@ -202,12 +203,14 @@ class Guard:
                 return secret
         return None if self.lacks_secret else self.keyring.invitation(name)
 
-    def let_in(self, peer: PeerId, key: bytes, name: bytes) -> str:
+    def let_in(self, peer: PeerId, key: bytes, name: bytes, *, is_rehearsal: bool = False) -> str:
         reason = self._objection(peer, key) or self._outdated(key)
         if reason:
             return reason
         current, previous = self.keyring.current, self.keyring.previous
         is_member = key in self._admitted
+        if is_rehearsal and not is_member:
+            return "other_key"
         if previous is not None and label(previous) == name:
             if not is_member:
                 return "rotated"

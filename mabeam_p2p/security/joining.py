@@ -23,6 +23,8 @@ Rules
    the connection's state forgotten; what cannot be decoded is refused, and changes nothing. Refused
    is a proof, too, for a challenge under a key that the server has exchanged since: the client
    would have the former one.
+5. A client that only asks whether a key to come is known, a *rehearsal*, says so by its proof,
+   which counts for nothing else.
 """
 
 from collections.abc import Callable
@@ -58,8 +60,9 @@ class Book(Protocol):
         """What a client may prove under this label."""
         ...
 
-    def let_in(self, peer: PeerId, key: bytes, name: bytes) -> str:
-        """The client has proved the secret of this label: remember it. Empty, or why not."""
+    def let_in(self, peer: PeerId, key: bytes, name: bytes, *, is_rehearsal: bool) -> str:
+        """The client has proved the secret of this label: remember it, unless it only asks whether
+        this key is known. Empty, or why not."""
         ...
 
     def present(self) -> Secret:
@@ -148,11 +151,13 @@ class Reception:
         return JoinChallenge(bare.peer, bare.key, port, bare.nonce, proof)
 
     def _on_proof(self, visitor: _Visitor, message: JoinProof) -> JoinMessage:
-        if not is_mac(message.proof, visitor.secret, "client", *visitor.words):
+        is_rehearsal = is_mac(message.proof, visitor.secret, "rehearsal", *visitor.words)
+        if not is_rehearsal and not is_mac(message.proof, visitor.secret, "client", *visitor.words):
             return self._refuse("proof")
         if visitor.told != self._book.public_key:
             return self._refuse("order")
-        reason = self._book.let_in(visitor.ask.peer, visitor.key, visitor.ask.label)
+        ask = visitor.ask
+        reason = self._book.let_in(ask.peer, visitor.key, ask.label, is_rehearsal=is_rehearsal)
         if reason:
             return self._refuse(reason)
         present = self._book.present()
@@ -168,14 +173,23 @@ class Reception:
 class Visit:
     """The client's side, of one connection."""
 
-    def __init__(self, peer: PeerId, key: bytes, secret: Secret, nonce: bytes) -> None:
-        """peer, key: this one's. secret: what it can prove."""
+    def __init__(
+        self,
+        peer: PeerId,
+        key: bytes,
+        secret: Secret,
+        nonce: bytes,
+        *,
+        is_rehearsal: bool = False,
+    ) -> None:
+        """peer, key: this one's; in a rehearsal its key to come. secret: what it can prove."""
         self.ask = JoinAsk(JOIN_VERSION, peer, label(secret), nonce)
         self.met: Met | None = None
         """Once the server has said welcome."""
         self.refusal = ""
         """Why there will be no welcome."""
         self._key = key
+        self._purpose = "rehearsal" if is_rehearsal else "client"
         self._secret = secret
         self._words: tuple[bytes, ...] = ()
         self._challenge: JoinChallenge | None = None
@@ -199,7 +213,7 @@ class Visit:
                     self.refusal = "proof"
                     return None
                 self._challenge, self._words = message, words
-                return JoinProof(mac(self._secret, "client", *words))
+                return JoinProof(mac(self._secret, self._purpose, *words))
             case JoinWelcome() if self._challenge is not None and not self.has_ended:
                 self._on_welcome(self._challenge, message)
             case JoinRefusal(reason=reason) if not self.has_ended:

@@ -143,8 +143,8 @@ class JoinPort:
         self._data_port = data_port
 
     def visit(self, address: str, ended: Ended, pair: KeyPair | None = None) -> Callable[[], None]:
-        """Be introduced to whoever is at `address`; the result ends it early, and untold. pair:
-        under that one, None: under the present one."""
+        """Be introduced to whoever is at `address`; the result ends it early, and untold. pair: one
+        to come, to ask whether it is let in; None: under the present one."""
         assert self._loop is not None, "asked after start"
         self.counters["asked"] += 1
         call = _Call(self, self._loop, address, ended, pair)

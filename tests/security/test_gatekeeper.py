@@ -37,12 +37,13 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return folders
 
 
-def meet(server: Gatekeeper, client: Gatekeeper) -> tuple[str, bytes]:
-    """One introduction; why there was none, and the last word of the server."""
-    visit = client.visits()[0]
+def meet(server: Gatekeeper, client: Gatekeeper, pair: KeyPair | None = None) -> tuple[str, bytes]:
+    """One introduction; why there was none, and the last word of the server. pair: one to come."""
+    visit = client.visits(pair)[0]
+    key = (pair or client.pair).public
     word, answer = visit.first, b""
     while not visit.has_ended:
-        answer = server.answer(LINE, client.pair.public, word, 4711, 0.0)
+        answer = server.answer(LINE, key, word, 4711, 0.0)
         word = visit.receive(answer) or b""
     return visit.refusal, answer
 
@@ -249,6 +250,25 @@ def test_a_key_is_used_when_the_log_names_it_first_and_by_then_it_was_asked_abou
     answer = says(key)
     assert (answer.key, answer.former, answer.followers) == (key, b"", ())
     assert pair.doors.said == ["rehearse", "rekey", "retire"]
+
+
+@pytest.mark.parametrize("has_met", [False, True], ids=["a stranger", "one that it has met"])
+def test_who_has_not_read_of_a_key_to_come_takes_its_peer_for_nobody_else(has_met: bool) -> None:
+    """A peer that starts anew may be asked under that first. If it took it for the key of who asks,
+    it would refuse the present one, and be told the log by nobody if that peer leads."""
+    pair = Pair()
+    keyring = pair.client.guard.keyring
+    to_come = keyring.renew_key()
+    if has_met:
+        assert meet(pair.server, pair.client)[0] == ""
+    assert meet(pair.server, pair.client, to_come)[0] == "other_key"
+    assert pair.server.speaker(to_come.public) is None
+    assert meet(pair.server, pair.client)[0] == ""
+    assert pair.server.speaker(keyring.pair.public) == CLIENT
+    read = Credentials((Credential(CLIENT, (keyring.pair.public, to_come.public)),))
+    pair.server.guard.update(read)
+    assert meet(pair.server, pair.client, to_come)[0] == ""
+    assert pair.server.speaker(to_come.public) == CLIENT
 
 
 def test_a_rotation_that_was_over_before_its_peer_heard_of_it_ends_its_former_key() -> None:

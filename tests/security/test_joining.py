@@ -33,11 +33,13 @@ class Book:
     def __init__(self) -> None:
         self.members: list[tuple[PeerId, bytes]] = []
         self.reason = ""
+        self.is_rehearsal = False
 
     def secret_of(self, name: bytes) -> Secret | None:
         return {label(SECRET): SECRET, label(OLD): OLD}.get(name)
 
-    def let_in(self, peer: PeerId, key: bytes, name: bytes) -> str:
+    def let_in(self, peer: PeerId, key: bytes, name: bytes, *, is_rehearsal: bool) -> str:
+        self.is_rehearsal = is_rehearsal
         if not self.reason:
             self.members.append((peer, key))
         return self.reason
@@ -181,6 +183,14 @@ def test_a_client_that_takes_too_long_has_to_begin_again() -> None:
     meeting = Meeting()
     proof = meeting.proof()
     assert meeting.tell(proof, now=VISIT_SECONDS_MAX) == JoinRefusal("order")
+
+
+def test_a_rehearsal_says_so_by_its_proof() -> None:
+    for is_rehearsal in (False, True):
+        meeting = Meeting()
+        meeting.client = Visit(CLIENT, CLIENT_KEY, SECRET, b"n" * 16, is_rehearsal=is_rehearsal)
+        assert meeting.tell(meeting.proof()) == JoinWelcome()
+        assert meeting.book.is_rehearsal == is_rehearsal
 
 
 def test_who_is_objected_to_is_told_why_and_not_let_in() -> None:

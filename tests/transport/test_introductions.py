@@ -16,6 +16,7 @@ from mabeam_p2p.security.secrets import Secret, label
 from mabeam_p2p.transport import introductions
 from mabeam_p2p.transport.curve import as_client
 from mabeam_p2p.transport.introductions import ADDRESS_BURST, ADDRESS_RATE, Allowance
+from mabeam_p2p.transport.rehearsal import Rehearsal
 from mabeam_p2p.wire.joining import JoinCodec
 from tests.eventually import eventually
 from tests.in_loop import in_loop
@@ -203,3 +204,24 @@ async def test_who_lacks_the_secret_asks_until_somebody_has_it() -> None:
         target.guard.keyring.rotate(secret)
         await eventually(lambda: not source.guard.lacks_secret)
         assert source.guard.keyring.current == secret
+
+
+@in_loop
+async def test_who_is_asked_first_under_a_key_to_come_still_hears_the_present_one() -> None:
+    """As a peer that starts anew, and has not read the log yet."""
+    async with peers(2) as (source, target):
+        join = target.transport._join
+        assert source.transport._join is not None
+        assert join is not None
+        to_come = source.guard.keyring.renew_key()
+        heard: list[bytes] = []
+        rehearsal = Rehearsal(
+            source.transport._join, lambda: (target.transport.address,), to_come, heard.append
+        )
+        try:
+            await eventually(lambda: join.counters["answered"] >= 2)
+            await source.say(target, b"under the present key")
+            assert target.heard == [(source.guard.peer, b"under the present key")]
+            assert heard == []
+        finally:
+            rehearsal.end()

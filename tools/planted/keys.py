@@ -37,8 +37,8 @@ MUTANTS = (
         (
             Edit(
                 JOINING,
-                'if not is_mac(message.proof, visitor.secret, "client"',
-                'if not visitor.words and is_mac(message.proof, visitor.secret, "c"',
+                'and not is_mac(message.proof, visitor.secret, "client"',
+                'and not visitor.words and is_mac(message.proof, visitor.secret, "c"',
             ),
         ),
         PROOFS,

@@ -165,6 +165,24 @@ MUTANTS = (
         ("tests/transport/test_introductions.py",),
     ),
     Mutant(
+        "T3-asked-about",
+        "who has not read of a key to come takes it for the key of whoever asks about it",
+        (Edit(GUARD, "if is_rehearsal and not is_member:", "if is_rehearsal and not key:"),),
+        (*TOGETHER, "tests/transport/test_introductions.py"),
+    ),
+    Mutant(
+        "T3-asks-about",
+        "who asks about its key to come does not say that it only asks",
+        (
+            Edit(
+                "mabeam_p2p/security/gatekeeper.py",
+                "is_rehearsal=pair is not None",
+                "is_rehearsal=False",
+            ),
+        ),
+        TOGETHER,
+    ),
+    Mutant(
         "T3-now",
         "a code's time begins when its peer was started",
         (
