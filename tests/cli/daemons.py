@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 import mabeam_p2p
-from mabeam_p2p.api import attached
+from mabeam_p2p.api import attached, keys
 from mabeam_p2p.cli import main, output
 from mabeam_p2p.cli.doctor import cluster as doctor
 
@@ -139,6 +139,9 @@ def house(*, is_patient: bool = False) -> Iterator[House]:
         # Of this process: of a daemon that gets no processor the next one is not asked instead.
         patch.setattr(attached, "GREETING_SECONDS", SECONDS)
         patch.setattr(doctor, "ANSWER_SECONDS", SECONDS)
+        # Nor does a rotation of keys end without one.
+        patch.setattr(keys, "KNOWN_SECONDS", SECONDS)
+        patch.setattr(keys, "FOLLOWED_SECONDS", SECONDS)
         patch.chdir(folder)
         place = House(folder)
         try:

@@ -14,7 +14,7 @@ from mabeam_p2p.dashboard import serving
 from mabeam_p2p.errors import StorageError
 from tests.in_loop import in_loop
 
-SECONDS = 10.0
+SECONDS = 60.0
 """Deadline of every wait: reached by a failure only."""
 CONFIG = Config(name="ant", dashboard="127.0.0.1:0")
 

@@ -185,7 +185,7 @@ def test_no_process_outlives_the_demo(folder: Path, number: signal.Signals) -> N
         assert msgspec.json.decode(running.stdout.readline())["ok"]
         assert len(children(folder)) >= 5
         running.send_signal(number)
-        running.wait(timeout=20)
+        running.wait(timeout=90)
     assert running.returncode == (-number if number is signal.SIGKILL else 130)
     until(lambda: children(folder) == [])
     # Nobody can tidy up after kill -9.

@@ -14,7 +14,7 @@ import pytest
 
 from mabeam_p2p import connect
 from mabeam_p2p.api.attached import PENDING_MAX
-from tests.cli.daemons import House, environment, house, mabeam, told, until
+from tests.cli.daemons import SECONDS, House, environment, house, mabeam, told, until
 from tests.in_loop import in_loop
 
 SHOW_TOKEN = ("sh", "-c", 'echo "$MABEAM_LOCK $MABEAM_TOKEN"')
@@ -38,7 +38,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         check=False,
         text=True,
         env=environment(),
-        timeout=60,
+        timeout=SECONDS,
     )
 
 
@@ -134,7 +134,7 @@ def test_a_terminated_holder_ends_its_command_and_gives_the_lock_back(tmp_path: 
     with holding("t", command=command) as process:
         until(lambda: mark.exists() and mark.read_text() == "here\n")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 128 + signal.SIGTERM
+        assert process.wait(SECONDS) == 128 + signal.SIGTERM
     assert mark.read_text() == "ended\n"
     assert run("lock", "t", "--try", "--", "true").returncode == 0
 
@@ -151,7 +151,7 @@ def test_a_lost_lock_ends_the_command(tmp_path: Path) -> None:
         taken = run("lock", "l", "--timeout", "50", "--", "echo", "mine")
         assert (taken.returncode, taken.stdout) == (0, "mine\n")
         process.send_signal(signal.SIGCONT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
     assert b"was lost" in errors
     assert mark.read_text() == "ended\n"

@@ -42,7 +42,8 @@ def working(name: str, program: str, *flags: str) -> Iterator[str]:
     process = subprocess.Popen(
         [*command, *flags, "--", sys.executable, "-c", program],
         stdout=subprocess.PIPE,
-        env=environment(),
+        # One that stands still for a while has its task no less.
+        env=environment() | {"MABEAM_TIMING__TASK_LEASE_SECONDS": str(SECONDS)},
     )
     assert process.stdout is not None
     try:

@@ -12,7 +12,7 @@ from tests.cli.daemons import House, house, mabeam, told, until
 
 pytestmark = pytest.mark.slow
 
-ELECTION_SECONDS = 10
+ELECTION_SECONDS = 15
 """Longer than any machine stands still, and than it takes to see who leads."""
 
 

@@ -8,7 +8,7 @@ import click.testing
 import msgspec
 import pytest
 
-from tests.cli.daemons import House, environment, house, mabeam, told, until
+from tests.cli.daemons import SECONDS, House, environment, house, mabeam, told, until
 
 NAMES = ("ant", "bee", "cow")
 
@@ -116,7 +116,7 @@ def test_persons_at_their_hosts_decide_and_the_log_explains() -> None:
     for name in NAMES[:2]:
         cast = mabeam("vote", identity, "accept", "--rationale", f"{name} agrees", "--addr", name)
         assert cast.exit_code == 0, cast.stderr
-    result = proposing.result(30)
+    result = proposing.result(SECONDS)
     assert result.exit_code == 0, result.stderr
     decision = msgspec.json.decode(result.stdout)
     assert (decision["id"], decision["status"], decision["accepted"]) == (
@@ -150,7 +150,7 @@ def test_rejected_proposal_ends_with_1() -> None:
     identity = open_proposal("depth")
     for name in NAMES[:2]:
         assert mabeam("vote", identity, "reject", "--addr", name).exit_code == 0
-    result = proposing.result(30)
+    result = proposing.result(SECONDS)
     assert result.exit_code == 1, result.stderr
     assert "rejected" in result.stdout
     assert mabeam("get", "depth", "--agreed").exit_code == 1
@@ -227,7 +227,7 @@ def test_barrier_releases_all_parties_and_runs_their_commands() -> None:
     released = msgspec.json.decode(result.stdout)
     assert (released["released"], released["generation"]) == (True, 1)
     assert len(released["parties"]) == 2
-    ended = other.result(30)
+    ended = other.result(SECONDS)
     assert (ended.exit_code, ended.stdout) == (0, "through\n")
 
 
@@ -256,7 +256,7 @@ def test_barrier_with_other_parameters_is_refused() -> None:
     assert "same parameters" in other.stderr
     barrier = mabeam("barrier", "strict", "--parties", "2", "--timeout", "60")
     assert barrier.exit_code == 0
-    assert waiting.result(90).exit_code == 0
+    assert waiting.result(SECONDS).exit_code == 0
 
 
 def test_log_is_the_same_on_every_peer() -> None:

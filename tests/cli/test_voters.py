@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def place() -> Iterator[House]:
-    with house() as place:
+    with house(is_patient=True) as place:
         yield place
 
 
@@ -53,7 +53,7 @@ def test_a_voter_that_is_no_member_is_told_from_those_that_are(place: House) -> 
 
 def test_without_a_majority_status_says_what_is_missing_and_where_to_read(place: House) -> None:
     _, bee, cow = place.started("ant", "bee", "cow")
-    assert mabeam("status", "--addr", "ant").stderr == ""
+    until(lambda: mabeam("status", "--addr", "ant").stderr == "")
     for daemon in (bee, cow):
         daemon.signal(signal.SIGKILL)
         daemon.wait()

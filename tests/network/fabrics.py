@@ -16,7 +16,7 @@ from tests.network.namespaces import new_namespace, path_of
 
 CARD = "eth0"
 """The network card of each host."""
-SWITCH_SECONDS = 10.0
+SWITCH_SECONDS = 60.0
 
 Pair = tuple[int, int]
 """Whoever sends, and whoever does not hear it."""

@@ -23,7 +23,7 @@ NETWORK = ipaddress.ip_network("10.77.0.0/24")
 NETWORK_6 = ipaddress.ip_network("fd77::/64")
 """The same for every network: they do not know of each other."""
 RUN_SECONDS = 30.0
-END_SECONDS = 10.0
+END_SECONDS = 60.0
 
 FabricName = Literal["bridge", "switch"]
 
