@@ -194,4 +194,16 @@ MUTANTS = (
         ),
         TOGETHER,
     ),
+    Mutant(
+        "T3-no-snapshot",
+        "who starts without a snapshot takes its leader for another one once it has changed its key",
+        (
+            Edit(
+                "mabeam_p2p/protocol/node/application.py",
+                "is_due = after is not before and has_another_key(",
+                "is_due = bool(self._replication.snapshots.latest) and has_another_key(",
+            ),
+        ),
+        ("tests/protocol/test_snapshot_keys.py",),
+    ),
 )

@@ -156,15 +156,11 @@ class Application:
             self.take_snapshot(now)
 
     def _snapshot_for_keys(self, before: Credentials, now: float) -> bool:
-        """Take one if a peer has got another key. Who starts from an older one knows the former key
-        alone, lets that peer in no more once it speaks under the other, and, if it leads, cannot be
-        told the log by it."""
+        """Take one if a peer has got another key. Who starts from an older one, or from none and is
+        introduced, knows the former key alone, lets that peer in no more once it speaks under the
+        other, and, if it leads, cannot be told the log by it."""
         after = self._machine.admissions.credentials
-        is_due = (
-            after is not before
-            and self._replication.snapshots.latest is not None
-            and has_another_key(before, after)
-        )
+        is_due = after is not before and has_another_key(before, after)
         if is_due:
             self.take_snapshot(now)
         return is_due
