@@ -188,8 +188,9 @@ class TaskScope:
 
         Each result has `.value`, `.index` of its item, `.agent` and `.seconds`; the stream has
         `.done` and `.total`. window: how many are in the log at a time; items are taken as there is
-        room. on_error: "raise" ends the iteration with the first error and cancels the rest;
-        "return" gives results with `.error`. The rest as in `submit`; timeout is each task's own.
+        room. What they raise, a CancelledError too, ends the iteration behind the results.
+        on_error: "raise" ends it with the first error of a task and cancels the rest; "return"
+        gives results with `.error`. The rest as in `submit`; timeout is each task's own.
         """
         options = Options(strategy, requires, priority, retries, timeout, attempt_timeout, "", wait)
 

@@ -317,7 +317,7 @@ class TaskStream(Stream[TaskResult]):
         self._done = 0
         self._on_error = on_error
         self._ready: deque[TaskResult | Exception] = deque()
-        self._fault: Exception | None = None
+        self._fault: BaseException | None = None
         """What the items raised."""
         self._feed = _Feed(submit, items, window, weakref.ref(self))
         weakref.finalize(self, self._feed.stop)
@@ -365,7 +365,7 @@ class TaskStream(Stream[TaskResult]):
         self._ready.append(result)
         self._woken.set()
 
-    def end(self, total: int, fault: Exception | None) -> None:
+    def end(self, total: int, fault: BaseException | None) -> None:
         """Not for users: all have come, or the items have failed."""
         self._total = total
         self._fault = fault
@@ -426,7 +426,7 @@ class _Feed:
 
     async def _pull(
         self, items: Iterable[object] | AsyncIterable[object]
-    ) -> tuple[int, Exception | None]:
+    ) -> tuple[int, BaseException | None]:
         """Begin a task for each item: how many there were, and what they raised."""
         count = 0
         try:
@@ -437,6 +437,11 @@ class _Feed:
                 task.add_done_callback(lambda done: self._tasks.pop(done, None))
                 count += 1
         except Exception as error:
+            return count, error
+        except asyncio.CancelledError as error:
+            if self._pulling.cancelling():
+                raise
+            # The items raise it by themselves, as those that await what was cancelled.
             return count, error
         return count, None
 

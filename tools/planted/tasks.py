@@ -5,6 +5,7 @@ from tools.planted.base import Edit, Mutant
 TASKS = "mabeam_p2p/machine/tasks/tasks.py"
 SCHEDULE = "mabeam_p2p/machine/tasks/schedule.py"
 WORKERS = "mabeam_p2p/machine/tasks/workers.py"
+SUBMITTER = "mabeam_p2p/api/tasks.py"
 
 TESTS = ("tests/machine/tasks",)
 
@@ -154,5 +155,17 @@ MUTANTS = (
             ),
         ),
         TESTS,
+    ),
+    Mutant(
+        "T14",
+        "a cancellation that the items of a map raise leaves its reader waiting",
+        (Edit(SUBMITTER, "if self._pulling.cancelling():", "if True:"),),
+        ("tests/api/test_maps.py",),
+    ),
+    Mutant(
+        "T15",
+        "who has closed a map is told that its items were cancelled",
+        (Edit(SUBMITTER, "if self._pulling.cancelling():", "if False:"),),
+        ("tests/api/test_maps.py",),
     ),
 )
