@@ -297,8 +297,8 @@ class SetFitness(Struct, frozen=True, gc=False, array_like=True, tag=31):
 
     score: int
     """0..100."""
-    unfit: str = ""
-    """Why it is not to lead at all at present, as `disk full`. It votes all the same."""
+    unfit: str | None = ""
+    """Why it is not to lead at present, as `disk full`; it votes all the same. None: as before."""
 
 
 class SendMail(Struct, frozen=True, gc=False, array_like=True, tag=12):

@@ -112,8 +112,8 @@ def points(score: object) -> int:
     return round(score)  # type: ignore[call-overload, no-any-return]
 
 
-async def set_fitness(attachment: Attachment, score: float, unfit: str = "") -> None:
-    """Raises InvalidValue."""
+async def set_fitness(attachment: Attachment, score: float, unfit: str | None = "") -> None:
+    """unfit: as in SetFitness. Raises InvalidValue."""
     answer = await attachment.ask(
         SetFitness(points(score), unfit), attachment.timing.request_timeout_seconds
     )
@@ -155,10 +155,9 @@ class ScoreWatch:
         """Ask once. Raises Closed, DaemonNotRunning."""
         try:
             score = points(await self._calls.call(self._score))
-            # Somebody may have said another one, or why the peer is not to lead: that stays.
-            status = await self._attachment.status()
-            if score != status.score:
-                await set_fitness(self._attachment, score, status.unfit)
+            # Somebody may have said another one.
+            if score != (await self._attachment.status()).score:
+                await set_fitness(self._attachment, score, unfit=None)
         except (Closed, DaemonNotRunning):
             raise
         except Exception as error:

@@ -69,14 +69,18 @@ class Boss(FakePeer):
         self.reply = self.answer
         self.handed = handed
         self.fitness = SetFitness(99)
+        self.said_meanwhile: SetFitness | None = None
+        """By somebody else, behind the next answer that tells the score."""
 
     def answer(self, request: Request) -> Answer | Exception | None:
         match request:
             case SetFitness():
-                self.fitness = request
+                unfit = self.fitness.unfit if request.unfit is None else request.unfit
+                self.fitness = SetFitness(request.score, unfit)
                 return Done()
             case ReadStatus():
                 said = self.fitness
+                self.fitness, self.said_meanwhile = self.said_meanwhile or said, None
                 return StatusAnswer(replace(status(), score=said.score, unfit=said.unfit))
             case TransferLeadership():
                 return self.handed
@@ -149,6 +153,15 @@ async def test_a_function_that_gives_the_score_leaves_what_keeps_the_peer_from_l
     await set_fitness(attachment(peer), 50, "maintenance")
     await watch.look()
     assert peer.fitness == SetFitness(70, "maintenance")
+
+
+@in_loop
+async def test_what_keeps_the_peer_from_leading_stays_if_said_while_it_is_measured() -> None:
+    peer = Boss()
+    watch = ScoreWatch(attachment(peer), asynchronous(iter([80])))
+    peer.said_meanwhile = SetFitness(50, "maintenance")
+    await watch.look()
+    assert peer.fitness == SetFitness(80, "maintenance")
 
 
 def asynchronous(given: Iterator[object]) -> Score:

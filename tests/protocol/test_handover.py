@@ -346,6 +346,19 @@ def test_scores_travel_with_the_probes() -> None:
     assert play.sent(Probe)[-1].standing.eligible is True
 
 
+def test_a_score_alone_leaves_what_keeps_the_peer_from_leading() -> None:
+    play = Play()
+    play.ask(SetFitness(83, "tired"))
+    play.ask(SetFitness(84, None))
+    play.desk.wait(0.6)
+    assert play.sent(Probe)[-1].standing.score == 84
+    assert play.sent(Probe)[-1].standing.eligible is False
+    play.ask(SetFitness(85))
+    play.ask(SetFitness(86, None))
+    play.desk.wait(0.6)
+    assert play.sent(Probe)[-1].standing.eligible is True
+
+
 # ---- a follower ------------------------------------------------------------------------------
 
 

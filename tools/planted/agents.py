@@ -141,7 +141,22 @@ MUTANTS = (
     Mutant(
         "A-fit-again",
         "a measured score takes back why its peer is not to lead",
-        (Edit(FITNESS, "score, status.unfit)", "score)"),),
+        (Edit(FITNESS, "score, unfit=None)", "score)"),),
+        ("tests/api/test_fitness.py",),
+    ),
+    Mutant(
+        "A-fit-meanwhile",
+        "a measured score takes back why its peer is not to lead, if that was said meanwhile",
+        (
+            Edit(
+                FITNESS,
+                "            if score != (await self._attachment.status()).score:\n"
+                "                await set_fitness(self._attachment, score, unfit=None)",
+                "            status = await self._attachment.status()\n"
+                "            if score != status.score:\n"
+                "                await set_fitness(self._attachment, score, status.unfit)",
+            ),
+        ),
         ("tests/api/test_fitness.py",),
     ),
     Mutant(

@@ -330,6 +330,14 @@ MUTANTS = (
         DAYS,
     ),
     _mutant(
+        "fit-by-score",
+        "a score alone takes back why its peer is not to lead",
+        FITNESS,
+        "self.unfit if request.unfit is None else request.unfit",
+        'request.unfit or ""',
+        NODE_TESTS,
+    ),
+    _mutant(
         "leaving-leads",
         "who leaves takes the lead",
         FITNESS,

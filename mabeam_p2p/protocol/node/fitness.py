@@ -23,8 +23,8 @@ class Fitness:
 
     def set(self, request: SetFitness) -> None:
         self.score = request.score
-        self.unfit = request.unfit
-        is_eligible = self._is_eligible and not request.unfit
+        self.unfit = self.unfit if request.unfit is None else request.unfit
+        is_eligible = self._is_eligible and not self.unfit
         self._membership.describe(eligible=is_eligible, score=request.score)
 
     def standing(
