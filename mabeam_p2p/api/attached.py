@@ -6,7 +6,9 @@
    `open` makes another one, to the same daemon. Listeners stay. A daemon that stops is one that is
    lost: that its peer has been closed is true of this peer's life, not of the agent's.
 3. At most PENDING_MAX questions are at the daemon at a time; the others wait here, in order.
-4. A forked child has no part in the connection, which ends with this process (`forks`).
+4. Who closes says nothing more, and hears the daemon out until that hangs up: the agent's name is
+   free there then.
+5. A forked child has no part in the connection, which ends with this process (`forks`).
 """
 
 import asyncio
@@ -60,6 +62,9 @@ PENDING_MAX = 1_000
 
 READ_BYTES = 256 * 1024
 
+END_SECONDS = 1.0
+"""How long a daemon may take to hang up behind an agent that closes."""
+
 
 class AttachedBackend:
     """The Backend of `ports` over a local socket. Connected by `open`."""
@@ -93,9 +98,7 @@ class AttachedBackend:
         """
         if self._is_closed:
             raise self._closed()
-        if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
+        await self._disconnect()
         faults: list[str] = []
         full: Overloaded | None = None
         for path in sockets.candidates(self.cluster, self._addr):
@@ -109,7 +112,7 @@ class AttachedBackend:
                 full = error
                 continue
             if self._is_closed:
-                await connection.close()
+                await connection.close(0)
                 raise self._closed()
             # An agent's name holds its peer's: it is at home at this one from now on.
             self._addr = str(path)
@@ -142,15 +145,19 @@ class AttachedBackend:
         return end
 
     async def close(self) -> None:
+        """The agent's name is free at the daemon then, unless that hangs."""
         self._is_closed = True
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            await connection.close()
+        await self._disconnect()
 
     def forget(self) -> None:
         """In a forked child: the connection is its parent's."""
         self._is_closed = True
         self._connection = None
+
+    async def _disconnect(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.close(END_SECONDS if self._name else 0)
 
     def _tell(self, event: Event) -> None:
         for listener in tuple(self._listeners.values()):
@@ -256,17 +263,22 @@ class _Connection:
             self._waiting.append((asked, data, number))
         return asked
 
-    async def close(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-        self._writer.close()
+    async def close(self, seconds: float) -> None:
+        """To be asked nothing any more. seconds: how long the daemon may take to hang up."""
         self._fail(DaemonNotRunning("the connection was closed"))
+        try:
+            if self._reading is not None and seconds:
+                with contextlib.suppress(OSError):
+                    self._writer.write_eof()
+                await asyncio.wait({self._reading}, timeout=seconds)
+        finally:
+            if self._reading is not None:
+                self._reading.cancel()
+            self._writer.transport.abort()
         if self._reading is not None:
             await asyncio.wait({self._reading})
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
-        # What was asked while it closed.
-        self._fail(DaemonNotRunning("the connection was closed"))
 
     def _send(self, asked: "asyncio.Future[Answer]", data: bytes, number: int) -> None:
         self._asked[number] = asked

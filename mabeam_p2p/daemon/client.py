@@ -102,7 +102,7 @@ class Host(Protocol):
 
 
 class Client:
-    """One connection. `run` returns when it has ended."""
+    """One connection. When `run` returns it is over; `hang_up` tells the other end so."""
 
     def __init__(
         self, host: Host, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -121,7 +121,7 @@ class Client:
         self._opening: asyncio.Future[Answer] | None = None
 
     async def run(self) -> None:
-        """Serve the client until either side ends the connection."""
+        """Serve the client until either side ends the connection, which is to be hung up then."""
         writing = asyncio.create_task(self._write(), name="client writer")
         reading = asyncio.create_task(self._read(), name="client reader")
         try:
@@ -135,7 +135,6 @@ class Client:
             self._outgoing.close()
             await asyncio.wait((writing,), timeout=FAREWELL_SECONDS)
             writing.cancel()
-            self.hang_up()
             ends = await asyncio.gather(reading, writing, return_exceptions=True)
         for end in ends:
             if isinstance(end, Exception):

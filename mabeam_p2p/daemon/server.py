@@ -5,7 +5,8 @@ nobody else is served. What a client may ask is decided in `admission`, what wai
 bounded in `outgoing`, and how long it is heard in `turns`; no client can stop the others, or the
 peer.
 
-1. A name belongs to one connection at a time; a second one that greets with it is refused.
+1. A name belongs to one connection at a time; a second one that greets with it is refused. It is
+   free when the daemon hangs up.
 2. The session of a connection that has ended is closed in the log. That is tried until the cluster
    says yes or no; then the agent can open another one. It does not go on meanwhile: nobody greets
    with it. A daemon that has restarted knows of no connection before: there, sessions go on.
@@ -220,6 +221,8 @@ class Server:
             _log.exception("a client's connection broke an invariant")
         finally:
             del self._clients[client]
+            # Behind: who hears this end can have the name.
+            client.hang_up()
         admission = client.admission
         if admission is not None and (closing := admission.closing()) is not None:
             task = asyncio.create_task(self._close_session(client, closing), name="close session")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mabeam_p2p.api import attached
+from mabeam_p2p.api.attached import AttachedBackend
 from mabeam_p2p.api.sockets import peer_user
 from mabeam_p2p.commands import CastVote, CloseSession
 from mabeam_p2p.daemon import client as client_module
@@ -77,6 +79,57 @@ async def test_second_connection_with_a_name_is_refused_until_the_first_has_ende
         third = await d.connect()
         while isinstance(await third.greet("ant", 9), Goodbye):
             third = await d.connect()
+
+
+@pytest.fixture
+def is_hung_up() -> list[bool]:
+    """Of each connection that is over, while it holds the name of its agent."""
+    return []
+
+
+@pytest.fixture
+def may_end(monkeypatch: pytest.MonkeyPatch, is_hung_up: list[bool]) -> asyncio.Event:
+    """Until it is set, connections that are over hold the names of their agents."""
+    event, run = asyncio.Event(), client_module.Client.run
+
+    async def slow(client: client_module.Client) -> None:
+        await run(client)
+        is_hung_up.append(client._writer.transport.is_closing())
+        await event.wait()
+
+    monkeypatch.setattr(client_module.Client, "run", slow)
+    return event
+
+
+@in_loop
+async def test_a_name_is_free_once_its_agent_has_closed(
+    tmp_path: Path, may_end: asyncio.Event, is_hung_up: list[bool]
+) -> None:
+    async with daemon(tmp_path) as d:
+        first, second = [AttachedBackend("ant", cluster="default", addr=d.path) for _ in range(2)]
+        await first.open(SessionId(7))
+        closing = asyncio.create_task(first.close())
+        await eventually(lambda: is_hung_up)
+        has_closed = closing.done()
+        may_end.set()
+        await closing
+        assert (is_hung_up, has_closed) == ([False], False)
+        await second.open(SessionId(8))
+        await second.close()
+
+
+@in_loop
+async def test_a_daemon_that_hangs_keeps_no_agent_that_closes(
+    tmp_path: Path, may_end: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attached, "END_SECONDS", 0.001)
+    async with daemon(tmp_path) as d:
+        backend = AttachedBackend("ant", cluster="default", addr=d.path)
+        await backend.open(SessionId(7))
+        try:
+            await asyncio.wait_for(backend.close(), 60)
+        finally:
+            may_end.set()
 
 
 @in_loop

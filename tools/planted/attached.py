@@ -3,10 +3,12 @@
 from tools.planted.base import Edit, Mutant
 
 AGENT = "mabeam_p2p/api/agent.py"
+CLIENT = "mabeam_p2p/daemon/client.py"
 ATTACHED = "mabeam_p2p/api/attached.py"
 ATTACHMENT = "mabeam_p2p/api/attachment.py"
 OWN_SESSION = "mabeam_p2p/api/session.py"
 VIEW = "mabeam_p2p/api/view.py"
+NAME_FREE = ("tests/daemon/test_server.py",)
 MADE_GOOD = ("tests/api/test_made_good.py",)
 WAY_LOST = ("tests/api/test_way_lost.py",)
 
@@ -40,6 +42,30 @@ MUTANTS = (
         "the last word of a daemon that stops is not heard",
         (Edit(ATTACHED, "self.has_left = connection.has_left", "pass"),),
         ("tests/api/test_attached_backend.py",),
+    ),
+    Mutant(
+        "name-unheard",
+        "an agent that has closed has not heard that its name is free",
+        (Edit(ATTACHED, "END_SECONDS if self._name else 0", "0"),),
+        NAME_FREE,
+    ),
+    Mutant(
+        "name-behind",
+        "a daemon hangs up before the name is free",
+        (
+            Edit(
+                CLIENT,
+                "            writing.cancel()\n",
+                "            writing.cancel()\n            self.hang_up()\n",
+            ),
+        ),
+        NAME_FREE,
+    ),
+    Mutant(
+        "name-endless",
+        "a daemon that hangs keeps an agent that closes",
+        (Edit(ATTACHED, "{self._reading}, timeout=seconds)", "{self._reading})"),),
+        NAME_FREE,
     ),
     Mutant(
         "good-command",

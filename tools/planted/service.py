@@ -73,7 +73,13 @@ MUTANTS = (
     Mutant(
         "S-waits-for-readers",
         "a client that reads nothing keeps a daemon that is to end",
-        (Edit(SERVER, "            client.hang_up()\n", "            pass\n"),),
+        (
+            Edit(
+                SERVER,
+                "        for client in list(self._clients):\n            client.hang_up()\n",
+                "",
+            ),
+        ),
         SERVED,
     ),
     Mutant(
