@@ -1,8 +1,9 @@
 """Rounds that a coordinator opens, one after the other, for whoever is there then.
 
 1. All that is known of them stands in one journal of the log: openings and ends, in one order.
-2. The coordinator is elected among those that stand for it. It opens the next round when enough
-   agents are there by the log; when it is gone, the others elect another one.
+2. The coordinator is elected among those that stand for it. It opens the next round when as many
+   agents are there by the log as are to take part: one that is about to leave would be waited for.
+   When the coordinator is gone, the others elect another one.
 3. A round that broke is opened again. Whoever is in an opening takes part, wherever it had been
    before: what it needs to know comes from the giver, the one that opened.
 """
@@ -30,7 +31,7 @@ class Opening(NamedTuple):
 class Rounds:
     """One agent's part in the rounds 1 to `last`.
 
-    needed: how many agents a round waits for. stands: whether this agent may coordinate.
+    needed: how many agents take part in a round. stands: whether this agent may coordinate.
     """
 
     def __init__(
@@ -86,10 +87,10 @@ class Rounds:
         return patiently(partial(self._agent.elect, SEAT, among="standing")).is_me
 
     def _open(self) -> bool:
-        """Open the next round if enough are there."""
+        """Open the next round if those are there who take part."""
         number = self.done + 1
         parties = [agent.id for agent in patiently(self._agent.read_agents)]
-        if len(parties) < self._needed(number):
+        if len(parties) != self._needed(number):
             return False
         opening = {"open": number, "parties": parties, "giver": self._agent.id}
         patiently(partial(self._journal.append, opening))

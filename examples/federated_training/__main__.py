@@ -54,7 +54,7 @@ class Training:
             async for name, said in peers.told():
                 match said["event"]:
                     case "round":
-                        await self._ended(peers, name, said)
+                        self.rounds.setdefault(int(str(said["round"])), {})[name] = said
                     case "broken":
                         self.broken_count += 1
                     case "hangs":
@@ -65,13 +65,14 @@ class Training:
                         self.gone = name
                         await peers.kill(name)
                         print(f"{name} has left after round {LEAVES_AFTER}")
+                if self.gone is not None and not self._is_back and self._returns():
+                    self._is_back = True
+                    await peers.start(self.gone, leaves=None)
 
-    async def _ended(self, peers: Peers, name: str, said: Facts) -> None:
-        number = int(said["round"])
-        self.rounds.setdefault(number, {})[name] = said
-        if number == RETURNS_AT - 1 and not self._is_back and self.gone is not None:
-            self._is_back = True
-            await peers.start(self.gone, leaves=None)
+    def _returns(self) -> bool:
+        """Whether the last round without it stands in the log: its coordinator tells of it then."""
+        last = RETURNS_AT - 1
+        return last in self.rounds and self.coordinator(last) != "nobody"
 
     def accuracy(self, number: int) -> float:
         return float(next(iter(self.rounds[number].values()))["accuracy"])

@@ -31,21 +31,26 @@ Facts = dict[str, Any]
 class Search:
     """What so many peers have told."""
 
-    def __init__(self, options: Options, count: int, trials: int, rounds: int) -> None:
+    def __init__(
+        self, options: Options, count: int, trials: int, rounds: int, *, kills: bool = False
+    ) -> None:
+        """kills: the coordinator, within a trial of round KILL_ROUND."""
         self.count = count
         self.told: list[Facts] = []
         """Trials, as whoever ran them told when it had."""
         self.studies: dict[str, list[Facts]] = {}
         """The whole study, as each peer saw it at the end."""
         self.ballots: list[Facts] = []
-        self.coordinators: dict[int, str] = {}
-        """By round, as the first who began it told."""
         self.killed: str | None = None
-        self._options = options
-        self._task = {"seed": options.seed, "trials": trials, "rounds": rounds}
-        self._rounds_begun: dict[str, int] = {}
+        killed_in = KILL_ROUND if kills else None
+        self._task = {
+            "seed": options.seed,
+            "trials": trials,
+            "rounds": rounds,
+            "killed_in": killed_in,
+        }
 
-    async def watch(self, *, kills: bool = False) -> None:
+    async def watch(self) -> None:
         module = "examples.hyperparameter_search.searcher"
         async with Peers(module, self.count, self._task) as peers:
             async for name, said in peers.told():
@@ -56,13 +61,10 @@ class Search:
                         self.studies[name] = said["trials"]  # type: ignore[assignment]
                     case "decided":
                         self.ballots.append(said)
-                    case _:
-                        self._rounds_begun[name] = number = int(str(said["round"]))
-                        self.coordinators.setdefault(number, str(said["coordinator"]))
-                if kills and self.killed is None and self._is_middle():
-                    self.killed = self.coordinators[KILL_ROUND]
-                    await peers.kill(self.killed)
-                    print(f"killed {self.killed}, the coordinator, in round {KILL_ROUND}")
+                    case _:  # It hangs.
+                        self.killed = name
+                        await peers.kill(name)
+                        print(f"killed {name}, the coordinator, in round {KILL_ROUND}")
 
     @property
     def study(self) -> list[Facts]:
@@ -87,11 +89,6 @@ class Search:
     def best(self) -> list[float]:
         """The best accuracy so far, after each trial."""
         return list(accumulate((float(trial["value"]) for trial in self.completed), max))
-
-    def _is_middle(self) -> bool:
-        """Whether the coordinator is within the trials of the round, as far as one can see."""
-        coordinator = self.coordinators.get(KILL_ROUND)
-        return coordinator is not None and self._rounds_begun.get(coordinator) == KILL_ROUND
 
 
 def claims(many: Search, one: Search, report: Report) -> None:
@@ -151,8 +148,8 @@ def picture(searches: Iterable[Search]) -> str:
 async def main(options: Options) -> int:
     rounds, trials = (ROUNDS_QUICK, TRIALS_QUICK) if options.quick else (ROUNDS, TRIALS)
     report = Report(NAME, options)
-    many = Search(options, options.peers, trials, rounds)
-    await many.watch(kills=options.kill)
+    many = Search(options, options.peers, trials, rounds, kills=options.kill)
+    await many.watch()
     each = max(1, round(len(many.completed) / rounds))
     one = Search(options, 1, each, rounds)
     await one.watch()

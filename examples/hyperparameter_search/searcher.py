@@ -6,9 +6,12 @@ In each round it
 2. sees to it that there is a coordinator, who proposes narrower ranges from the trials of all; the
    others vote by their own; a meeting: it is decided.
 
-The study lives in the log, and so does what was agreed: who is killed takes nothing with it.
+The study lives in the log, and so does what was agreed: who is killed takes nothing with it. It
+says within a trial that it is ready, and hangs until it is killed.
 """
 
+import threading
+import time
 from functools import partial
 
 import optuna
@@ -16,7 +19,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial
 
-from examples.common.peer import Meeting, Setup, patiently, run, tell
+from examples.common.peer import PAUSE_SECONDS, Meeting, Setup, patiently, run, tell
 from examples.hyperparameter_search import space
 from mabeam_p2p import Proposal, ProposalTimeout, Vote
 from mabeam_p2p.blocking import Agent
@@ -25,10 +28,10 @@ from mabeam_p2p.integrations.optuna import Storage
 STUDY = "digits"
 PARAMETER = "ranges"
 SEAT = "coordinator"
-MEETING_SECONDS = 8.0
+MEETING_SECONDS = 15.0
 """How long a round waits for one that was killed; a trial takes a fifth of a second."""
 BEGIN_SECONDS = 60.0
-BALLOT_SECONDS = 5.0
+BALLOT_SECONDS = 20.0
 
 
 class Searcher:
@@ -38,6 +41,7 @@ class Searcher:
         self._meeting = Meeting(agent, len(setup.names))
         self._is_alone = len(setup.names) == 1
         self._ranges = space.ranges_of(None)
+        self._hangs = False
         self.study = optuna.create_study(
             study_name=STUDY,
             storage=Storage(agent, STUDY),
@@ -46,15 +50,15 @@ class Searcher:
             load_if_exists=True,
         )
 
-    def search(self, rounds: int, trials: int) -> None:
-        self._meeting.meet("begin", BEGIN_SECONDS)
+    def search(self, rounds: int, trials: int, killed_in: int | None) -> None:
+        """killed_in: the round in which whoever coordinates is killed; None: nobody is."""
+        came = self._meeting.meet("begin", BEGIN_SECONDS)
         for number in range(1, rounds + 1):
-            seat = patiently(partial(self._agent.elect, SEAT))
-            tell("round", round=number, coordinator=(seat.holder or "").partition("@")[0])
+            self._hangs = number == killed_in and self._coordinates(came)
             self.study.optimize(self._objective, n_trials=trials, callbacks=[self._told])
-            self._meeting.meet(f"round {number}: tried", MEETING_SECONDS)
+            came = self._meeting.meet(f"round {number}: tried", MEETING_SECONDS)
             if number < rounds:
-                self._agree(number)
+                self._agree(number, came)
         fail_stale_trials(self.study)
         self._meeting.meet("end", BEGIN_SECONDS)
         tell("study", trials=[facts(trial) for trial in self.study.trials])
@@ -67,6 +71,9 @@ class Searcher:
 
     def _objective(self, trial: Trial) -> float:
         trial.set_user_attr(space.PEER, self._agent.name)
+        if self._hangs:
+            tell("hangs")
+            threading.Event().wait()
         return self._task.accuracy(trial, self._ranges)
 
     def _told(self, study: optuna.Study, trial: FrozenTrial) -> None:
@@ -79,10 +86,16 @@ class Searcher:
             if trial.user_attrs.get(space.PEER) == self._agent.name
         ]
 
-    def _agree(self, number: int) -> None:
+    def _coordinates(self, came: tuple[str, ...]) -> bool:
+        """See to it that one of those who came is coordinator; whether it is this agent. One that
+        was killed has the seat until the log knows that it is gone."""
+        while (seat := patiently(partial(self._agent.elect, SEAT))).holder not in came:
+            time.sleep(PAUSE_SECONDS)
+        return seat.is_me
+
+    def _agree(self, number: int, came: tuple[str, ...]) -> None:
         """Have a coordinator, and what it proposes decided; otherwise the ranges stay."""
-        seat = patiently(partial(self._agent.elect, SEAT))
-        if seat.is_me:
+        if self._coordinates(came):
             ranges = space.narrower(self._ranges, self.study.trials)
             if self._is_alone:
                 self._ranges = ranges
@@ -143,7 +156,7 @@ def main(agent: Agent, setup: Setup) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     searcher = Searcher(agent, setup)
     agent.on_proposal(PARAMETER)(searcher.judge)
-    searcher.search(setup.task["rounds"], setup.task["trials"])
+    searcher.search(setup.task["rounds"], setup.task["trials"], setup.task["killed_in"])
 
 
 if __name__ == "__main__":

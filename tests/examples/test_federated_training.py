@@ -1,12 +1,18 @@
 """A model that nobody could train alone."""
 
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
+from examples.common.rounds import Rounds
 from examples.federated_training.model import LOCAL_EPOCHS, Data, Model, digits
 from examples.federated_training.trainer import LEAVES_AFTER, RETURNS_AT, needed, own_part
+from mabeam_p2p import JournalItem
+from mabeam_p2p.blocking import Agent
 from tests.examples.examples import run, shown
 
 
@@ -59,6 +65,46 @@ def test_a_round_waits_for_whoever_should_be_there() -> None:
     assert [needed(number, 4) for number in (1, LEAVES_AFTER)] == [4, 4]
     assert [needed(number, 4) for number in (LEAVES_AFTER + 1, RETURNS_AT - 1)] == [3, 3]
     assert needed(RETURNS_AT, 4) == 4
+
+
+class Coordinator:
+    """Stands in for an agent that coordinates, and finds these agents there, one look after the
+    other. Its own journal, too."""
+
+    id = "ada@ada"
+
+    def __init__(self, *looks: tuple[str, ...]) -> None:
+        self._looks = iter(looks)
+        self._items: list[JournalItem] = []
+
+    def journal(self, name: str) -> "Coordinator":
+        return self
+
+    def events(self, *patterns: str) -> "itertools.repeat[None]":
+        return itertools.repeat(None)
+
+    def elect(self, seat: str, *, among: str) -> SimpleNamespace:
+        return SimpleNamespace(is_me=True)
+
+    def read_agents(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(id=agent) for agent in next(self._looks)]
+
+    def read(self, position: int) -> list[JournalItem]:
+        return self._items[position - 1 :]
+
+    def append(self, value: object) -> None:
+        self._items.append(JournalItem(len(self._items) + 1, value))
+
+
+@pytest.mark.parametrize("first", [("ada@ada",), ("ada@ada", "bela@bela", "chen@chen")])
+def test_a_round_begins_when_all_are_there_and_who_is_to_be_gone_is_gone(
+    first: tuple[str, ...],
+) -> None:
+    then = ("ada@ada", "bela@bela")
+    agent = cast(Agent, Coordinator(first, then))
+    opening = Rounds(agent, "rounds", 5, lambda number: 2, stands=True).opened()
+    assert opening is not None
+    assert opening.parties == then
 
 
 @pytest.mark.slow
