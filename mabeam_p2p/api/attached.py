@@ -345,7 +345,10 @@ class _Connection:
 
 
 def _gone(fault: str) -> DaemonNotRunning:
-    return DaemonNotRunning(f"the daemon has gone: {fault}; this agent attaches again by itself")
+    return DaemonNotRunning(
+        f"the daemon has gone: {fault}; an agent that has joined attaches again by itself, anybody "
+        "else has to connect again once it runs (see `mabeam up`)"
+    )
 
 
 async def _connect(path: Path, name: str, session: SessionId) -> tuple[_Connection, Welcome]:

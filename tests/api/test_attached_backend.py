@@ -412,6 +412,21 @@ async def test_daemon_that_is_lost_before_it_is_ready_is_greeted_again(
 
 
 @in_loop
+async def test_a_daemon_that_is_lost_at_the_first_reading_is_to_be_connected_to_again() -> None:
+    async with daemon() as fake:
+
+        def reply(request: Request) -> object:
+            if isinstance(request, ReadMembers):
+                fake.hang_up()
+                return None
+            return usual(request)
+
+        fake.reply = reply
+        with pytest.raises(DaemonNotRunning, match=r"anybody else has to connect again.*mabeam up"):
+            await connect("a", cluster="test")
+
+
+@in_loop
 async def test_closed_backend_refuses_everything() -> None:
     async with daemon() as fake, attached_to(fake) as backend:
         await backend.close()
