@@ -10,7 +10,7 @@ from typing import Any
 from tests.cli.daemons import environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SECONDS = 110.0
+SECONDS = 240.0
 """Deadline of a run: reached by a failure only."""
 
 
