@@ -8,7 +8,8 @@ from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import (
     VariablePush,
 )
-from mabeam_p2p.records import Variable
+from mabeam_p2p.protocol.variables import intake
+from mabeam_p2p.records import Sibling, Variable
 from mabeam_p2p.requests import (
     Refused,
     SetVariables,
@@ -171,6 +172,56 @@ def test_a_write_for_which_there_is_no_room_is_refused_and_not_superseded() -> N
     newest_variable = replace(other, context=((newest.actor, 1),), siblings=(newest,))
     assert outcome_of(first, network, newest_variable) == 2
     assert newest in first.core.read("x")[0].siblings
+
+
+def test_a_write_without_room_gets_the_same_answer_however_often_it_comes() -> None:
+    network = settled(2, Limits(siblings_max=2))
+    first = network.sites[0]
+    for _ in range(2):
+        network.write(first, replace(X, context=()))
+    assert [outcome_of(first, network, foreign(clock=1)) for _ in range(2)] == [3, 3]
+    network.write(first, X)
+    assert outcome_of(first, network, foreign(clock=1)) == 3, "its successors had not seen it"
+    network.crash(first)
+    assert outcome_of(first, network, foreign(clock=1)) == 1, "there is room, and nobody knows"
+
+
+def test_no_more_writes_are_remembered_as_given_up_than_the_last_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake, "GIVEN_UP_MAX", 1)
+    network = settled(2, Limits(siblings_max=2))
+    first = network.sites[0]
+    for name in ("x", "y"):
+        for _ in range(2):
+            network.write(first, replace(change(name, b"1"), context=()))
+        assert outcome_of(first, network, foreign(name, clock=1)) == 3
+    network.write(first, X, change("y", b"1"))
+    assert [outcome_of(first, network, foreign(name, clock=1)) for name in "yx"] == [3, 1]
+
+
+def test_a_write_that_was_given_up_elsewhere_is_refused_where_there_is_no_room_for_it() -> None:
+    network = settled(2, Limits(siblings_max=2))
+    first = network.sites[0]
+    for _ in range(2):
+        network.write(first, replace(X, context=()))
+    assert outcome_of(first, network, foreign(clock=1)) == 3
+    network.crash(first)
+    assert outcome_of(first, network, foreign(clock=1)) == 3
+
+
+def test_a_writer_whose_own_value_finds_no_room_beside_others_it_pushes_is_refused() -> None:
+    network = settled(2, Limits(siblings_max=2))
+    first, second = network.sites
+    for _ in range(2):
+        network.write(first, replace(X, context=()))
+    latest = max(sibling.clock for sibling in first.core.read("x")[0].siblings)
+    later = foreign(clock=latest + 1).siblings[0]
+    own = Sibling(second.peer, 1, 1, b"own")
+    context = ((second.peer, 1), (later.actor, 1))
+    pushed = Variable("x", "lww", context, (own, later))
+    assert outcome_of(first, network, pushed) == 3
+    assert later in first.core.read("x")[0].siblings
 
 
 def test_concurrent_writes_stand_side_by_side_until_one_has_seen_both() -> None:

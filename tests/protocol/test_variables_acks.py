@@ -1,6 +1,7 @@
 """What a writer is told: who has acknowledged, who is missing, who has left."""
 
 import pytest
+from msgspec.structs import replace
 
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.records import MemberState
@@ -9,8 +10,11 @@ from mabeam_p2p.requests import (
     WAIT_MAJORITY,
     Acknowledged,
     Failed,
+    SetVariables,
 )
 from tests.protocol.variables_network import (
+    Network,
+    Site,
     X,
     change,
     pushes,
@@ -101,6 +105,52 @@ def test_the_deadline_names_who_is_missing() -> None:
     network.run(0.2)
     answer = first.acknowledged(token)
     assert (answer.applied, answer.missing, answer.reached) == (("peer-2",), ("peer-3",), False)
+
+
+def crowded() -> tuple[Network, int]:
+    """Two that do not compare by themselves; the token of a write on its way to the second one,
+    which has no room for it."""
+    network = settled(2, Limits(siblings_max=2), Timing(gossip_interval_seconds=1000.0))
+    first, second = network.sites
+    unseen = replace(X, context=())
+    token = network.write(first, unseen, wait=WAIT_ALL)
+    network.now += 0.1
+    for _ in range(2):
+        second.core.write(0, SetVariables((unseen,)), network.now)
+    second.settle()
+    return network, token
+
+
+def hear(network: Network, *targets: Site) -> None:
+    """These hear what is under way to them, and in answer to that. No ghost judges: what finds no
+    room has no successor."""
+    while heard := [one for one in network.queue if one[2] in targets]:
+        network.queue = [one for one in network.queue if one[2] not in targets]
+        for source, _, target, _, message, _ in heard:
+            target.hear(source.peer, message)
+
+
+def test_a_writer_hears_who_had_no_room_though_the_first_answer_was_lost() -> None:
+    network, token = crowded()
+    first, second = network.sites
+    hear(network, second)
+    network.lose_all()
+    network.tick(1.0)
+    hear(network, first, second)
+    answer = first.acknowledged(token)
+    assert (answer.superseded, answer.missing, answer.reached) == ((), ("peer-2",), False)
+
+
+def test_a_writer_that_has_given_its_own_write_up_takes_no_answer_for_it() -> None:
+    network, token = crowded()
+    first, second = network.sites
+    hear(network, first)
+    network.lose_all()
+    assert all(sibling.actor == second.peer for sibling in first.content()["x"])
+    network.tick(1.0)
+    hear(network, first, second)
+    answer = first.acknowledged(token)
+    assert (answer.applied, answer.missing, answer.reached) == ((), ("peer-2",), False)
 
 
 def test_a_lost_push_is_repeated_ever_more_slowly_until_it_is_acknowledged() -> None:

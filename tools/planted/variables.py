@@ -15,6 +15,7 @@ HYBRID = "mabeam_p2p/protocol/hybrid_clock.py"
 
 COMPARED_TESTS = ("tests/protocol/test_variables_anti_entropy.py",)
 DELETED_TESTS = ("tests/protocol/test_variables_deleted.py",)
+NO_ROOM_TESTS = ("tests/protocol/test_variables.py", "tests/protocol/test_variables_acks.py")
 SPREAD_TESTS = ("tests/protocol/test_variables_spread.py",)
 
 MUTANTS = (
@@ -48,8 +49,8 @@ MUTANTS = (
         (
             Edit(
                 CORE,
-                "        if outcome is None:\n            return None",
-                "        if outcome is None or outcome is Outcome.MERGED:\n            return None",
+                "if outcome is None:\n                return None",
+                "if outcome is None or outcome is Outcome.MERGED:\n                return None",
             ),
         ),
         ("tests/protocol/test_variables_acks.py", "tests/protocol/test_variables.py"),
@@ -251,11 +252,38 @@ MUTANTS = (
     Mutant(
         "M20-variables-no-room",
         "a write for which there was no room is acknowledged as superseded",
+        (Edit(CORE, "Outcome.REFUSED if has_no_room else outcome", "outcome"),),
+        ("tests/protocol/test_variables.py",),
+    ),
+    Mutant(
+        "M20-variables-no-room-again",
+        "a write for which there was no room is acknowledged as superseded when it comes again",
+        (Edit(INTAKE, "            self._remember_given_up(merged, kept)\n", ""),),
+        NO_ROOM_TESTS,
+    ),
+    Mutant(
+        "M20-variables-no-room-elsewhere",
+        "a write that others have given up for want of room is acknowledged as superseded",
+        (Edit(INTAKE, "if len(held.siblings) < 2:", "if True:"),),
+        NO_ROOM_TESTS,
+    ),
+    Mutant(
+        "M20-variables-no-room-beside",
+        "a write is acknowledged because others that came with it stand",
+        (Edit(INTAKE, "(sibling.actor == writer or not stands)", "not stands"),),
+        NO_ROOM_TESTS,
+    ),
+    Mutant(
+        "M20-variables-given-up-here",
+        "a writer that has given its own write up counts acknowledgements of what took its place",
         (
             Edit(
-                CORE, "Outcome.REFUSED if taken[variable.name].is_given_up else outcome", "outcome"
+                CORE,
+                "if any(self._intake.has_given_up(name, self._peer, own) "
+                "for name, own in push.writes):",
+                "if False:",
             ),
         ),
-        ("tests/protocol/test_variables.py",),
+        NO_ROOM_TESTS,
     ),
 )

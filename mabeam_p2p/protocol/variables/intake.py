@@ -8,6 +8,9 @@ Rules
    what was filled in is not kept.
 4. A tombstone is superseded by what a context says alone: of one that this peer knows and does not
    hold, it has perhaps forgotten that it deletes, and what it was written beside must not show.
+5. What does not stand for want of room is said to be refused, each time that it comes, though the
+   context covers it from then on. Of more than this peer remembers, and of what others gave up, it
+   says so as long as there is no room.
 """
 
 from collections.abc import Mapping
@@ -28,6 +31,9 @@ from mabeam_p2p.records import Sibling, Variable
 
 DROP_REPORT_SECONDS = 1.0
 
+GIVEN_UP_MAX = 4_096
+"""Writes that are remembered as given up: of many times more than can be on their way again."""
+
 EPOCH_BITS = 32
 """Writes of one process life: more than a million a second for an hour."""
 
@@ -45,9 +51,6 @@ class Taken(NamedTuple):
     """What this peer makes of the name, with all that it knows of the other's writers."""
     is_unlike: bool = False
     """Whether the result is something else than what came."""
-    is_given_up: bool = False
-    """Whether some of it would stand, and does not for want of room: no later write stands for it,
-    though it counts as superseded from now on."""
 
     @property
     def is_refused(self) -> bool:
@@ -92,6 +95,8 @@ class Intake:
         self._clock = clock
         self._limits = limits
         self._drops = drops
+        self._given_up: dict[tuple[str, PeerId, int], None] = {}
+        """Name and dot of the last writes that did not stand for want of room, oldest first."""
         self.counter = 0
         self.epochs: dict[PeerId, int] = {}
 
@@ -131,6 +136,7 @@ class Intake:
         if kept is not merged:
             detail = f"of {pushed.name!r}: the oldest given up"
             self._drops.drop(source, "siblings", detail, now)
+            self._remember_given_up(merged, kept)
         if kept != held:
             for sibling in pushed.siblings:
                 self._clock.observe(sibling.clock, now)
@@ -142,8 +148,39 @@ class Intake:
             is_visible,
             self._with_proof(kept, mine),
             _differ(kept, pushed),
-            is_given_up=_stands(pushed, merged) and not _stands(pushed, kept),
         )
+
+    def has_no_room(self, writer: PeerId, pushed: Variable) -> bool:
+        """Whether what `writer` has pushed does not stand here for want of room (rule 5): its own
+        write, or, if nothing of what came stands, any."""
+        held = self._table.get(pushed.name) or dotted.blank(pushed)
+        stands = _stands(pushed, held)
+        return any(
+            self.has_given_up(pushed.name, sibling.actor, sibling.counter)
+            or self._is_crowded_out(held, sibling)
+            for sibling in pushed.siblings
+            if sibling not in held.siblings and (sibling.actor == writer or not stands)
+        )
+
+    def has_given_up(self, name: str, actor: PeerId, counter: int) -> bool:
+        """Whether this write is remembered as one that did not stand here for want of room."""
+        return (name, actor, counter) in self._given_up
+
+    def _is_crowded_out(self, held: Variable, sibling: Sibling) -> bool:
+        """Whether the values that stand side by side would leave it no room. One value alone is
+        no crowd: that has taken its place."""
+        if len(held.siblings) < 2:
+            return False
+        siblings = (*held.siblings, sibling)
+        both = Variable(held.name, held.resolver, held.context, siblings)
+        return sibling not in dotted.bounded(both, self._limits).siblings
+
+    def _remember_given_up(self, merged: Variable, kept: Variable) -> None:
+        for sibling in merged.siblings:
+            if sibling not in kept.siblings:
+                self._given_up[merged.name, sibling.actor, sibling.counter] = None
+        while len(self._given_up) > GIVEN_UP_MAX:
+            del self._given_up[next(iter(self._given_up))]
 
     def lacking(self, name: str, fill: Mapping[PeerId, int], now: float) -> Taken | None:
         """Another peer holds nothing under a name that is held here; `fill` is what it knows. It is

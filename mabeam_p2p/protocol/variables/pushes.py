@@ -26,8 +26,8 @@ class Outcome(IntEnum):
     MERGED = 2
     """Pushed siblings stand beside others."""
     REFUSED = 3
-    """The receiver's limits, or rules, do not admit the variable, or it keeps none of the pushed
-    siblings for want of room; it will not change its mind."""
+    """The receiver's limits, or rules, do not admit the variable, or it has no room for the write,
+    or for any of the pushed siblings; it will not change its mind."""
 
 
 class Push:
@@ -35,14 +35,14 @@ class Push:
 
     __slots__ = (
         "_acknowledged", "_left", "_refused", "_wait", "_wanted_count",
-        "deadline", "missing", "names", "number", "pause", "resend_at", "token",
+        "deadline", "missing", "names", "number", "pause", "resend_at", "token", "writes",
     )  # fmt: skip
 
     def __init__(
         self,
         number: int,
         token: int,
-        names: tuple[str, ...],
+        writes: tuple[tuple[str, int], ...],
         members: Mapping[PeerId, str],
         wait: int,
         deadline: float,
@@ -50,7 +50,9 @@ class Push:
         self.number = number
         self.token = token
         """0 when nobody waits, or no longer."""
-        self.names = names
+        self.writes = writes
+        """Name and counter of each variable's write."""
+        self.names = tuple(name for name, _ in writes)
         self.missing = dict(members)
         self.deadline = deadline
         self.resend_at = deadline

@@ -173,8 +173,8 @@ class Variables:
     def _push(
         self, token: int, wait: int, variables: tuple[Variable, ...], deadline: float, now: float
     ) -> None:
-        names = tuple(variable.name for variable in variables)
-        push = Push(next(self._numbers), token, names, self._live, wait, deadline)
+        writes = tuple((v.name, counter_of(v.context, self._peer)) for v in variables)
+        push = Push(next(self._numbers), token, writes, self._live, wait, deadline)
         # Too many under way: those that nobody waits for are left to anti-entropy if they get lost.
         is_kept = bool(self._live) and len(self._pushes) < self._limits.pushes_pending_max
         if is_kept:
@@ -256,7 +256,7 @@ class Variables:
             self._base_has_grown(has_grown)
         if not push.number:
             return
-        outcomes = _outcomes(push.variables, taken)
+        outcomes = self._outcomes(source, push.variables, taken)
         if outcomes is not None:
             ack = VariableAck(push.number, outcomes)
             self._outbox.send(source, ack, self._table.persisted)
@@ -270,8 +270,8 @@ class Variables:
         self._spread.receive(source, spread, now)
         taken = self._take(source, spread.writer, spread, now)
         if spread.number:
-            outcomes = None if taken is None else _outcomes(spread.variables, taken)
-            write = spread.writer, spread.number
+            write, variables = (spread.writer, spread.number), spread.variables
+            outcomes = None if taken is None else self._outcomes(spread.writer, variables, taken)
             self._spread.acknowledge(write, outcomes, self._table.persisted)
 
     def _take(
@@ -303,6 +303,19 @@ class Variables:
         self._tell(changed, writer)
         return taken
 
+    def _outcomes(
+        self, writer: PeerId, variables: tuple[Variable, ...], taken: Mapping[str, Taken]
+    ) -> tuple[int, ...] | None:
+        """One for each variable; None if some cannot be judged yet."""
+        outcomes: list[int] = []
+        for variable in variables:
+            outcome = taken[variable.name].outcome
+            if outcome is None:
+                return None
+            has_no_room = self._intake.has_no_room(writer, variable)
+            outcomes.append(int(Outcome.REFUSED if has_no_room else outcome))
+        return tuple(outcomes)
+
     def _on_ack(self, source: PeerId, ack: VariableAck, now: float) -> None:
         if not all(0 <= outcome <= Outcome.REFUSED for outcome in ack.outcomes):
             self._drops.drop(source, "variable_ack", "outcome", now)
@@ -333,6 +346,9 @@ class Variables:
         if len(outcomes) != len(push.names):
             self._drops.drop(source, "variable_ack", "count", now)
             return
+        if any(self._intake.has_given_up(name, self._peer, own) for name, own in push.writes):
+            # What goes again lacks it, and so will whoever has it once the two have compared.
+            outcomes = (Outcome.REFUSED,) * len(outcomes)
         push.acknowledge(peer, outcomes)
         self._maybe_answer(push)
 
@@ -474,16 +490,3 @@ class Variables:
             assert push.missing, "a push that everybody has answered stays open"
             assert all(peer in self._live for peer in push.missing)
             assert not push.token or self._tokens[push.token] == push.number
-
-
-def _outcomes(
-    variables: tuple[Variable, ...], taken: Mapping[str, Taken]
-) -> tuple[int, ...] | None:
-    """One for each variable; None if some cannot be judged yet."""
-    outcomes: list[int] = []
-    for variable in variables:
-        outcome = taken[variable.name].outcome
-        if outcome is None:
-            return None
-        outcomes.append(int(Outcome.REFUSED if taken[variable.name].is_given_up else outcome))
-    return tuple(outcomes)
