@@ -3,7 +3,8 @@
 Four checks, each for what the one before cannot see:
 
 1. the head of the database and its write-ahead log (`wal`), before SQLite looks at either: what
-   SQLite takes for the end of a log may be damage;
+   SQLite takes for the end of a log may be damage; and that a log that was damaged is not gone
+   (`mark`);
 2. SQLite's own check of its pages, and that the tables are those that were made;
 3. the checksum of every row (`layout`);
 4. that snapshot and batches make one log: no gap, terms and clocks that never fall, and a batch
@@ -24,12 +25,10 @@ from msgspec import Struct
 
 from mabeam_p2p.errors import LogCorrupt, StorageError
 from mabeam_p2p.records import Batch, LogBase, Snapshot
-from mabeam_p2p.storage import layout, wal
+from mabeam_p2p.storage import layout, mark, wal
 from mabeam_p2p.storage.layout import DamagedRow, Identity, Stored
 
 WAL_SUFFIX = "-wal"
-DAMAGED_SUFFIX = ".damaged"
-"""Of the mark beside a database that was found damaged while it had a write-ahead log."""
 
 _MAGIC = b"SQLite format 3\x00"
 _PAGE_BYTES_OFFSET, _VERSIONS_OFFSET = 16, 18
@@ -58,7 +57,7 @@ class Contents(Struct, frozen=True):
 def read(database: Path, connect: Connect) -> Contents:
     """All of it. Raises LogCorrupt, StorageError for a later format, OSError, sqlite3.Error."""
     _check_head(database)
-    _check_wal(database)
+    has_log = _check_wal(database)
     with closing(connect(uri(database, "ro"))) as connection:
         try:
             _check_pages(connection, database)
@@ -66,6 +65,8 @@ def read(database: Path, connect: Connect) -> Contents:
             if schema not in (layout.SCHEMA, layout.SCHEMA_OF_FORMAT_1):
                 _refuse(database, 0, "its tables are not those that were made")
             identity = _identity(connection, database)
+            if not has_log and mark.speaks_of(database, identity):
+                _refuse(database, 0, "its write-ahead log is gone, and what stood there alone")
             snapshot, base = None, LogBase()
             if identity.format > 1:
                 snapshot, base = _snapshot(connection)
@@ -82,6 +83,16 @@ def read(database: Path, connect: Connect) -> Contents:
             raise
     _check_log(database, batches, snapshot, base)
     return Contents(identity, stored, batches, snapshot, base)
+
+
+def identity_seen(database: Path, connect: Connect) -> Identity | None:
+    """What a database that may be damaged says of itself, with its log as far as that is whole;
+    None if it cannot be read."""
+    try:
+        with closing(connect(uri(database, "ro"))) as connection:
+            return _identity(connection, database)
+    except (OSError, sqlite3.Error, DamagedRow, StorageError):
+        return None
 
 
 def uri(database: Path, mode: str) -> str:
@@ -104,14 +115,14 @@ def _check_head(database: Path) -> None:
         _refuse(database, _VERSIONS_OFFSET, "it has no write-ahead log")
 
 
-def _check_wal(database: Path) -> None:
+def _check_wal(database: Path) -> bool:
+    """Whether there is anything in it."""
     path = Path(f"{database}{WAL_SUFFIX}")
     data = path.read_bytes() if path.exists() else b""
     offset = wal.find_damage(data, layout.PAGE_BYTES)
     if offset is not None:
         _refuse(path, offset, "committed transactions stand behind a damaged one")
-    if not data and Path(f"{database}{DAMAGED_SUFFIX}").exists():
-        _refuse(database, 0, "its write-ahead log is gone, and what stood there alone")
+    return bool(data)
 
 
 def _check_pages(connection: sqlite3.Connection, database: Path) -> None:

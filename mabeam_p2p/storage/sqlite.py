@@ -6,7 +6,7 @@ Rules:
 2. Before anything is written, everything is read (`recovery`). Damage is refused with its place,
    and the files stay as they were found. Database and log go together: one that is without the
    other it had is refused, too. What is left of a folder whose damaged log was moved away is known
-   by a mark.
+   by a `mark`.
 3. After a failed write no other is taken: what the disk holds of it is unknown until the folder is
    opened anew (Rebello et al. 2020, on fsync). Closing still copies what was written before into
    the database: it writes all pages anew whose sync has failed, and drops the log behind a sync.
@@ -43,7 +43,7 @@ from mabeam_p2p.records import (
     VariableForgotten,
     VariableMarks,
 )
-from mabeam_p2p.storage import folder, layout, recovery
+from mabeam_p2p.storage import folder, layout, mark, recovery
 from mabeam_p2p.storage.layout import Identity
 from mabeam_p2p.storage.recovery import Connect
 
@@ -91,7 +91,6 @@ class SqliteStorage:
         self.path = os.path.abspath(path)
         self._database = Path(self.path) / DATABASE_NAME
         self._log = Path(f"{self._database}{recovery.WAL_SUFFIX}")
-        self._mark = Path(f"{self._database}{recovery.DAMAGED_SUFFIX}")
         self._connect = connect
         self._lock: folder.FolderLock | None = None
         self._connection: sqlite3.Connection | None = None
@@ -224,7 +223,7 @@ class SqliteStorage:
                 f"where it was, or move the whole folder {self.path} away to start as a new peer",
                 path=str(self._log),
             )
-        self._mark.unlink(missing_ok=True)
+        mark.take_away(self._database)
         unfinished = Path(self.path) / UNFINISHED_NAME
         for suffix in ("", recovery.WAL_SUFFIX, "-shm", "-journal"):
             Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
@@ -259,13 +258,11 @@ class SqliteStorage:
             # A disk that takes no mark has the words alone.
             with suppress(OSError):
                 if self._log.exists() and self._log.stat().st_size:
-                    self._mark.touch(folder.FILE_MODE)
-                    folder.sync(self.path)
+                    seen = recovery.identity_seen(self._database, self._connect)
+                    mark.put(self._database, seen)
             raise
-        if self._mark.exists():
-            # Before closing takes the log away.
-            self._mark.unlink()
-            folder.sync(self.path)
+        # Before closing takes the log away.
+        mark.take_away(self._database)
         return contents
 
     def _open(self) -> sqlite3.Connection:

@@ -11,8 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from mabeam_p2p.errors import LogCorrupt, StorageError
-from mabeam_p2p.records import LogAppend, LogBase, Snapshot, SnapshotStored
-from mabeam_p2p.storage import layout, recovery, sqlite, wal
+from mabeam_p2p.records import LogAppend, LogBase, Recovered, Snapshot, SnapshotStored
+from mabeam_p2p.storage import layout, mark, recovery, sqlite, wal
 from mabeam_p2p.storage.layout import DamagedRow
 from mabeam_p2p.storage.sqlite import SqliteStorage
 from tests.storage.folders import FRAME_BYTES, VOTE, Folder, append, batch, transaction_ends
@@ -227,6 +227,65 @@ def test_a_database_that_was_damaged_while_it_had_no_log_is_read_once_it_is_whol
     assert outcome_of(killed) is None
     killed.database.write_bytes(whole)
     assert len(killed.recover().batches) == 12
+
+
+def recovered_by_the_earlier_release(folder: Folder) -> Recovered:
+    """It knows no mark."""
+    found = mark.path_of(folder.database)
+    hidden = folder.path.parent / "hidden"
+    found.rename(hidden)
+    recovered = folder.recover()
+    hidden.rename(found)
+    return recovered
+
+
+def test_a_mark_says_nothing_of_a_database_that_was_opened_in_order_since(killed: Folder) -> None:
+    killed.wal.write_bytes(damaged_in_its_log(killed))
+    assert len(recovered_by_the_earlier_release(killed).batches) == 12
+    assert not killed.wal.exists()
+    for _ in range(2):
+        assert len(killed.recover().batches) == 12
+
+
+def test_a_mark_says_nothing_of_the_database_of_another_peer(killed: Folder) -> None:
+    damaged_in_its_log(killed)
+    killed.wal.unlink()
+    killed.database.unlink()
+    new = recovered_by_the_earlier_release(killed)
+    assert killed.recover().peer == new.peer
+
+
+def test_a_database_into_which_the_whole_part_of_a_damaged_log_was_copied_is_refused(
+    killed: Folder,
+) -> None:
+    """As another program does that opens it. It has the epoch that the log brought."""
+    whole = killed.wal.read_bytes()
+    killed.wal.write_bytes(flipped(whole, transaction_ends(whole)[-3] + 40, 3))
+    before = killed.database.read_bytes()
+    with pytest.raises(LogCorrupt, match="behind a damaged one"):
+        killed.recover()
+    connection = sqlite.connect(recovery.uri(killed.database, "rw"))
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    assert killed.database.read_bytes() != before
+    assert not killed.wal.exists()
+    with pytest.raises(LogCorrupt, match="its write-ahead log is gone"):
+        killed.recover()
+
+
+@pytest.mark.parametrize("content", [b"", b"no epoch\n", b"\xff\xff", b"0123456789abcdef 1"])
+def test_a_mark_that_names_nothing_speaks_of_any_database(killed: Folder, content: bytes) -> None:
+    killed.recover()
+    mark.path_of(killed.database).write_bytes(content)
+    with pytest.raises(LogCorrupt, match="its write-ahead log is gone"):
+        killed.recover()
+
+
+def test_a_mark_goes_when_the_log_is_read_and_found_whole(killed: Folder) -> None:
+    mark.path_of(killed.database).write_bytes(b"")
+    for _ in range(2):  # Closing takes the log away.
+        assert len(killed.recover().batches) == 12
+    assert not mark.path_of(killed.database).exists()
 
 
 def test_a_disk_that_takes_no_mark_hides_no_damage(
