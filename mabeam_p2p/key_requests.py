@@ -17,6 +17,8 @@ class Invite(Struct, frozen=True, gc=False, array_like=True, tag=50):
     seconds: float = INVITE_SECONDS
     once: bool = False
     """For one peer alone."""
+    again: bool = False
+    """The one that was made in answer to such an Invite before, if half of its time is left."""
 
 
 class ReadKeys(Struct, frozen=True, gc=False, array_like=True, tag=51):

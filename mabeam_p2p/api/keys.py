@@ -67,10 +67,12 @@ class KeyRotation(Result):
     """Of live ones that had not: the log tells them."""
 
 
-async def invited(attachment: Attachment, seconds: float, once: bool) -> str:
-    """As Keys.invite."""
+async def invited(
+    attachment: Attachment, seconds: float, once: bool, *, again: bool = False
+) -> str:
+    """As Keys.invite. again: as of Invite."""
     valid = float(check_seconds(seconds, "seconds"))
-    answer = await attachment.ask(Invite(valid, once), ANSWER_SECONDS)
+    answer = await attachment.ask(Invite(valid, once, again), ANSWER_SECONDS)
     if isinstance(answer, Invited):
         return answer.code
     raise attachment.error(answer, "a join code")

@@ -249,7 +249,7 @@ def _report(as_json: bool, host: Host, event: str, served: dict[str, str], code:
         if "metrics" in served:
             click.echo(f"its metrics are at http://{served['metrics']}/metrics")
         if code:
-            click.echo(f"for an hour others join with:  mabeam up --join {code}")
+            click.echo(f"for half an hour, at least, others join with:  mabeam up --join {code}")
             for note in notes_on(host.address):
                 output.note(note)
     else:

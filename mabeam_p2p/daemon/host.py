@@ -120,11 +120,11 @@ class Host:
         await self._server.close()
 
     async def invite(self) -> str:
-        """A join code; empty if this peer can let nobody in, as it has stopped perhaps: `stopped`
-        says why. Empty also where as many codes are out as it keeps: none of those gives way to one
-        that nobody has asked for."""
+        """A join code, that of the start before if half of its time is left; empty if this peer can
+        let nobody in, as it has stopped perhaps: `stopped` says why. Empty also where as many codes
+        are out as it keeps: none of those gives way to one that nobody has asked for."""
         try:
-            return await invited(self._attachment, INVITE_SECONDS, False)
+            return await invited(self._attachment, INVITE_SECONDS, False, again=True)
         except (Rejected, Closed):
             return ""
         except Overloaded as error:

@@ -222,7 +222,9 @@ class Gate:
         if not 0 < request.seconds <= INVITE_SECONDS_MAX:
             return Refused("invalid", f"a code is good for 1 to {INVITE_SECONDS_MAX:g} seconds")
         try:
-            token = self._guard.invite(seconds=request.seconds, once=request.once)
+            token = self._guard.invite(
+                seconds=request.seconds, once=request.once, again=request.again
+            )
         except Overloaded as error:
             return Failed("overloaded", str(error))
         address = self._doors.address

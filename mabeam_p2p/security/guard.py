@@ -159,10 +159,9 @@ class Guard:
         current = self.keyring.current
         return bool(self._wanted) and (current is None or label(current) != self._wanted)
 
-    def invite(self, *, seconds: float, once: bool) -> Secret:
-        """A token that lets peers in for so long, or one of them. Raises KeyFileError,
-        Overloaded."""
-        return self.keyring.invite(seconds=seconds, once=once, wall=self._wall())
+    def invite(self, *, seconds: float, once: bool, again: bool = False) -> Secret:
+        """As Keyring.invite."""
+        return self.keyring.invite(seconds=seconds, once=once, wall=self._wall(), again=again)
 
     def _code(self) -> Secret | None:
         """The token of this peer's code, until that has done its work."""

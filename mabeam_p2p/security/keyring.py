@@ -22,7 +22,7 @@ from zmq.utils import z85
 from mabeam_p2p import places
 from mabeam_p2p.errors import KeyFileError, Overloaded
 from mabeam_p2p.security import files
-from mabeam_p2p.security.codes import new_gate, new_token
+from mabeam_p2p.security.codes import TOKEN_BYTES, new_gate, new_token
 from mabeam_p2p.security.secrets import SECRET_BYTES, Secret, label, mac
 
 KEY_NAME = "peer.key"
@@ -297,11 +297,18 @@ class Keyring:
 
     # ---- invitations ---------------------------------------------------------------------------
 
-    def invite(self, *, seconds: float, once: bool, wall: float) -> Secret:
+    def invite(self, *, seconds: float, once: bool, wall: float, again: bool = False) -> Secret:
         """A token that lets peers in for so long, or one of them. Those that have expired give way,
-        and as many as must of those that were for one peer and have let it in; no others. Raises
-        KeyFileError, Overloaded."""
-        token = new_token()
+        and as many as must of those that were for one peer and have let it in; no others. again:
+        the last one that was made so, by an earlier process of this peer, too, if half of its time
+        is left; else another one. Raises KeyFileError, Overloaded."""
+        expires_at = wall + seconds
+        token = self._token_again(expires_at) if again else new_token()
+        if again:
+            for one in reversed(self._invitations):
+                is_so = Secret(one.token) == self._token_again(one.expires_at)
+                if is_so and one.expires_at - wall >= seconds / 2:
+                    return Secret(one.token)
         live = [one for one in self._invitations if one.expires_at > wall]
         spent = [one for one in live if one.once and one.used_by]
         excess = max(0, len(live) + 1 - INVITATIONS_MAX)
@@ -312,9 +319,15 @@ class Keyring:
                 "or give out one for several peers"
             )
         kept = [one for one in live if all(one is not other for other in spent[:excess])]
-        kept.append(Invitation(token.reveal(), wall + seconds, once))
+        kept.append(Invitation(token.reveal(), expires_at, once))
         self._keep(self._write_invitations, _invitations=kept)
         return token
+
+    def _token_again(self, expires_at: float) -> Secret:
+        """The token of an invitation that is given out again. It follows from this peer's key and
+        the time of its end, which tells it from those that were asked for."""
+        until = repr(expires_at).encode()
+        return Secret(mac(self.pair.secret, "invitation again", until)[:TOKEN_BYTES])
 
     def invitation(self, name: bytes) -> Secret | None:
         """The token of this label, used up, expired or not."""

@@ -7,14 +7,16 @@ from msgspec.structs import replace
 
 from mabeam_p2p import assembly
 from mabeam_p2p.api.attachment import Attachment
+from mabeam_p2p.api.keys import invited
 from mabeam_p2p.cli.up import wait_of
 from mabeam_p2p.config import Config
 from mabeam_p2p.daemon.host import Host
 from mabeam_p2p.errors import Closed, StorageError
+from mabeam_p2p.key_requests import INVITE_SECONDS
 from mabeam_p2p.records import Status
 from mabeam_p2p.runtime.driver import Driver
 from mabeam_p2p.security import keyring as keyring_module
-from mabeam_p2p.security.codes import JoinCode, encode
+from mabeam_p2p.security.codes import JoinCode, decode, encode
 from mabeam_p2p.security.secrets import Secret
 from mabeam_p2p.storage.sqlite import SqliteStorage
 from tests.cli.daemons import CLUSTER, House, house
@@ -96,13 +98,26 @@ async def test_who_joins_by_a_code_is_said_to_wait_for_a_second_peer(place: Hous
 
 
 @in_loop
+async def test_a_start_gives_out_the_code_of_the_one_before_and_not_one_that_was_asked_for(
+    place: House,
+) -> None:
+    async with Host(CONFIG) as host:
+        assert await host.ready()
+        asked = await invited(host.attachment, INVITE_SECONDS, False)
+        code = decode(await host.invite()).token
+        assert code != decode(asked).token
+        assert decode(await host.invite()).token == code
+        assert decode(await invited(host.attachment, INVITE_SECONDS, False)).token != code
+
+
+@in_loop
 async def test_a_start_for_whose_code_there_is_no_room_makes_none_and_says_so(
     place: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(keyring_module, "INVITATIONS_MAX", 1)
     async with Host(CONFIG) as host:
         assert await host.ready()
-        given_out = await host.invite()
+        given_out = await invited(host.attachment, INVITE_SECONDS, False)
         assert given_out
         assert await host.invite() == ""
         assert "no join code was made at this start" in caplog.text

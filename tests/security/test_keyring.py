@@ -419,6 +419,35 @@ def test_invitations_are_bounded_and_one_too_many_voids_no_other(folder: Path) -
     assert again.invitation(label(tokens[0])) is None
 
 
+def test_a_peer_that_is_started_every_few_seconds_has_two_codes_of_starts_out() -> None:
+    keyring = open_keyring(None, None)
+    asked = keyring.invite(seconds=36_000, once=False, wall=0.0)
+    made: dict[bytes, float] = {}
+    for wall in range(0, 14_400, 14):
+        token = keyring.invite(seconds=3600, once=False, wall=wall, again=True)
+        made.setdefault(token.reveal(), wall)
+        assert sum(one.expires_at > wall for one in keyring._invitations) <= 3
+        for known in (one for one, since in made.items() if wall < since + 3600):
+            key = wall.to_bytes(4, "big")
+            assert keyring.use_invitation(label(Secret(known)), key, wall) == ""
+        assert wall - made[token.reveal()] <= 1800, "half of its time is left"
+    assert len(made) == 8
+    assert asked.reveal() not in made, "what was asked for is for whoever asked"
+
+
+def test_the_code_of_a_start_is_the_same_at_the_next_one_and_none_of_those_asked_for(
+    folder: Path,
+) -> None:
+    first = open_keyring(folder, None).invite(seconds=60, once=False, wall=0.0, again=True)
+    asked = open_keyring(folder, None).invite(seconds=60, once=False, wall=1.0)
+    once = open_keyring(folder, None).invite(seconds=60, once=True, wall=1.0)
+    assert open_keyring(folder, None).invite(seconds=60, once=False, wall=2.0, again=True) == first
+    rotated = open_keyring(folder, None)
+    rotated.rotate(rotated.propose())
+    other = open_keyring(folder, None).invite(seconds=60, once=False, wall=3.0, again=True)
+    assert other not in (first, asked, once), "those ended with the secret"
+
+
 def test_codes_for_one_peer_that_have_let_it_in_give_way_when_there_is_no_room(
     folder: Path,
 ) -> None:

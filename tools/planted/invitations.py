@@ -22,6 +22,28 @@ MUTANTS = (
         TESTS,
     ),
     Mutant(
+        "K-start-new",
+        "each start makes a join code of its own, until there is room for no other",
+        (
+            Edit(
+                KEYRING, "if is_so and one.expires_at - wall", "if False and one.expires_at - wall"
+            ),
+        ),
+        TESTS,
+    ),
+    Mutant(
+        "K-start-asked",
+        "a start prints a join code that somebody has asked for",
+        (Edit(KEYRING, "if is_so and one.expires_at", "if one.expires_at"),),
+        TESTS,
+    ),
+    Mutant(
+        "K-start-late",
+        "a start prints a join code that is about to end",
+        (Edit(KEYRING, ">= seconds / 2:", "> 0:"),),
+        TESTS,
+    ),
+    Mutant(
         "K-spent-go",
         "a peer that a code has let in may not ask again as soon as there is another code",
         (

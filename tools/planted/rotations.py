@@ -188,8 +188,8 @@ MUTANTS = (
         (
             Edit(
                 GUARD,
-                "return self.keyring.invite(seconds=seconds, once=once, wall=self._wall())",
-                "return self.keyring.invite(seconds=seconds, once=once, wall=0.0)",
+                "wall=self._wall(), again=again)",
+                "wall=0.0, again=again)",
             ),
         ),
         TOGETHER,
