@@ -270,7 +270,7 @@ MUTANTS = (
     Mutant(
         "M20-variables-no-room-beside",
         "a write is acknowledged because others that came with it stand",
-        (Edit(INTAKE, "(sibling.actor == writer or not stands)", "not stands"),),
+        (Edit(INTAKE, "if sibling.actor == writer or not stands", "if not stands"),),
         NO_ROOM_TESTS,
     ),
     Mutant(

@@ -154,12 +154,13 @@ class Intake:
         """Whether what `writer` has pushed does not stand here for want of room (rule 5): its own
         write, or, if nothing of what came stands, any."""
         held = self._table.get(pushed.name) or dotted.blank(pushed)
-        stands = _stands(pushed, held)
+        lacking = [sibling for sibling in pushed.siblings if sibling not in held.siblings]
+        stands = bool(lacking) and _stands(pushed, held)
         return any(
             self.has_given_up(pushed.name, sibling.actor, sibling.counter)
             or self._is_crowded_out(held, sibling)
-            for sibling in pushed.siblings
-            if sibling not in held.siblings and (sibling.actor == writer or not stands)
+            for sibling in lacking
+            if sibling.actor == writer or not stands
         )
 
     def has_given_up(self, name: str, actor: PeerId, counter: int) -> bool:
