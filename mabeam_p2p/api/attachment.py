@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from mabeam_p2p.api import answers
 from mabeam_p2p.api.bulk import BulkAccess
 from mabeam_p2p.api.results import Leader
-from mabeam_p2p.api.values import check_seconds
+from mabeam_p2p.api.values import check_request, check_seconds
 from mabeam_p2p.api.view import View
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.errors import Closed, DaemonNotRunning, MabeamError, Overloaded, UnknownPeer
@@ -139,9 +139,10 @@ class Attachment:
 
         Raises Closed, and DaemonNotRunning if the peer is away: what has an effect (EFFECTS) was
         certainly not sent then; anything else may be asked again. OutcomeUnknown if the peer is
-        embedded and has ended meanwhile. InvalidValue for a timeout that cannot travel.
+        embedded and has ended meanwhile. InvalidValue for what cannot travel.
         """
         check_seconds(timeout)
+        check_request(request, self.limits)
         try:
             asked = self.backend.ask(request)
         except Overloaded as error:

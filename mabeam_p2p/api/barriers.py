@@ -8,7 +8,7 @@ from typing import Literal
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.results import Release
 from mabeam_p2p.api.session import Session
-from mabeam_p2p.api.values import microseconds
+from mabeam_p2p.api.values import microseconds, whole
 from mabeam_p2p.commands import Arrive
 from mabeam_p2p.errors import BarrierBroken, InvalidValue, MabeamTimeout, Rejected
 from mabeam_p2p.ids import CLUSTER_SESSION, check_key
@@ -45,7 +45,7 @@ class Barrier:
         timeout: float | None,
         on_departure: OnDepartureWord,
     ) -> None:
-        if parties < 1:
+        if whole(parties, "parties") < 1:
             raise InvalidValue(f"barrier {name!r} for {parties} parties: take 1 or more")
         if on_departure not in _ON_DEPARTURE:
             raise InvalidValue(f"on_departure {on_departure!r}: take break, shrink or wait")

@@ -25,7 +25,7 @@ from mabeam_p2p.api.barriers import END_GRACE_SECONDS
 from mabeam_p2p.api.bulk import Endpoint, settle
 from mabeam_p2p.api.results import Result
 from mabeam_p2p.api.session import Session
-from mabeam_p2p.api.values import microseconds
+from mabeam_p2p.api.values import microseconds, whole
 from mabeam_p2p.commands import Arrive
 from mabeam_p2p.config import Limits
 from mabeam_p2p.errors import (
@@ -145,7 +145,7 @@ class Participation:
         timeout: float | None,
     ) -> None:
         """name: of the barrier where the parties meet. Raises InvalidValue, InvalidName."""
-        if parties < 1:
+        if whole(parties, "parties") < 1:
             raise InvalidValue(f"{collective.terms} {name!r} for {parties} parties: take 1 or more")
         size = 0 if collective.layout is None else collective.layout.size
         check_size(size, attachment.limits)

@@ -5,7 +5,7 @@ import asyncio
 from mabeam_p2p.api.attachment import Attachment
 from mabeam_p2p.api.results import JournalItem, Level, decoded
 from mabeam_p2p.api.session import Session
-from mabeam_p2p.api.values import check_seconds, encoded
+from mabeam_p2p.api.values import check_seconds, encoded, whole
 from mabeam_p2p.commands import AppendJournal
 from mabeam_p2p.errors import InvalidValue
 from mabeam_p2p.ids import CLUSTER_SESSION, check_key
@@ -29,7 +29,7 @@ class Journal:
     ) -> None:
         """Raises InvalidName, and InvalidValue if there can be no such journal."""
         most = attachment.limits.journal_items_max
-        if capacity is not None and not 1 <= capacity <= most:
+        if capacity is not None and not 1 <= whole(capacity, "capacity") <= most:
             raise InvalidValue(f"capacity {capacity}: take 1 to {most} items, or None")
         self.name = check_key(name, "journal")
         self.capacity = capacity
@@ -57,7 +57,7 @@ class Journal:
 
         Raises InvalidValue, NoQuorum.
         """
-        if first < 1:
+        if whole(first, "position") < 1:
             raise InvalidValue(f"position {first}: the first item of a journal has position 1")
         seconds = self._attachment.timing.request_timeout_seconds if timeout is None else timeout
         loop = asyncio.get_running_loop()

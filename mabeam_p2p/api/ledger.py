@@ -18,7 +18,7 @@ from mabeam_p2p.api.holdings import Balance, Currency, Held, Movement, Receipt
 from mabeam_p2p.api.insisting import until_heard
 from mabeam_p2p.api.results import Level
 from mabeam_p2p.api.session import Session
-from mabeam_p2p.api.values import microseconds
+from mabeam_p2p.api.values import microseconds, whole
 from mabeam_p2p.commands import (
     AnyLedgerCommand,
     Burn,
@@ -144,7 +144,7 @@ class Ledger:
     ) -> tuple[Movement, ...]:
         """Movements of the whole ledger from number `first` on, as far as they are kept; 0: the
         last ones."""
-        if first < 0 or limit < 1:
+        if whole(first, "first") < 0 or whole(limit, "limit") < 1:
             raise InvalidValue(f"movements from {first}, {limit} of them: take 0 and 1 or more")
         found = await self._attachment.find(
             MovementQuery(first, limit),
@@ -390,7 +390,7 @@ class Hold:
 
 
 def _note(note: str) -> str:
-    length = len(note.encode())
+    length = len(note.encode(errors="replace"))
     if length > KEY_BYTES_MAX:
         raise InvalidValue(f"the note has {length} bytes: take {KEY_BYTES_MAX} at most")
     return note

@@ -9,10 +9,10 @@ from types import TracebackType
 from mabeam_p2p.api.claims import Claimed
 from mabeam_p2p.api.grants import Grants, Lease
 from mabeam_p2p.api.results import Result
-from mabeam_p2p.api.values import microseconds
+from mabeam_p2p.api.values import microseconds, whole
 from mabeam_p2p.commands import AcquireLock, ReleaseLock
 from mabeam_p2p.errors import InvalidValue, LockTimeout, MabeamError, Rejected
-from mabeam_p2p.ids import CLUSTER_SESSION, INTEGER_MAX, AgentId, check_key
+from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, check_key
 from mabeam_p2p.records import Claim
 from mabeam_p2p.records import Lock as LockRecord
 from mabeam_p2p.requests import Committed, LockQuery
@@ -67,7 +67,7 @@ class Lock:
         lease: float | None = None,
     ) -> None:
         """Not for users."""
-        if not 1 <= permits <= limit <= INTEGER_MAX:
+        if not 1 <= whole(permits, "permits") <= whole(limit, "limit"):
             raise InvalidValue(
                 f"lock {name!r}: {permits} of {limit} permits: take a limit of 1 or more, and at "
                 "most as many permits"

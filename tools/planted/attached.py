@@ -14,6 +14,12 @@ WAY_LOST = ("tests/api/test_way_lost.py",)
 
 MUTANTS = (
     Mutant(
+        "way-fitting",
+        "what no peer would read is sent to the daemon, which ends the connection",
+        (Edit(ATTACHMENT, "        check_request(request, self.limits)\n", ""),),
+        ("tests/api/test_fitting.py",),
+    ),
+    Mutant(
         "way-quorum",
         "an agent whose daemon has gone thinks that it has a quorum",
         (Edit(AGENT, "        self._attachment.lost()\n", ""),),
