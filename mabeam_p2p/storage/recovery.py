@@ -91,7 +91,7 @@ def identity_seen(database: Path, connect: Connect) -> Identity | None:
     try:
         with closing(connect(uri(database, "ro"))) as connection:
             return _identity(connection, database)
-    except (OSError, sqlite3.Error, DamagedRow, StorageError):
+    except (OSError, sqlite3.Error, ValueError, DamagedRow, StorageError):
         return None
 
 

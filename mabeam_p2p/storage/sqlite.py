@@ -22,8 +22,8 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -134,15 +134,8 @@ class SqliteStorage:
         can be written, and there must be a folder. Raises what `recover` does."""
         lock = folder.hold_to_read(self.path)
         try:
-            with tempfile.TemporaryDirectory(prefix="mabeam-") as scratch:
-                # Whoever opens a database with a write-ahead log writes beside it, to read it too.
-                copy = Path(scratch) / DATABASE_NAME
-                for suffix in ("", recovery.WAL_SUFFIX):
-                    with suppress(FileNotFoundError):
-                        shutil.copyfile(f"{self._database}{suffix}", f"{copy}{suffix}")
-                contents = recovery.read(
-                    self._database, lambda _: self._connect(recovery.uri(copy, "ro"))
-                )
+            with self._copied() as connect:
+                contents = recovery.read(self._database, connect)
         except (OSError, sqlite3.Error) as error:
             if isinstance(error, OSError) and error.errno in NO_ROOM:
                 raise StorageError(
@@ -258,12 +251,28 @@ class SqliteStorage:
             # A disk that takes no mark has the words alone.
             with suppress(OSError):
                 if self._log.exists() and self._log.stat().st_size:
-                    seen = recovery.identity_seen(self._database, self._connect)
-                    mark.put(self._database, seen)
+                    mark.put(self._database, self._identity_seen())
             raise
         # Before closing takes the log away.
         mark.take_away(self._database)
         return contents
+
+    def _identity_seen(self) -> Identity | None:
+        """Of a damaged folder."""
+        with suppress(OSError), self._copied() as connect:
+            return recovery.identity_seen(self._database, connect)
+        return None
+
+    @contextmanager
+    def _copied(self) -> Iterator[Connect]:
+        """Connects to a copy, whatever is asked for. Whoever opens a database with a write-ahead
+        log writes beside it, to read it, too; and SQLite deletes the log of an empty one."""
+        with tempfile.TemporaryDirectory(prefix="mabeam-") as scratch:
+            copy = Path(scratch) / DATABASE_NAME
+            for suffix in ("", recovery.WAL_SUFFIX):
+                with suppress(FileNotFoundError):
+                    shutil.copyfile(f"{self._database}{suffix}", f"{copy}{suffix}")
+            yield lambda _: self._connect(recovery.uri(copy, "ro"))
 
     def _open(self) -> sqlite3.Connection:
         connection = self._connect(recovery.uri(self._database, "rw"))

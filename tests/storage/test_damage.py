@@ -110,6 +110,38 @@ def test_what_is_no_database_of_ours_is_refused(
     assert offset is None or caught.value.offset == offset
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: b"",
+        lambda data: b"not a database at all" * 500,
+        lambda data: data[:50],
+        lambda data: data[:16] + b"\x20\x00" + data[18:],
+        lambda data: data.replace(b"CREATE TABLE batches", b"CREATE TABLE\xa0batches"),
+    ],
+)
+def test_a_database_that_is_refused_beside_its_log_leaves_that_there_and_is_marked(
+    tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    """SQLite deletes the log of a database that is empty, even of one that it only reads."""
+    live = Folder(tmp_path / "live")
+    # What the second life writes does not touch the first page.
+    for first in (1, 3):
+        storage = SqliteStorage(str(live.path))
+        storage.recover()
+        for index in (first, first + 1):
+            storage.write(append(index))
+        killed = live.copy("killed")
+        storage.close()
+    assert killed.wal.exists()
+    killed.database.write_bytes(spoil(killed.database.read_bytes()))
+    before = killed.contents()
+    with pytest.raises(LogCorrupt, match="left as it is"):
+        killed.recover()
+    assert killed.contents() == before
+    assert mark.path_of(killed.database).exists()
+
+
 def test_the_place_of_a_damaged_batch_is_named(killed: Folder) -> None:
     killed.recover()
     data = killed.database.read_bytes()

@@ -16,8 +16,24 @@ MUTANTS = (
     Mutant(
         "FD1",
         "who moves a damaged log away starts from what is left, and forgets its promises",
-        (Edit(SQLITE, "mark.put(self._database, seen)", "pass"),),
+        (Edit(SQLITE, "mark.put(self._database, self._identity_seen())", "pass"),),
         ALONE,
+    ),
+    Mutant(
+        "FD10",
+        "what is looked for in a folder that is refused is looked for in its own files",
+        (Edit(SQLITE, "recovery.uri(copy, ", "recovery.uri(self._database, "),),
+        (
+            f"{DAMAGE}test_a_database_that_is_refused_beside_its_log_leaves_that_there_and_is_marked",
+        ),
+    ),
+    Mutant(
+        "FD11",
+        "a database whose text is no text is damaged without a mark",
+        (Edit(RECOVERY, "sqlite3.Error, ValueError, DamagedRow", "sqlite3.Error, DamagedRow"),),
+        (
+            f"{DAMAGE}test_a_database_that_is_refused_beside_its_log_leaves_that_there_and_is_marked",
+        ),
     ),
     Mutant(
         "FD2",
