@@ -122,8 +122,11 @@ class Leadership:
         assert self._watching is None, "a leadership is entered once"
         loop = asyncio.get_running_loop()
         deadline = None if self._timeout is None else loop.time() + self._timeout
+        seats = self._seats
         try:
-            seat = await self._wait(deadline)
+            async with seats.asking(self._group, self.name, self._timeout):
+                seat = await self._wait(deadline)
+                seats.given(self._group, self.name)
         except BaseException:
             # Who does not wait any more does not want it any more.
             await self._stand_down()
@@ -152,7 +155,6 @@ class Leadership:
     async def _wait(self, deadline: float | None) -> Seat:
         seats, view = self._seats, self._seats.attachment.view
         loop = asyncio.get_running_loop()
-        await seats.farewell_said(self._group, self.name, self._timeout)
         while True:
             left = ASK_AGAIN_SECONDS if deadline is None else deadline - loop.time()
             if left <= 0:

@@ -1,7 +1,9 @@
 """The seats of one agent's groups: elections, scores, and what it holds."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 
 from mabeam_p2p.api.attachment import Attachment
@@ -11,7 +13,7 @@ from mabeam_p2p.api.sayings import Sayings
 from mabeam_p2p.api.session import Session
 from mabeam_p2p.api.values import microseconds
 from mabeam_p2p.commands import CastRanking, Elect, PublishScore, Resign, Stand
-from mabeam_p2p.errors import ElectionTimeout, InvalidValue, MabeamError, NoCandidates
+from mabeam_p2p.errors import ElectionTimeout, InvalidValue, NoCandidates
 from mabeam_p2p.ids import CLUSTER_SESSION, GROUP_ALL, AgentId, check_key, scoped
 from mabeam_p2p.records import Election as ElectionRecord
 from mabeam_p2p.records import Seat as SeatRecord
@@ -37,6 +39,12 @@ class Seats:
         self.session = session
         self.farewells: dict[str, asyncio.Task[None]] = {}
         """By seat: what gives it up, or did last."""
+        self._asking: Counter[str] = Counter()
+        """By seat: how many of this agent ask for it now."""
+        self._given: Counter[str] = Counter()
+        """By seat: how often one of them was told who holds it."""
+        self._owed: set[str] = set()
+        """Seats of which something was cut off, or has to be said: that the agent gives them up."""
         self._agent = agent
         self._published: Sayings[tuple[tuple[str, int], ...]] = Sayings(())
 
@@ -73,24 +81,24 @@ class Seats:
         command = self.command(
             group, name, seconds, self.can_hold(group), challenge, among, weights
         )
-        was_held = self.seat(group, name).is_me
+        full_name = command.seat
+        was_held, given = self.seat(group, name).is_me, self._given[full_name]
         sent: list[int] = []
-        is_owed = not await self.farewell_said(group, name, RESIGN_SECONDS)
-        try:
-            return await self._elected(command, group, name, seconds, sent.append)
-        except asyncio.CancelledError:
-            # What it has won by then nobody waits for, either.
-            if is_owed or (command.stands and sent and not was_held):
-                self.begin_farewell(group, name)
-            raise
-        except ElectionTimeout:
-            # It stands, and the election goes on.
-            raise
-        except MabeamError:
-            # Nothing has taken the place of what was cut off.
-            if is_owed:
-                self.begin_farewell(group, name)
-            raise
+        async with self.asking(group, name, RESIGN_SECONDS):
+            try:
+                seat = await self._elected(command, group, name, seconds, sent.append)
+            except asyncio.CancelledError:
+                # What it has won by then nobody waits for, either.
+                if command.stands and sent and not was_held and given == self._given[full_name]:
+                    self._owed.add(full_name)
+                raise
+            except ElectionTimeout:
+                # It stands, and the election goes on.
+                self.given(group, name)
+                raise
+            if command.stands:
+                self.given(group, name)
+            return seat
 
     async def _elected(
         self, command: Elect, group: str, name: str, seconds: float, on_sent: Callable[[int], None]
@@ -175,26 +183,45 @@ class Seats:
         command = Stand(CLUSTER_SESSION, 0, scoped(group, check_key(name, "seat")), stands)
         await self.session.commit(command, f"standing for seat {name!r}", seconds)
 
+    @contextlib.asynccontextmanager
+    async def asking(self, group: str, name: str, timeout: float | None) -> AsyncIterator[None]:
+        """While the seat is asked for. What gives it up must not come after what asks for it: its
+        end is waited for first, or it is ended after so many seconds, and owed: it is said after
+        all if nobody who asks meanwhile is `given` the seat's holder."""
+        full_name = scoped(group, name)
+        self._asking[full_name] += 1
+        try:
+            farewell = self.farewells.get(full_name)
+            if farewell is not None:
+                await asyncio.wait({farewell}, timeout=timeout)
+                if farewell.cancel():
+                    self._owed.add(full_name)
+            yield
+        finally:
+            self._asking[full_name] -= 1
+            if full_name in self._owed and not self._asking[full_name]:
+                self.begin_farewell(group, name)
+
+    def given(self, group: str, name: str) -> None:
+        """The agent stands for the seat by what it has asked last, and knows of it."""
+        self._given[scoped(group, name)] += 1
+        self._owed.discard(scoped(group, name))
+
     def begin_farewell(self, group: str, name: str) -> asyncio.Task[None]:
         """Neither hold the seat nor want it any more. It is said until the log has heard it, while
         the agent has the session that it has."""
+        full_name = scoped(group, name)
+        self._owed.discard(full_name)
+        former = self.farewells.get(full_name)
+        if former is not None and not former.done() and not former.cancelling():
+            return former
         session = self.session.id
         say = partial(self.stand, group, name, False, STAND_SECONDS)
         saying = asyncio.create_task(
             until_heard(say, lambda: self.session.id == session), name=f"leave seat {name}"
         )
-        self.farewells[scoped(group, name)] = saying
+        self.farewells[full_name] = saying
         return saying
-
-    async def farewell_said(self, group: str, name: str, timeout: float | None) -> bool:
-        """What gives the seat up must not come after what asks for it from here on: wait for its
-        end, or end it after so many seconds. Whether it came to its end: else it is owed, unless
-        what asks for the seat takes its place."""
-        farewell = self.farewells.get(scoped(group, name))
-        if farewell is None:
-            return True
-        await asyncio.wait({farewell}, timeout=timeout)
-        return not farewell.cancel()
 
     async def publish(
         self, group: str, seat: str | None, scores: Mapping[str, float], seconds: float

@@ -13,7 +13,7 @@ SEAT_TESTS = (
     "tests/machine/test_seats_standing.py",
     "tests/machine/test_seats_refusals.py",
 )
-OWN_SEAT_TESTS = ("tests/api/test_seats.py",)
+GIVEN_UP_TESTS = ("tests/api/test_seats_given_up.py",)
 MAIL_TESTS = ("tests/protocol/test_mail.py",)
 
 MUTANTS = (
@@ -147,41 +147,53 @@ MUTANTS = (
         (
             Edit(
                 OWN_SEATS,
-                "if is_owed or (command.stands and sent and not was_held):",
-                "if is_owed:",
+                "                    self._owed.add(full_name)\n                raise",
+                "                    pass\n                raise",
             ),
         ),
-        OWN_SEAT_TESTS,
+        GIVEN_UP_TESTS,
     ),
     Mutant(
         "S-unsent",
         "who is cancelled before it has asked for a seat is no candidate any more",
-        (Edit(OWN_SEATS, "(command.stands and sent and", "(command.stands and"),),
-        OWN_SEAT_TESTS,
+        (Edit(OWN_SEATS, "if command.stands and sent and", "if command.stands and"),),
+        GIVEN_UP_TESTS,
     ),
     Mutant(
         "S-held",
         "who asks who holds its own seat, and is cancelled, loses it",
-        (Edit(OWN_SEATS, "sent and not was_held)", "sent)"),),
-        OWN_SEAT_TESTS,
+        (Edit(OWN_SEATS, "sent and not was_held and", "sent and"),),
+        GIVEN_UP_TESTS,
+    ),
+    Mutant(
+        "S-won-beside",
+        "who is cancelled when another call of the agent has won the seat gives that up",
+        (Edit(OWN_SEATS, " and given == self._given[full_name]:", ":"),),
+        GIVEN_UP_TESTS,
     ),
     Mutant(
         "S-undone",
         "what gives a seat up comes after what asks for it again",
-        (
-            Edit(
-                OWN_SEATS,
-                "not await self.farewell_said(group, name, RESIGN_SECONDS)",
-                "False",
-            ),
-        ),
-        OWN_SEAT_TESTS,
+        (Edit(OWN_SEATS, "            if farewell is not None:\n", "            if False:\n"),),
+        GIVEN_UP_TESTS,
     ),
     Mutant(
         "S-owed",
         "what gave way to an election that was not held is said no more: a seat that nobody plays",
-        (Edit(OWN_SEATS, "return not farewell.cancel()", "return farewell.cancel() or True"),),
-        OWN_SEAT_TESTS,
+        (
+            Edit(
+                OWN_SEATS,
+                "                if farewell.cancel():\n",
+                "                if farewell.cancel() and False:\n",
+            ),
+        ),
+        GIVEN_UP_TESTS,
+    ),
+    Mutant(
+        "S-owed-beside",
+        "a call that is refused gives up the seat that another call of the agent asks for",
+        (Edit(OWN_SEATS, "in self._owed and not self._asking[full_name]:", "in self._owed:"),),
+        GIVEN_UP_TESTS,
     ),
     Mutant(
         "S-replaced",
@@ -189,13 +201,12 @@ MUTANTS = (
         (
             Edit(
                 OWN_SEATS,
-                "        except ElectionTimeout:\n"
-                "            # It stands, and the election goes on.\n"
-                "            raise\n",
+                "                # It stands, and the election goes on.\n"
+                "                self.given(group, name)\n",
                 "",
             ),
         ),
-        OWN_SEAT_TESTS,
+        GIVEN_UP_TESTS,
     ),
     Mutant(
         "E1",
