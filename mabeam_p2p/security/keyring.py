@@ -307,7 +307,7 @@ class Keyring:
         if again:
             for one in reversed(self._invitations):
                 is_so = Secret(one.token) == self._token_again(one.expires_at)
-                if is_so and one.expires_at - wall >= seconds / 2:
+                if is_so and seconds / 2 <= one.expires_at - wall <= seconds:
                     return Secret(one.token)
         live = [one for one in self._invitations if one.expires_at > wall]
         spent = [one for one in live if one.once and one.used_by]

@@ -267,8 +267,13 @@ def test_who_has_not_read_of_a_key_to_come_takes_its_peer_for_nobody_else(has_me
     assert pair.server.speaker(keyring.pair.public) == CLIENT
     read = Credentials((Credential(CLIENT, (keyring.pair.public, to_come.public)),))
     pair.server.guard.update(read)
+    visited: list[PeerId] = []
+    pair.server.guard.on_visit = visited.append
     assert meet(pair.server, pair.client, to_come)[0] == ""
     assert pair.server.speaker(to_come.public) == CLIENT
+    assert visited == [], "who only asks was not told of the server's keys"
+    assert meet(pair.server, pair.client)[0] == ""
+    assert visited == [CLIENT]
 
 
 def test_a_rotation_that_was_over_before_its_peer_heard_of_it_ends_its_former_key() -> None:

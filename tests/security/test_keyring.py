@@ -448,6 +448,15 @@ def test_the_code_of_a_start_is_the_same_at_the_next_one_and_none_of_those_asked
     assert other not in (first, asked, once), "those ended with the secret"
 
 
+def test_a_code_that_was_made_while_the_clock_was_ahead_is_given_out_by_no_start(
+    folder: Path,
+) -> None:
+    ahead = open_keyring(folder, None).invite(seconds=60, once=False, wall=1_000.0, again=True)
+    right = open_keyring(folder, None).invite(seconds=60, once=False, wall=0.0, again=True)
+    assert right != ahead
+    assert open_keyring(folder, None).invite(seconds=60, once=False, wall=1.0, again=True) == right
+
+
 def test_codes_for_one_peer_that_have_let_it_in_give_way_when_there_is_no_room(
     folder: Path,
 ) -> None:

@@ -24,23 +24,25 @@ MUTANTS = (
     Mutant(
         "K-start-new",
         "each start makes a join code of its own, until there is room for no other",
-        (
-            Edit(
-                KEYRING, "if is_so and one.expires_at - wall", "if False and one.expires_at - wall"
-            ),
-        ),
+        (Edit(KEYRING, "if is_so and seconds / 2 <=", "if seconds < 0 <="),),
         TESTS,
     ),
     Mutant(
         "K-start-asked",
         "a start prints a join code that somebody has asked for",
-        (Edit(KEYRING, "if is_so and one.expires_at", "if one.expires_at"),),
+        (Edit(KEYRING, "if is_so and seconds", "if seconds"),),
         TESTS,
     ),
     Mutant(
         "K-start-late",
         "a start prints a join code that is about to end",
-        (Edit(KEYRING, ">= seconds / 2:", "> 0:"),),
+        (Edit(KEYRING, "is_so and seconds / 2 <=", "is_so and 0 <"),),
+        TESTS,
+    ),
+    Mutant(
+        "K-start-ahead",
+        "a start prints a join code that is good for longer than its hour",
+        (Edit(KEYRING, "<= one.expires_at - wall <= seconds:", "<= one.expires_at - wall:"),),
         TESTS,
     ),
     Mutant(

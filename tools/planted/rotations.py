@@ -167,8 +167,22 @@ MUTANTS = (
     Mutant(
         "T3-asked-about",
         "who has not read of a key to come takes it for the key of whoever asks about it",
-        (Edit(GUARD, "if is_rehearsal and not is_member:", "if is_rehearsal and not key:"),),
+        (Edit(GUARD, "if is_rehearsal:", "if is_rehearsal and is_member:"),),
         (*TOGETHER, "tests/transport/test_introductions.py"),
+    ),
+    Mutant(
+        "T3-asks-counts",
+        "who asks about its key to come is taken for one that was told of the server's keys",
+        (
+            Edit(
+                GUARD,
+                "        if is_rehearsal:\n",
+                "        if is_rehearsal and is_member:\n"
+                "            self.on_visit(peer)\n"
+                "        if is_rehearsal:\n",
+            ),
+        ),
+        TOGETHER,
     ),
     Mutant(
         "T3-asks-about",
@@ -196,7 +210,7 @@ MUTANTS = (
     ),
     Mutant(
         "T3-no-snapshot",
-        "who starts without a snapshot takes its leader for another one once it has changed its key",
+        "who starts without a snapshot takes its leader for another once its key has changed",
         (
             Edit(
                 "mabeam_p2p/protocol/node/application.py",
