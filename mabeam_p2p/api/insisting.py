@@ -7,6 +7,7 @@ from typing import TypeVar
 from mabeam_p2p.errors import (
     Closed,
     DaemonNotRunning,
+    InvalidValue,
     MabeamError,
     NoQuorum,
     OutcomeUnknown,
@@ -38,12 +39,12 @@ async def insistently(say: Callable[[], Awaitable[T]], is_wanted: Callable[[], o
 async def until_heard(
     say: Callable[[], Awaitable[object]], is_wanted: Callable[[], object] = lambda: True
 ) -> None:
-    """Say it until the log has heard it or certainly never will: it is refused, the agent has
-    closed, or it is not wanted any more. Raises nothing: for what nobody waits for."""
+    """Say it until the log has heard it or certainly never will: it is refused, here or there, the
+    agent has closed, or it is not wanted any more. Raises nothing: for what nobody waits for."""
     while is_wanted():
         try:
             await say()
-        except (Closed, Rejected):
+        except (Closed, InvalidValue, Rejected):
             return
         except MabeamError:
             await asyncio.sleep(PAUSE_SECONDS)

@@ -228,5 +228,6 @@ class Leadership:
         """Neither hold the seat nor want it. What cannot be said now is said later."""
         if self._seats.session.id != self._session and self._seat is not None:
             return
-        saying = self._seats.begin_farewell(self._group, self.name)
-        await asyncio.wait({saying}, timeout=RESIGN_SECONDS)
+        saying = self._seats.give_up(self._group, self.name)
+        if saying is not None:
+            await asyncio.wait({saying}, timeout=RESIGN_SECONDS)

@@ -59,7 +59,7 @@ class Seats:
 
     def seat(self, group: str, name: str) -> Seat:
         """As this agent's peer has told."""
-        record = self.record(scoped(group, check_key(name, "seat")))
+        record = self.record(_full_name(group, name))
         return Seat.vacant(name, group) if record is None else Seat.of(record, self.agent)
 
     def record(self, full_name: str) -> SeatRecord | None:
@@ -82,9 +82,9 @@ class Seats:
             group, name, seconds, self.can_hold(group), challenge, among, weights
         )
         full_name = command.seat
-        was_held, given = self.seat(group, name).is_me, self._given[full_name]
         sent: list[int] = []
         async with self.asking(group, name, RESIGN_SECONDS):
+            was_held, given = self.seat(group, name).is_me, self._given[full_name]
             try:
                 seat = await self._elected(command, group, name, seconds, sent.append)
             except asyncio.CancelledError:
@@ -94,11 +94,14 @@ class Seats:
                 raise
             except ElectionTimeout:
                 # It stands, and the election goes on.
-                self.given(group, name)
+                self._heard(command, group, name)
                 raise
-            if command.stands:
-                self.given(group, name)
+            self._heard(command, group, name)
             return seat
+
+    def _heard(self, command: Elect, group: str, name: str) -> None:
+        if command.stands:
+            self.given(group, name)
 
     async def _elected(
         self, command: Elect, group: str, name: str, seconds: float, on_sent: Callable[[int], None]
@@ -152,7 +155,7 @@ class Seats:
         return Elect(
             CLUSTER_SESSION,
             0,
-            scoped(group, name),
+            _full_name(group, name),
             group,
             microseconds(seconds),
             stands,
@@ -175,12 +178,12 @@ class Seats:
 
     async def resign(self, group: str, name: str, token: int, seconds: float) -> None:
         """token 0: whichever grant the agent has. Raises NotHolder."""
-        command = Resign(CLUSTER_SESSION, 0, scoped(group, check_key(name, "seat")), token)
+        command = Resign(CLUSTER_SESSION, 0, _full_name(group, name), token)
         await self.session.commit(command, f"resigning from seat {name!r}", seconds)
 
     async def stand(self, group: str, name: str, stands: bool, seconds: float) -> None:
         """Raises UnknownSeat, NotEligible."""
-        command = Stand(CLUSTER_SESSION, 0, scoped(group, check_key(name, "seat")), stands)
+        command = Stand(CLUSTER_SESSION, 0, _full_name(group, name), stands)
         await self.session.commit(command, f"standing for seat {name!r}", seconds)
 
     @contextlib.asynccontextmanager
@@ -188,7 +191,7 @@ class Seats:
         """While the seat is asked for. What gives it up must not come after what asks for it: its
         end is waited for first, or it is ended after so many seconds, and owed: it is said after
         all if nobody who asks meanwhile is `given` the seat's holder."""
-        full_name = scoped(group, name)
+        full_name = _full_name(group, name)
         self._asking[full_name] += 1
         try:
             farewell = self.farewells.get(full_name)
@@ -199,22 +202,26 @@ class Seats:
             yield
         finally:
             self._asking[full_name] -= 1
-            if full_name in self._owed and not self._asking[full_name]:
-                self.begin_farewell(group, name)
+            if full_name in self._owed:
+                self.give_up(group, name)
 
     def given(self, group: str, name: str) -> None:
         """The agent stands for the seat by what it has asked last, and knows of it."""
-        self._given[scoped(group, name)] += 1
-        self._owed.discard(scoped(group, name))
+        self._given[_full_name(group, name)] += 1
+        self._owed.discard(_full_name(group, name))
 
-    def begin_farewell(self, group: str, name: str) -> asyncio.Task[None]:
+    def give_up(self, group: str, name: str) -> asyncio.Task[None] | None:
         """Neither hold the seat nor want it any more. It is said until the log has heard it, while
-        the agent has the session that it has."""
-        full_name = scoped(group, name)
+        the agent has the session that it has; None: not before all who ask for it have ended, and
+        not then if one of them is `given` it."""
+        full_name = _full_name(group, name)
+        if self._asking[full_name]:
+            self._owed.add(full_name)
+            return None
         self._owed.discard(full_name)
-        former = self.farewells.get(full_name)
-        if former is not None and not former.done() and not former.cancelling():
-            return former
+        if (former := self.farewells.get(full_name)) is not None:
+            # It may be of a former session, and heard before what was asked since.
+            former.cancel()
         session = self.session.id
         say = partial(self.stand, group, name, False, STAND_SECONDS)
         saying = asyncio.create_task(
@@ -228,7 +235,7 @@ class Seats:
     ) -> None:
         """seat None: for every seat without a score of its own."""
         amounts = thousandths(scores, "the score")
-        full_name = "" if seat is None else scoped(group, check_key(seat, "seat"))
+        full_name = "" if seat is None else _full_name(group, seat)
         with self._published.saying(full_name, amounts):
             await self._publish(full_name, amounts, seconds)
 
@@ -238,7 +245,7 @@ class Seats:
 
     async def election(self, group: str, name: str) -> Election | None:
         """The running or last one, with every ballot."""
-        full_name = scoped(group, check_key(name, "seat"))
+        full_name = _full_name(group, name)
         found = await self.attachment.find(ElectionQuery(full_name), f"reading seat {name!r}")
         one = (found.seats[0].election or found.seats[0].last) if found.seats else None
         return None if one is None else Election.of(one)
@@ -258,3 +265,8 @@ class Seats:
         seconds = self.attachment.timing.request_timeout_seconds if timeout is None else timeout
         command = PublishScore(CLUSTER_SESSION, 0, full_name, amounts)
         await self.session.commit(command, "publishing scores", seconds)
+
+
+def _full_name(group: str, name: str) -> str:
+    """As the log has it. Raises InvalidName."""
+    return check_key(scoped(group, check_key(name, "seat")), "seat")

@@ -2,6 +2,7 @@
 
 import math
 import re
+import reprlib
 from functools import lru_cache
 from typing import Any, get_args
 
@@ -43,7 +44,7 @@ def _said_of(request: Request, fault: str) -> str:
     holder, name = _place_of(request, fault)
     if not name:
         return f"{type(request).__name__} cannot travel: {fault}: take what its method names"
-    value = getattr(holder, name)
+    value = reprlib.repr(getattr(holder, name))
     kinds = {field.name: field.type for field in msgspec.structs.fields(holder)}
     kind = kinds[name]
     if kind is int or int in get_args(kind):
@@ -52,15 +53,16 @@ def _said_of(request: Request, fault: str) -> str:
         advice = "a number of seconds, 0 or more"
     else:
         advice = "what its method names: an id or a name, or text that is short and fit for UTF-8"
-    return f"{name} {value!r}: take {advice}"
+    return f"{name} {value}: take {advice}"
 
 
 def _place_of(holder: Any, fault: str) -> tuple[Any, str]:
-    """The struct within `holder`, and its field; no field if it cannot be told."""
+    """The struct within `holder`, and its field; no field if it cannot be told, as where several
+    structs have it."""
     kind, _, field = fault.rpartition(" ")[2].partition(".")
-    for one in _structs_in(holder):
-        if type(one).__name__ == kind and field in one.__struct_fields__:
-            return one, field
+    named = [one for one in _structs_in(holder) if type(one).__name__ == kind]
+    if named and field in named[0].__struct_fields__:
+        return named[0], field if len(named) == 1 else ""
     name = ""
     for place in map(int, re.findall(r"\[(\d+)\]", fault)):
         inner = getattr(holder, name) if name else holder
@@ -86,7 +88,8 @@ def whole(value: int, what: str) -> int:
     given: object = value
     if not isinstance(given, int) or isinstance(given, bool) or abs(given) > INTEGER_MAX:
         raise InvalidValue(
-            f"{what} {value!r}: take a whole number, between -{INTEGER_MAX} and {INTEGER_MAX}"
+            f"{what} {value!r}: take a whole number, an int between -{INTEGER_MAX} and "
+            f"{INTEGER_MAX}"
         )
     return value
 

@@ -27,7 +27,7 @@ from mabeam_p2p.api.results import decoded
 from mabeam_p2p.api.results.tasks import TaskResult
 from mabeam_p2p.api.session import CLOSE_SECONDS, Session
 from mabeam_p2p.api.streams import Stream
-from mabeam_p2p.api.values import microseconds, text_of
+from mabeam_p2p.api.values import microseconds, text_of, whole
 from mabeam_p2p.commands import AnyCommand, CompleteTask, FailTask, OfferTasks, RenewTasks
 from mabeam_p2p.errors import (
     Closed,
@@ -123,7 +123,7 @@ class Work:
 
     def set_slots(self, slots: int) -> None:
         most = self._attachment.limits.task_slots_max
-        if not 0 <= slots <= most:
+        if not 0 <= whole(slots, "slots") <= most:
             raise InvalidValue(f"slots {slots!r}: take 0 to {most}")
         if slots != self._slots:
             self._slots = slots
@@ -320,6 +320,9 @@ class Work:
             return await self._session.ask(command, self._attachment.timing.request_timeout_seconds)
         except (DaemonNotRunning, Rejected) as error:
             return Failed("no_quorum", str(error))
+        except InvalidValue as error:
+            # It would be so each time.
+            return Refused("invalid", str(error))
         except Closed:
             raise asyncio.CancelledError from None
         except MabeamError as error:

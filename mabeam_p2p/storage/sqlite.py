@@ -55,6 +55,8 @@ WAL_PAGES = 1_000
 WAL_BYTES_MAX = 16 * 1024 * 1024
 """What a log that one large transaction made longer shrinks to."""
 
+COPY_BYTES_MAX = 256 * 1024 * 1024
+"""Of a damaged folder, copied to read whose it is. A larger one is marked without a name."""
 
 USAGE_BYTES = 1024 * 1024
 """What is written between two looks at how full the folder is, or a tenth of what is left."""
@@ -258,9 +260,12 @@ class SqliteStorage:
         return contents
 
     def _identity_seen(self) -> Identity | None:
-        """Of a damaged folder."""
-        with suppress(OSError), self._copied() as connect:
-            return recovery.identity_seen(self._database, connect)
+        """Of a damaged folder; None if that cannot be known, or not with little room."""
+        with suppress(OSError):
+            if self._database.stat().st_size + self._log.stat().st_size > COPY_BYTES_MAX:
+                return None
+            with self._copied() as connect:
+                return recovery.identity_seen(self._database, connect)
         return None
 
     @contextmanager

@@ -156,8 +156,16 @@ def _item_count(plain: Sequence[Any]) -> int:
 
 
 def to_plain(data: object) -> Any:
-    """Structs to lists of what CBOR knows; bytes stay bytes."""
-    return msgspec.to_builtins(data, builtin_types=(bytes,))
+    """Structs to lists of what CBOR knows; bytes stay bytes, and of any kind of float there is one.
+    Raises TypeError."""
+    return msgspec.to_builtins(data, builtin_types=(bytes,), enc_hook=_plain_float)
+
+
+def _plain_float(data: object) -> float:
+    """As of numpy, whose doubles are floats."""
+    if not isinstance(data, float):
+        raise TypeError(f"{type(data).__qualname__} has no place in a message")
+    return float(data)
 
 
 def to_typed(plain: object, kind: type[Decoded]) -> Decoded:

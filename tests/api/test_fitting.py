@@ -3,13 +3,16 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mabeam_p2p import InvalidValue
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.fitness import set_fitness
 from mabeam_p2p.api.profiles import Profile
+from mabeam_p2p.commands import AppendJournal
 from mabeam_p2p.ids import INTEGER_MAX
+from mabeam_p2p.requests import Submit
 from tests.api.fakes import PEER, FakePeer, attachment
 from tests.in_loop import in_loop
 
@@ -28,6 +31,7 @@ INTEGERS: dict[str, tuple[Call, str]] = {
     "page": (lambda agent, n: agent.ledger.history(limit=n), "limit|movements"),
     "wait": (lambda agent, n: agent.variables.set("x", 1, wait=n), "wait"),
     "counter": (lambda agent, n: agent.counter("x").add(n), "counter"),
+    "slots": (lambda agent, n: agent.work(slots=n), "slots"),
 }
 
 TEXTS: dict[str, tuple[Call, str]] = {
@@ -58,6 +62,17 @@ async def test_a_number_that_cannot_travel_is_refused_before_anything_is_sent(
     verb: str, value: object
 ) -> None:
     await refused(INTEGERS[verb][0], value, INTEGERS[verb][1])
+
+
+@in_loop
+async def test_a_double_of_numpy_is_a_float() -> None:
+    peer = FakePeer()
+    agent = Agent(attachment(peer), Profile("a"))
+    await agent.session.open()
+    await agent.journal("x").append(1, timeout=np.float64(2.0))
+    said = [type(one.command) for one in peer.asked if isinstance(one, Submit)]
+    assert said.count(AppendJournal) == 1
+    await agent.close()
 
 
 @in_loop

@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
-from mabeam_p2p import ElectionTimeout, NoQuorum
+from mabeam_p2p import ElectionTimeout, InvalidName, NoCandidates, NoQuorum
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.results.seats import Seat
 from mabeam_p2p.commands import Elect, Stand
 from mabeam_p2p.requests import Await, Committed, Failed, Found, Submit
 from tests.api.fakes import Reply
-from tests.api.seat_peer import ME, SeatPeer, agent_at, seat
+from tests.api.seat_peer import ME, NOBODY, SeatPeer, agent_at, seat
 from tests.eventually import eventually
 from tests.in_loop import in_loop
 
@@ -194,6 +194,70 @@ async def test_who_asks_twice_at_once_keeps_what_is_won_though_the_other_is_canc
     # It waits for what is said in the background.
     await agent.elect("lead")
     assert farewells(peer) == []
+    await agent.close()
+
+
+@pytest.mark.parametrize("is_won", [True, False])
+def test_a_leadership_that_ends_beside_an_election_gives_up_what_that_does_not_win(
+    is_won: bool,
+) -> None:
+    @in_loop
+    async def check() -> None:
+        peer = SeatPeer()
+        peer.number = 5
+        agent = await agent_at(peer)
+        peer.give(seat(ME, 7))
+        async with agent.leadership("lead"):
+            beside = asyncio.create_task(agent.elect("lead"))
+            await eventually(lambda: any(isinstance(ask, Await) for ask in peer.asked))
+        assert farewells(peer) == []
+        holder, token = (ME, 7) if is_won else (NOBODY, 0)
+        ended = Found(9, 0.0, False, seats=(seat(holder, token, changed=8),))
+        peer.waiting[-1].set_result(ended)
+        if is_won:
+            assert (await beside).is_me
+            peer.found = [seat(ME, 7)]
+            # It waits for what is said in the background.
+            await agent.elect("lead")
+            assert farewells(peer) == []
+        else:
+            with pytest.raises(NoCandidates):
+                await beside
+            await eventually(lambda: len(farewells(peer)) == 1)
+        await agent.close()
+
+    check()
+
+
+@in_loop
+async def test_who_asks_while_it_gives_the_seat_up_and_is_cancelled_gives_it_up_again() -> None:
+    peer = SeatPeer()
+    peer.number = 5
+    agent = await agent_at(peer)
+    heal = await unheard_farewell(agent, peer)
+    # As its peer has told: what gives the seat up is on its way.
+    peer.give(seat(ME, 9))
+    asked = len(peer.asked)
+    asking = asyncio.create_task(agent.elect("lead"))
+    # It has begun, and waits for what gives the seat up.
+    await asyncio.sleep(0)
+    heal()
+    peer.give(seat(NOBODY, 9, changed=10))
+    peer.waiting[-1].set_result(Committed(8, 1))
+    await eventually(lambda: any(isinstance(one, Await) for one in peer.asked[asked:]))
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await eventually(lambda: len(farewells(peer)) == 2)
+    await agent.close()
+
+
+@in_loop
+async def test_a_seat_whose_name_is_too_long_with_its_group_is_no_seat() -> None:
+    peer = SeatPeer()
+    agent = await agent_at(peer)
+    with pytest.raises(InvalidName, match="seat"):
+        agent.group("g" * 60).leadership("s" * 250)
     await agent.close()
 
 

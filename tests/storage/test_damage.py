@@ -313,6 +313,16 @@ def test_a_mark_that_names_nothing_speaks_of_any_database(killed: Folder, conten
         killed.recover()
 
 
+def test_a_large_folder_is_marked_without_a_name(
+    killed: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "COPY_BYTES_MAX", 1)
+    killed.wal.write_bytes(flipped(killed.wal.read_bytes(), 32 + 30, 0))
+    with pytest.raises(LogCorrupt):
+        killed.recover()
+    assert mark.path_of(killed.database).read_bytes() == b""
+
+
 def test_a_mark_goes_when_the_log_is_read_and_found_whole(killed: Folder) -> None:
     mark.path_of(killed.database).write_bytes(b"")
     for _ in range(2):  # Closing takes the log away.

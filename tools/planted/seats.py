@@ -192,7 +192,22 @@ MUTANTS = (
     Mutant(
         "S-owed-beside",
         "a call that is refused gives up the seat that another call of the agent asks for",
-        (Edit(OWN_SEATS, "in self._owed and not self._asking[full_name]:", "in self._owed:"),),
+        (Edit(OWN_SEATS, "        if self._asking[full_name]:\n", "        if False:\n"),),
+        GIVEN_UP_TESTS,
+    ),
+    Mutant(
+        "S-held-before",
+        "who was about to give the seat up when it asked, and is cancelled, keeps it",
+        (
+            Edit(
+                OWN_SEATS,
+                "        async with self.asking(group, name, RESIGN_SECONDS):\n"
+                "            was_held, given = self.seat(group, name).is_me, "
+                "self._given[full_name]\n",
+                "        was_held, given = self.seat(group, name).is_me, self._given[full_name]\n"
+                "        async with self.asking(group, name, RESIGN_SECONDS):\n",
+            ),
+        ),
         GIVEN_UP_TESTS,
     ),
     Mutant(
@@ -202,7 +217,7 @@ MUTANTS = (
             Edit(
                 OWN_SEATS,
                 "                # It stands, and the election goes on.\n"
-                "                self.given(group, name)\n",
+                "                self._heard(command, group, name)\n",
                 "",
             ),
         ),
