@@ -6,13 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabeam_p2p import InvalidValue
+from mabeam_p2p import InvalidValue, Rejected
 from mabeam_p2p.api.agent import Agent
 from mabeam_p2p.api.fitness import set_fitness
+from mabeam_p2p.api.insisting import until_heard
 from mabeam_p2p.api.profiles import Profile
+from mabeam_p2p.api.values import check_request
 from mabeam_p2p.commands import AppendJournal
+from mabeam_p2p.config import Limits
 from mabeam_p2p.ids import INTEGER_MAX
-from mabeam_p2p.requests import Submit
+from mabeam_p2p.requests import SetVariables, Submit, VariableChange
 from tests.api.fakes import PEER, FakePeer, attachment
 from tests.in_loop import in_loop
 
@@ -87,3 +90,45 @@ async def test_what_is_said_of_a_peer_is_refused_before_anything_is_sent() -> No
 @in_loop
 async def test_a_text_that_cannot_travel_is_refused_before_anything_is_sent(verb: str) -> None:
     await refused(TEXTS[verb][0], NO_TEXT, TEXTS[verb][1])
+
+
+def test_what_cannot_travel_is_quoted_in_short_and_not_at_all_where_it_may_be_another() -> None:
+    good, long = VariableChange("x", "lww", b"\x01"), VariableChange("y" * 9_999, "lww", b"\x01")
+    with pytest.raises(InvalidValue, match=r"^name 'yy.*\.\.\..*: take") as alone:
+        check_request(SetVariables((long,), 1, 2.0), Limits())
+    assert len(str(alone.value)) < 200
+    with pytest.raises(InvalidValue, match=r"VariableChange\.name: take"):
+        check_request(SetVariables((good, long), 1, 2.0), Limits())
+
+
+@in_loop
+async def test_what_cannot_travel_is_not_said_again() -> None:
+    said: list[int] = []
+
+    async def say() -> None:
+        said.append(1)
+        raise InvalidValue("too long")
+
+    await until_heard(say)
+    assert said == [1]
+
+
+@in_loop
+async def test_an_offer_that_cannot_travel_is_refused_and_not_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peer = FakePeer()
+    agent = Agent(attachment(peer), Profile("a"))
+    await agent.session.open()
+    asked: list[object] = []
+
+    async def ask(command: object, _seconds: float) -> object:
+        asked.append(command)
+        raise InvalidValue("too long")
+
+    monkeypatch.setattr(agent.session, "ask", ask)
+    with pytest.raises(Rejected, match="too long"):
+        await agent.work(slots=2)
+    assert len(asked) == 1
+    monkeypatch.undo()
+    await agent.close()
