@@ -5,6 +5,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
+from statistics import median
 from typing import Any
 
 from mabeam_p2p.config import Limits
@@ -86,23 +87,23 @@ def memory_taken(way_in: str, data: bytes) -> int:
 
 
 def is_cheap(way_in: str, data: bytes) -> bool:
-    """Whether reading it takes no more than it may: the best of some tries, as others use the
-    machine too, held against the best of as many at the same time. What these tests hold in memory,
+    """Whether reading it takes no more than it may, in most of some tries: others use the machine
+    too, so each is held against additions of the same moment. What these tests hold in memory,
     which a collection of garbage would go through, is not the reader's."""
 
     def read() -> None:
         with suppress(RemoteProtocolError):
             READERS[way_in](data)
 
-    taken = allowed = float("inf")
+    shares: list[float] = []
     gc.freeze()
     try:
-        for tried in range(1, TRIES_MAX + 1):
-            taken = min(taken, processor_time(read))
+        while len(shares) < TRIES_MAX:
+            taken = processor_time(read)
             if taken < SECONDS_FREE:
                 return True
-            allowed = min(allowed, processor_time(additions))
-            if taken < allowed and tried >= TRIES_MIN:
+            shares.append(taken / processor_time(additions))
+            if len(shares) >= TRIES_MIN and median(shares) < 1:
                 return True
     finally:
         gc.unfreeze()

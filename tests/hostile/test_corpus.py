@@ -1,6 +1,8 @@
 """Every file of the corpus, at the door where it comes in: refused by name or read, and cheap."""
 
 from collections import Counter
+from collections.abc import Callable
+from itertools import chain, repeat
 from typing import get_args
 
 import pytest
@@ -9,7 +11,7 @@ from mabeam_p2p.commands import AnyCommand
 from mabeam_p2p.messages import BulkMessage, JoinMessage, Message
 from mabeam_p2p.requests import Query, Request
 from mabeam_p2p.wire import local
-from tests.hostile import archive, rows, spoiling
+from tests.hostile import archive, entrances, rows, spoiling
 from tests.hostile.entrances import (
     READERS,
     additions,
@@ -83,6 +85,22 @@ def test_no_file_takes_more_memory_than_ten_times_its_size(way_in: str) -> None:
 def test_no_file_takes_more_processor_time_than_it_may(way_in: str) -> None:
     for name, data in files_of(way_in).items():
         assert is_cheap(way_in, data), name
+
+
+@pytest.mark.parametrize(
+    ("reading", "adding", "cheap"),
+    [([0.044], [0.064, 0.040], True), ([0.070, 0.040], [0.064], False)],
+)
+def test_a_moment_in_which_the_machine_is_quicker_decides_nothing(
+    reading: list[float], adding: list[float], cheap: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = {False: chain(reading, repeat(reading[0])), True: chain(adding, repeat(adding[0]))}
+
+    def taken(work: Callable[[], None]) -> float:
+        return next(times[work is additions])
+
+    monkeypatch.setattr(entrances, "processor_time", taken)
+    assert is_cheap("value", b"") is cheap
 
 
 def test_what_takes_longer_than_it_may_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
