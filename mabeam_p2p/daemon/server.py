@@ -228,6 +228,7 @@ class Server:
             task = asyncio.create_task(self._close_session(client, closing), name="close session")
             self._closings[admission.session] = task
             task.add_done_callback(lambda _: self._closings.pop(admission.session, None))
+        await client.gone()
 
     async def _close_session(self, client: Client, closing: Submit) -> None:
         """Close what the client left open, until the cluster says yes or no."""

@@ -18,6 +18,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from mabeam_p2p.addresses import (
     LOCAL_NAMES,
@@ -108,6 +109,9 @@ class PageServer:
             _log.exception("the page of metrics could not be made")
         finally:
             writer.transport.abort()
+            # asyncio would log why it was lost if nobody asked.
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async def _answer(self, head: bytes) -> bytes:
         line, *headers = head.decode("latin-1").split("\r\n")

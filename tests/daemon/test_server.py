@@ -348,6 +348,24 @@ async def test_closing_is_tried_until_the_cluster_answers(
         d.peer.asked[2][1].set_result(Committed(6, 1))
 
 
+@in_loop
+async def test_a_client_that_goes_before_it_is_answered_is_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With it, asyncio keeps quiet of why a connection was lost unless garbage is collected in
+    # another order.
+    monkeypatch.delattr(asyncio.StreamReaderProtocol, "__del__")
+    async with daemon(tmp_path) as d:
+        connection = await d.attach("ant")
+        d.peer.asked[0][1].set_result(Committed(5, 1))
+        connection.writer.transport.abort()
+        await eventually(lambda: len(d.peer.asked) == 2)
+        d.peer.asked[1][1].set_result(Committed(6, 1))
+        await eventually(lambda: not d.server._closings)
+        gc.collect()
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("error", [Closed("it is closed"), OutcomeUnknown("it may be committed")])
 @in_loop
 async def test_a_peer_that_closes_meanwhile_ends_it_without_a_word(

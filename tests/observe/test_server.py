@@ -1,8 +1,10 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -200,6 +202,38 @@ async def test_a_page_that_cannot_be_made_hangs_up_and_the_server_goes_on() -> N
     assert await said_to(serves, GET) == b""
     assert PAGE in await said_to(serves, GET)
     await serves.close()
+
+
+@in_loop
+async def test_who_goes_before_the_page_is_made_is_no_error(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With it, asyncio keeps quiet of why a connection was lost unless garbage is collected in
+    # another order.
+    monkeypatch.delattr(asyncio.StreamReaderProtocol, "__del__")
+    asked, made = asyncio.Event(), asyncio.Event()
+
+    async def slow_page(accept: str) -> tuple[bytes, str]:
+        asked.set()
+        await made.wait()
+        return await page(accept)
+
+    serves = PageServer(slow_page)
+    await serves.start("127.0.0.1:0")
+    try:
+        with socket.create_connection(split_address(serves.address)) as link:
+            link.sendall(GET)
+            await asked.wait()
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        (writer,) = serves._connections.values()
+        await eventually(writer.transport.is_closing)
+        del writer
+        made.set()
+        await eventually(lambda: not serves._connections)
+        gc.collect()
+    finally:
+        await serves.close()
+    assert caplog.text == ""
 
 
 @in_loop
