@@ -266,6 +266,8 @@ def _array_head(count: int) -> bytes:
 
 # ---- users' values ---------------------------------------------------------------------------
 
+_TOO_DEEP = f" is nested deeper than {DEPTH_MAX} levels"
+
 
 def _fault(value: Any, depth: int) -> str:
     """Where `value` or something in it breaks rule 1 or 3, and how; empty if nowhere.
@@ -274,6 +276,25 @@ def _fault(value: Any, depth: int) -> str:
     """
     # Exact types: a subclass, as of an enum, would come back as something else.
     kind = type(value)
+    # Containers come first, and arrays are not counted: values of nothing else take longest.
+    if kind is list or kind is tuple:
+        if depth == DEPTH_MAX:
+            return _TOO_DEEP
+        depth += 1
+        for element in value:
+            if fault := _fault(element, depth):
+                position = next(n for n, one in enumerate(value) if one is element)
+                return f"[{position}]{fault}"
+        return ""
+    if kind is dict:
+        if depth == DEPTH_MAX:
+            return _TOO_DEEP
+        for key, element in value.items():
+            if fault := _fault_of_key(key):
+                return fault
+            if fault := _fault(element, depth + 1):
+                return f"[{key!r}]{fault}"
+        return ""
     if kind is float:
         return "" if math.isfinite(value) else f" is {value}: only finite numbers can travel"
     if kind is str:
@@ -286,21 +307,7 @@ def _fault(value: Any, depth: int) -> str:
         return " is an integer of more than 64 bits: send it as text"
     if value is None or kind is bool or kind is bytes:
         return ""
-    if kind is not list and kind is not tuple and kind is not dict:
-        return f" is a {kind.__qualname__}: {_hint(kind)}"
-    if depth == DEPTH_MAX:
-        return f" is nested deeper than {DEPTH_MAX} levels"
-    if kind is dict:
-        for key, element in value.items():
-            if fault := _fault_of_key(key):
-                return fault
-            if fault := _fault(element, depth + 1):
-                return f"[{key!r}]{fault}"
-        return ""
-    for position, element in enumerate(value):
-        if fault := _fault(element, depth + 1):
-            return f"[{position}]{fault}"
-    return ""
+    return f" is a {kind.__qualname__}: {_hint(kind)}"
 
 
 def _fault_of_key(key: object) -> str:

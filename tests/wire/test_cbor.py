@@ -341,7 +341,7 @@ class float32(float):
         ({"a": [1, 2, {3}]}, r"value\['a'\]\[2\] is a set: take sorted\(\) of it"),
         (object(), r"value is a object: null, bool, int"),
         ([Colour.RED], r"value\[0\] is a Colour"),
-        ([Level.LOW], r"value\[0\] is a Level"),
+        ([1, Level.LOW], r"value\[1\] is a Level"),
         (float32(1.5), r"value is a float32: take \.item\(\) of a number"),
         (bytearray(b"x"), r"take bytes\(\) of it"),
         ({1: 2}, r"value has the key 1: the keys of a map are text"),
