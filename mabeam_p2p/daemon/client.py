@@ -165,8 +165,8 @@ class Client:
         self._host.answers.hold(self, 0)
 
     async def gone(self) -> None:
-        """Wait until a connection that was hung up is no more. Why is nobody's business, but asyncio
-        would log it if nobody asked."""
+        """Wait until a connection that was hung up is no more. Nobody needs to know why, but
+        asyncio would log it if nobody asked."""
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
