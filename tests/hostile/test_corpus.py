@@ -16,6 +16,7 @@ from tests.hostile.entrances import (
     READERS,
     additions,
     is_cheap,
+    is_cheap_here,
     memory_allowed,
     memory_taken,
     outcome,
@@ -100,7 +101,7 @@ def test_a_moment_in_which_the_machine_is_quicker_decides_nothing(
         return next(times[work is additions])
 
     monkeypatch.setattr(entrances, "processor_time", taken)
-    assert is_cheap("value", b"") is cheap
+    assert is_cheap_here("value", b"") is cheap
 
 
 def test_what_takes_longer_than_it_may_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,4 +110,14 @@ def test_what_takes_longer_than_it_may_is_noticed(monkeypatch: pytest.MonkeyPatc
             additions()
 
     monkeypatch.setitem(READERS, "value", read)
-    assert not is_cheap("value", b"")
+    assert not is_cheap_here("value", b"")
+
+
+@pytest.mark.slow
+def test_a_new_process_is_asked_of_what_takes_longer_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrances, "is_cheap_here", lambda way_in, data: False)
+    assert is_cheap("value", b"\x00")
+    six_times_the_dearest = (
+        b"\x9a" + (24_000).to_bytes(4, "big") + (b"\x81" * 13 + b"\x00") * 24_000
+    )
+    assert not is_cheap("value", six_times_the_dearest)
