@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import click
@@ -7,7 +9,7 @@ import pytest
 from mabeam_p2p.api.settings import load
 from mabeam_p2p.cli import main
 from mabeam_p2p.cli.budgets import ledger
-from tests.cli.daemons import CLUSTER, House, house, mabeam, told
+from tests.cli.daemons import CLUSTER, House, environment, house, mabeam, told
 
 AT_A_DAEMON = (
     "down",
@@ -239,3 +241,17 @@ def test_a_join_code_with_spaces_is_to_be_quoted_and_is_not_repeated(
         assert "put all of it into quotes: --join 'MB1 ...'" in done.stderr
         assert "7Q4K" not in done.stdout + done.stderr
         assert "9XYZ" not in done.stdout + done.stderr
+
+
+def test_what_is_imported_for_a_command_is_not_looked_through_for_garbage() -> None:
+    program = (
+        "import atexit, gc, sys\n"
+        "from mabeam_p2p.__main__ import run\n"
+        "sys.argv = ['mabeam', 'version']\n"
+        "atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > 10_000))\n"
+        "run()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment()
+    )
+    assert done.stdout.splitlines()[-1] == "True True", done
