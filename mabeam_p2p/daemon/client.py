@@ -164,12 +164,6 @@ class Client:
         self._host.parts.hold(self, 0)
         self._host.answers.hold(self, 0)
 
-    async def gone(self) -> None:
-        """Wait until a connection that was hung up is no more. Nobody needs to know why, but
-        asyncio would log it if nobody asked."""
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
-
     def is_unread(self) -> bool:
         """Whether it has stopped reading while something is there to be read."""
         return asyncio.get_running_loop().time() >= self.handed_at + UNREAD_SECONDS

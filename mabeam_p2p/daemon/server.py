@@ -95,6 +95,8 @@ class Server:
         self._on_leave = on_leave
         self._clients: dict[Client, asyncio.Task[None]] = {}
         self._closings: dict[int, asyncio.Task[None]] = {}
+        self._going: set[asyncio.Task[None]] = set()
+        """Connections of clients that were refused."""
         self._server: asyncio.Server | None = None
         self._listener: Listener | None = None
         self._stop_listening: Callable[[], None] | None = None
@@ -131,7 +133,8 @@ class Server:
             client.hang_up()
         for closing in self._closings.values():
             closing.cancel()
-        await asyncio.gather(*clients, *self._closings.values(), return_exceptions=True)
+        ending = (*clients, *self._closings.values(), *self._going)
+        await asyncio.gather(*ending, return_exceptions=True)
 
     # ---- what clients need -------------------------------------------------------------------
 
@@ -192,9 +195,12 @@ class Server:
             self._count_refusal()
             writer.write(encode(self._full()))
             writer.close()
+            going = asyncio.create_task(_gone(writer), name="refused client")
+            self._going.add(going)
+            going.add_done_callback(self._going.discard)
             return
         client = Client(self, reader, writer)
-        self._clients[client] = asyncio.create_task(self._serve(client), name="client")
+        self._clients[client] = asyncio.create_task(self._serve(client, writer), name="client")
 
     def _count_refusal(self, user: int | None = None) -> None:
         """user: not this one."""
@@ -214,7 +220,7 @@ class Server:
             f"({self.clients_max}): close some, then try again",
         )
 
-    async def _serve(self, client: Client) -> None:
+    async def _serve(self, client: Client, writer: asyncio.StreamWriter) -> None:
         try:
             await client.run()
         except Exception:
@@ -228,7 +234,7 @@ class Server:
             task = asyncio.create_task(self._close_session(client, closing), name="close session")
             self._closings[admission.session] = task
             task.add_done_callback(lambda _: self._closings.pop(admission.session, None))
-        await client.gone()
+        await _gone(writer)
 
     async def _close_session(self, client: Client, closing: Submit) -> None:
         """Close what the client left open, until the cluster says yes or no."""
@@ -261,3 +267,10 @@ def _concerns(event: Event, admission: Admission | None) -> bool:
     if not isinstance(event, MailArrived):
         return True
     return admission is not None and admission.agent in event.targets
+
+
+async def _gone(writer: asyncio.StreamWriter) -> None:
+    """Wait until a connection that was ended is no more. Nobody needs to know why, but asyncio
+    would log it if nobody asked."""
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()

@@ -1,6 +1,9 @@
 """Many clients that each keep to their own bounds do not fill the memory together."""
 
+import asyncio
+import gc
 import math
+import socket
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from mabeam_p2p.daemon import client as client_module
 from mabeam_p2p.daemon import server as server_module
 from mabeam_p2p.daemon.room import Room
+from mabeam_p2p.daemon.server import CLIENTS_REFUSED
 from mabeam_p2p.requests import (
     Done,
     Failed,
@@ -181,6 +185,25 @@ async def test_what_a_client_leaves_unread_is_forgotten_with_it(tmp_path: Path) 
         other = await d.connect()
         await other.greet()
         assert d.server.answers.held_bytes == 0
+
+
+@in_loop
+async def test_who_is_refused_and_has_gone_already_is_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With it, asyncio keeps quiet of why a connection was lost unless garbage is collected in
+    # another order.
+    monkeypatch.delattr(asyncio.StreamReaderProtocol, "__del__")
+    for name in ("CLIENTS_SPARE", "CLIENTS_TOLD"):
+        monkeypatch.setattr(server_module, name, 0)
+    monkeypatch.setattr(server_module, "clients_max", lambda: 0)
+    caplog.set_level("ERROR")
+    async with daemon(tmp_path) as d:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(d.path)
+        await eventually(lambda: d.server.counters[CLIENTS_REFUSED])
+    gc.collect()
+    assert caplog.text == ""
 
 
 @in_loop
