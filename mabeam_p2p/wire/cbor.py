@@ -283,7 +283,8 @@ def _fault(value: Any, depth: int) -> str:
         depth += 1
         for element in value:
             if fault := _fault(element, depth):
-                position = next(n for n, one in enumerate(value) if one is element)
+                # Another thread may have changed the list meanwhile.
+                position = next((str(n) for n, one in enumerate(value) if one is element), "?")
                 return f"[{position}]{fault}"
         return ""
     if kind is dict:

@@ -359,6 +359,20 @@ def test_what_cannot_travel_is_named_with_its_place(value: object, message: str)
         cbor.encode_value(value, SIZE_MAX)
 
 
+def test_what_cannot_travel_is_named_though_it_is_gone_meanwhile() -> None:
+    """As when another thread changes the list."""
+    held: list[object] = [1]
+
+    class Kind(type):
+        def __getattribute__(cls, name: str) -> object:
+            held.clear()
+            return super().__getattribute__(name)
+
+    held.append(Kind("Odd", (), {})())
+    with pytest.raises(InvalidValue, match=r"value\[\?\] is a Odd"):
+        cbor.encode_value(held, SIZE_MAX)
+
+
 def test_a_value_that_holds_itself_is_too_deep() -> None:
     value: list[Any] = []
     value.append(value)
