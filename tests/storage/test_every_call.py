@@ -183,22 +183,21 @@ def test_nothing_is_acknowledged_after_a_fault_at_any_call_and_the_prefix_is_the
             tried += 1
             stopped += acknowledged < first + SHIFT
             # The write that failed may be there, whole, or not at all.
-            found = recovered(trial)
             possible = held[acknowledged : acknowledged + 2]
-            assert found in possible, f"call {number} ({kind}) from write {first} on"
-            go_on(trial, found)
+            assert restarted(trial) in possible, f"call {number} ({kind}) from write {first} on"
     assert tried > 1_000
     assert stopped > 0.8 * tried
 
 
-def go_on(path: Path, found: Held) -> None:
-    """A clean restart takes writes again, and they stay."""
+def restarted(path: Path) -> Held:
+    """What a clean restart finds. It takes writes again, and they stay."""
     more: list[Record] = [Variable("z", "lww", (), ())]
     storage = SqliteStorage(str(path))
-    storage.recover()
+    found = of(storage.recover())
     storage.write(more)
     storage.close()
     assert recovered(path) == found.after(more)
+    return found
 
 
 @pytest.mark.slow
