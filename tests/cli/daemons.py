@@ -20,6 +20,7 @@ import mabeam_p2p
 from mabeam_p2p.api import attached, keys
 from mabeam_p2p.cli import main, output
 from mabeam_p2p.cli.doctor import cluster as doctor
+from tests.nursery import Running, nursery
 
 SECONDS = 90.0
 """Deadline of every wait: reached by a failure only."""
@@ -32,17 +33,25 @@ class Daemon:
     def __init__(
         self, *flags: str, folder: Path, under: Sequence[str] = (), stdin: int | None = None
     ) -> None:
-        """under: the words of a program that runs it, or of none. stdin: as Popen takes it."""
+        """under: the words of a program that runs it, or of none. stdin: as Popen takes it. With
+        neither it is forked where that can be, and else a program."""
         self.errors = folder / f"errors-{os.urandom(4).hex()}"
+        self.process: Running
+        words = ["up", "--json", "--no-mdns", *flags]
         with self.errors.open("wb") as errors:
-            self.process = subprocess.Popen(
-                [*under, sys.executable, "-m", "mabeam_p2p", "up", "--json", "--no-mdns", *flags],
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                cwd=folder,
-                env=environment(),
-            )
+            if sys.platform == "linux" and not under and stdin is None:
+                self.process = nursery().begin(
+                    words, folder=folder, environment=environment(), errors=errors
+                )
+            else:
+                self.process = subprocess.Popen(
+                    [*under, sys.executable, "-m", "mabeam_p2p", *words],
+                    stdin=stdin,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    cwd=folder,
+                    env=environment(),
+                )
         self._buffer = b""
 
     def line(self) -> dict[str, object]:

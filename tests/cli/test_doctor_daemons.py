@@ -30,6 +30,9 @@ __all__ = ["place"]
 
 pytestmark = pytest.mark.slow
 
+AS_A_PROGRAM = ("env",)
+"""A daemon is told from other processes by the words that it was started with."""
+
 
 def test_a_folder_that_another_process_uses_is_named_with_it(place: House) -> None:
     folder = place.folder / "data"
@@ -52,7 +55,7 @@ def test_a_folder_that_another_process_uses_is_named_with_it(place: House) -> No
 def test_a_daemon_that_uses_the_folder_is_shown_and_not_killed(
     place: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    daemon = place.start("--expect", "1", "--data-dir", "data", name="bee")
+    daemon = place.start("--expect", "1", "--data-dir", "data", name="bee", under=AS_A_PROGRAM)
     address = str(daemon.line()["address"])
     assert daemon.line()["event"] == "ready"
     found = doctor("--data-dir", str(place.folder / "data"), "--listen", address)
@@ -73,7 +76,8 @@ def test_a_daemon_that_is_not_found_from_here_is_named_with_how_it_is(
     place: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after `su`, or under cron."""
-    [daemon] = place.started("ant")
+    daemon = place.start("--expect", "1", under=AS_A_PROGRAM)
+    daemon.line()
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     one = fault(doctor(), "folder")
     assert one.level == "warning"

@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from tests.network.fabrics import CARD, FAIR, Bridge, Fabric, Faults, Pair, TapSwitch, inside, run
 from tests.network.namespaces import new_namespace
+from tests.nursery import Running, nursery
 
 NETWORK = ipaddress.ip_network("10.77.0.0/24")
 NETWORK_6 = ipaddress.ip_network("fd77::/64")
@@ -31,7 +32,7 @@ FabricName = Literal["bridge", "switch"]
 class Process:
     """One program on a host. Its output is in files, and outlives it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], out: Path, errors: Path) -> None:
+    def __init__(self, process: Running, out: Path, errors: Path) -> None:
         self.pid = process.pid
         self._process = process
         self._out = out
@@ -135,10 +136,9 @@ class Host:
     ) -> Process:
         """Begin a program here. To be called by a thread that lives as long as the test: the
         program ends with it. environment: all of it; None: that of the tests."""
-        number = len(self.processes)
-        out, errors = (self.folder / f"{number}.{kind}" for kind in ("out", "err"))
-        with out.open("wb") as output, errors.open("wb") as said:
-            process = subprocess.Popen(
+
+        def begin(output: IO[bytes], said: IO[bytes]) -> Running:
+            return subprocess.Popen(
                 self.wrapped(command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -146,7 +146,29 @@ class Host:
                 env=environment,
                 cwd=folder or self.folder,
             )
-        self.processes.append(Process(process, out, errors))
+
+        return self._begun(begin)
+
+    def mabeam(self, *arguments: str, environment: Mapping[str, str]) -> Process:
+        """Begin the command line of this package here, as spawn does with any program."""
+
+        def begin(output: IO[bytes], said: IO[bytes]) -> Running:
+            return nursery().begin(
+                arguments,
+                folder=self.folder,
+                environment=environment,
+                errors=said,
+                out=output,
+                host=(self.name, self.namespace),
+            )
+
+        return self._begun(begin)
+
+    def _begun(self, begin: Callable[[IO[bytes], IO[bytes]], Running]) -> Process:
+        number = len(self.processes)
+        out, errors = (self.folder / f"{number}.{kind}" for kind in ("out", "err"))
+        with out.open("wb") as output, errors.open("wb") as said:
+            self.processes.append(Process(begin(output, said), out, errors))
         return self.processes[-1]
 
     def python(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Process:

@@ -91,10 +91,8 @@ class Peer:
         assert not self.is_running, f"{self.name} runs already"
         listen = self._cluster.listen(self.host) if listen is None else listen
         self.address, self.began = "", time.monotonic()
-        self.process = self.host.python(
-            "-m", "mabeam_p2p", "up", "--json", "--verbose", *self.flags(listen), *flags,
-            environment=self.environment(),
-        )  # fmt: skip
+        words = ["up", "--json", "--verbose", *self.flags(listen), *flags]
+        self.process = self.host.mabeam(*words, environment=self.environment())
 
     def flags(self, listen: str) -> list[str]:
         """Of `mabeam up`, for it to be what it is here."""

@@ -16,10 +16,8 @@ def up(host: Host, *flags: str) -> Process:
     """As a person starts it, with nothing said that need not be."""
     cluster = Cluster([host], expect=2)
     environment = Peer(host, cluster, host.name).environment()
-    return host.python(
-        "-m", "mabeam_p2p", "up", "--json", "--name", host.name, "--expect", "2", *flags,
-        environment=environment,
-    )  # fmt: skip
+    words = ["up", "--json", "--name", host.name, "--expect", "2", *flags]
+    return host.mabeam(*words, environment=environment)
 
 
 async def line(process: Process, event: str) -> dict[str, object]:
