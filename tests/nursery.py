@@ -55,13 +55,12 @@ class Forked:
         """handle: a descriptor of the process. end: of a pipe that brings its exit code."""
         self.pid = pid
         self._stdout = stdout
-        self._handle = handle
-        self._end = end
+        self._held: tuple[int, ...] = (handle, end)
+        """None once it has ended."""
         self._exit_code: int | None = None
 
     def __del__(self) -> None:
-        os.close(self._handle)
-        os.close(self._end)
+        self._forget()
 
     @property
     def stdout(self) -> IO[bytes] | None:
@@ -80,21 +79,30 @@ class Forked:
 
     def send_signal(self, number: int, /) -> None:
         """Does nothing to one that has ended."""
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._handle, number)
+        if self._exit_code is None:
+            handle, _ = self._held
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
     def _look(self, timeout: float | None) -> int | None:
         if self._exit_code is None:
+            _, end = self._held
             with selectors.DefaultSelector() as selector:
-                selector.register(self._end, selectors.EVENT_READ)
+                selector.register(end, selectors.EVENT_READ)
                 if selector.select(timeout):
-                    told = os.read(self._end, 16)
+                    told = os.read(end, 16)
                     assert told, "the nursery ended before it"
                     self._exit_code = int(told)
+                    self._forget()
         return self._exit_code
+
+    def _forget(self) -> None:
+        for descriptor in self._held:
+            os.close(descriptor)
+        self._held = ()
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -121,7 +129,11 @@ class Nursery:
                 pass_fds=[theirs.fileno()],
                 cwd=ROOT,
                 env=os.environ | {"PYTHONPATH": str(ROOT)},
+                # Who interrupts the tests from a terminal leaves it to them to end what they began.
+                process_group=0,
             )
+        # It shall see the end of this process alone.
+        os.register_at_fork(after_in_child=self._line.close)
 
     def begin(
         self,
@@ -141,12 +153,21 @@ class Nursery:
         printed, prints = os.pipe() if out is None else (None, os.dup(out.fileno()))
         with self._one_at_a_time:
             lent = [tells_end, prints, errors.fileno(), *namespace]
-            socket.send_fds(self._line, [msgspec.json.encode(order)], lent)
-            pid, handles, _, _ = socket.recv_fds(self._line, 16, 1)
+            try:
+                socket.send_fds(self._line, [msgspec.json.encode(order)], lent)
+                pid, handles, _, _ = socket.recv_fds(self._line, 16, 1)
+            except BaseException:
+                self._line.close()  # The next one would be given this one's answer.
+                raise
         assert handles, "the nursery has ended"
         os.close(tells_end)
         os.close(prints)
         return Forked(int(pid), handles[0], end, None if printed is None else open(printed, "rb"))
+
+    def close(self) -> None:
+        """End it, and all that it began."""
+        self._line.close()
+        self._process.wait(FORKED_SECONDS)
 
 
 @cache
@@ -176,12 +197,13 @@ def born(line: socket.socket) -> list[str]:
                 if not data:
                     sys.exit()
                 tells_end, *own = lent
+                parent = os.getpid()
                 pid = os.fork()
                 if not pid:
                     line.close()
                     for descriptor in (tells_end, *ends, *(other for _, other in ends.values())):
                         os.close(descriptor)
-                    return _become(msgspec.json.decode(data, type=Order), *own)
+                    return _become(msgspec.json.decode(data, type=Order), parent, *own)
                 for descriptor in own:
                     os.close(descriptor)
                 handle = os.pidfd_open(pid)
@@ -197,10 +219,14 @@ def _tell(pid: int, tells_end: int) -> None:
     os.close(tells_end)
 
 
-def _become(order: Order, out: int, errors: int, namespace: int | None = None) -> list[str]:
+def _become(
+    order: Order, parent: int, out: int, errors: int, namespace: int | None = None
+) -> list[str]:
     """What is ordered; the arguments of its command."""
     library = ctypes.CDLL(None, use_errno=True)
     library.prctl(DIES_WITH_PARENT, int(signal.SIGKILL))
+    if os.getppid() != parent:
+        os._exit(1)  # It has ended before that.
     os.dup2(out, 1)
     os.dup2(errors, 2)
     os.close(out)

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import mabeam_p2p
-from tests.nursery import ROOT, Forked, nursery
+from tests.nursery import ROOT, Forked, Nursery, nursery
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="descriptors of processes")
 
@@ -67,12 +68,18 @@ def test_a_command_prints_and_ends_as_it_does_elsewhere(tmp_path: Path) -> None:
     assert "no-such-verb" in (tmp_path / "errors").read_text()
 
 
-def test_it_has_no_other_folder_and_environment_than_its_own(tmp_path: Path) -> None:
+def test_it_has_no_other_folder_and_environment_than_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Though it is forked from a process that has another one."""
-    with daemon(tmp_path) as process:
-        assert os.readlink(f"/proc/{process.pid}/cwd") == str(tmp_path)
-        assert (tmp_path / "mabeam").is_dir()
-        assert list((tmp_path / "mabeam").rglob("*.sock"))
+    monkeypatch.setenv("MABEAM_NO_SUCH_SETTING", "1")
+    monkeypatch.setattr("tests.test_nursery.nursery", cache(Nursery))
+    try:
+        with daemon(tmp_path) as process:
+            assert os.readlink(f"/proc/{process.pid}/cwd") == str(tmp_path)
+            assert list((tmp_path / "mabeam").rglob("*.sock"))
+    finally:
+        nursery().close()
 
 
 def test_it_holds_nothing_of_the_others(tmp_path: Path) -> None:
@@ -80,11 +87,16 @@ def test_it_holds_nothing_of_the_others(tmp_path: Path) -> None:
     for number in range(2):
         (tmp_path / str(number)).mkdir()
     with daemon(tmp_path / "0") as first, daemon(tmp_path / "1") as second:
-        a, b = (
-            {os.readlink(one) for one in Path(f"/proc/{process.pid}/fd").iterdir()}
-            for process in (first, second)
-        )
-        assert {one for one in a & b if one.startswith(("pipe", "socket"))} == set()
+        shared = held(first) & held(second)
+        assert {one for one in shared if one.startswith(("pipe", "socket"))} == set()
+
+
+def held(process: Forked) -> set[str]:
+    found = set()
+    for one in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # Closed meanwhile.
+            found.add(os.readlink(one))
+    return found
 
 
 def test_its_end_is_told_with_the_signal_that_ended_it(tmp_path: Path) -> None:

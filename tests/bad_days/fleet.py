@@ -2,7 +2,7 @@
 
 import signal
 
-from tests.cli.daemons import Daemon, House
+from tests.cli.daemons import AS_A_PROGRAM, Daemon, House
 from tools.children import free_ports
 
 
@@ -30,7 +30,7 @@ class Fleet:
         seeds = [word for address in self._addresses for word in ("--seed", address)]
         for name in names:
             flags = ("--expect", str(len(self.names)), "--listen", self.address(name), *seeds)
-            self._running[name] = self._place.start(*flags, name=name)
+            self._running[name] = self._place.start(*flags, name=name, under=AS_A_PROGRAM)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         self._running[name].signal(number)

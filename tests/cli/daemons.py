@@ -25,6 +25,9 @@ from tests.nursery import Running, nursery
 SECONDS = 90.0
 """Deadline of every wait: reached by a failure only."""
 CLUSTER = "test"
+AS_A_PROGRAM = ("env",)
+"""What a daemon is run under that is not to be forked: one that is told by the words that it was
+started with, that is ended while it is loaded, or that is to hash text in its own way."""
 
 
 class Daemon:

@@ -22,16 +22,13 @@ from mabeam_p2p.cli.doctor import cluster, places
 from mabeam_p2p.cli.doctor.descriptors import descriptors
 from mabeam_p2p.daemon.descriptors import CLIENTS_LEAST, CLIENTS_SPARE
 from mabeam_p2p.wire.local import LOCAL_VERSION, Greet, Welcome, daemon_messages, encode
-from tests.cli.daemons import CLUSTER, House, mabeam
+from tests.cli.daemons import AS_A_PROGRAM, CLUSTER, House, mabeam
 from tests.cli.test_doctor import doctor, fault, is_well, mend, place
 from tests.cli.test_joining import elsewhere, invited
 
 __all__ = ["place"]
 
 pytestmark = pytest.mark.slow
-
-AS_A_PROGRAM = ("env",)
-"""A daemon is told from other processes by the words that it was started with."""
 
 
 def test_a_folder_that_another_process_uses_is_named_with_it(place: House) -> None:

@@ -14,7 +14,7 @@ import pytest
 from mabeam_p2p.daemon.server import CLIENTS_END_SECONDS
 from mabeam_p2p.runtime.driver import LEAVE_SECONDS_MAX, STOP_SECONDS_MAX
 from mabeam_p2p.wire.local import LOCAL_VERSION, Greet, Subscribe, encode
-from tests.cli.daemons import Daemon, House, house, mabeam, told, until
+from tests.cli.daemons import AS_A_PROGRAM, Daemon, House, house, mabeam, told, until
 
 CYCLES = 10
 PROMISED_SECONDS = 2.0
@@ -109,7 +109,7 @@ def test_a_daemon_that_waits_for_its_cluster_ends(place: House) -> None:
 @pytest.mark.slow
 def test_a_daemon_ends_at_any_moment_of_its_start(place: House) -> None:
     for step in range(4):
-        daemon = place.start("--expect", "1")
+        daemon = place.start("--expect", "1", under=AS_A_PROGRAM)
         # From before the first line of the program to the moment at which the socket is there.
         until(partial(_has_come_to, place, step))
         assert terminated(daemon) in (0, -signal.SIGTERM)

@@ -14,6 +14,8 @@ from tests.network.namespaces import why_no_taps, why_not
 
 REQUIRED = "REQUIRE_NETWORK"
 LOG_CHARACTERS = 4_000
+REPORTED_PROCESSES = 8
+"""The last of each host."""
 """Of what each program on each host has said, in the report of a failure."""
 
 MakeLan = Callable[..., Lan]
@@ -62,7 +64,7 @@ def lan(
 def _report(item: pytest.Item, lan: Lan) -> None:
     """What was said on the hosts, behind the failure."""
     for host in lan.hosts:
-        for process in host.processes:
+        for process in host.processes[-REPORTED_PROCESSES:]:
             text = process.said()[-LOG_CHARACTERS:] + "\n".join(process.lines()[-10:])
             if text:
                 title = f"{host.name} {host.address} pid {process.pid} exit {process.exit_code}"

@@ -159,7 +159,7 @@ async def test_peers_that_restart_on_other_ports_are_found_there(
 async def test_a_peer_that_restarts_two_hundred_times_is_one_member_and_costs_nobody_anything(
     lan: MakeLan, measured: Measure
 ) -> None:
-    """kill -9 as soon as it is ready, under the same identity, at the same address."""
+    """kill -9 as soon as it is seen to be ready, under the same identity, at the same address."""
     net = lan(hosts=3)
     async with Cluster(net.hosts) as cluster:
         await cluster.started()
