@@ -1,3 +1,5 @@
+import asyncio
+import gc
 import os
 import pwd
 import signal
@@ -46,6 +48,14 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
+@pytest.fixture
+def losses_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio logs each time why a connection was lost, if nobody asked: by default it does so only
+    where garbage is collected in a certain order."""
+    gc.collect()  # What others have left is not what is looked for.
+    monkeypatch.delattr(asyncio.StreamReaderProtocol, "__del__")
 
 
 @pytest.fixture(autouse=True, scope="session")

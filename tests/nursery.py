@@ -23,6 +23,7 @@ from typing import IO, Protocol
 import msgspec
 
 import mabeam_p2p
+from tests.network.namespaces import NEW_NETWORK
 
 ROOT = Path(mabeam_p2p.__file__).parent.parent
 ORDER_MAX = 1 << 17
@@ -31,8 +32,8 @@ FORKED_SECONDS = 90.0
 """Deadline of a start: reached by a failure only."""
 DIES_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of Linux' prctl(2)."""
-NEW_NETWORK, NEW_NAME = 0x40000000, 0x04000000
-"""CLONE_NEWNET and CLONE_NEWUTS of Linux' setns(2) and unshare(2)."""
+NEW_NAME = 0x04000000
+"""CLONE_NEWUTS of Linux' unshare(2)."""
 
 
 class Running(Protocol):
@@ -56,7 +57,7 @@ class Forked:
         self.pid = pid
         self._stdout = stdout
         self._held: tuple[int, ...] = (handle, end)
-        """None once it has ended."""
+        """Nothing once it has ended."""
         self._exit_code: int | None = None
 
     def __del__(self) -> None:

@@ -1,6 +1,5 @@
 """Many clients that each keep to their own bounds do not fill the memory together."""
 
-import asyncio
 import gc
 import math
 import socket
@@ -187,14 +186,11 @@ async def test_what_a_client_leaves_unread_is_forgotten_with_it(tmp_path: Path) 
         assert d.server.answers.held_bytes == 0
 
 
+@pytest.mark.usefixtures("losses_are_told")
 @in_loop
 async def test_who_is_refused_and_has_gone_already_is_no_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gc.collect()  # What others have left is not what is looked for.
-    # With it, asyncio keeps quiet of why a connection was lost unless garbage is collected in
-    # another order.
-    monkeypatch.delattr(asyncio.StreamReaderProtocol, "__del__")
     for name in ("CLIENTS_SPARE", "CLIENTS_TOLD"):
         monkeypatch.setattr(server_module, name, 0)
     monkeypatch.setattr(server_module, "clients_max", lambda: 0)

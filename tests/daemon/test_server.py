@@ -348,14 +348,11 @@ async def test_closing_is_tried_until_the_cluster_answers(
         d.peer.asked[2][1].set_result(Committed(6, 1))
 
 
+@pytest.mark.usefixtures("losses_are_told")
 @in_loop
 async def test_a_client_that_goes_before_it_is_answered_is_no_error(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gc.collect()  # What others have left is not what is looked for.
-    # With it, asyncio keeps quiet of why a connection was lost unless garbage is collected in
-    # another order.
-    monkeypatch.delattr(asyncio.StreamReaderProtocol, "__del__")
     async with daemon(tmp_path) as d:
         connection = await d.attach("ant")
         d.peer.asked[0][1].set_result(Committed(5, 1))

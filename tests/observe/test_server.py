@@ -204,14 +204,11 @@ async def test_a_page_that_cannot_be_made_hangs_up_and_the_server_goes_on() -> N
     await serves.close()
 
 
+@pytest.mark.usefixtures("losses_are_told")
 @in_loop
 async def test_who_goes_before_the_page_is_made_is_no_error(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    gc.collect()  # What others have left is not what is looked for.
-    # With it, asyncio keeps quiet of why a connection was lost unless garbage is collected in
-    # another order.
-    monkeypatch.delattr(asyncio.StreamReaderProtocol, "__del__")
     asked, made = asyncio.Event(), asyncio.Event()
 
     async def slow_page(accept: str) -> tuple[bytes, str]:
