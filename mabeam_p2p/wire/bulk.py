@@ -5,13 +5,13 @@ from mabeam_p2p.config import BULK_VERSION, Limits
 from mabeam_p2p.errors import RemoteProtocolError
 from mabeam_p2p.messages import BulkHeader
 from mabeam_p2p.wire import cbor
-from mabeam_p2p.wire.codec import ready, to_plain, to_typed
+from mabeam_p2p.wire.codec import Kind, to_plain
 from mabeam_p2p.wire.schema import Schema
 
 HEADER_BYTES_MAX = 65_536
 """A BulkWant with all the ranges that it may have fits."""
 
-_HEADER: type[BulkHeader] = ready(BulkHeader)
+_HEADER: Kind[BulkHeader] = Kind(BulkHeader)
 
 
 class BulkCodec:
@@ -26,7 +26,7 @@ class BulkCodec:
     def decode(self, data: bytes) -> BulkHeader:
         """Raises RemoteProtocolError; never anything else, whatever the bytes."""
         plain = cbor.decode(data, size_max=HEADER_BYTES_MAX)
-        header = to_typed(plain, _HEADER)
+        header = _HEADER.of(plain)
         self._schema.check(header)
         if header.version != BULK_VERSION:
             raise RemoteProtocolError("version", f"a bulk header of protocol {header.version}")

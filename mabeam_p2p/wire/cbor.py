@@ -6,7 +6,8 @@ A subset of RFC 8949. Rules, for whatever the bytes are:
    are text, each key once. No tag, no undefined, no simple value, no indefinite length.
 2. Exactly the expected items: nothing is missing and nothing follows.
 3. Bounded: bytes by the caller, nesting by DEPTH_MAX, items by ITEM_COUNT_MAX; and what a message
-   becomes, by GROWTH_FACTOR times its bytes and GROWTH_FREE_BYTES. A user's value is no message:
+   becomes, by GROWTH_FACTOR times its bytes and GROWTH_FREE_BYTES. Of a sequence a few members are
+   read at a time, so that who asks for them has judged those before. A user's value is no message:
    who reads one has bounded it.
 4. Total: decoding returns, or raises RemoteProtocolError. Its reason is `size` or `cbor`; its
    detail quotes no more than DETAIL_LENGTH_MAX of what came.
@@ -41,10 +42,6 @@ peers say, short names with a number each grow most: by 13."""
 
 UNWEIGHED_BYTES = 4_096
 """Shorter messages cannot become more than GROWTH_FREE_BYTES."""
-
-SEQUENCE_BYTES_UNCOUNTED = 65_536
-"""A sequence as short as this is read without counting the items of each member: it becomes no more
-than 4 MB."""
 
 DETAIL_LENGTH_MAX = 200
 """Characters."""
@@ -103,17 +100,38 @@ def encode_sequence(items: Sequence[object]) -> bytes:
     return cbor2.dumps(items)[len(_array_head(len(items))) :]
 
 
-def decode_sequence(count: int, data: bytes, *, size_max: int, item_count_max: int) -> object:
-    """Exactly `count` items, one behind the other, to a tuple. Raises RemoteProtocolError.
+def decode_sequence(
+    count: int, data: bytes, *, size_max: int, item_count_max: int
+) -> Iterator[Sequence[object]]:
+    """Exactly `count` items, one behind the other; in runs, each of which becomes no more than
+    GROWTH_FREE_BYTES, or is one item. Raises RemoteProtocolError, perhaps behind some runs.
 
-    item_count_max: of each of them, nested ones included.
+    item_count_max: of an item of more than UNWEIGHED_BYTES, nested ones included.
     """
     _check_size(data, size_max)
-    if not 0 <= count < 2**32:
-        raise RemoteProtocolError("size", f"{count} items")
-    if len(data) > min(count * item_count_max, SEQUENCE_BYTES_UNCOUNTED):
-        _check_each(data, item_count_max)
-    return _decode(_array_head(count) + data, immutable=True)
+    end = len(data)
+    if count < 0 or count > end:
+        raise RemoteProtocolError("size", f"{count} items in {end} bytes")
+    position = 0
+    # About as many as take half of what is read at once.
+    size = UNWEIGHED_BYTES * count // (2 * end + 1) + 1
+    while count:
+        size = min(size, count)
+        stop = min(position + UNWEIGHED_BYTES, end)
+        if size == 1 and stop < end:
+            stop = _end_of_one(data, position, item_count_max)
+        try:
+            run, length = _decode_some(size, data[position:stop])
+        except _CutOff:
+            if stop == end or size == 1:
+                raise
+            size //= 2
+            continue
+        yield run
+        position += length
+        count -= size
+    if position != end:
+        raise RemoteProtocolError("cbor", f"{end - position} bytes too many")
 
 
 def encode_value(value: object, limit: int) -> bytes:
@@ -148,7 +166,26 @@ def _check_size(data: bytes, size_max: int) -> None:
         raise RemoteProtocolError("size", f"{len(data)} bytes, and {size_max} are allowed")
 
 
+class _CutOff(RemoteProtocolError):
+    """More was announced than there is."""
+
+
 def _decode(data: bytes, *, immutable: bool) -> "Value":
+    value, length = _decode_first(data, immutable=immutable)
+    if length != len(data):
+        raise RemoteProtocolError("cbor", f"{len(data) - length} bytes too many")
+    return value
+
+
+def _decode_some(count: int, data: bytes) -> tuple[Any, int]:
+    """So many items at the beginning, and how many bytes they take."""
+    head = _array_head(count)
+    items, length = _decode_first(head + data, immutable=True)
+    return items, length - len(head)
+
+
+def _decode_first(data: bytes, *, immutable: bool) -> tuple["Value", int]:
+    """The item at the beginning, and how many bytes it takes."""
     stream = BytesIO(data)
     decoder = cbor2.CBORDecoder(
         stream,
@@ -164,10 +201,9 @@ def _decode(data: bytes, *, immutable: bool) -> "Value":
     # Total by rule 4: whatever the decoder finds wrong, it is the sender who is wrong.
     except Exception as error:
         detail = str(error.__cause__ or error)
-        raise RemoteProtocolError("cbor", detail[:DETAIL_LENGTH_MAX]) from None
-    if stream.tell() != len(data):
-        raise RemoteProtocolError("cbor", f"{len(data) - stream.tell()} bytes too many")
-    return result
+        kind = _CutOff if isinstance(error, cbor2.CBORDecodeEOF) else RemoteProtocolError
+        raise kind("cbor", detail[:DETAIL_LENGTH_MAX]) from None
+    return result, stream.tell()
 
 
 _TOO_MUCH = 2**40
@@ -225,19 +261,19 @@ def _overgrowth(data: bytes) -> str:
     return f"more than {ITEM_COUNT_MAX} items" if count > ITEM_COUNT_MAX else ""
 
 
-def _check_each(data: bytes, item_count_max: int) -> None:
-    """Refuse a sequence in which one member has too many items, nested ones included. Where a head
-    is wrong this ends, as in `_overgrowth`."""
-    position = count = 0
+def _end_of_one(data: bytes, position: int, item_count_max: int) -> int:
+    """Where the item ends that begins at `position`; refused if it has too many within, all nested
+    ones included. Where a head is wrong, the end is that of all, as in `_overgrowth`."""
+    count = 0
     missing = 1
     end = len(data)
-    while position < end:
+    while missing and position < end:
         head = data[position]
         position += 1
         count += 1
         argument = head & 31
         if argument > 27:
-            return
+            return end
         if argument > 23:
             width = 1 << (argument - 24)
             argument = int.from_bytes(data[position : position + width], "big")
@@ -250,8 +286,7 @@ def _check_each(data: bytes, item_count_max: int) -> None:
         if count > item_count_max:
             raise RemoteProtocolError("size", f"one of more than {item_count_max} items")
         missing -= 1
-        if not missing:
-            count, missing = 0, 1
+    return min(position, end)
 
 
 def _array_head(count: int) -> bytes:

@@ -14,7 +14,7 @@ read fails its question alone. Whatever else an end does not know ends the conne
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, get_args
+from typing import Generic, TypeVar, get_args
 
 from msgspec import Struct
 
@@ -24,7 +24,7 @@ from mabeam_p2p.events import Dropped, Event
 from mabeam_p2p.ids import PeerId, SessionId
 from mabeam_p2p.requests import Answer, Failed, Request
 from mabeam_p2p.wire import cbor
-from mabeam_p2p.wire.codec import ready, to_plain, to_typed
+from mabeam_p2p.wire.codec import Kind, to_plain
 from mabeam_p2p.wire.schema import Schema
 
 LOCAL_VERSION = 1
@@ -178,7 +178,7 @@ def _client_decoder(limits: Limits) -> Callable[[bytes], ClientMessage]:
 
     def decode(data: bytes) -> ClientMessage:
         plain = cbor.decode(data, size_max=CLIENT_BYTES_MAX)
-        message: ClientMessage = to_typed(plain, _CLIENT_MESSAGE)
+        message = _CLIENT_MESSAGE.of(plain)
         schema.check(message)
         return message
 
@@ -191,10 +191,9 @@ def daemon_messages() -> FrameReader[DaemonMessage]:
     def decode(data: bytes) -> DaemonMessage:
         plain = cbor.decode(data, size_max=DAEMON_BYTES_MAX, is_trusted=True)
         try:
-            message: DaemonMessage = to_typed(plain, _DAEMON_MESSAGE)
+            return _DAEMON_MESSAGE.of(plain)
         except RemoteProtocolError as error:
             return _in_place_of(plain, error)
-        return message
 
     return FrameReader(DAEMON_BYTES_MAX, decode)
 
@@ -212,6 +211,6 @@ def _in_place_of(plain: object, fault: RemoteProtocolError) -> DaemonMessage:
             raise fault
 
 
-_CLIENT_MESSAGE: Any = ready(ClientMessage)
-_DAEMON_MESSAGE: Any = ready(DaemonMessage)
+_CLIENT_MESSAGE: Kind[ClientMessage] = Kind(ClientMessage)
+_DAEMON_MESSAGE: Kind[DaemonMessage] = Kind(DaemonMessage)
 _TOLD, _ANSWERED = (kind.__struct_config__.tag for kind in (Told, Answered))

@@ -10,7 +10,9 @@ from typing import Any
 import cbor2
 import msgspec
 
-from mabeam_p2p.messages import Frame, Message
+from mabeam_p2p.commands import Noop
+from mabeam_p2p.ids import CLUSTER_SESSION
+from mabeam_p2p.messages import Forward, Frame, Message
 from mabeam_p2p.requests import Submit
 from mabeam_p2p.wire.local import Ask
 from tests.hostile.local_samples import CLIENT_MESSAGES, label_of
@@ -92,8 +94,10 @@ def fields(message: msgspec.Struct, plain: list[Any]) -> Iterator[tuple[str, lis
 
 
 def spoiled(message: msgspec.Struct, wrap: Callable[[Any], bytes]) -> Iterator[Case]:
-    """`FIELD/WAY` and the bytes, for every field and way. wrap: from the plain message to bytes."""
+    """`FIELD/WAY` and the bytes, for every field and way; and `whole`, of which nothing is wrong.
+    wrap: from the plain message to bytes."""
     plain = plain_lists(message)
+    yield "whole", wrap(plain)
     for name, owner, position in list(fields(message, plain)):
         value = owner[position]
         for way, change in WAYS.items():
@@ -138,6 +142,7 @@ FAULTS: dict[str, bytes] = {
     "many-empty-arrays": array(60_000) + b"\x80" * 60_000,
     "many-empty-maps": array(60_000) + b"\xa0" * 60_000,
     "many-pairs": array(30_000) + b"\x81\x00" * 30_000,
+    "as-many-as-may-be": array(131_000) + b"\x00" * 131_000,
     "many-nested": array(4_000) + (b"\x81" * 13 + b"\x00") * 4_000,
     "many-texts": array(30_000) + b"\x61x" * 30_000,
     "many-floats": array(20_000) + b"\xf9\x3c\x01" * 20_000,
@@ -189,6 +194,21 @@ FAULTS: dict[str, bytes] = {
 """By what they were made of; rows 67, 82, 87, 88 and 89 of the catalogue of known faults, and what
 each type that a strict reader refuses looks like."""
 
+NOOP = encoded(plain_lists(Noop(CLUSTER_SESSION, 0)))
+NESTED = b"\x81" * 13 + b"\x00"
+BATCHES: dict[str, tuple[int, bytes]] = {
+    "nested": (512, (b"\x98\x92" + NESTED * 146) * 512),
+    "nested-short": (30, (b"\x98\x92" + NESTED * 146) * 30),
+    "pairs": (8_192, b"\x81\x00" * 8_192),
+    "numbers": (512, (b"\x99\x07\xf8" + bytes(2_040)) * 512),
+    "one-of-numbers": (1, array(1_048_000) + bytes(1_048_000)),
+    "one-nested": (1, array(70_000) + NESTED * 70_000),
+    "one-behind-many": (8_192, NOOP * 8_191 + array(60_000) + NESTED * 60_000),
+    "fewer": (8_192, NOOP * 8_191),
+    "more": (1, NOOP * 8_192),
+}
+"""So many commands, and what is sent in their place: as much as fits into a batch."""
+
 
 # ---- ways in ------------------------------------------------------------------------------------
 
@@ -197,10 +217,12 @@ def frame_cases(
     messages: Iterable[Message] = MESSAGES, like: Frame | None = None
 ) -> Iterator[Case]:
     """like: the frame whose head these have."""
-    head = plain_lists(like or frame_of())[:-1]
+    whole = plain_lists(like or frame_of())
+    names = [field.name for field in msgspec.structs.fields(Frame)]
 
     def wrap(message: Any) -> bytes:
-        return encoded([*head, [message]])
+        whole[names.index("messages")] = [message]
+        return encoded(whole)
 
     for message in messages:
         for name, data in spoiled(message, wrap):
@@ -212,7 +234,10 @@ def frame_cases(
             yield f"frame/Frame/{name}", data
     for name, data in FAULTS.items():
         yield f"frame/faults/{name}", data
-        yield f"frame/faults-within/{name}", encoded([*head, [Raw(data)]])
+        yield f"frame/faults-within/{name}", wrap(Raw(data))
+    for name, (count, blob) in BATCHES.items():
+        forward = Forward(1, 1, count, blob)
+        yield f"frame/batches/{name}", wrap(plain_lists(forward))
 
 
 def command_cases() -> Iterator[Case]:
@@ -250,7 +275,7 @@ def local_cases() -> Iterator[Case]:
         labels.add(label)
         is_command = isinstance(request, Submit)
         for name, data in spoiled(message, encoded):
-            if not is_command or name.startswith("request.command/"):
+            if not is_command or name == "whole" or name.startswith("request.command/"):
                 yield f"local/{label}/{name}", data
     for name, data in spoiled(Ask(1, Submit(COMMANDS[0], 2.5)), encoded):
         yield f"local/Ask-Submit/{name}", data

@@ -49,6 +49,14 @@ def test_corpus_is_made_of_every_message_command_request_and_question() -> None:
     assert {type(message) for message in CLIENT_MESSAGES} == set(get_args(local.ClientMessage))
 
 
+def test_nothing_is_wrong_with_a_message_but_what_was_spoiled() -> None:
+    """Where all were wrapped wrongly, no field would be looked at."""
+    whole = {name: data for name, data in spoiling.all_cases() if name.endswith("/whole")}
+    assert {name.split("/")[0] for name in whole} == READERS.keys() - {"value"}
+    for name, data in whole.items():
+        assert outcome(name.split("/")[0], data) == "", name
+
+
 def test_every_field_is_spoiled_in_every_way() -> None:
     ways = {name.rsplit("/", 1)[1] for name in FILES if name.startswith("frame/Hello/member.name/")}
     assert ways >= {*spoiling.WAYS, "missing", "last"}

@@ -129,28 +129,82 @@ def test_messages_have_no_maps_and_the_first_one_ends_them(empty: bytes) -> None
 NESTED = b"\x81" * 13 + b"\x00"
 
 
+def sequence(count: int, data: bytes) -> list[object]:
+    """All runs of it."""
+    runs = cbor.decode_sequence(count, data, size_max=SIZE_MAX, item_count_max=2_048)
+    return [member for run in runs for member in run]
+
+
 @pytest.mark.parametrize("count", [1, 8_192])
 def test_one_member_of_a_sequence_cannot_take_the_room_of_all(count: int) -> None:
     data = (b"\x99\x27\x10" + NESTED * 10_000) * 7
     tracemalloc.start()
     with pytest.raises(RemoteProtocolError, match="one of more than 2048 items"):
-        cbor.decode_sequence(count, data, size_max=SIZE_MAX, item_count_max=2_048)
+        sequence(count, data)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 256 * 1024
+    assert peak < cbor.GROWTH_FREE_BYTES
 
 
 @pytest.mark.parametrize(("item_count", "is_read"), [(2_048, True), (2_049, False)])
 def test_items_of_each_member_are_counted_with_itself(item_count: int, is_read: bool) -> None:
     member = cbor.encode([0] * (item_count - 1))
     data = member * 40
-    assert len(data) > cbor.SEQUENCE_BYTES_UNCOUNTED
     if is_read:
-        read = cbor.decode_sequence(40, data, size_max=SIZE_MAX, item_count_max=2_048)
-        assert read == ((0,) * (item_count - 1),) * 40
+        assert sequence(40, data) == [(0,) * (item_count - 1)] * 40
         return
     with pytest.raises(RemoteProtocolError, match="one of more than 2048"):
-        cbor.decode_sequence(40, data, size_max=SIZE_MAX, item_count_max=2_048)
+        sequence(40, data)
+
+
+def test_of_a_sequence_little_is_read_before_it_is_judged() -> None:
+    """Members of which each may be, and all together become far more than what is read at once."""
+    data = (b"\x98\x92" + NESTED * 146) * 500
+    tracemalloc.start()
+    runs = cbor.decode_sequence(500, data, size_max=SIZE_MAX, item_count_max=2_048)
+    first = next(runs)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(first) <= 2
+    assert peak < cbor.GROWTH_FREE_BYTES
+
+
+@pytest.mark.parametrize("count", [-1, 2, 2**32])
+def test_a_sequence_of_fewer_bytes_than_members_is_refused(count: int) -> None:
+    with pytest.raises(RemoteProtocolError, match="items in 1 bytes") as caught:
+        sequence(count, b"\x00")
+    assert caught.value.reason == "size"
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3_000, 5_000])
+def test_a_sequence_ends_with_its_last_member(cut: int) -> None:
+    data = cbor.encode_sequence([["x" * 50, n] for n in range(200)])
+    assert len(data) > 2 * cbor.UNWEIGHED_BYTES
+    with pytest.raises(RemoteProtocolError) as caught:
+        sequence(200, data[:-cut])
+    assert caught.value.reason == "cbor"
+    with pytest.raises(RemoteProtocolError, match="bytes too many"):
+        sequence(199, data)
+
+
+@given(
+    st.lists(
+        st.integers()
+        | st.floats()
+        | st.text(max_size=30)
+        | st.tuples(st.text(), st.none())
+        | st.integers(0, 9_000).map(bytes)
+        | st.integers(0, 2_000).map(lambda count: (7,) * count),
+        max_size=30,
+    ),
+    st.integers(1, 40),
+)
+def test_wherever_a_sequence_is_cut_to_be_read_it_is_what_was_sent(
+    members: list[object], times: int
+) -> None:
+    members = [m for m in members if not isinstance(m, int) or -(2**63) <= m < 2**64] * times
+    members = [m for m in members if not isinstance(m, float) or math.isfinite(m)]
+    assert sequence(len(members), cbor.encode_sequence(members)) == members
 
 
 SMALL_ITEMS = [
@@ -281,10 +335,7 @@ def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
 @given(st.lists(st.integers(0, 2**53)), st.lists(st.integers(0, 2**53)))
 def test_sequences_are_joined_by_concatenation(one: list[int], other: list[int]) -> None:
     joined = cbor.encode_sequence(one) + cbor.encode_sequence(other)
-    decoded = cbor.decode_sequence(
-        len(one) + len(other), joined, size_max=SIZE_MAX, item_count_max=1
-    )
-    assert decoded == (*one, *other)
+    assert sequence(len(one) + len(other), joined) == [*one, *other]
 
 
 # ---- users' values -------------------------------------------------------------------------------

@@ -167,13 +167,19 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/wire/test_cbor.py",),
     ),
     Mutant(
+        "H15-run",
+        "a batch of what are no commands is read to its end before that is seen",
+        (Edit(CBOR, "stop = min(position + UNWEIGHED_BYTES, end)", "stop = end"),),
+        ("tests/wire/test_cbor.py",),
+    ),
+    Mutant(
         "H16",
         "a refusal repeats all that came in the log",
         (
             Edit(
                 CBOR,
-                'RemoteProtocolError("cbor", detail[:DETAIL_LENGTH_MAX])',
-                'RemoteProtocolError("cbor", detail)',
+                'kind("cbor", detail[:DETAIL_LENGTH_MAX])',
+                'kind("cbor", detail)',
             ),
         ),
         ("tests/wire/test_cbor.py",),
