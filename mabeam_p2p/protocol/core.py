@@ -109,6 +109,10 @@ class Outbox:
         return effects
 
 
+Drop = Callable[[PeerId, str, str, float], None]
+"""Told who has broken the protocol, the reason, a detail, and when."""
+
+
 class Drops:
     """What broke the protocol, counted, and reported at most once a second for each reason: for
     those that are remembered, the last ones that were reported."""

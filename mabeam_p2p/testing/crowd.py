@@ -16,7 +16,7 @@ from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.effects import Send
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import MembershipMessage, Message
-from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.core import Drops, Outbox
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.records import Member, MemberState, Standing
 
@@ -112,6 +112,7 @@ class Crowd:
             random=Random(f"{self._seed}/{number}"),
             outbox=outbox,
             now=self.now,
+            drop=Drops(outbox, 1).drop,
         )
         core.introduce(known)
         seat = Seat(number, record.peer, core, outbox)
@@ -176,6 +177,7 @@ class Crowd:
             random=Random(f"{self._seed}/{seat.number}/{epoch}"),
             outbox=seat.outbox,
             now=self.now,
+            drop=Drops(seat.outbox, 1).drop,
         )
         seat.runs = True
         self._greet(contact, seat)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from mabeam_p2p.config import Limits, Timing
 from mabeam_p2p.ids import PeerId
-from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.core import Drops, Outbox
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.records import Member, MemberState
 from mabeam_p2p.testing.checkers import Violation
@@ -39,6 +39,7 @@ class World:
             random=Random(0),
             outbox=Outbox(),
             now=0.0,
+            drop=Drops(Outbox(), 1).drop,
         )
 
     def look(self) -> None:

@@ -383,4 +383,31 @@ MUTANTS = (
         ),
         ("tests/protocol/test_restarts.py",),
     ),
+    Mutant(
+        "M20-leap",
+        "a member says of another what that one cannot go beyond",
+        (
+            Edit(
+                "mabeam_p2p/protocol/membership/records.py",
+                "elif not self._words.admit(member):",
+                "elif False:",
+            ),
+        ),
+        ("tests/protocol/membership/test_words.py",),
+    ),
+    Mutant(
+        "M20-steps",
+        "a member says so step by step, and what it has said counts as the other's own word",
+        (
+            Edit(
+                "mabeam_p2p/protocol/membership/records.py",
+                "        if source == member.peer:\n"
+                "            self._words.keep(member)\n        elif not",
+                "        is_near = self._words.admit(member)\n"
+                "        if source == member.peer or is_near:\n"
+                "            self._words.keep(member)\n        elif not",
+            ),
+        ),
+        ("tests/protocol/membership/test_words.py",),
+    ),
 )

@@ -17,6 +17,8 @@ Rules
 6. Who is dead or has left is remembered: longer than old news of it can travel.
 7. News of an unknown peer counts if it comes from a member of the same formed cluster; else, or if
    its name is taken, it is only a hint where to greet.
+8. Nobody is believed of another member's life what is far beyond the last that the member itself
+   has said of it (`words`): so there is always room to refute.
 """
 
 from collections.abc import Callable, Iterable
@@ -37,15 +39,13 @@ from mabeam_p2p.messages import (
     Rumour,
     Wanted,
 )
-from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.core import Drop, Outbox
 from mabeam_p2p.protocol.membership.health import Health
 from mabeam_p2p.protocol.membership.probing import Errand, Probing
 from mabeam_p2p.protocol.membership.records import Records
 from mabeam_p2p.protocol.membership.suspicion import least_seconds
+from mabeam_p2p.protocol.membership.words import EPOCH_SHIFT
 from mabeam_p2p.records import Doubt, Hearing, Member, MemberState, Standing
-
-EPOCH_SHIFT = 16
-"""An epoch's incarnations begin here; comparing epochs first, they may grow beyond it."""
 
 RETRIES_MAX = 4
 """Members that are asked again in one interval because they have not answered."""
@@ -63,7 +63,8 @@ SILENCE_BEFORE_DETOUR = 3
 class Membership:
     """The table of members, from one peer's point of view.
 
-    trusts: whether a peer is known to be of the formed cluster that this one is of.
+    trusts: whether a peer is known to be of the formed cluster that this one is of. drop: told of
+    what nobody can have said.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Membership:
         random: Random,
         outbox: Outbox,
         now: float,
+        drop: Drop,
         trusts: Callable[[PeerId], bool] = lambda peer: True,
     ) -> None:
         self.health = Health()
@@ -91,6 +93,7 @@ class Membership:
             health=self.health,
             trusts=trusts,
             probing=self._probing,
+            drop=drop,
         )
         self.changes = self._records.changes
         """Members whose record or state has changed; the owner takes and clears them."""

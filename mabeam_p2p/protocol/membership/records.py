@@ -1,6 +1,7 @@
 """What is known of whom, what becomes of news of it, and what is told on.
 
-Decides by the order of records alone (rules 3 to 7 of `membership`), and asks nobody. A part of
+Decides by the order of records, and by what they say of themselves (rules 3 to 8 of
+`membership`), and asks nobody. A part of
 `Membership`.
 """
 
@@ -12,13 +13,14 @@ from msgspec.structs import replace
 from mabeam_p2p.config import Limits
 from mabeam_p2p.ids import INTEGER_MAX, PeerId
 from mabeam_p2p.messages import Gossip, MembershipMessage, Rumour, Wanted
-from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.core import Drop, Outbox
 from mabeam_p2p.protocol.membership.graves import age
 from mabeam_p2p.protocol.membership.health import Health
 from mabeam_p2p.protocol.membership.probing import Probing
 from mabeam_p2p.protocol.membership.rumours import Rumours, transmissions
 from mabeam_p2p.protocol.membership.suspicion import Suspicion
 from mabeam_p2p.protocol.membership.table import Table, Turn, is_newer
+from mabeam_p2p.protocol.membership.words import OwnWords
 from mabeam_p2p.records import Member, MemberState
 
 WHOLE_TABLES_SECONDS = 0.25
@@ -37,6 +39,7 @@ class Records:
         health: Health,
         trusts: Callable[[PeerId], bool],
         probing: Probing,
+        drop: Drop,
     ) -> None:
         self.mine = mine
         self.changes: list[Member] = []
@@ -56,6 +59,9 @@ class Records:
         self._health = health
         self._trusts = trusts
         self._probing = probing
+        self._drop = drop
+        self._words = OwnWords(limits.members_max)
+        self._words.keep(mine)
         self._view: tuple[Member, ...] | None = None
         self._told_all_at = -inf
         # Apart: where both took from one turn, one of them could come to the same records always.
@@ -98,8 +104,9 @@ class Records:
         return (*behind, *before, *self.table.graves.addresses())[:count]
 
     def introduce(self, members: Iterable[Member]) -> None:
-        mine = self.mine.peer
-        self.table.members.update((m.peer, m) for m in members if m.peer != mine)
+        others = [member for member in members if member.peer != self.mine.peer]
+        self.table.members.update((member.peer, member) for member in others)
+        self._words.keep(*others)
         self._probing.begin(list(self.table.members))
         self._view = None
 
@@ -113,6 +120,7 @@ class Records:
     def met(self, member: Member, now: float) -> bool:
         """See `Membership.met`."""
         peer, table = member.peer, self.table
+        self._words.keep(member)
         known = table.members.get(peer) or table.graves.find(member)
         if known is not None and not is_newer(member, known):
             if age(member) == age(known) and known.state is not MemberState.ALIVE:
@@ -132,6 +140,11 @@ class Records:
 
     def heard(self, source: PeerId, member: Member, accuser: PeerId | None, now: float) -> None:
         """A record from another peer."""
+        if source == member.peer:
+            self._words.keep(member)
+        elif not self._words.admit(member):
+            self._drop(source, "member", f"{member.peer} has never come so far", now)
+            return
         if member.peer == self.mine.peer:
             self._heard_of_me(source, member)
             return
@@ -247,6 +260,7 @@ class Records:
     def renew(self, facts: Member, incarnation: int) -> None:
         """This peer's own record becomes `facts`, newer than `incarnation`."""
         self.mine = replace(facts, incarnation=min(incarnation + 1, INTEGER_MAX))
+        self._words.keep(self.mine)
         self._view = None
         self.rumours.spread(Rumour(self.mine))
 

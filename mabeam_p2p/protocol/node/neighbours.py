@@ -57,6 +57,7 @@ class Neighbours:
             random=random,
             outbox=outbox,
             now=now,
+            drop=self.links.drop,
             trusts=self._is_of_our_cluster,
         )
 

@@ -14,7 +14,7 @@ from mabeam_p2p.messages import (
     ProbeRequest,
     Rumour,
 )
-from mabeam_p2p.protocol.core import Outbox
+from mabeam_p2p.protocol.core import Drops, Outbox
 from mabeam_p2p.protocol.membership import Membership
 from mabeam_p2p.records import Member, MemberState, Standing
 
@@ -71,6 +71,7 @@ class Table:
             random=Random(seed),
             outbox=self.outbox,
             now=self.now,
+            drop=Drops(self.outbox, 8).drop,
             trusts=lambda peer: peer not in self.strangers,
         )
         self.core.set_voters((me, *voters) if voters else ())

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from mabeam_p2p.config import Limits
 from mabeam_p2p.effects import Effect, Send
-from mabeam_p2p.ids import INTEGER_MAX, PeerId
+from mabeam_p2p.ids import PeerId
 from mabeam_p2p.messages import (
     Gossip,
     MembershipMessage,
@@ -142,14 +142,6 @@ def test_what_is_said_of_another_life_of_this_peer_is_nothing_to_it(said: Member
     for epoch in (0, 2):
         table.tell(A, member(ME, epoch, said))
     assert table.core.mine == member(ME)
-
-
-def test_an_accusation_of_the_greatest_incarnation_is_survived() -> None:
-    """Nobody but a broken member says so; then this peer cannot refute, and does not stop."""
-    table = Table(member(A))
-    table.tell(A, replace(member(ME, 1, DEAD), incarnation=INTEGER_MAX))
-    assert table.core.mine.incarnation == INTEGER_MAX
-    table.pass_time(1.0, A)
 
 
 def test_any_order_of_news_comes_to_the_same_table() -> None:
