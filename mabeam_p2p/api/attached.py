@@ -360,9 +360,7 @@ async def _connect(path: Path, name: str, session: SessionId) -> tuple[_Connecti
         try:
             link.setblocking(False)
             await asyncio.get_running_loop().sock_connect(link, str(path))
-            user = sockets.peer_user(link)
-            if not sockets.is_own(user):
-                raise PermissionError(f"it is a daemon of user {user}, not of this one")
+            sockets.check_user(link)
             reader, writer = await asyncio.open_unix_connection(sock=link)
         except BaseException:
             link.close()

@@ -302,6 +302,13 @@ def peer_user(connection: socket.socket) -> int | None:
     return int(user)
 
 
+def check_user(connection: socket.socket) -> None:
+    """Raises PermissionError if a daemon of another user is at the other end."""
+    user = peer_user(connection)
+    if not is_own(user):
+        raise PermissionError(f"it is a daemon of user {user}, not of this one")
+
+
 def is_own(user: int | None) -> bool:
     """Whether `peer_user` found this user, or could not tell."""
     return user is None or user == os.getuid()

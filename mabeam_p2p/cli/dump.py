@@ -52,6 +52,7 @@ def dump(file: str | None, cluster: str | None, addr: str | None, timeout: float
 
 def _dumped(cluster: str, addr: str | None, seconds: float) -> str:
     """Of the first daemon that takes a connection. Raises DaemonNotRunning."""
+    foreign = ""
     for path in sockets.candidates(cluster, addr):
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(seconds)
@@ -59,13 +60,18 @@ def _dumped(cluster: str, addr: str | None, seconds: float) -> str:
                 link.connect(str(beside(str(path), DUMP_SUFFIX)))
             except OSError:
                 continue
+            try:
+                sockets.check_user(link)
+            except PermissionError as error:
+                foreign = f" ({path}: {error})"
+                continue
             process = _process(link)
             text = _read(link, seconds)
             return text or "\n".join(_from_outside(process, path)) + "\n"
     who = f"named {addr!r}" if addr else f"of cluster {cluster!r}"
     raise DaemonNotRunning(
-        f"no daemon {who} can be dumped on this host: start one with `mabeam up`, or check --addr "
-        "and --cluster"
+        f"no daemon {who} can be dumped on this host{foreign}: start one with `mabeam up`, or "
+        "check --addr and --cluster"
     )
 
 

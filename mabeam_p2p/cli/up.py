@@ -15,7 +15,7 @@ from mabeam_p2p.cli import dashboard, output
 from mabeam_p2p.cli.joining import read_code
 from mabeam_p2p.cli.keys import notes_on
 from mabeam_p2p.config import Config
-from mabeam_p2p.daemon import descriptors
+from mabeam_p2p.daemon import cores, descriptors
 from mabeam_p2p.daemon.host import Host
 from mabeam_p2p.daemon.notify import ServiceManager
 from mabeam_p2p.observe import logs
@@ -152,6 +152,7 @@ def _prepared(log_format: str, verbose: bool) -> AbstractContextManager[None]:
     """The process as a daemon wants it; within the result notes go where the log goes."""
     os.umask(OWNER_ONLY)
     descriptors.raise_limit()
+    cores.leave_none()
     logs.set_up(log_format, logging.INFO if verbose else logging.WARNING)
     return output.notes_to(logs.note) if log_format == "json" else nullcontext()
 

@@ -1,3 +1,4 @@
+import resource
 import signal
 import socket
 import sys
@@ -116,6 +117,15 @@ def refused(
     assert daemon.process.stdout is not None
     assert daemon.process.stdout.read() == b""
     return code, said
+
+
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_CORE)[1] == 0, reason="nothing here leaves a core"
+)
+def test_daemon_leaves_no_copy_of_its_memory_if_it_is_killed(place: House) -> None:
+    daemon = place.start("--expect", "1", under=("prlimit", "--core=4096:"))
+    assert daemon.line()["event"] == "listening"
+    assert resource.prlimit(daemon.process.pid, resource.RLIMIT_CORE)[0] == 0
 
 
 def test_second_daemon_of_a_name_on_this_host_is_refused(place: House) -> None:

@@ -12,9 +12,12 @@ import pytest
 
 from mabeam_p2p.api import sockets
 from mabeam_p2p.api.attached import AttachedBackend
+from mabeam_p2p.cli import output
 from mabeam_p2p.errors import ConfigError, DaemonNotRunning, StorageError
 from mabeam_p2p.ids import SessionId
+from mabeam_p2p.observe.dumping import DUMP_SUFFIX, beside
 from mabeam_p2p.storage import folder
+from tests.cli.daemons import mabeam
 from tests.daemon.served import counters, daemon
 from tests.eventually import eventually
 from tests.hostile.other_user import OTHER_USER, as_other_user, needs_root
@@ -95,6 +98,34 @@ async def test_client_says_nothing_to_the_daemon_of_another_user(crossroads: Pat
     with pytest.raises(DaemonNotRunning, match=f"a daemon of user {OTHER_USER}, not of this one"):
         await backend.open(SessionId(7))
     assert await serving == "heard b''"
+
+
+TELL = """
+with socket.socket(socket.AF_UNIX) as server:
+    server.bind(sys.argv[1])
+    server.listen()
+    server.settimeout(30)
+    os.chmod(sys.argv[1], 0o666)
+    connection, _ = server.accept()
+    try:
+        connection.sendall(b"what another user would have this one believe")
+    except BrokenPipeError:
+        pass
+"""
+
+
+@needs_root
+@in_loop
+async def test_nobody_is_shown_a_dump_that_another_user_has_planted(crossroads: Path) -> None:
+    path = foreign_folder(crossroads) / "d.sock"
+    planted = beside(str(path), DUMP_SUFFIX)
+    telling = asyncio.create_task(asyncio.to_thread(as_other_user, TELL, planted))
+    await eventually(lambda: stands_open(planted), 60.0)
+    done = await asyncio.to_thread(mabeam, "dump", "--addr", str(path))
+    await telling
+    assert done.exit_code == output.UNREACHABLE
+    assert f"a daemon of user {OTHER_USER}, not of this one" in done.output
+    assert "believe" not in done.output
 
 
 def stands_open(path: Path) -> bool:
