@@ -8,9 +8,11 @@ from functools import partial
 from mabeam_p2p.addresses import join_address, split_address
 from mabeam_p2p.ids import PeerId
 from mabeam_p2p.security.gatekeeper import Gatekeeper
+from mabeam_p2p.transport.link import Link
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from tests.eventually import eventually
 from tests.transport.keys import Cluster
+from tests.transport.recordings import Recording
 
 CANARY = b"canary-of-the-application"
 
@@ -66,11 +68,14 @@ class Tap:
 
     def __init__(self, target: str) -> None:
         self.seen = bytearray()
+        self.recordings: list[Recording] = []
+        """Of each connection, in the order in which they were begun."""
         self.address = ""
         self._target = target
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._writers: list[asyncio.StreamWriter] = []
+        self._forth: list[asyncio.StreamWriter] = []
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
@@ -83,16 +88,28 @@ class Tap:
         except OSError:
             return
         self._writers.append(forth)
+        self._forth.append(forth)
+        self.recordings.append(recording := Recording())
         self._tasks += [
-            asyncio.create_task(self._pump(reader, forth)),
-            asyncio.create_task(self._pump(back, writer)),
+            asyncio.create_task(self._pump(reader, forth, recording.says)),
+            asyncio.create_task(self._pump(back, writer, recording.is_answered)),
         ]
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        keep: Callable[[bytes], None],
+    ) -> None:
         while data := await reader.read(65_536):
             self.seen += data
+            keep(data)
             writer.write(data)
         writer.close()
+
+    def slip_in(self, data: bytes) -> None:
+        """Say this in the name of whoever began the last connection, over that one."""
+        self._forth[-1].write(data)
 
     async def close(self) -> None:
         assert self._server is not None
@@ -103,3 +120,13 @@ class Tap:
             writer.transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.sleep(0)
+
+
+class Tapped(ZeroMqTransport):
+    """Dials data sockets by way of a tap."""
+
+    tap: Tap | None = None
+
+    def _dial(self, link: Link, key: bytes | None, where: str) -> bool:
+        assert self.tap is not None
+        return super()._dial(link, key, self.tap.address)

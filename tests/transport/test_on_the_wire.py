@@ -4,22 +4,10 @@ import pytest
 from zmq.utils import z85
 
 from mabeam_p2p.transport.bulk import KEY_MARK, ZeroMqBulk
-from mabeam_p2p.transport.link import Link
-from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from tests.eventually import eventually
 from tests.in_loop import in_loop
-from tests.transport.guarded import CANARY, Peer, Tap, peers
+from tests.transport.guarded import CANARY, Peer, Tap, Tapped, peers
 from tests.transport.keys import Cluster
-
-
-class Tapped(ZeroMqTransport):
-    """Dials data sockets by way of a tap."""
-
-    tap: Tap | None = None
-
-    def _dial(self, link: Link, key: bytes | None, where: str) -> bool:
-        assert self.tap is not None
-        return super()._dial(link, key, self.tap.address)
 
 
 @in_loop
