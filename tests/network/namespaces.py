@@ -4,8 +4,11 @@ last descriptor of it are gone, so that none outlives the tests, also when these
 import ctypes
 import os
 import shutil
+import socket
 import sys
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 NEW_NETWORK = 0x40000000
 """CLONE_NEWNET of Linux' unshare(2) and setns(2)."""
@@ -20,24 +23,49 @@ NEEDED = {
 }
 """Programs, and the Debian package that each is in."""
 
+T = TypeVar("T")
+
 
 def new_namespace() -> int:
     """A descriptor of a network namespace that nobody is in yet. Raises OSError."""
-    made: list[int | OSError] = []
 
-    def make() -> None:
-        # A thread has the namespace that it was born in: this one alone changes, and then ends.
+    def make() -> int:
+        library = ctypes.CDLL(None, use_errno=True)
+        if library.unshare(NEW_NETWORK):
+            number = ctypes.get_errno()
+            raise OSError(number, f"unshare(CLONE_NEWNET): {os.strerror(number)}")
+        own = f"/proc/self/task/{threading.get_native_id()}/ns/net"
+        return os.open(own, os.O_RDONLY | os.O_CLOEXEC)
+
+    return _elsewhere(make)
+
+
+def packet_socket(namespace: int) -> socket.socket:
+    """One that gets what passes any interface of the namespace, both ways. Raises OSError."""
+
+    def make() -> socket.socket:
+        library = ctypes.CDLL(None, use_errno=True)
+        if library.setns(namespace, NEW_NETWORK):
+            number = ctypes.get_errno()
+            raise OSError(number, f"setns: {os.strerror(number)}")
+        every_protocol = socket.htons(3)
+        return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, every_protocol)
+
+    return _elsewhere(make)
+
+
+def _elsewhere(make: Callable[[], T]) -> T:
+    """What `make` gives, or the OSError that it raises. A thread has the namespace that it was born
+    in: this one alone changes, and then ends."""
+    made: list[T | OSError] = []
+
+    def run() -> None:
         try:
-            library = ctypes.CDLL(None, use_errno=True)
-            if library.unshare(NEW_NETWORK):
-                number = ctypes.get_errno()
-                raise OSError(number, f"unshare(CLONE_NEWNET): {os.strerror(number)}")
-            own = f"/proc/self/task/{threading.get_native_id()}/ns/net"
-            made.append(os.open(own, os.O_RDONLY | os.O_CLOEXEC))
+            made.append(make())
         except OSError as error:
             made.append(error)
 
-    thread = threading.Thread(target=make, name="new namespace")
+    thread = threading.Thread(target=run, name="another namespace")
     thread.start()
     thread.join()
     result = made[0]

@@ -39,6 +39,17 @@ async def until(look: Callable[[], Awaitable[T | None]], what: str, seconds: flo
     return found
 
 
+async def line(process: Process, event: str) -> dict[str, object]:
+    """What it prints of that, once it does."""
+
+    async def said() -> dict[str, object] | None:
+        assert process.is_running, process.said()
+        lines = [msgspec.json.decode(one, type=dict[str, object]) for one in process.lines()]
+        return next((one for one in lines if one["event"] == event), None)
+
+    return await until(said, event)
+
+
 def at_its_address(host: Host) -> str:
     return join_address(host.address, PORT)
 

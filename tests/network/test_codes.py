@@ -1,13 +1,12 @@
 """Two hosts of two users, who share nothing but a join code."""
 
-import msgspec
 import pytest
 
 from mabeam_p2p.addresses import split_address
 from tests.in_loop import in_loop
 from tests.network.conftest import MakeLan
 from tests.network.lan import Host, Process
-from tests.network.peers import Cluster, Peer, until
+from tests.network.peers import Cluster, Peer, line
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -18,15 +17,6 @@ def up(host: Host, *flags: str) -> Process:
     environment = Peer(host, cluster, host.name).environment()
     words = ["up", "--json", "--name", host.name, "--expect", "2", *flags]
     return host.mabeam(*words, environment=environment)
-
-
-async def line(process: Process, event: str) -> dict[str, object]:
-    async def said() -> dict[str, object] | None:
-        assert process.is_running, process.said()
-        lines = [msgspec.json.decode(one, type=dict[str, object]) for one in process.lines()]
-        return next((one for one in lines if one["event"] == event), None)
-
-    return await until(said, event)
 
 
 @in_loop
