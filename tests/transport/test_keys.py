@@ -7,7 +7,6 @@ from functools import partial
 
 import pytest
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from mabeam_p2p.addresses import split_address
 from mabeam_p2p.errors import MabeamError
@@ -22,65 +21,15 @@ from tests.in_loop import in_loop
 from tests.transport.ends import connections_at
 from tests.transport.guarded import CANARY, Peer, peers
 from tests.transport.keys import Cluster
+from tests.transport.strangers import Stranger, in_plain_text, under, with_a_password
 from tools.children import free_ports
-
-ENDS = (
-    zmq.EVENT_HANDSHAKE_SUCCEEDED
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.EVENT_DISCONNECTED
-)
-
-
-class Stranger:
-    """A DEALER of the test's own, and the end of its first handshake."""
-
-    def __init__(self, address: str, prepare: Callable[["zmq.Socket[bytes]"], None]) -> None:
-        self._context = zmq.Context()
-        self.socket = self._context.socket(zmq.DEALER)
-        self.socket.linger = 0
-        self._monitor = self.socket.get_monitor_socket()
-        prepare(self.socket)
-        self.socket.connect(f"tcp://{address}")
-        for _ in range(3):
-            self.socket.send(CANARY)
-        self.event = 0
-
-    async def ended(self) -> None:
-        def look() -> bool:
-            while self._monitor.poll(0):
-                event = parse_monitor_message(self._monitor.recv_multipart())["event"]
-                if event & ENDS:
-                    self.event = int(event)
-                    return True
-            return False
-
-        await eventually(look)
-
-    def close(self) -> None:
-        self.socket.disable_monitor()
-        self._context.destroy(linger=0)
-
-
-def plain(socket: "zmq.Socket[bytes]") -> None:
-    socket.plain_username, socket.plain_password = b"user", b"password"
-
-
-def under(pair: KeyPair, server_key: bytes, routing_id: bytes = b"") -> Callable[..., None]:
-    def prepare(socket: "zmq.Socket[bytes]") -> None:
-        as_client(socket, pair, server_key)
-        if routing_id:
-            socket.setsockopt(zmq.ROUTING_ID, routing_id)
-
-    return prepare
 
 
 def ways(target: Peer, member: KeyPair, revoked: KeyPair) -> dict[str, Callable[..., None]]:
     """Every mechanism with every key that somebody could have."""
     return {
-        "NULL": lambda socket: None,
-        "PLAIN": plain,
+        "NULL": in_plain_text,
+        "PLAIN": with_a_password,
         "CURVE, unknown key": under(new_key_pair(), target.key),
         "CURVE, revoked key": under(revoked, target.key),
         "CURVE, another server's key": under(member, new_key_pair().public),
@@ -147,8 +96,8 @@ async def test_no_byte_of_the_application_over_the_join_port(way: str) -> None:
     async with peers(2, cluster) as (target, other):
         gate = gate_key_pair(cluster.gate).public
         prepare: dict[str, Callable[..., None]] = {
-            "NULL": lambda socket: None,
-            "PLAIN": plain,
+            "NULL": in_plain_text,
+            "PLAIN": with_a_password,
             "CURVE, another gate": under(new_key_pair(), new_key_pair().public),
             "CURVE, the gate": under(new_key_pair(), gate),
         }
