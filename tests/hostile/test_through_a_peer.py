@@ -1,172 +1,107 @@
 """Hostile bytes on their real way: sockets, loop, driver, node, lane. The peer goes on serving."""
 
 import asyncio
+import logging
 import socket
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cache
 
 import pytest
 import zmq
 from msgspec.structs import replace
 
-from mabeam_p2p import assembly
 from mabeam_p2p.addresses import split_address
-from mabeam_p2p.config import MACHINE_VERSION, PROTOCOL_VERSION, Config, Limits
-from mabeam_p2p.ids import ClusterId
-from mabeam_p2p.limits import rules_of
-from mabeam_p2p.messages import Frame, Hello
-from mabeam_p2p.records import Able, Member, MemberState
-from mabeam_p2p.requests import (
-    AgentQuery,
-    Found,
-    Members,
-    Read,
-    ReadMembers,
-    ReadStatus,
-    StatusAnswer,
-)
-from mabeam_p2p.runtime.driver import Driver
+from mabeam_p2p.security.keyring import new_key_pair
 from tests.eventually import eventually
 from tests.hostile import archive, spoiling
 from tests.hostile.entrances import CODEC
 from tests.hostile.mutation import mutated
+from tests.hostile.victims import Victim, introduced, victim
 from tests.in_loop import in_loop
+from tests.transport.strangers import Prepare, Stranger, in_plain_text, under, with_a_password
 from tests.wire.samples import MESSAGES, ONE
 
-FLUSH_EVERY = 64
-CONNECTION_FRAMES, CONNECTION_BYTES = 200, 512 * 1024
-"""From one connection: after more nonsense it would not be read for a while."""
+plain_and_with_keys = pytest.mark.parametrize("has_keys", [False, True], ids=["plain", "keys"])
 
 
-class Victim:
-    """A peer that leads a cluster of its own, and a stranger's socket to it."""
-
-    def __init__(self, driver: Driver, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        self.driver = driver
-        self.backend = assembly.loop_backend(driver)
-        self.raised: list[dict[str, Any]] = []
-        self._context = context
-        self._sent = 0
-
-    async def send(self, frames: Iterable[bytes]) -> None:
-        """All of them, each once; return when the last one was received."""
-        some: list[bytes] = []
-        for data in frames:
-            if len(some) == CONNECTION_FRAMES or sum(map(len, some)) > CONNECTION_BYTES:
-                await self._send_some(some)
-                some = []
-            some.append(data)
-        await self._send_some(some)
-        assert self.counter("muted") == 0
-
-    async def _send_some(self, frames: Sequence[bytes]) -> None:
-        with self.connection() as dealer:
-            await self._send(dealer, frames)
-
-    @contextmanager
-    def connection(self) -> Iterator[zmq.Socket[bytes]]:
-        with self._context.socket(zmq.DEALER) as dealer:
-            dealer.setsockopt(zmq.LINGER, 0)
-            dealer.connect(f"tcp://{self.driver.address}")
-            yield dealer
-
-    async def _send(self, dealer: zmq.Socket[bytes], frames: Sequence[bytes]) -> None:
-        for data in frames:
-            while True:
-                try:
-                    dealer.send(data, zmq.NOBLOCK)
-                    break
-                except zmq.Again:
-                    await asyncio.sleep(0.001)
-            self._sent += 1
-            if self._sent % FLUSH_EVERY == 0:
-                await asyncio.sleep(0)
-        await eventually(lambda: self.counter("received") >= self._sent, 100.0)
-
-    def counter(self, name: str) -> int:
-        return self.driver.counters()[f"transport_{name}"]
-
-    async def cluster_id(self) -> ClusterId:
-        answer = await self.backend.ask(ReadStatus())
-        assert isinstance(answer, StatusAnswer)
-        return answer.status.cluster_id
-
-    async def check_it_serves(self) -> None:
-        """What a majority confirms is still confirmed, and nothing went wrong on the way."""
-        answer = await self.backend.ask(Read(AgentQuery(), linearizable=True, timeout=30.0))
-        assert isinstance(answer, Found)
-        assert self.driver.is_running
-        assert self.driver.failure is None
-        assert self.raised == []
-
-
-@asynccontextmanager
-async def victim() -> AsyncIterator[Victim]:
-    config = Config(
-        name="hill",
-        cluster="hostile",
-        data_dir=assembly.IN_MEMORY,
-        mdns=False,
-        expect=1,
-        insecure_plaintext=True,
-    )
-    driver = assembly.build(config)
-    await driver.start()
-    with zmq.Context() as context:
-        found = Victim(driver, context)
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: found.raised.append(context))
-        try:
-            await found.check_it_serves()
-            yield found
-        finally:
-            await driver.close()
-
-
-async def introduced(v: Victim) -> Frame:
-    """The stranger becomes a member; the head of what it says from now on."""
-    cluster_id = await v.cluster_id()
-    member = Member(ONE, "one", "127.0.0.1:9", 4, 0, MemberState.ALIVE)
-    able = Able(PROTOCOL_VERSION, PROTOCOL_VERSION, MACHINE_VERSION, rules_of(Limits()))
-    hello = Hello(v.driver.cluster, cluster_id, member, answer=False, able=able)
-    head = Frame(PROTOCOL_VERSION, ONE, 4, 0, 1, cluster_id, (hello,))
-    await v.send([CODEC.encode_frame(head)])
-    members = await v.backend.ask(ReadMembers())
-    assert isinstance(members, Members)
-    assert ONE in [known.peer for known in members.members]
-    return Frame(PROTOCOL_VERSION, ONE, 4, 1, 2, cluster_id, ())
-
-
-@pytest.mark.slow
-@in_loop
-async def test_corpus_from_a_stranger_does_not_stop_a_peer() -> None:
+@cache
+def corpus() -> tuple[bytes, ...]:
+    """Its files for frames."""
     files = {**archive.read(), **archive.found()}
-    frames = [data for name, data in files.items() if name.startswith("frame/")]
-    async with victim() as v:
-        await v.send(frames)
-        assert v.driver.counters()["frames_undecodable"] > len(frames) // 2
-        await v.check_it_serves()
+    return tuple(data for name, data in files.items() if name.startswith("frame/"))
+
+
+@pytest.fixture(autouse=True)
+def no_error_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    yield
+    records = caplog.get_records("call")
+    assert [record for record in records if record.levelno >= logging.ERROR] == []
+
+
+async def check_it_goes_on(v: Victim) -> None:
+    await v.check_it_serves()
+    v.check_it_has_counted()
+    await v.check_it_serves_others()
 
 
 @pytest.mark.slow
+@plain_and_with_keys
 @in_loop
-async def test_corpus_from_a_member_does_not_stop_a_peer() -> None:
-    async with victim() as v:
+async def test_corpus_from_whoever_is_heard_does_not_stop_a_peer(has_keys: bool) -> None:
+    """In plain text a stranger is, and with keys a member alone."""
+    async with victim(has_keys=has_keys) as v:
+        if has_keys:
+            await introduced(v)
+        await v.send(corpus())
+        assert v.driver.counters()["frames_undecodable"] > len(corpus()) // 2
+        assert v.told[ONE]["stale_target" if has_keys else "stranger"] > 0
+        await check_it_goes_on(v)
+
+
+@pytest.mark.slow
+@plain_and_with_keys
+@in_loop
+async def test_corpus_from_a_member_does_not_stop_a_peer(has_keys: bool) -> None:
+    async with victim(has_keys=has_keys) as v:
         head = await introduced(v)
         await v.send(data for _, data in spoiling.frame_cases(like=head))
-        await v.check_it_serves()
+        assert v.told[ONE]["refused_cluster"] > 0
+        await check_it_goes_on(v)
 
 
 @pytest.mark.slow
+@plain_and_with_keys
 @in_loop
-async def test_mutated_frames_from_a_member_do_not_stop_a_peer() -> None:
-    async with victim() as v:
+async def test_mutated_frames_from_a_member_do_not_stop_a_peer(has_keys: bool) -> None:
+    async with victim(has_keys=has_keys) as v:
         head = await introduced(v)
         specimens = [CODEC.encode_frame(replace(head, messages=(m,))) for m in MESSAGES]
         await v.send(mutated(specimens, 10_000, seed=77))
         assert v.driver.counters()["frames_undecodable"] > 1_000
-        await v.check_it_serves()
+        assert (v.driver.counters()["frames_misattributed"] > 10) == has_keys
+        await check_it_goes_on(v)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["NULL", "PLAIN", "CURVE"])
+@in_loop
+async def test_nothing_of_the_corpus_is_heard_of_who_has_no_key_that_is_let_in(way: str) -> None:
+    async with victim(has_keys=True) as v:
+        assert v.keys is not None
+        ways: dict[str, Prepare] = {
+            "NULL": in_plain_text,
+            "PLAIN": with_a_password,
+            "CURVE": under(new_key_pair(), v.keys.pair.public),
+        }
+        stranger = Stranger(v.data_address, ways[way], corpus())
+        try:
+            await stranger.ended()
+            assert stranger.event != zmq.EVENT_HANDSHAKE_SUCCEEDED
+            assert v.counter("received") == 0
+            await check_it_goes_on(v)
+        finally:
+            stranger.close()
 
 
 @in_loop
