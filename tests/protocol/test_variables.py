@@ -291,7 +291,8 @@ def test_a_variable_of_too_many_writers_takes_no_more_of_them() -> None:
 def test_a_peer_that_has_used_up_its_counters_refuses_to_write_until_it_restarts() -> None:
     network = settled(2)
     first = network.sites[0]
-    first.core._marks.wrote(first.core._staging._counter_max - 1)
+    staging = first.core._staging
+    staging.counter = staging._counter_max - 1
     network.write(first, X)
     answer = first.answers[network.write(first, X)]
     assert isinstance(answer, Refused)

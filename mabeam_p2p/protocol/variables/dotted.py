@@ -95,19 +95,6 @@ def written(
     )
 
 
-def renumbered(variable: Variable, actor: PeerId, last: int) -> Variable:
-    """The variable with the writes of `actor` that stand in it made again, behind its write
-    `last`."""
-    siblings: list[Sibling] = []
-    for sibling in variable.siblings:
-        if sibling.actor == actor:
-            last += 1
-            sibling = Sibling(actor, last, sibling.clock, sibling.value)
-        siblings.append(sibling)
-    context = advance(variable.context, actor, last)
-    return Variable(variable.name, variable.resolver, context, tuple(siblings))
-
-
 def bounded(variable: Variable, limits: Limits) -> Variable:
     """The variable with as many siblings as the limits allow: the latest, by (clock, dot).
 

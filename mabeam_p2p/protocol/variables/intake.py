@@ -1,10 +1,8 @@
 """Takes what another peer holds of a variable into what this one holds, or says why not.
 
 Rules
-1. Nobody but its actor makes a dot. What claims a write of this peer that it never made waits until
-   it has gone beyond, and so taken it back (`claimed`); what claims one that a member has not come
-   near yet, as far as that member itself has told, or one of an epoch that it has not begun, waits
-   until it has.
+1. Nobody but its actor makes a dot: what claims a write of this peer that it never made is refused,
+   and what claims one of an epoch that a member has not begun waits until it has.
 2. A write from the future is refused until the clock admits it (`hybrid_clock`).
 3. Each side is filled with what its holder knows before the two are joined (`dotted`, rule 4), and
    what was filled in is not kept.
@@ -28,7 +26,7 @@ from mabeam_p2p.protocol.variables import dotted
 from mabeam_p2p.protocol.variables.marks import Marks
 from mabeam_p2p.protocol.variables.pushes import Outcome
 from mabeam_p2p.protocol.variables.table import Table
-from mabeam_p2p.protocol.vector_clock import Vector, covers, is_vector, join
+from mabeam_p2p.protocol.vector_clock import Vector, counter_of, covers, is_vector, join
 from mabeam_p2p.records import Sibling, Variable
 
 DROP_REPORT_SECONDS = 1.0
@@ -38,10 +36,6 @@ GIVEN_UP_MAX = 4_096
 
 EPOCH_BITS = 32
 """Writes of one process life: more than a million a second for an hour."""
-
-AHEAD_MAX = 1 << 24
-"""Writes of a member that may come from others before it has told of any itself: an hour of five
-thousand a second. One that claims more would leave its actor no numbers to go beyond."""
 
 
 class Taken(NamedTuple):
@@ -84,8 +78,7 @@ class Drops:
 
 
 class Intake:
-    """`claimed`: up to which number others say that this peer has written, if that is more than it
-    has. `epochs`: of each live member."""
+    """`counter`: the last number of this peer's own writes. `epochs`: of each live member."""
 
     def __init__(
         self,
@@ -104,25 +97,19 @@ class Intake:
         self._drops = drops
         self._given_up: dict[tuple[str, PeerId, int], None] = {}
         """Name and dot of the last writes that did not stand for want of room, oldest first."""
-        self._told: dict[PeerId, int] = {}
-        """The last write of each live member that it has told of itself."""
-        self.claimed = 0
+        self.counter = 0
         self.epochs: dict[PeerId, int] = {}
-
-    def members(self, epochs: dict[PeerId, int]) -> None:
-        """These are live now."""
-        self.epochs = epochs
-        self._told = {peer: last for peer, last in self._told.items() if peer in epochs}
 
     def take(
         self, source: PeerId, pushed: Variable, fill: Mapping[PeerId, int], now: float
     ) -> Taken:
         """fill: what `source` knows, beyond the context that it sent."""
-        if defect := dotted.defect(pushed, self._limits):
-            return self._refuse(source, pushed, "variable", defect, now)
-        if claim := self._claim(source, pushed.context):
-            self._drops.drop(source, "variable", claim, now)
+        if self._is_ahead(pushed.context):
+            self._drops.drop(source, "variable", "a write of an epoch to come", now)
             return Taken(None, False, False, pushed)
+        defect = self._defect(pushed)
+        if defect:
+            return self._refuse(source, pushed, "variable", defect, now)
         held = self._table.get(pushed.name)
         known = () if held is None else held.siblings
         for sibling in pushed.siblings:
@@ -218,11 +205,13 @@ class Intake:
         is_changed = kept is not held
         return Taken(Outcome.APPLIED, is_changed, is_changed, kept, is_unlike=is_news)
 
-    def vector_defect(self, source: PeerId, *vectors: Vector) -> str:
+    def vector_defect(self, vector: Vector) -> str:
         """What is wrong with what another peer claims to know; empty if nothing is."""
-        if not all(is_vector(vector, self._limits.members_max) for vector in vectors):
+        if not is_vector(vector, self._limits.members_max):
             return "no version vector"
-        return next(filter(None, (self._claim(source, vector) for vector in vectors)), "")
+        if counter_of(vector, self._peer) > self.counter:
+            return "a write of this peer that it never made"
+        return "a write of an epoch to come" if self._is_ahead(vector) else ""
 
     def _with_tombstones(
         self, joined: Variable, held: Variable, pushed: Variable
@@ -238,24 +227,18 @@ class Intake:
             return joined.siblings
         return tuple(sorted([*joined.siblings, *more], key=lambda s: (s.actor, s.counter)))
 
-    def _claim(self, source: PeerId, vector: Vector) -> str:
-        """Which write it claims that nobody can have made; empty if none (rule 1)."""
-        for actor, counter in vector:
-            epoch = self.epochs.get(actor)
-            if actor == self._peer:
-                if counter > self._marks.counter:
-                    if counter <= self._marks.counter + AHEAD_MAX:
-                        self.claimed = max(self.claimed, counter)
-                    return "a write of this peer that it never made"
-            elif epoch is None:
-                continue
-            elif counter >> EPOCH_BITS > epoch:
-                return "a write of an epoch to come"
-            elif actor == source:
-                self._told[actor] = max(counter, self._told.get(actor, 0))
-            elif counter > max(epoch << EPOCH_BITS, self._told.get(actor, 0)) + AHEAD_MAX:
-                return "a write of another peer that has not come near it"
-        return ""
+    def _defect(self, pushed: Variable) -> str:
+        defect = dotted.defect(pushed, self._limits)
+        if not defect and counter_of(pushed.context, self._peer) > self.counter:
+            return "a write of this peer that it never made"
+        return defect
+
+    def _is_ahead(self, vector: Vector) -> bool:
+        """Whether it claims writes of processes that live members have not begun."""
+        epochs = self.epochs
+        return any(
+            actor in epochs and counter >> EPOCH_BITS > epochs[actor] for actor, counter in vector
+        )
 
     def _refuse(
         self, source: PeerId, pushed: Variable, reason: str, detail: str, now: float

@@ -32,8 +32,7 @@ NOTHING_LEFT_OUT = 0
 
 
 class Marks:
-    """`recovered`: what storage held; `counter`: the last number that this peer may have given to a
-    write."""
+    """`recovered`: what storage held; `counter`: the last number that this peer may have used."""
 
     def __init__(
         self,
@@ -46,7 +45,6 @@ class Marks:
         self._peer = peer
         self._limits = limits
         self._outbox = outbox
-        self.counter = counter
         self.known: dict[PeerId, int] = dict(recovered.known) if recovered else {}
         self.base: dict[PeerId, int] = dict(recovered.base) if recovered else {}
         self._is_own_stored = peer in self.known
@@ -63,8 +61,7 @@ class Marks:
         return tuple(sorted(self.base.items()))
 
     def wrote(self, counter: int) -> None:
-        """This peer's own writes go up to `counter`."""
-        self.counter = counter
+        """This peer's own writes up to `counter`."""
         self.known[self._peer] = counter
 
     def store_own(self) -> None:

@@ -6,20 +6,21 @@ from mabeam_p2p.config import Limits
 from mabeam_p2p.ids import PeerId, is_key
 from mabeam_p2p.protocol.hybrid_clock import HybridClock
 from mabeam_p2p.protocol.variables import dotted
+from mabeam_p2p.protocol.variables.intake import EPOCH_BITS
 from mabeam_p2p.protocol.variables.marks import Marks
 from mabeam_p2p.protocol.variables.table import Table
-from mabeam_p2p.protocol.vector_clock import counter_of, is_vector
+from mabeam_p2p.protocol.vector_clock import is_vector
 from mabeam_p2p.records import RESOLVERS, Sibling, Variable
 from mabeam_p2p.requests import WAIT_MAJORITY, Refused, SetVariables, VariableChange
 
 
 class Staging:
-    """`counter_max`: the last number that this peer can give to a write."""
+    """`counter`: the last number that this peer gave to a write; the owner moves it on."""
 
     def __init__(
         self,
         peer: PeerId,
-        counter_max: int,
+        counter: int,
         table: Table,
         marks: Marks,
         clock: HybridClock,
@@ -30,7 +31,8 @@ class Staging:
         self._marks = marks
         self._clock = clock
         self._limits = limits
-        self._counter_max = counter_max
+        self.counter = counter
+        self._counter_max = counter + (1 << EPOCH_BITS) - 1
 
     def stage(
         self, request: SetVariables, timeout: float, now: float
@@ -38,10 +40,10 @@ class Staging:
         """The variables as the request makes them, or why it is refused. Changes nothing."""
         if not request.changes or request.wait < WAIT_MAJORITY or not 0 <= timeout < inf:
             return Refused("invalid", "no changes, an unknown wait, or a timeout below 0")
-        if self._marks.counter + len(request.changes) > self._counter_max:
+        if self.counter + len(request.changes) > self._counter_max:
             return Refused("limit", "no more writes before this peer restarts")
         staged: dict[str, Variable] = {}
-        for counter, change in enumerate(request.changes, self._marks.counter + 1):
+        for counter, change in enumerate(request.changes, self.counter + 1):
             current = staged.get(change.name) or self._table.get(change.name)
             objection = self._objection(change, current)
             if objection is not None:
@@ -65,20 +67,6 @@ class Staging:
         ):
             return Refused("too_large", "together more than one message to others may hold")
         return tuple(staged.values())
-
-    def go_beyond(self, claimed: int, now: float) -> None:
-        """Others have heard of writes of this peer up to `claimed`, which it never made, and would
-        take for superseded what it writes next, and perhaps what it has written. So it counts on
-        from there, and makes again what stands. Nothing is done if it has no such numbers."""
-        mine = [v for v in self._table.all() if any(s.actor == self._peer for s in v.siblings)]
-        count = sum(sibling.actor == self._peer for v in mine for sibling in v.siblings)
-        if claimed + count > self._counter_max:
-            return
-        self._marks.wrote(max(claimed, self._marks.counter))
-        for variable in mine:
-            renumbered = dotted.renumbered(variable, self._peer, self._marks.counter)
-            self._marks.wrote(counter_of(renumbered.context, self._peer))
-            self._table.keep(renumbered, now)
 
     def _is_new(self, name: str) -> bool:
         return self._table.get(name) is None

@@ -5,8 +5,7 @@ value, and never chooses between concurrent ones. Called by `node` alone.
 
 Rules
 1. A write has a dot of its own: this peer and a counter that never repeats, over restarts too, for
-   it begins at the peer's epoch << 32. Nobody else writes under this peer's name: where others say
-   so, it writes again, beyond that.
+   it begins at the peer's epoch << 32. Nobody else may write under this peer's name.
 2. A state only ever grows (`dotted.sync`): late, doubled and reordered pushes do no harm.
 3. Whatever is pushed, acknowledged, told to listeners or answered is durable here first.
 4. Every numbered push is acknowledged: also one that brings nothing new, or that is refused. Only
@@ -99,8 +98,8 @@ class Variables:
         """Number of the push that a waiting request is for."""
         self._drops = Drops(outbox)
         self._intake = Intake(peer, self._table, self._marks, self._clock, limits, self._drops)
-        last = counter + (1 << EPOCH_BITS) - 1
-        self._staging = Staging(peer, last, self._table, self._marks, self._clock, limits)
+        self._intake.counter = counter
+        self._staging = Staging(peer, counter, self._table, self._marks, self._clock, limits)
         self._spread = Spread(peer, timing, limits, random, outbox)
         self._upkeep = Upkeep(peer, self._table, self._marks, self._pushes, timing)
         self._anti_entropy = AntiEntropy(
@@ -163,7 +162,9 @@ class Variables:
         if isinstance(variables, Refused):
             self._outbox.resolve(token, variables)
             return
-        self._marks.wrote(self._marks.counter + len(request.changes))
+        self._staging.counter += len(request.changes)
+        self._intake.counter = self._staging.counter
+        self._marks.wrote(self._staging.counter)
         for variable in variables:
             self._table.keep(variable, now)
         self._tell(list(variables), self._peer)
@@ -245,9 +246,6 @@ class Variables:
                 self._on_want(source, message, now)
             case _ as never:
                 assert_never(never)
-        if self._intake.claimed > self._marks.counter:
-            self._staging.go_beyond(self._intake.claimed, now)
-        self._intake.claimed = 0
 
     def _on_push(self, source: PeerId, push: VariablePush, now: float) -> None:
         taken = self._take(source, source, push, now)
@@ -364,7 +362,7 @@ class Variables:
         self._anti_entropy.receive_ask(source, ask, now)
 
     def _on_answer(self, source: PeerId, answer: TreeAnswer, now: float) -> None:
-        defect = self._intake.vector_defect(source, answer.known, answer.base)
+        defect = self._intake.vector_defect(answer.known) or self._intake.vector_defect(answer.base)
         if len(answer.entries) > self._limits.digest_entries_max:
             defect = "count"
         elif not all(is_key(name) for name, _ in answer.entries):
@@ -378,7 +376,7 @@ class Variables:
         self._base_has_grown(self._anti_entropy.receive_answer(source, answer, now))
 
     def _on_done(self, source: PeerId, done: TreeDone, now: float) -> None:
-        defect = self._intake.vector_defect(source, done.known, done.base)
+        defect = self._intake.vector_defect(done.known) or self._intake.vector_defect(done.base)
         if defect:
             self._drops.drop(source, "tree_done", defect, now)
             return
@@ -407,7 +405,7 @@ class Variables:
             and member.peer != self._peer
         ]
         self._live = {member.peer: member.name for member in here}
-        self._intake.members({member.peer: member.epoch for member in here})
+        self._intake.epochs = {member.peer: member.epoch for member in here}
         come = [peer for peer in self._live if peer not in before]
         self._returned = {p: None for p in (*self._returned, *come) if p in self._live}
         for push in self._pushes:
@@ -482,7 +480,7 @@ class Variables:
         assert len(self._table) <= self._limits.variables_max
         for variable in self._table.all():
             assert not dotted.defect(variable, self._limits), variable
-            assert counter_of(variable.context, self._peer) <= self._marks.counter
+            assert counter_of(variable.context, self._peer) <= self._staging.counter
         assert len(self._pushes) <= self._limits.pushes_pending_max
         self._pushes.check()
         numbers = {push.number: push for push in self._pushes}
