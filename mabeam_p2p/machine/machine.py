@@ -59,6 +59,7 @@ from mabeam_p2p.ids import (
     KEY_BYTES_MAX,
     AgentId,
     PeerId,
+    SessionId,
     is_peer_id,
 )
 from mabeam_p2p.limits import rules_of
@@ -365,6 +366,11 @@ class Machine:
         """The live agent of this id."""
         session = self._parts.sessions.of_agent(agent)
         return None if session is None else session.agent
+
+    def agent_in(self, session: SessionId) -> Agent | None:
+        """The live agent whose session it is."""
+        found = self._parts.sessions.get(session)
+        return None if found is None else found.agent
 
     def agents_of(self, peer: PeerId) -> tuple[Agent, ...]:
         """The live agents that `peer` hosts, in order of their sessions' opening."""

@@ -89,6 +89,22 @@ def test_agents_are_opened_by_the_peer_that_hosts_them() -> None:
     assert Leader().takes(Relayed, A, opening(B)), "as a coordinator, for a member of its section"
 
 
+def test_an_agent_is_spoken_for_by_the_peer_that_hosts_it() -> None:
+    leader = Leader()
+    leader.takes(Forward, B, opening(B))
+    report = AppendJournal(SESSION, 2, "j", b"x")
+    for kind in (Forward, Relay):
+        assert not leader.takes(kind, A, report)
+    assert leader.dropped() == [(A, "impostor")]
+    refused = leader.play.sent(ForwardRefused)
+    assert [answer.reason for answer in refused] == ["not_leader"] * 2, "certainly not done"
+    assert not leader.takes(Forward, A, AppendJournal(SessionId(8), 1, "j", b"x"), report)
+    assert leader.takes(Forward, A, AppendJournal(SessionId(8), 1, "j", b"x")), "of nobody yet"
+    assert leader.takes(Relay, B, report)
+    assert leader.takes(Relayed, A, report), "as a coordinator"
+    assert leader.takes(Forward, B, AppendJournal(SESSION, 3, "j", b"x"))
+
+
 def test_the_keys_of_a_peer_are_changed_by_itself_alone() -> None:
     """Whoever has two of them is that peer, and outlives its own revocation. Whose session it is
     does not count here: that may be another's by the time that this is applied."""

@@ -99,6 +99,12 @@ MUTANTS = (
         PROPOSED,
     ),
     Mutant(
+        "T4-spoken-for",
+        "a member speaks for the agent of another one",
+        (Edit(KEYS, "agent is None or agent.peer == source", "True"),),
+        PROPOSED,
+    ),
+    Mutant(
         "T4-gathered",
         "what a member has a coordinator pass on is not looked at, nor by a leader that is one",
         (

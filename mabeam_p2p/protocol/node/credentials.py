@@ -34,8 +34,9 @@ class Keys:
     def may_propose(self, source: PeerId, message: Forward | Relay | Relayed, now: float) -> bool:
         """Whether its commands are taken from this peer, by a leader, or to be passed on to one.
         What the log says of the cluster is the leader's to propose: it stops who cannot follow, or
-        lets somebody in. Agents are opened by the peer that hosts them (a coordinator is believed
-        that it has looked), and the keys of a peer are changed by itself, directly."""
+        lets somebody in. Agents are opened, and spoken for, by the peer that hosts them (a
+        coordinator is believed that it has looked), and the keys of a peer are changed by itself,
+        directly."""
         for command in self._codec.decode_commands(message.count, message.blob):
             match command:
                 case ClusterCommand():
@@ -45,7 +46,9 @@ class Keys:
                 case SetKeys():
                     is_its_own = isinstance(message, Forward) and command.peer == source
                 case _:
-                    continue
+                    agent = self._machine.agent_in(command.session)
+                    is_its_own = agent is None or agent.peer == source
+                    is_its_own |= isinstance(message, Relayed)
             if not is_its_own:
                 self._links.drop(source, "impostor", f"proposes a {type(command).__name__}", now)
                 return False
