@@ -389,7 +389,7 @@ MUTANTS = (
         (
             Edit(
                 "mabeam_p2p/protocol/membership/records.py",
-                "elif not self._words.admit(member):",
+                "elif not self._believes(member):",
                 "elif False:",
             ),
         ),
@@ -403,7 +403,7 @@ MUTANTS = (
                 "mabeam_p2p/protocol/membership/records.py",
                 "        if source == member.peer:\n"
                 "            self._words.keep(member)\n        elif not",
-                "        is_near = self._words.admit(member)\n"
+                "        is_near = self._believes(member)\n"
                 "        if source == member.peer or is_near:\n"
                 "            self._words.keep(member)\n        elif not",
             ),

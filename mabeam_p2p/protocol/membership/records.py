@@ -20,7 +20,7 @@ from mabeam_p2p.protocol.membership.probing import Probing
 from mabeam_p2p.protocol.membership.rumours import Rumours, transmissions
 from mabeam_p2p.protocol.membership.suspicion import Suspicion
 from mabeam_p2p.protocol.membership.table import Table, Turn, is_newer
-from mabeam_p2p.protocol.membership.words import OwnWords
+from mabeam_p2p.protocol.membership.words import LEAP_MAX, OwnWords
 from mabeam_p2p.records import Member, MemberState
 
 WHOLE_TABLES_SECONDS = 0.25
@@ -61,7 +61,6 @@ class Records:
         self._probing = probing
         self._drop = drop
         self._words = OwnWords(limits.members_max)
-        self._words.keep(mine)
         self._view: tuple[Member, ...] | None = None
         self._told_all_at = -inf
         # Apart: where both took from one turn, one of them could come to the same records always.
@@ -142,8 +141,9 @@ class Records:
         """A record from another peer."""
         if source == member.peer:
             self._words.keep(member)
-        elif not self._words.admit(member):
+        elif not self._believes(member):
             self._drop(source, "member", f"{member.peer} has never come so far", now)
+            self._hint(member)
             return
         if member.peer == self.mine.peer:
             self._heard_of_me(source, member)
@@ -155,6 +155,11 @@ class Records:
             self.take_in(member, accuser, now)
         elif member.state is MemberState.SUSPECT and not is_newer(known, member):
             self.confirm(known, accuser)
+
+    def _believes(self, member: Member) -> bool:
+        if member.peer == self.mine.peer:
+            return member.incarnation <= self.mine.incarnation + LEAP_MAX
+        return self._words.admit(member)
 
     def heard_table(self, source: PeerId, gossip: Gossip, now: float) -> None:
         """Part of another peer's table; answered with what it asks for."""
@@ -223,10 +228,14 @@ class Records:
             or self.holder_of(member.name, member.peer) is not None
             or not self._make_room()
         ):
-            if len(self.hints) < self._limits.candidates_max:
-                self.hints.append(member.address)
+            self._hint(member)
         else:
             self.take_in(member, accuser, now)
+
+    def _hint(self, member: Member) -> None:
+        """It is greeted where it is said to be, and can speak for itself."""
+        if len(self.hints) < self._limits.candidates_max and not self.is_here(member.peer):
+            self.hints.append(member.address)
 
     # ---- transitions -------------------------------------------------------------------------
 
@@ -260,7 +269,6 @@ class Records:
     def renew(self, facts: Member, incarnation: int) -> None:
         """This peer's own record becomes `facts`, newer than `incarnation`."""
         self.mine = replace(facts, incarnation=min(incarnation + 1, INTEGER_MAX))
-        self._words.keep(self.mine)
         self._view = None
         self.rumours.spread(Rumour(self.mine))
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mabeam_p2p.config import Limits
 from mabeam_p2p.effects import Effects, Notify
 from mabeam_p2p.events import Dropped
 from mabeam_p2p.ids import INTEGER_MAX
@@ -31,6 +32,7 @@ def test_of_nobody_is_believed_what_it_could_not_go_beyond(said: MemberState, ra
     assert table.core.find(B) == member(B)
     assert table.core.find(C) is None
     assert table.core.mine == member(ME)
+    assert table.core.hints == [member(C).address], "who may say so itself"
     assert table.core.met(member(C), table.now)
 
 
@@ -61,6 +63,16 @@ def test_what_was_known_before_a_restart_counts_as_the_members_own_word() -> Non
     table.core.met(member(A), table.now)
     table.tell(A, member(B, 1, DEAD, raised=6 * FAR - 1))
     assert table.state(B) is DEAD
+
+
+def test_what_is_said_of_this_peer_is_held_against_its_own_record() -> None:
+    """However many others have spoken since it said something itself."""
+    table = Table(member(A), member(B), limits=Limits(members_max=2))
+    for _ in range(3):
+        table.tell(A, member(ME, 1, DEAD, raised=table.core.mine.incarnation - (1 << 16) + 600_000))
+        table.tell(A, member(A))
+        table.tell(B, member(B))
+    assert table.core.mine == member(ME, raised=1_800_003)
 
 
 def test_words_of_no_more_members_are_kept_than_there_can_be() -> None:
