@@ -20,6 +20,10 @@ FUNCTION_LINES_MAX = 60
 CODE_ROOTS = ("mabeam_p2p", "tests", "tools", "examples")
 PRINTING = ("mabeam_p2p/cli/", "tools/", "examples/")
 PURE = ("mabeam_p2p/protocol/", "mabeam_p2p/machine/")
+CORE_TESTS = tuple(
+    f"tests/{folder}/"
+    for folder in ("machine", "paper", "protocol", "regress", "scenarios", "simulation", "wire")
+)
 UNSAFE_MODULES = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle"}
 UNSAFE_CALLS = {"eval", "exec", "recv_pyobj", "send_pyobj", "decompress", "decompressobj"}
 """The last two make much of little: nothing that travels is compressed."""
@@ -139,6 +143,12 @@ def impure_order(source: Source) -> Iterator[int]:
                 yield line
 
 
+def sleeping_core_test(source: Source) -> Iterator[int]:
+    """The time of a core is what its test says it is: nothing has to be waited for."""
+    if source.path.startswith(CORE_TESTS):
+        yield from (line for line, name in calls(source) if name.split(".")[-1] == "sleep")
+
+
 def unfinished_word(source: Source) -> Iterator[int]:
     yield from _lines_with(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b", source)
 
@@ -161,6 +171,7 @@ CODE_RULES: list[Rule] = [
     unsafe_decoding,
     wall_clock_or_assert_in_wire,
     impure_order,
+    sleeping_core_test,
 ]
 TEXT_RULES: list[Rule] = [unfinished_word, workplace_path]
 
@@ -212,6 +223,8 @@ def test_every_text_keeps_the_rule(rule: Rule) -> None:
         (wall_clock_or_assert_in_wire, "mabeam_p2p/wire/a.py", "datetime.datetime.now()\n"),
         (impure_order, "mabeam_p2p/protocol/a.py", "for x in {1, 2}: pass\n"),
         (impure_order, "mabeam_p2p/machine/a.py", "random.random()\n"),
+        (sleeping_core_test, "tests/protocol/a.py", "await asyncio.sleep(0.1)\n"),
+        (sleeping_core_test, "tests/machine/a.py", "time.sleep(1)\n"),
         (unfinished_word, "tools/a.py", "# TODO later\n"),
         (workplace_path, "tools/a.py", "open('/home/me/x')\n"),
     ],

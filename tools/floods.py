@@ -14,8 +14,8 @@ another peer without a vote is flooded like that as well, and nobody else, for c
 Printed are the median and the 99th percentile of commits that were made, and how many times that
 without a flood in the same run the latter is; below which time the peers' event loops were late in
 99 of 100 cases; how much resident memory a peer had at most; and what the peers counted meanwhile.
-The exit code is 1 if a flood was not heard, or nothing was committed beside it. Called by
-tools/floods.
+The exit code is 1 if a flood was not heard, nothing was committed beside it, or a peer had more
+resident memory than RESIDENT_MAX. Called by tools/floods.
 """
 
 import argparse
@@ -43,6 +43,8 @@ NAMES = ("ant", "bee", "cow")
 OTHER = "elk"
 """The one without a vote."""
 MEMBERS_FLOODS = ("garbage", "maximal", "crowded")
+RESIDENT_MAX = 200 * 1024 * 1024
+"""Bytes of one peer."""
 PAUSE_SECONDS = 0.002
 """Between two commits."""
 COUNTED = ("received", "muted", "overrun", "multipart", "refused_key", "callers_cut")
@@ -276,13 +278,13 @@ def main() -> None:
     floods = options.floods or list(FLOODS)
     if unknown := [flood for flood in floods if flood not in FLOODS]:
         parser.error(f"no such flood: {', '.join(unknown)}; there are {', '.join(FLOODS)}")
-    unheard = [flood for flood in floods if not run(flood, options.seconds)]
-    if unheard:
-        raise SystemExit(f"not heard: {', '.join(unheard)}")
+    faults = [fault for flood in floods if (fault := run(flood, options.seconds))]
+    if faults:
+        raise SystemExit("; ".join(faults))
 
 
-def run(name: str, seconds: float) -> bool:
-    """Measure one flood, and say whether it was heard."""
+def run(name: str, seconds: float) -> str:
+    """Measure one flood, and say what is wrong; empty: nothing."""
     with tempfile.TemporaryDirectory(prefix="mb") as folder:
         peers = Peers(Path(folder))
         try:
@@ -307,7 +309,15 @@ def run(name: str, seconds: float) -> bool:
         f"{sent.byte_count / sent.seconds / 1e6:.1f} MB a second were sent; counted: {counted}\n"
     )
     sys.stdout.flush()
-    return is_heard(name, sent, numbers)
+    return fault_of(name, sent, flooded)
+
+
+def fault_of(name: str, sent: Sent, flooded: Measured) -> str:
+    if not is_heard(name, sent, flooded.counts.numbers):
+        return f"{name}: not heard"
+    if flooded.resident > RESIDENT_MAX:
+        return f"{name}: {flooded.resident / 1e6:.0f} MB are resident"
+    return ""
 
 
 if __name__ == "__main__":

@@ -75,6 +75,8 @@ class Victim:
                 self.told[event.source][event.reason] += event.count
             case KeysChanged(what="admitted"):
                 self.admitted.append(event.peer)
+            case _:
+                pass
 
     @property
     def transport(self) -> ZeroMqTransport:
