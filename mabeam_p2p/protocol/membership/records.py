@@ -1,8 +1,7 @@
 """What is known of whom, what becomes of news of it, and what is told on.
 
-Decides by the order of records, and by what they say of themselves (rules 3 to 8 of
-`membership`), and asks nobody. A part of
-`Membership`.
+Decides by the order of records, and by what members have said of themselves (rules 3 to 8 of
+`membership`), and asks nobody. A part of `Membership`.
 """
 
 from collections.abc import Callable, Iterable
