@@ -40,7 +40,6 @@ from tests.eventually import in_one_of
 from tests.in_loop import in_loop
 from tools.children import free_ports
 
-SESSION = SessionId(4711)
 PATIENT = Timing(election_timeout_seconds=2.0)
 """A machine that stalls for a while deposes nobody."""
 
@@ -74,15 +73,22 @@ async def leader_of(drivers: Sequence[Driver]) -> Driver:
             await asyncio.sleep(0.005)
 
 
+def session_at(peer: PeerId) -> SessionId:
+    """Of the only agent there."""
+    return SessionId(int(peer[:8], 16) + 1)
+
+
 async def commit(driver: Driver, sequence: int) -> Answer:
+    session = session_at(driver.peer)
     return await LoopBackend(driver).ask(
-        Submit(AppendJournal(SESSION, sequence, "trials", b"%d" % sequence), timeout=20.0)
+        Submit(AppendJournal(session, sequence, "trials", b"%d" % sequence), timeout=20.0)
     )
 
 
 async def open_session(driver: Driver, owner: PeerId) -> Answer:
+    session, agent = session_at(owner), AgentId(f"a@{owner}")
     return await LoopBackend(driver).ask(
-        Submit(OpenSession(SESSION, 1, AgentId("a@p0"), owner, 1, (), True, True), timeout=20.0)
+        Submit(OpenSession(session, 1, agent, owner, 1, (), True, True), timeout=20.0)
     )
 
 
@@ -117,8 +123,8 @@ def test_three_peers_form_a_cluster_commit_and_survive_the_loss_of_their_leader(
     async def story() -> None:
         async with three_peers(tmp_path) as drivers:
             leader = await leader_of(drivers)
-            owner = drivers[0].peer
-            assert isinstance(await open_session(leader, owner), Committed)
+            for driver in drivers:
+                assert isinstance(await open_session(leader, driver.peer), Committed)
             for sequence in range(2, 6):
                 follower_or_leader = drivers[sequence % 3]
                 assert isinstance(await commit(follower_or_leader, sequence), Committed)

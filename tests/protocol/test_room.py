@@ -13,7 +13,7 @@ from mabeam_p2p.commands import (
     OpenSession,
     Tick,
 )
-from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, SessionId
+from mabeam_p2p.ids import CLUSTER_SESSION, AgentId, PeerId, SessionId
 from mabeam_p2p.messages import Forward, ForwardRefused
 from mabeam_p2p.protocol.room import Room
 from mabeam_p2p.records import DiskUsage
@@ -64,13 +64,13 @@ def test_other_commands_have_room_until_nine_tenths() -> None:
 class Office(Play):
     """A leader with two agents that have leases."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: PeerId = ME) -> None:
         super().__init__()
         self.lead()
         self.used = {ONE: 1, TWO: 1}
         for session in (ONE, TWO):
             agent = AgentId(f"{session}@me")
-            opening = OpenSession(session, 1, agent, ME, EPOCH, (), True, True, (), LEASE)
+            opening = OpenSession(session, 1, agent, host, EPOCH, (), True, True, (), LEASE)
             self.ask(Submit(opening, 30.0))
         self.wait(0.2)
         assert self.live() == [ONE, TWO]
@@ -113,7 +113,7 @@ def test_no_lease_ends_while_none_can_be_renewed_for_want_of_room() -> None:
 
 
 def test_leases_of_other_peers_agents_are_renewed_too() -> None:
-    office = Office()
+    office = Office(A)
     office.desk.stored(SHORT)
     encode = office.desk.codec.encode_commands
     renewal, item = KeepAlive(ONE, 2), AppendJournal(TWO, 2, "j", b"x")

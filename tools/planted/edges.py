@@ -28,7 +28,7 @@ MUTANTS = (
         (
             Edit(
                 "mabeam_p2p/wire/codec.py",
-                "    msgspec.msgpack.Decoder(kind)\n",
+                "        msgspec.msgpack.Decoder(self._holder)\n",
                 "",
             ),
         ),

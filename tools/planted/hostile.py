@@ -3,7 +3,6 @@
 from tools.planted.base import Edit, Mutant
 
 SOCKETS = "mabeam_p2p/api/sockets.py"
-ATTACHED = "mabeam_p2p/api/attached.py"
 SERVER = "mabeam_p2p/daemon/server.py"
 FOLDER = "mabeam_p2p/storage/folder.py"
 ADDRESSES = "mabeam_p2p/addresses.py"
@@ -109,7 +108,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "H8",
         "a client talks to the daemon of another user",
-        (Edit(ATTACHED, "            if not sockets.is_own(user):", "            if False:"),),
+        (Edit(SOCKETS, "    if not is_own(user):", "    if False:"),),
         LOCAL,
     ),
     Mutant(
