@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -118,7 +119,11 @@ def test_a_cluster_that_forgets_is_found_out_and_its_folders_are_kept(tmp_path: 
     options = ("--seconds", "0", "--peers", "3", "--seed", "1", "--in-memory")
     code, output = run(tmp_path, *options)
     assert code == 1, output
-    assert "VIOLATION lost ack" in output
+    # Where it shows first depends on who asks, and whether somebody has written anew: a list lacks
+    # what was acknowledged, a read is stale or no prefix of another, a counter is impossible.
+    kinds = dict.fromkeys(re.findall(r"^VIOLATION ([a-z ]+):", output, re.MULTILINE))
+    assert kinds, output
+    assert kinds.keys().isdisjoint(("stuck", "crashed")), output
     assert "--seed 1" in output.splitlines()[-1]
     (folder,) = tmp_path.iterdir()
     assert sorted(path.name for path in folder.glob("*.log")) == ["p0.log", "p1.log", "p2.log"]
