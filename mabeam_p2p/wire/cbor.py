@@ -106,7 +106,8 @@ def decode_sequence(
     """Exactly `count` items, one behind the other; in runs, each of which becomes no more than
     GROWTH_FREE_BYTES, or is one item. Raises RemoteProtocolError, perhaps behind some runs.
 
-    item_count_max: of an item of more than UNWEIGHED_BYTES, nested ones included.
+    item_count_max: of an item of more than UNWEIGHED_BYTES, nested ones included; whatever is
+    beside it, so that what was read alone is read in any batch.
     """
     _check_size(data, size_max)
     end = len(data)
@@ -263,7 +264,9 @@ def _overgrowth(data: bytes) -> str:
 
 def _end_of_one(data: bytes, position: int, item_count_max: int) -> int:
     """Where the item ends that begins at `position`; refused if it has too many within, all nested
-    ones included. Where a head is wrong, the end is that of all, as in `_overgrowth`."""
+    ones included, and is not short. Where a head is wrong, the end is that of all, as in
+    `_overgrowth`."""
+    short_until = position + UNWEIGHED_BYTES
     count = 0
     missing = 1
     end = len(data)
@@ -283,7 +286,7 @@ def _end_of_one(data: bytes, position: int, item_count_max: int) -> int:
             missing += argument
         elif kind in (2, 3):
             position += argument
-        if count > item_count_max:
+        if count > item_count_max and position > short_until:
             raise RemoteProtocolError("size", f"one of more than {item_count_max} items")
         missing -= 1
     return min(position, end)

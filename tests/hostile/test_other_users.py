@@ -70,14 +70,22 @@ async def test_another_user_who_gets_at_the_socket_is_not_heard(crossroads: Path
         assert await d.counters() == counters(daemon_clients=1, daemon_clients_refused=1)
 
 
-SERVE = """
+LISTEN = """
 with socket.socket(socket.AF_UNIX) as server:
     server.bind(sys.argv[1])
     server.listen()
     server.settimeout(30)
     os.chmod(sys.argv[1], 0o666)
     connection, _ = server.accept()
+"""
+SERVE = f"""{LISTEN}
     print("heard", connection.recv(1000))
+"""
+TELL = f"""{LISTEN}
+    try:
+        connection.sendall(b"what another user would have this one believe")
+    except BrokenPipeError:
+        pass
 """
 
 
@@ -98,20 +106,6 @@ async def test_client_says_nothing_to_the_daemon_of_another_user(crossroads: Pat
     with pytest.raises(DaemonNotRunning, match=f"a daemon of user {OTHER_USER}, not of this one"):
         await backend.open(SessionId(7))
     assert await serving == "heard b''"
-
-
-TELL = """
-with socket.socket(socket.AF_UNIX) as server:
-    server.bind(sys.argv[1])
-    server.listen()
-    server.settimeout(30)
-    os.chmod(sys.argv[1], 0o666)
-    connection, _ = server.accept()
-    try:
-        connection.sendall(b"what another user would have this one believe")
-    except BrokenPipeError:
-        pass
-"""
 
 
 @needs_root

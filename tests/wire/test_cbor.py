@@ -148,13 +148,32 @@ def test_one_member_of_a_sequence_cannot_take_the_room_of_all(count: int) -> Non
 
 @pytest.mark.parametrize(("item_count", "is_read"), [(2_048, True), (2_049, False)])
 def test_items_of_each_member_are_counted_with_itself(item_count: int, is_read: bool) -> None:
-    member = cbor.encode([0] * (item_count - 1))
-    data = member * 40
+    member = (*(0,) * (item_count - 2), bytes(3_000))
+    data = cbor.encode(member) * 40
+    assert len(data) > 40 * cbor.UNWEIGHED_BYTES
     if is_read:
-        assert sequence(40, data) == [(0,) * (item_count - 1)] * 40
+        assert sequence(40, data) == [member] * 40
         return
     with pytest.raises(RemoteProtocolError, match="one of more than 2048"):
         sequence(40, data)
+
+
+@pytest.mark.parametrize("byte_count", [4_096, 4_097])
+@pytest.mark.parametrize("beside", [b"", bytes(9), bytes(5_000), bytes(100_000)], ids=len)
+def test_whether_a_member_is_read_does_not_depend_on_what_is_beside_it(
+    byte_count: int, beside: bytes
+) -> None:
+    """Who appends it to a log beside others would else make a batch that nobody reads."""
+    member = (*(0,) * 3_000, bytes(byte_count - 3_006))
+    assert len(cbor.encode(member)) == byte_count
+    for others in ([], [beside], [beside] * 40):
+        for members in ([member, *others], [*others, member]):
+            data = cbor.encode_sequence(members)
+            if byte_count <= cbor.UNWEIGHED_BYTES:
+                assert sequence(len(members), data) == members
+                continue
+            with pytest.raises(RemoteProtocolError, match="one of more than 2048 items"):
+                sequence(len(members), data)
 
 
 def test_of_a_sequence_little_is_read_before_it_is_judged() -> None:

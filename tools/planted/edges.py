@@ -23,6 +23,24 @@ BOOT_TESTS = ("tests/protocol/test_bootstrap.py",)
 
 MUTANTS = (
     Mutant(
+        "H15-beside",
+        "a command that is read alone makes a batch that nobody reads",
+        (Edit("mabeam_p2p/wire/cbor.py", " and position > short_until:", ":"),),
+        ("tests/wire/test_cbor.py",),
+    ),
+    Mutant(
+        "H15-run",
+        "a batch of what are no commands is read to its end before that is seen",
+        (
+            Edit(
+                "mabeam_p2p/wire/cbor.py",
+                "stop = min(position + UNWEIGHED_BYTES, end)",
+                "stop = end",
+            ),
+        ),
+        ("tests/wire/test_cbor.py",),
+    ),
+    Mutant(
         "E-first-use",
         "types are looked through when they are first used, by whichever threads are first",
         (
