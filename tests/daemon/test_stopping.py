@@ -27,14 +27,16 @@ def place() -> Iterator[House]:
 
 
 def left_behind(place: House) -> list[str]:
-    """Sockets, and locks of data folders that somebody holds."""
-    found = [str(path) for path in (place.folder / "run").rglob("*") if path.is_socket()]
+    """Sockets, and locks of data folders that somebody holds: their paths in the place, whose own
+    name is drawn and may hold anybody's."""
+    sockets = (path for path in (place.folder / "run").rglob("*") if path.is_socket())
+    found = [str(path.relative_to(place.folder)) for path in sockets]
     for path in (place.folder / "state").rglob("lock"):
         with path.open("rb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                found.append(str(path))
+                found.append(str(path.relative_to(place.folder)))
     return found
 
 

@@ -192,14 +192,21 @@ async def tasks(scene: Scene, step: Step, crew: Crew) -> None:
 
 async def _kill_at_work(crew: Crew, member: Member) -> int:
     """Kill the member while it works; how many tasks it held then."""
-    for _ in range(ATTEMPTS_MAX):
-        # Stopped, it cannot end a task between the look and the kill.
-        os.killpg(member.process.pid, signal.SIGSTOP)
+
+    async def in_its_hands() -> set[str]:
         leased = await crew.group.tasks("leased", level="linearizable")
-        held = sum(task.agent == member.id for task in leased)
+        return {task.id for task in leased if task.agent == member.id}
+
+    for _ in range(ATTEMPTS_MAX):
+        # Stopped, it cannot end a task between the look and the kill. What it had ended before is
+        # on its way into the log, and not in its hands at the second look.
+        os.killpg(member.process.pid, signal.SIGSTOP)
+        held = await in_its_hands()
+        await asyncio.sleep(POLL_SECONDS)
+        held &= await in_its_hands()
         if held:
             await crew.kill(member)
-            return held
+            return len(held)
         os.killpg(member.process.pid, signal.SIGCONT)
         await asyncio.sleep(POLL_SECONDS)
     raise ClaimFailed(f"{member.id} was never seen at work")
