@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.daemons import CLUSTER, House, house, mabeam, told, until
+from tests.cli.daemons import CLUSTER, House, house, mabeam, states, told, until
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def test_a_wiped_disk_comes_back_as_another_peer_and_takes_the_place_of_the_dead
     cow.signal(signal.SIGKILL)
     cow.wait()
     shutil.rmtree(folder_of(place, "cow"))
-    until(lambda: "dead" in mabeam("members", "--addr", "ant").stdout)
+    until(lambda: states("ant")["cow"] == "dead")
     back = place.start("--expect", "3", "--seed", seed, name="cow")
     assert [back.line()["event"], back.line()["event"]] == ["listening", "ready"]
     reborn = peer_of("cow")

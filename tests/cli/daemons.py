@@ -203,6 +203,14 @@ def mabeam(*arguments: str) -> click.testing.Result:
     return click.testing.CliRunner().invoke(main, arguments, catch_exceptions=False)
 
 
+def states(at: str) -> dict[str, str]:
+    """Of each member's name its state, as that peer has it. A table of them may have the word for a
+    state in the digits of an id."""
+    found = told("members", "--addr", at)["members"]
+    assert isinstance(found, list)
+    return {one["name"]: one["state"] for one in found}
+
+
 def leader() -> str:
     """Its name, as soon as there is one: a peer that stands still for a while leads no more."""
     answers: list[click.testing.Result] = []

@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 
 from mabeam_p2p.cli import output
-from tests.cli.daemons import House, house, leader, mabeam, told, until
+from tests.cli.daemons import House, house, leader, mabeam, states, told, until
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def test_minority_refuses_to_decide_and_still_shows_what_it_knows(place: House) 
     unheard = mabeam("set", "rate", "0.6", "--wait", "2", "--timeout", "3", "--json")
     assert unheard.exit_code == 75
     assert told("get", "rate")["value"] == 0.6
-    until(lambda: "dead" in mabeam("members").stdout)
+    until(lambda: "dead" in states("ant").values())
 
     back = place.start("--seed", seed, name="bee")
     assert [back.line()["event"], back.line()["event"]] == ["listening", "ready"]

@@ -211,14 +211,15 @@ def test_reads_beyond_number_over_a_slow_link_depose_no_leader() -> None:
     world.elect(A)
     world.lose(*world.flying)
     under_way: list[tuple[float, Parcel]] = []
-    seen: dict[int, None] = {}
+    # They are kept: one that is freed would lend its id to another.
+    seen: dict[int, Parcel] = {}
     for number in range(1500):
         world.wait(1 / 1024)
         world.tick(A)
         ask(world, A, number)
         for parcel in world.flying:
             if id(parcel) not in seen:
-                seen[id(parcel)] = None
+                seen[id(parcel)] = parcel
                 under_way.append((world.now + 0.1, parcel))
         while under_way and under_way[0][0] <= world.now:
             world.arrive(under_way.pop(0)[1])
