@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fixed", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("fixed")
-"""What is tried is the same in each run. To look for more: --hypothesis-profile=explore."""
+"""What is tried is the same in each run, but for values that Hypothesis finds in whatever modules
+are loaded by then. To look for more: --hypothesis-profile=explore."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -192,7 +192,7 @@ class Stage:
         no such peer."""
         leading = [h for h in self.hosts if h.node and h.node.replication.leadership is not None]
         followed = {node.replication.leader for node in self.nodes}
-        return leading[0] if [h.peer for h in leading] == [*followed] else None
+        return leading[0] if len(leading) == 1 and followed == {leading[0].peer} else None
 
     def lowest(self) -> Host:
         """Who stands for election last, and so leads last, while all logs are equal."""

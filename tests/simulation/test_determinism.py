@@ -56,9 +56,12 @@ def with_packages(python: str, folder: Path) -> str:
     inside = str(folder / "bin" / "python")
     if made.returncode:
         return ""
-    installed = subprocess.run(
-        [inside, "-m", "pip", "install", "-q", *PACKAGES], capture_output=True, timeout=120
-    )
+    try:
+        installed = subprocess.run(
+            [inside, "-m", "pip", "install", "-q", *PACKAGES], capture_output=True, timeout=120
+        )
+    except subprocess.TimeoutExpired:
+        return ""
     return "" if installed.returncode else inside
 
 

@@ -1,8 +1,15 @@
-"""Connections of this process, as the kernel sees them, and one made by hand."""
+"""Connections of this process, as the kernel sees them, one made by hand, and where to."""
 
 import os
 import socket
 import stat
+
+from tools.children import free_ports
+
+
+def reserved() -> str:
+    """An address that nobody else takes while it is not bound, nor the two ports above it."""
+    return f"127.0.0.1:{free_ports(1)[0]}"
 
 
 def connections_at(port: int) -> int:

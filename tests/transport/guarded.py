@@ -11,6 +11,7 @@ from mabeam_p2p.security.gatekeeper import Gatekeeper
 from mabeam_p2p.transport.link import Link
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from tests.eventually import eventually
+from tests.transport.ends import reserved
 from tests.transport.keys import Cluster
 from tests.transport.recordings import Recording
 
@@ -55,7 +56,7 @@ class Peer:
 @asynccontextmanager
 async def peers(count: int, cluster: Cluster | None = None) -> AsyncIterator[list[Peer]]:
     cluster = cluster or Cluster()
-    made = [Peer(cluster.gatekeeper()) for _ in range(count)]
+    made = [Peer(cluster.gatekeeper(), listen=reserved()) for _ in range(count)]
     try:
         yield made
     finally:

@@ -10,20 +10,15 @@ from mabeam_p2p.errors import AddressError
 from mabeam_p2p.ports import Transport
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from tests.eventually import eventually
+from tests.transport.ends import reserved
 from tests.transport.keys import Cluster
 from tests.transport.memory import MemoryTransport, Wire
-from tools.children import free_ports
 
 FRAME_BYTES_MAX = 64 * 1024
 LIVES = 20
 """Of one peer behind its address, of two hundred in all."""
 Make = Callable[[str], Transport]
 """Binds to an address; to a free one if it is empty."""
-
-
-def reserved() -> str:
-    """An address that nobody else takes while it is bound anew."""
-    return f"127.0.0.1:{free_ports(1)[0]}"
 
 
 @pytest.fixture(params=["memory", "zeromq", "curve"])

@@ -18,7 +18,7 @@ from mabeam_p2p.transport.curve import ZapHandler, as_client, as_server
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from tests.eventually import eventually
 from tests.in_loop import in_loop
-from tests.transport.ends import connections_at
+from tests.transport.ends import connections_at, reserved
 from tests.transport.guarded import CANARY, Peer, peers
 from tests.transport.keys import Cluster
 from tests.transport.strangers import Stranger, in_plain_text, under, with_a_password
@@ -243,7 +243,8 @@ def test_a_peer_whose_handler_dies_closes_its_sockets_and_says_so(port: str) -> 
 @in_loop
 async def test_a_restarted_peer_that_knows_nobody_is_introduced_anew() -> None:
     cluster = Cluster()
-    source, target = Peer(cluster.gatekeeper()), Peer(cluster.gatekeeper(PeerId("5" * 16)))
+    source = Peer(cluster.gatekeeper())
+    target = Peer(cluster.gatekeeper(PeerId("5" * 16)), listen=reserved())
     try:
         await source.say(target, b"before")
         pair, address = target.guard.pair, target.transport.address

@@ -69,15 +69,15 @@ def test_nothing_of_an_array_is_to_be_seen_on_the_wire_under_keys(has_keys: bool
 
         def say() -> bool:
             turn()
-            return source.send(tap.address + mark + key, b"head-" + CANARY, memoryview(array))
+            return source.send(tap.address + mark + key, b"the-head-" + CANARY, memoryview(array))
 
         array = CANARY * 1_000
         try:
             await eventually(say)
             await eventually(turn)
-            assert heard == [(b"head-" + CANARY, array)]
+            assert heard == [(b"the-head-" + CANARY, array)]
             assert len(tap.seen) > len(array), "it was on the way"
-            hidden = [CANARY, b"head-"]
+            hidden = [CANARY, b"the-head-"]
             if source._pair is not None and target._pair is not None:
                 hidden += [source._pair.reveal(), target._pair.reveal()]
             assert [secret in tap.seen for secret in hidden] == [not has_keys] * len(hidden)

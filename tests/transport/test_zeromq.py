@@ -22,6 +22,7 @@ from mabeam_p2p.transport.options import (
 )
 from mabeam_p2p.transport.zeromq import ZeroMqTransport
 from tests.eventually import eventually
+from tests.transport.ends import reserved
 
 FRAME_BYTES_MAX = 64 * 1024
 LOOPBACK = "127.0.0.1:0"
@@ -174,10 +175,8 @@ def test_a_greeting_that_grew_old_is_not_sent(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(link, "OPENING_SECONDS_MAX", 0.0)
 
     async def story() -> None:
-        source, target = make(), make()
+        source, address = make(), reserved()
         source.start(lambda _: None)
-        address = target.address
-        target.close()
         source.connect("t", address)
         assert source.send("t", b"old")
         target = make(address)
