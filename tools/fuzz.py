@@ -49,12 +49,12 @@ def run_target(target: str, arguments: list[str]) -> None:
 
 def seeds(target: str, folder: Path) -> None:
     """The corpus of one way in, as files."""
-    files = {**archive.read(), **archive.found()}
+    files = archive.files_of(target)
     if target == "storage":
         rows = importlib.import_module("tests.hostile.rows")
         files |= {f"storage/{number}": data for number, data in enumerate(rows.seeds())}
-    for name, data in files.items():
-        if name.startswith(f"{target}/") and len(data) <= INPUT_BYTES_MAX:
+    for data in files.values():
+        if len(data) <= INPUT_BYTES_MAX:
             (folder / hashlib.sha256(data).hexdigest()).write_bytes(data)
 
 

@@ -8,6 +8,7 @@ One archive and not thousands of small files, which would be most of the files o
 import io
 import tarfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
@@ -15,9 +16,21 @@ ARCHIVE = FOLDER / "corpus.tar.xz"
 FOUND = FOLDER / "found"
 
 
+def files_of(way_in: str) -> dict[str, bytes]:
+    """Whatever goes in there, kept or found, by name."""
+    files = read() | found()
+    return {name: data for name, data in files.items() if name.startswith(f"{way_in}/")}
+
+
 def read() -> dict[str, bytes]:
     """Every kept file, by name."""
-    with tarfile.open(ARCHIVE, "r:xz") as archive:
+    return dict(_unpacked(ARCHIVE))
+
+
+@cache
+def _unpacked(path: Path) -> Mapping[str, bytes]:
+    """Takes seconds: once in a process, and not before somebody asks."""
+    with tarfile.open(path, "r:xz") as archive:
         return {
             member.name: file.read()
             for member in archive
@@ -35,6 +48,7 @@ def found() -> dict[str, bytes]:
 
 def write(files: Mapping[str, bytes]) -> None:
     """The same bytes for the same files: no times, no owners."""
+    _unpacked.cache_clear()
     with tarfile.open(ARCHIVE, "w:xz", format=tarfile.USTAR_FORMAT, preset=9) as archive:
         for name in sorted(files):
             member = tarfile.TarInfo(name)

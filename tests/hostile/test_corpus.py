@@ -12,6 +12,7 @@ from mabeam_p2p.messages import BulkMessage, JoinMessage, Message
 from mabeam_p2p.requests import Query, Request
 from mabeam_p2p.wire import local
 from tests.hostile import archive, entrances, rows, spoiling
+from tests.hostile.archive import files_of
 from tests.hostile.entrances import (
     READERS,
     additions,
@@ -23,12 +24,6 @@ from tests.hostile.entrances import (
 )
 from tests.hostile.local_samples import CLIENT_MESSAGES, QUERIES, REQUESTS
 from tools import hostile_corpus
-
-FILES = archive.read() | archive.found()
-
-
-def files_of(way_in: str) -> dict[str, bytes]:
-    return {name: data for name, data in FILES.items() if name.startswith(f"{way_in}/")}
 
 
 def test_corpus_has_whatever_is_made_of_todays_messages() -> None:
@@ -58,7 +53,8 @@ def test_nothing_is_wrong_with_a_message_but_what_was_spoiled() -> None:
 
 
 def test_every_field_is_spoiled_in_every_way() -> None:
-    ways = {name.rsplit("/", 1)[1] for name in FILES if name.startswith("frame/Hello/member.name/")}
+    place = "frame/Hello/member.name"
+    ways = {name.rsplit("/", 1)[1] for name in files_of(place)}
     assert ways >= {*spoiling.WAYS, "missing", "last"}
 
 

@@ -28,8 +28,7 @@ def conversation(server: Gatekeeper, client: Gatekeeper, line: bytes = b"line") 
 @cache
 def words() -> tuple[bytes, ...]:
     """The corpus, and what was said once in the same cluster, as it was and changed a little."""
-    files = {**archive.read(), **archive.found()}
-    kept = [data for name, data in files.items() if name.startswith("joining/")]
+    kept = archive.files_of("joining").values()
     cluster = Cluster()
     overheard = conversation(cluster.gatekeeper(), cluster.gatekeeper())
     return *kept, *overheard, *mutated(overheard, 2_000, seed=20_263)

@@ -89,8 +89,8 @@ def ends_the_daemon(data: bytes) -> bool:
 
 
 def chosen() -> list[bytes]:
-    files = {**archive.read(), **archive.found()}
-    names = sorted(name for name in files if name.startswith("local/"))
+    files = archive.files_of("local")
+    names = sorted(files)
     faults = [name for name in names if "/faults/" in name or "/found/" in name]
     return [files[name] for name in (*faults, *names[::STEP]) if not ends_the_daemon(files[name])]
 

@@ -51,7 +51,6 @@ SPECIMENS = {
         )
     ],
 }
-FILES = {**archive.read(), **archive.found()}
 COUNTS = {
     "frame": 300_000, "command": 20_000, "bulk": 10_000, "joining": 20_000, "local": 20_000,
     "value": 20_000,
@@ -138,10 +137,7 @@ def test_every_bit_of_a_frame_may_be_the_wrong_one() -> None:
 @pytest.mark.slow
 def test_mutated_rows_of_the_disk_are_read_or_refused() -> None:
     outcomes: Counter[str] = Counter()
-    specimens = [
-        *rows.seeds(),
-        *(data for name, data in FILES.items() if name.startswith("storage/")),
-    ]
+    specimens = [*rows.seeds(), *archive.files_of("storage").values()]
     for data in mutated(specimens, 30_000, seed=20_262):
         try:
             outcomes[rows.read_row(data)] += 1

@@ -28,8 +28,7 @@ plain_and_with_keys = pytest.mark.parametrize("has_keys", [False, True], ids=["p
 @cache
 def corpus() -> tuple[bytes, ...]:
     """Its files for frames."""
-    files = {**archive.read(), **archive.found()}
-    return tuple(data for name, data in files.items() if name.startswith("frame/"))
+    return tuple(archive.files_of("frame").values())
 
 
 @pytest.fixture(autouse=True)

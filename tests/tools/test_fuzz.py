@@ -4,7 +4,6 @@ tries what it is given and makes nothing of it."""
 import os
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,14 +52,6 @@ def Fuzz():
             Path(options["artifact_prefix"], f"crash-{file.name}").write_bytes(file.read_bytes())
     print(f"tried {len(files)}")
 '''
-
-
-corpus = cache(archive.read)
-
-
-@pytest.fixture(autouse=True)
-def unpacked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "read", corpus)
 
 
 @pytest.fixture
@@ -120,7 +111,6 @@ def test_what_has_reached_more_goes_into_the_corpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archive, "ARCHIVE", tmp_path / "corpus.tar.xz")
-    monkeypatch.setattr(archive, "read", corpus.__wrapped__)
     archive.write({"value/faults/empty": b""})
     (tmp_path / "new").write_bytes(b"\xf6")
     fuzz.keep_fresh("value", [tmp_path / "new"])
