@@ -12,9 +12,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.cli.daemons import CLUSTER, Daemon, House, mabeam
 from tests.programs import program
+from tools.dashboard import BROWSERS
 from tools.dashboard_scene import HOSTILE, furnished
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MILLISECONDS = 20_000.0
 """Deadline of every wait: reached by a failure only."""
 expect.set_options(timeout=MILLISECONDS)
@@ -22,7 +22,7 @@ expect.set_options(timeout=MILLISECONDS)
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    path = program(*BROWSERS, package="chromium", required="REQUIRE_BROWSER")
+    path = program(*BROWSERS, package="chromium-headless-shell", required="REQUIRE_BROWSER")
     # Within a container, or as root, its own sandbox does not work.
     flags = ["--no-sandbox", "--disable-dev-shm-usage"]
     with sync_playwright() as tool:
