@@ -5,6 +5,7 @@ What runs is the same command line, in an environment of its own; only no interp
 wants one that does starts it as any program.
 """
 
+import atexit
 import ctypes
 import gc
 import os
@@ -174,7 +175,9 @@ class Nursery:
 @cache
 def nursery() -> Nursery:
     """The one of this process."""
-    return Nursery()
+    made = Nursery()
+    atexit.register(made.close)
+    return made
 
 
 # ---- in the process that forks -------------------------------------------------------------------

@@ -127,3 +127,14 @@ def test_nothing_runs_on_when_the_tests_are_killed(tmp_path: Path) -> None:
         ended, _, _ = select.select([handle], [], [], WAIT_SECONDS)
         os.close(handle)
         assert ended
+
+
+def test_it_ends_before_the_tests_do() -> None:
+    """Else each worker of a whole run warns of it, somewhere among what the tests say."""
+    made = "from tests.nursery import nursery; nursery()"
+    command = [sys.executable, "-W", "error::ResourceWarning", "-c", made]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, timeout=WAIT_SECONDS
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
