@@ -33,7 +33,7 @@ DEPTH_MAX = 16
 """Containers in each other. The deepest message needs nine."""
 
 ITEM_COUNT_MAX = 131_072
-"""Items in one message: some 30 ms of processor time."""
+"""Items in one message: 15 to 44 ms of a fast processor's time, by what they are."""
 
 GROWTH_FACTOR = 16
 GROWTH_FREE_BYTES = 256 * 1024
