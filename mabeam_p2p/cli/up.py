@@ -15,7 +15,7 @@ from mabeam_p2p.cli import dashboard, output
 from mabeam_p2p.cli.joining import read_code
 from mabeam_p2p.cli.keys import notes_on
 from mabeam_p2p.config import Config
-from mabeam_p2p.daemon import cores, descriptors
+from mabeam_p2p.daemon import allocator, cores, descriptors
 from mabeam_p2p.daemon.host import Host
 from mabeam_p2p.daemon.notify import ServiceManager
 from mabeam_p2p.observe import logs
@@ -110,7 +110,7 @@ def up(
       mabeam up --listen lan               here, and on the other host:
       mabeam up --join MB1-...
     """
-    with _prepared(log_format, verbose), output.faults(), output.endings():
+    with prepared(log_format, verbose), output.faults(), output.endings():
         config = config_of(flags, read_code(join_code))
         code = asyncio.run(_run(config, as_json, metrics_at, invites=not no_invite))
         raise output.Exit(code)
@@ -148,11 +148,12 @@ def check(config: Config, metrics_at: str | None) -> None:
         Metrics(metrics_at)
 
 
-def _prepared(log_format: str, verbose: bool) -> AbstractContextManager[None]:
+def prepared(log_format: str, verbose: bool) -> AbstractContextManager[None]:
     """The process as a daemon wants it; within the result notes go where the log goes."""
     os.umask(OWNER_ONLY)
     descriptors.raise_limit()
     cores.leave_none()
+    allocator.keep_what_is_freed()
     logs.set_up(log_format, logging.INFO if verbose else logging.WARNING)
     return output.notes_to(logs.note) if log_format == "json" else nullcontext()
 
